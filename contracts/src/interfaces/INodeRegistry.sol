@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+/// @notice Names a seat: an index on a model.
+struct SeatRef {
+    bytes32 modelId;
+    uint32 index;
+}
+
+/// @title Nodes, their signing keys, and the bonded seats they answer from
+/// @notice A node is an owner's account with one signing key. It buys seats on models, each with its own bond. The
+/// owner's key moves money; the signing key only signs answers.
+interface INodeRegistry {
+    /// @notice A node's signing key is set.
+    /// @param uri Where other nodes and clients reach it over HTTP; may be empty.
+    event NodeRegistered(address indexed owner, address indexed signer, string uri);
+    /// @notice A node's signing key is revoked.
+    event SignerRevoked(address indexed owner, address indexed signer);
+    /// @notice A seat is taken; it may answer requests from block `from` on.
+    event SeatJoined(
+        bytes32 indexed modelId, uint32 indexed index, address indexed owner, address signer, uint48 from, uint256 bond
+    );
+    /// @notice A seat counts as live.
+    event SeatActivated(bytes32 indexed modelId, uint32 indexed index);
+    /// @notice A seat lost its key and answers nothing, requests in flight included.
+    event SeatRevoked(bytes32 indexed modelId, uint32 indexed index);
+    /// @notice A seat with a new key may answer from block `from` on.
+    event SeatRekeyed(bytes32 indexed modelId, uint32 indexed index, address signer, uint48 from);
+    /// @notice A seat leaves: it answers no request made at or after block `until`.
+    event SeatLeft(bytes32 indexed modelId, uint32 indexed index, uint48 until);
+    /// @notice A seat's bond went to its owner's balance; its index can be taken again.
+    event SeatReleased(bytes32 indexed modelId, uint32 indexed index, address indexed owner, uint256 bond);
+
+    /// @notice The caller has registered no signing key, or revoked it.
+    error NoSigner(address owner);
+    /// @notice The signing key did not sign for this owner.
+    error SignerNotProven(address signer, address owner);
+    /// @notice The signing key belongs to another node.
+    error SignerTaken(address signer, address owner);
+    /// @notice The bond is exact.
+    error WrongBond(uint256 sent, uint256 bond);
+    /// @notice The caller does not own the seat.
+    error NotSeatOwner(bytes32 modelId, uint32 index, address owner);
+    /// @notice The index is taken, or some request could still name its former holder.
+    error SeatNotFree(bytes32 modelId, uint32 index);
+    /// @notice The seat is not in the state this call needs (empty, revoked, leaving or already live).
+    error SeatNotReady(bytes32 modelId, uint32 index);
+    /// @notice The call has to wait for a block.
+    error TooEarly(uint256 blockNumber, uint256 needed);
+
+    /// @notice Registers the caller as a node, or gives it a new signing key. Seats keep the key they have until
+    /// `rekeySeat`.
+    /// @param signer The signing key's address. It must be no other node's.
+    /// @param signature 65 bytes r‖s‖v by `signer` over the EIP-712 struct `Signer(address owner)`, owner the caller.
+    /// @param uri Where the node is reached; only for the event.
+    function registerNode(address signer, bytes calldata signature, string calldata uri) external;
+
+    /// @notice Revokes a node's signing key at once, and takes it off the seats given. Callable by the owner and by
+    /// the signing key itself. Bonds, liability and unclaimed pay stay with the owner.
+    /// @dev May be called again for further seats; seats not owned by the node, or with another key, revert.
+    function revokeSigner(address owner, SeatRef[] calldata seats) external;
+
+    /// @notice Takes a seat on a model for the caller, with its node's signing key. Attach the bond exactly.
+    /// @param reuse A released index to take again, or `type(uint32).max` for a new one.
+    /// @return index The seat's index, stable until it is released.
+    function joinSeat(bytes32 modelId, uint32 reuse) external payable returns (uint32 index);
+
+    /// @notice Counts a seat as live once its activation delay has passed. Anybody may call.
+    function activateSeat(bytes32 modelId, uint32 index) external;
+
+    /// @notice Gives a seat its node's present signing key; it must be activated anew. Seat owner only.
+    function rekeySeat(bytes32 modelId, uint32 index) external;
+
+    /// @notice Announces that a seat leaves, from the next block on. Requests up to this block still count on it.
+    function leaveSeat(bytes32 modelId, uint32 index) external;
+
+    /// @notice Credits the bond of a seat that left `exitDelay` blocks ago to its owner's balance. Anybody may call.
+    function releaseSeat(bytes32 modelId, uint32 index) external;
+
+    /// @notice A node's signing key; zero if none.
+    function signerOf(address owner) external view returns (address);
+
+    /// @notice A seat as the sortition sees it: eligible for a request iff `from ≤ request block < until` and signer
+    /// is not zero.
+    function seat(bytes32 modelId, uint32 index) external view returns (address signer, uint48 from, uint48 until);
+
+    /// @notice Who holds a seat and what for.
+    /// @return owner The account that is paid and liable; zero if the seat is free.
+    /// @return since The block in which it was taken.
+    /// @return live Whether it is counted in the model's live seats.
+    /// @return bond Its bond in wei.
+    function seatHolder(bytes32 modelId, uint32 index)
+        external
+        view
+        returns (address owner, uint48 since, bool live, uint256 bond);
+}

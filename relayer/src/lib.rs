@@ -1,0 +1,1 @@
+//! Oraculum's relayer.

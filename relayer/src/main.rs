@@ -1,0 +1,2 @@
+//! The `oraculum` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Shared harness of the end-to-end tests: Anvil, deployed contracts, nodes.
