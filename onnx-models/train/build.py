@@ -11,7 +11,7 @@ from pathlib import Path
 
 import bad
 from check import MODELS, NAMES, check
-from built import ROWS, Built, accuracy
+from built import WIDEST, Built, accuracy
 from card import PROFILE, RUNTIME, canonical, make_card, sha256
 from packed import largest, pack
 from runtime import excess, run
@@ -26,10 +26,10 @@ def golden(path: Path, built: Built) -> tuple[dict, str, str]:
     model id, then do not depend on who regenerated them.
     """
     held_out, labels = built.held_out()
-    answer = run(path / "model.onnx", built.cases + [held_out])
+    answer = run(path / "model.onnx", built.cases + held_out)
     assert answer["runtime"] == RUNTIME, answer["runtime"]
-    *outputs, last = answer["outputs"]
-    score = accuracy(last, labels)
+    outputs = answer["outputs"][: len(built.cases)]
+    score = accuracy(answer["outputs"][len(built.cases) :], labels)
     cases = [{"inputs": i, "outputs": o} for i, o in zip(built.cases, outputs)]
     new = {"runtime": RUNTIME, "profile": PROFILE, "cases": cases}
 
@@ -70,8 +70,9 @@ def write(built: Built) -> str:
     details = canonical(built.details | {"probes": hexed, "heldOutAccuracy": score})
     (path / "details.json").write_bytes(details)
 
-    limits = [largest(built.details[side], ROWS, built.columns) for side in ("inputs", "outputs")]
-    card = make_card(f"{built.name}/v1", built.file, details, built.agreement, *limits)
+    max_input = largest(built.details["inputs"], built.rows, built.columns, built.width)
+    max_output = largest(built.details["outputs"], built.rows, built.columns, WIDEST)
+    card = make_card(f"{built.name}/v1", built.file, details, built.agreement, max_input, max_output)
     (path / "card.json").write_text(json.dumps(card, indent=2) + "\n")
 
     before = committed(path)

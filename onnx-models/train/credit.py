@@ -50,7 +50,7 @@ def read() -> Table:
 
 def held_out():
     t = read()
-    return [tensor("numeric", t.numeric[t.test]), tensor("categorical", t.codes[t.test])], t.bad[t.test]
+    return [[tensor("numeric", t.numeric[t.test]), tensor("categorical", t.codes[t.test])]], t.bad[t.test]
 
 
 def build() -> Built:

@@ -16,7 +16,7 @@ def read():
 
 def held_out():
     x, labels, _, test = read()
-    return [tensor("image", x[test])], labels[test]
+    return [[tensor("image", x[test])]], labels[test]
 
 
 def build() -> Built:

@@ -48,7 +48,7 @@ def drift(name: str) -> None:
     path = MODELS / name / "model.onnx"
     agreement = json.loads((MODELS / name / "card.json").read_bytes())["agreement"]
     golden = json.loads((MODELS / name / "golden.json").read_bytes())
-    cases = [case["inputs"] for case in golden["cases"]] + [importlib.import_module(name).held_out()[0]]
+    cases = [case["inputs"] for case in golden["cases"]] + importlib.import_module(name).held_out()[0]
     reference = in_batches(path, cases, "basic", 0)
 
     def report(what: str, outputs) -> None:

@@ -17,6 +17,8 @@ class Graph:
         self.name, self.nodes, self.constants = name, [], []
 
     def constant(self, name: str, values, dtype=np.float32) -> str:
+        if any(constant.name == name for constant in self.constants):
+            raise ValueError(f"{name} is there already")
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values, dtype=dtype), name))
         return name
 
