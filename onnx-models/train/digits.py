@@ -6,29 +6,36 @@ from sklearn.datasets import load_digits
 import net
 from built import ELEMENTWISE, Built, batches, port
 from graph import FLOAT, Graph
-from iris import dense
 from runtime import tensor
 
 
-def build() -> Built:
+def read():
     data = load_digits()
-    x = data.images.astype(np.float32)[:, None]
-    train, test = net.split(data.target, held_out=0.2, seed=2)
+    return data.images.astype(np.float32)[:, None], data.target, *net.split(data.target, held_out=0.2, seed=2)
+
+
+def held_out():
+    x, labels, _, test = read()
+    return [[tensor("image", x[test])]], labels[test]
+
+
+def build() -> Built:
+    x, labels, train, test = read()
 
     rng = np.random.default_rng(2)
     layers = [net.Conv3x3(rng, 1, 8), net.Relu(), net.Conv3x3(rng, 8, 16), net.Relu(), net.MaxPool2(), net.Flatten()]
     layers.append(net.Dense(rng, 16 * 4 * 4, 10))
     scaled = x[train].astype(np.float64) / 16
-    net.fit(layers, scaled, data.target[train], 10, seed=2, epochs=30, batch=32, rate=0.005, decay=0.02, smoothing=0.02)
+    net.fit(layers, scaled, labels[train], 10, seed=2, epochs=30, batch=32, rate=0.005, decay=0.02, smoothing=0.02)
 
     g = Graph("digits")
     h = g.op("Mul", "image", g.constant("scale", 1 / 16))
     for name, layer in (("first", layers[0]), ("second", layers[2])):
-        h = g.op("Conv", h, *dense(g, name, layer), kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+        h = g.op("Conv", h, *g.weights(name, layer), kernel_shape=[3, 3], pads=[1, 1, 1, 1])
         h = g.op("Relu", h)
     h = g.op("MaxPool", h, kernel_shape=[2, 2], strides=[2, 2])
     h = g.op("Flatten", h, axis=1)
-    h = g.op("Gemm", h, *dense(g, "output", layers[6]))
+    h = g.op("Gemm", h, *g.weights("output", layers[6]))
     g.op("Softmax", h, axis=1, to="probabilities")
     file = g.model([("image", FLOAT, ["N", 1, 8, 8])], [("probabilities", FLOAT, ["N", 10])])
 
@@ -53,4 +60,4 @@ def build() -> Built:
         f"load_digits; {len(train)} rows train, {len(test)} held out, each digit in proportion",
         "heldOutRows": len(test),
     }
-    return Built("digits", file, details, [ELEMENTWISE], cases, [0, 1, 2, 3, 12], [tensor("image", rows)], data.target[test])
+    return Built("digits", file, details, [ELEMENTWISE], cases, [0, 1, 2, 3, 12], held_out)

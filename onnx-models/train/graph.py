@@ -4,6 +4,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+import net
+
 OPSET = 17
 IR_VERSION = 8
 
@@ -15,6 +17,8 @@ class Graph:
         self.name, self.nodes, self.constants = name, [], []
 
     def constant(self, name: str, values, dtype=np.float32) -> str:
+        if any(constant.name == name for constant in self.constants):
+            raise ValueError(f"{name} is there already")
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values, dtype=dtype), name))
         return name
 
@@ -24,6 +28,10 @@ class Graph:
             attributes["to"] = to_type
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"make_{output}", **attributes))
         return output
+
+    def weights(self, name: str, layer) -> list[str]:
+        """Constants for the weights and the bias of a layer of net.py, rounded to its grid."""
+        return [self.constant(f"{name}.{part}", net.snap(p)) for part, p in zip(("weight", "bias"), layer.params)]
 
     def model(self, inputs, outputs) -> bytes:
         """Checks the graph and returns the file. Inputs and outputs: (name, TensorProto type, shape)."""

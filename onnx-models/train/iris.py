@@ -9,24 +9,32 @@ from graph import FLOAT, Graph
 from runtime import tensor
 
 
-def build() -> Built:
+def read():
     data = load_iris()
-    x = data.data.astype(np.float32)
-    train, test = net.split(data.target, held_out=0.2, seed=1)
+    return data.data.astype(np.float32), data.target, *net.split(data.target, held_out=0.2, seed=1)
+
+
+def held_out():
+    x, labels, _, test = read()
+    return [[tensor("features", x[test])]], labels[test]
+
+
+def build() -> Built:
+    x, labels, train, test = read()
     mean = net.snap(x[train].mean(axis=0))
     scale = net.snap(1 / x[train].std(axis=0))
 
     rng = np.random.default_rng(1)
     layers = [net.Dense(rng, 4, 16), net.Relu(), net.Dense(rng, 16, 3)]
     scaled = (x[train].astype(np.float64) - mean) * scale
-    net.fit(layers, scaled, data.target[train], 3, seed=1, epochs=150, batch=24, rate=0.01, decay=0.01)
+    net.fit(layers, scaled, labels[train], 3, seed=1, epochs=150, batch=24, rate=0.01, decay=0.01)
 
     g = Graph("iris")
     h = g.op("Sub", "features", g.constant("mean", mean))
     h = g.op("Mul", h, g.constant("scale", scale))
-    h = g.op("Gemm", h, *dense(g, "hidden", layers[0]))
+    h = g.op("Gemm", h, *g.weights("hidden", layers[0]))
     h = g.op("Relu", h)
-    h = g.op("Gemm", h, *dense(g, "output", layers[2]))
+    h = g.op("Gemm", h, *g.weights("output", layers[2]))
     g.op("Softmax", h, axis=1, to="probabilities")
     file = g.model([("features", FLOAT, ["N", 4])], [("probabilities", FLOAT, ["N", 3])])
 
@@ -44,7 +52,7 @@ def build() -> Built:
         "inputs": [port("features", "FP32", [-1, 4])],
         "outputs": [port("probabilities", "FP32", [-1, 3])],
         "columns": {"features": ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]},
-        "labels": [str(name) for name in data.target_names],
+        "labels": [str(name) for name in load_iris().target_names],
         "rowsIndependent": True,
         "tokenizer": None,
         "licence": "model: MIT; data: CC BY 4.0 (UCI Machine Learning Repository), shipped by scikit-learn (BSD-3-Clause)",
@@ -52,9 +60,4 @@ def build() -> Built:
         "120 rows train, 30 held out, each species equally",
         "heldOutRows": len(test),
     }
-    return Built("iris", file, details, [ELEMENTWISE], cases, [0, 1, 2, 3, 11], [tensor("features", rows)], data.target[test])
-
-
-def dense(g: Graph, name: str, layer: net.Dense) -> list[str]:
-    weights, bias = layer.params
-    return [g.constant(f"{name}.weight", net.snap(weights)), g.constant(f"{name}.bias", net.snap(bias))]
+    return Built("iris", file, details, [ELEMENTWISE], cases, [0, 1, 2, 3, 11], held_out)

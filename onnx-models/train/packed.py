@@ -51,14 +51,11 @@ def unpack(data: bytes, names: list[str]) -> list[dict]:
     return tensors
 
 
-def largest(tensors: list[dict], rows: int, columns: int = 1) -> int:
-    """Bytes of `rows` rows with every element 16 bytes wide, the widest the format has (u128 or i128 fixed point).
-
-    `columns` stands for every dynamic dimension after the first.
-    """
+def largest(tensors: list[dict], rows: int, columns: int, width: int) -> int:
+    """Bytes of `rows` rows with elements of `width` bytes; `columns` stands for dynamic dimensions after the first."""
     total = 1
     for tensor in tensors:
         first, *rest = tensor["shape"]
         dims = [rows if first == -1 else first] + [columns if d == -1 else d for d in rest]
-        total += 3 + 4 * len(dims) + 16 * int(np.prod(dims))
+        total += 3 + 4 * len(dims) + width * int(np.prod(dims))
     return total
