@@ -85,8 +85,7 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
     function fulfillBatch(Fulfilment[] calldata fulfilments) external locked {
         for (uint256 i = 0; i < fulfilments.length; ++i) {
             (bytes32 requestId, bytes memory fault) = _fulfill(fulfilments[i]);
-            // forge-lint: disable-next-line(unsafe-typecast)
-            if (fault.length != 0) emit Skipped(requestId, bytes4(fault)); // the error's selector
+            if (fault.length != 0) emit Skipped(requestId, bytes4(fault));
         }
     }
 

@@ -1,2 +1,7 @@
 //! The `oraculum` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    oraculum::cli::main()
+}

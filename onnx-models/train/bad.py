@@ -1,0 +1,134 @@
+"""Files that an engine must refuse, survive or carry through unchanged; for the tests of bad input."""
+
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from card import sha256
+from graph import FLOAT, IR_VERSION, INT64, OPSET
+
+INT8, BOOL, STRING = TensorProto.INT8, TensorProto.BOOL, TensorProto.STRING
+
+
+def model(name, nodes, inputs, outputs, constants=(), domains=()) -> bytes:
+    """Unlike graph.Graph, checks nothing: some of these files are meant to be wrong."""
+    ports = [
+        [port if not isinstance(port, tuple) else helper.make_tensor_value_info(*port) for port in side]
+        for side in (inputs, outputs)
+    ]
+    graph = helper.make_graph(nodes, name, *ports, list(constants))
+    opsets = [helper.make_opsetid("", OPSET)] + [helper.make_opsetid(domain, 1) for domain in domains]
+    made = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+    made.producer_name = "oraculum"
+    return made.SerializeToString(deterministic=True)
+
+
+X, Y = ("x", FLOAT, ["N", 1]), ("y", FLOAT, ["N", 1])
+
+
+def external() -> bytes:
+    """An initializer whose bytes lie in external.bin, which exists: only a loader that refuses is right."""
+    bias = TensorProto(name="bias", data_type=FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", "external.bin"), ("offset", "0"), ("length", "4")):
+        bias.external_data.add(key=key, value=value)
+    return model("external", [helper.make_node("Add", ["x", "bias"], ["y"])], [X], [Y], [bias])
+
+
+def custom_op() -> bytes:
+    node = helper.make_node("Oracle", ["x"], ["y"], domain="com.example")
+    return model("custom-op", [node], [X], [Y], domains=["com.example"])
+
+
+def random() -> bytes:
+    nodes = [helper.make_node("RandomNormal", [], ["noise"], shape=[1]), helper.make_node("Add", ["x", "noise"], ["y"])]
+    return model("random", nodes, [X], [Y])
+
+
+def nan() -> bytes:
+    """reciprocal = 1/x is infinite at 0; logarithm is -infinity at 0 and NaN below."""
+    nodes = [helper.make_node("Reciprocal", ["x"], ["reciprocal"]), helper.make_node("Log", ["x"], ["logarithm"])]
+    return model("nan", nodes, [X], [("reciprocal", FLOAT, ["N", 1]), ("logarithm", FLOAT, ["N", 1])])
+
+
+SLOW_SECOND = 3000  # the count that takes slow.onnx about a second on one core
+
+
+def slow() -> bytes:
+    """`count` times x = tanh(x a) with 256 x 256 matrices: time grows with the input, in steps of about a millisecond."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["more"], ["still_more"]),
+            helper.make_node("MatMul", ["state", "matrix"], ["product"]),
+            helper.make_node("Tanh", ["product"], ["next_state"]),
+        ],
+        "step",
+        [
+            helper.make_tensor_value_info("i", INT64, []),
+            helper.make_tensor_value_info("more", BOOL, []),
+            helper.make_tensor_value_info("state", FLOAT, [256, 256]),
+        ],
+        [
+            helper.make_tensor_value_info("still_more", BOOL, []),
+            helper.make_tensor_value_info("next_state", FLOAT, [256, 256]),
+        ],
+    )
+    half = numpy_helper.from_array(np.array([1 / 64], np.float32))
+    nodes = [
+        helper.make_node("ConstantOfShape", ["size"], ["matrix"], value=half),
+        helper.make_node("Loop", ["count", "always", "matrix"], ["last"], body=body),
+        helper.make_node("ReduceMean", ["last"], ["mean"], keepdims=0),
+        helper.make_node("Reshape", ["mean", "one"], ["y"]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array([256, 256], np.int64), "size"),
+        numpy_helper.from_array(np.array(True), "always"),
+        numpy_helper.from_array(np.array([1], np.int64), "one"),
+    ]
+    return model("slow", nodes, [("count", INT64, [1])], [("y", FLOAT, [1])], constants)
+
+
+def sequence() -> bytes:
+    xs = helper.make_tensor_sequence_value_info("xs", FLOAT, ["N", 1])
+    return model("sequence", [helper.make_node("ConcatFromSequence", ["xs"], ["y"], axis=0)], [xs], [Y])
+
+
+def not_onnx() -> bytes:
+    return bytes(np.random.default_rng(7).integers(0, 256, 256, dtype=np.uint8))
+
+
+def no_batch() -> bytes:
+    """A fixed shape, and four element types that pass through."""
+    types = {"x": FLOAT, "small": INT8, "flag": BOOL, "text": STRING}
+    nodes = [helper.make_node("Identity", [name], [f"{name}_out"]) for name in types]
+    return model(
+        "no-batch",
+        nodes,
+        [(name, kind, [2, 3]) for name, kind in types.items()],
+        [(f"{name}_out", kind, [2, 3]) for name, kind in types.items()],
+    )
+
+
+FILES = {
+    "external.onnx": external,
+    "external.bin": lambda: np.array([1], "<f4").tobytes(),
+    "custom-op.onnx": custom_op,
+    "random.onnx": random,
+    "nan.onnx": nan,
+    "slow.onnx": slow,
+    "sequence.onnx": sequence,
+    "not-onnx.onnx": not_onnx,
+    "no-batch.onnx": no_batch,
+}
+
+
+def write(folder: Path) -> list[str]:
+    """Writes the files, and answers with a line for each that differs from what was there."""
+    folder.mkdir(exist_ok=True)
+    lines = []
+    for name, make in FILES.items():
+        file, path = make(), folder / name
+        if not path.exists() or path.read_bytes() != file:
+            lines.append(f"bad/{name}: new or changed, {sha256(file)}")
+        path.write_bytes(file)
+    return lines or [f"bad/: all {len(FILES)} files as before"]

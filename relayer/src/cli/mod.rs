@@ -1,0 +1,91 @@
+//! The command line: what the user types, and what is printed for it.
+//!
+//! Data goes to standard output, everything else to standard error. A command that fails exits with 1, one that was
+//! typed wrongly with 2.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::error::Error;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// What every command ends with; the error says what to do.
+pub type CommandResult = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// Smart contracts ask a neural network a question in one call and get the answer, signed and bonded, in the next block.
+#[derive(Debug, Parser)]
+#[command(name = "oraculum", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    logging: LoggingArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How much is logged, and in which form; logs go to standard error.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Logging")]
+pub struct LoggingArgs {
+    /// What to log: a level (error, warn, info, debug, trace), or a filter such as `info,oraculum::engine=debug`.
+    #[arg(long, global = true, env = "ORACULUM_LOG", default_value = "info")]
+    log: String,
+    /// The form of log lines.
+    #[arg(long, global = true, env = "ORACULUM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for people, coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = cli.logging.start() {
+        return fail(&*error);
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&*error),
+    }
+}
+
+async fn run(command: Command) -> CommandResult {
+    match command {}
+}
+
+fn fail(error: &dyn Error) -> ExitCode {
+    eprintln!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprintln!("  because: {cause}");
+        source = cause.source();
+    }
+    ExitCode::FAILURE
+}
+
+impl LoggingArgs {
+    fn start(&self) -> CommandResult {
+        let filter = EnvFilter::try_new(&self.log)
+            .map_err(|error| format!("--log `{}`: {error}; write a level such as `info`", self.log))?;
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+            LogFormat::Json => builder.json().init(),
+        }
+        Ok(())
+    }
+}

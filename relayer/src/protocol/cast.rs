@@ -1,0 +1,367 @@
+//! From packed tensors to a model's inputs, and from its outputs to packed tensors: exactly, or not at all.
+
+use super::exact::{Finite, Number, numbers};
+use super::tensor::{self, DType, Tensor, TensorError};
+use super::{Outcome, OutputFormat};
+use alloy::primitives::Bytes;
+use half::{bf16, f16};
+use std::fmt;
+
+/// The largest number of elements of a model's input, counted without dimensions of 0: runtimes multiply dimensions in
+/// machine words.
+pub const MAX_ELEMENTS: u64 = (1 << 31) - 1;
+
+/// The element types that models can have as inputs and outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum ElementType {
+    I8,
+    I16,
+    I32,
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+    F16,
+    Bf16,
+    F32,
+    F64,
+    Bool,
+    String,
+}
+
+impl ElementType {
+    /// The type in which a tensor of these elements is packed: bf16 becomes f32, all others keep their type.
+    pub fn packed(self) -> DType {
+        match self {
+            Self::I8 => DType::I8,
+            Self::I16 => DType::I16,
+            Self::I32 => DType::I32,
+            Self::I64 => DType::I64,
+            Self::U8 => DType::U8,
+            Self::U16 => DType::U16,
+            Self::U32 => DType::U32,
+            Self::U64 => DType::U64,
+            Self::F16 => DType::F16,
+            Self::Bf16 | Self::F32 => DType::F32,
+            Self::F64 => DType::F64,
+            Self::Bool => DType::Bool,
+            Self::String => DType::String,
+        }
+    }
+}
+
+/// An input or an output as a model declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The model's own name for it.
+    pub name: String,
+    /// The type of its elements.
+    pub element: ElementType,
+    /// Its dimensions, `None` where any size goes; nothing if the model leaves even the rank open.
+    pub shape: Option<Vec<Option<u64>>>,
+}
+
+/// The elements of a tensor as a model takes and gives them, in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Elements {
+    I8(Vec<i8>),
+    I16(Vec<i16>),
+    I32(Vec<i32>),
+    I64(Vec<i64>),
+    U8(Vec<u8>),
+    U16(Vec<u16>),
+    U32(Vec<u32>),
+    U64(Vec<u64>),
+    F16(Vec<f16>),
+    Bf16(Vec<bf16>),
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    Bool(Vec<bool>),
+    String(Vec<String>),
+}
+
+/// A tensor as a model takes and gives it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelTensor {
+    /// Its dimensions.
+    pub shape: Vec<u32>,
+    /// As many elements as the shape has.
+    pub elements: Elements,
+}
+
+/// Why an input is `BadInput`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum BadInput {
+    #[error("the input is not packed tensors: {0}")]
+    NotTensors(#[from] TensorError),
+    #[error("{length} bytes of input, but the model's card allows {max}")]
+    TooLong { length: usize, max: u32 },
+    #[error("{actual} tensors, but the model has {expected} inputs")]
+    Count { expected: usize, actual: usize },
+    #[error("input `{input}` has shape {actual:?}, but the model takes {expected}")]
+    Shape { input: String, expected: String, actual: Vec<u32> },
+    #[error("input `{input}` has {dtype} elements, which do not cast to {element:?}")]
+    Type { input: String, dtype: DType, element: ElementType },
+    #[error("element {index} of input `{input}` is not exactly a {element:?}")]
+    Value { input: String, index: usize, element: ElementType },
+    #[error("output mask {mask:#06x} asks for more than the model's {outputs} outputs")]
+    Mask { mask: u16, outputs: usize },
+    #[error("the model fails on this input: {0}")]
+    Run(String),
+}
+
+/// Why an output is `Unrepresentable`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Unrepresentable {
+    #[error("element {index} of output {output} is NaN or infinite")]
+    NotFinite { output: usize, index: usize },
+    #[error("element {index} of output {output} does not fit the asked {width} bytes with {decimals} decimals")]
+    Overflow { output: usize, index: usize, width: u8, decimals: u8 },
+    #[error("{length} bytes of output, but the model's card allows {max}")]
+    TooLong { length: usize, max: u32 },
+    #[error("output {output} is not a packed tensor: {reason}")]
+    NotTensor { output: usize, reason: String },
+}
+
+/// A failure that anybody can reproduce from the model and the request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Failure {
+    #[error(transparent)]
+    BadInput(#[from] BadInput),
+    #[error(transparent)]
+    Unrepresentable(#[from] Unrepresentable),
+}
+
+impl Failure {
+    /// The outcome that nodes sign.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::BadInput(_) => Outcome::BadInput,
+            Self::Unrepresentable(_) => Outcome::Unrepresentable,
+        }
+    }
+}
+
+/// Reads packed tensors as the inputs of a model, one per port in the ports' order.
+pub fn to_inputs(ports: &[Port], input: &Bytes) -> Result<Vec<ModelTensor>, BadInput> {
+    let tensors = tensor::decode(input)?;
+    if tensors.len() != ports.len() {
+        return Err(BadInput::Count { expected: ports.len(), actual: tensors.len() });
+    }
+    // Every shape is judged before any element is read, so a wrong one costs nothing.
+    for (port, tensor) in ports.iter().zip(&tensors) {
+        check_shape(port, tensor.shape())?;
+    }
+    ports.iter().zip(&tensors).map(|(port, tensor)| to_input(port, tensor)).collect()
+}
+
+fn check_shape(port: &Port, actual: &[u32]) -> Result<(), BadInput> {
+    let wrong = |expected: String| BadInput::Shape { input: port.name.clone(), expected, actual: actual.to_vec() };
+    if let Some(expected) = &port.shape {
+        let fits = |(expected, actual): (&Option<u64>, &u32)| expected.is_none_or(|size| size == u64::from(*actual));
+        if expected.len() != actual.len() || !expected.iter().zip(actual).all(fits) {
+            return Err(wrong(show_shape(expected)));
+        }
+    }
+    let nonzero = actual.iter().filter(|dim| **dim != 0).try_fold(1u64, |count, dim| count.checked_mul((*dim).into()));
+    match nonzero {
+        Some(count) if count <= MAX_ELEMENTS => Ok(()),
+        _ => Err(wrong(format!("at most {MAX_ELEMENTS} elements"))),
+    }
+}
+
+/// A declared shape with `?` for dimensions of any size.
+pub fn show_shape(shape: &[Option<u64>]) -> String {
+    let dims: Vec<_> = shape.iter().map(|dim| dim.map_or("?".to_owned(), |size| size.to_string())).collect();
+    format!("[{}]", dims.join(", "))
+}
+
+fn to_input(port: &Port, tensor: &Tensor) -> Result<ModelTensor, BadInput> {
+    let element = port.element;
+
+    macro_rules! each {
+        ($variant:ident, $cast:expr) => {{
+            let cast = $cast;
+            let mut values = Vec::with_capacity(tensor.len());
+            for (index, number) in numbers(tensor).enumerate() {
+                let wrong_value = || BadInput::Value { input: port.name.clone(), index, element };
+                values.push(cast(number).ok_or_else(wrong_value)?);
+            }
+            Elements::$variant(values)
+        }};
+    }
+    macro_rules! integers {
+        ($variant:ident, $type:ty, $wide:ident) => {
+            each!($variant, |number: Number| <$type>::try_from(number.to_integer()?.$wide()?).ok())
+        };
+    }
+
+    let text = |dtype| matches!(dtype, DType::Bool | DType::String);
+    if (text(tensor.dtype()) || text(element.packed())) && tensor.dtype() != element.packed() {
+        return Err(BadInput::Type { input: port.name.clone(), dtype: tensor.dtype(), element });
+    }
+    let elements = match element {
+        ElementType::I8 => integers!(I8, i8, to_i128),
+        ElementType::I16 => integers!(I16, i16, to_i128),
+        ElementType::I32 => integers!(I32, i32, to_i128),
+        ElementType::I64 => integers!(I64, i64, to_i128),
+        ElementType::U8 => integers!(U8, u8, to_u128),
+        ElementType::U16 => integers!(U16, u16, to_u128),
+        ElementType::U32 => integers!(U32, u32, to_u128),
+        ElementType::U64 => integers!(U64, u64, to_u128),
+        ElementType::F16 => each!(F16, |number: Number| number.to_f16()),
+        ElementType::Bf16 => each!(Bf16, |number: Number| number.to_bf16()),
+        ElementType::F32 => each!(F32, |number: Number| number.to_f32()),
+        ElementType::F64 => each!(F64, |number: Number| number.to_f64()),
+        ElementType::Bool => Elements::Bool(tensor.data().iter().map(|byte| *byte == 1).collect()),
+        ElementType::String => {
+            // Runtimes take strings that end at their first zero byte.
+            if let Some(index) = tensor.iter_strings().position(|text| text.contains('\0')) {
+                return Err(BadInput::Value { input: port.name.clone(), index, element });
+            }
+            Elements::String(tensor.iter_strings().map(str::to_owned).collect())
+        }
+    };
+    Ok(ModelTensor { shape: tensor.shape().to_vec(), elements })
+}
+
+/// Checks that a mask asks only for outputs that there are.
+pub fn check_mask(mask: u16, outputs: usize) -> Result<(), BadInput> {
+    match u32::from(mask).checked_shr(outputs as u32) {
+        None | Some(0) => Ok(()),
+        Some(_) => Err(BadInput::Mask { mask, outputs }),
+    }
+}
+
+/// Writes outputs, numbered as the model does, in a format that `OutputFormat::is_valid`.
+/// The list must hold what the format's mask wants and nothing else.
+pub fn from_outputs(
+    outputs: &[(usize, ModelTensor)],
+    format: OutputFormat,
+    max_bytes: u32,
+) -> Result<Bytes, Unrepresentable> {
+    let not_tensor = |output, error: TensorError| Unrepresentable::NotTensor { output, reason: error.to_string() };
+    let tensors = outputs
+        .iter()
+        .map(|(output, tensor)| {
+            let (dtype, decimals, data) = packed_elements(*output, &tensor.elements, format)?;
+            Tensor::new(dtype, decimals, tensor.shape.clone(), data.into()).map_err(|error| not_tensor(*output, error))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let bytes = tensor::encode(&tensors).map_err(|error| not_tensor(tensors.len(), error))?;
+    if bytes.len() > max_bytes as usize {
+        return Err(Unrepresentable::TooLong { length: bytes.len(), max: max_bytes });
+    }
+    Ok(bytes)
+}
+
+fn packed_elements(
+    output: usize,
+    elements: &Elements,
+    format: OutputFormat,
+) -> Result<(DType, u8, Vec<u8>), Unrepresentable> {
+    let mut data = Vec::new();
+    macro_rules! native {
+        ($values:expr) => {
+            $values.iter().for_each(|value| data.extend(value.to_be_bytes()))
+        };
+    }
+    macro_rules! floats {
+        ($values:expr) => {{
+            for (index, value) in $values.iter().enumerate() {
+                let finite = Finite::new(f64::from(*value)).ok_or(Unrepresentable::NotFinite { output, index })?;
+                if format.width == 0 {
+                    data.extend(value.to_be_bytes());
+                } else {
+                    let OutputFormat { width, decimals, .. } = format;
+                    let value = finite.quantise(width, decimals).ok_or(Unrepresentable::Overflow {
+                        output,
+                        index,
+                        width,
+                        decimals,
+                    })?;
+                    data.extend_from_slice(&value.to_be_bytes()[16 - usize::from(width)..]);
+                }
+            }
+            if let Some(dtype) = DType::signed(format.width) {
+                return Ok((dtype, format.decimals, data));
+            }
+        }};
+    }
+    let dtype = match elements {
+        Elements::I8(values) => {
+            native!(values);
+            DType::I8
+        }
+        Elements::I16(values) => {
+            native!(values);
+            DType::I16
+        }
+        Elements::I32(values) => {
+            native!(values);
+            DType::I32
+        }
+        Elements::I64(values) => {
+            native!(values);
+            DType::I64
+        }
+        Elements::U8(values) => {
+            native!(values);
+            DType::U8
+        }
+        Elements::U16(values) => {
+            native!(values);
+            DType::U16
+        }
+        Elements::U32(values) => {
+            native!(values);
+            DType::U32
+        }
+        Elements::U64(values) => {
+            native!(values);
+            DType::U64
+        }
+        Elements::F16(values) => {
+            floats!(values);
+            DType::F16
+        }
+        Elements::Bf16(values) => {
+            let wide: Vec<f32> = values.iter().map(|value| value.to_f32()).collect();
+            floats!(wide);
+            DType::F32
+        }
+        Elements::F32(values) => {
+            floats!(values);
+            DType::F32
+        }
+        Elements::F64(values) => {
+            floats!(values);
+            DType::F64
+        }
+        Elements::Bool(values) => {
+            data.extend(values.iter().map(|value| u8::from(*value)));
+            DType::Bool
+        }
+        Elements::String(values) => {
+            values.iter().for_each(|value| tensor::put_string(&mut data, value));
+            DType::String
+        }
+    };
+    Ok((dtype, 0, data))
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape = self.shape.as_deref().map_or("of any shape".to_owned(), show_shape);
+        write!(f, "{} {:?} {shape}", self.name, self.element)
+    }
+}
+
+#[cfg(test)]
+mod tests;
