@@ -65,8 +65,8 @@ fn decimals_round_to_the_nearest_float_half_to_even() {
     assert_eq!(cast(fixed(-65_520, 0), ElementType::F16), Err(bad_value(ElementType::F16)));
     // The smallest f16 is 2^-24, about 5.96e-8; half of it goes to zero.
     assert_eq!(cast(fixed(6, 8), ElementType::F16), Ok(Elements::F16(vec![f16::from_bits(1)])));
-    assert_eq!(cast(fixed(29_802_322_387_695_312_5, 25), ElementType::F16), Ok(Elements::F16(vec![f16::ZERO])));
-    assert_eq!(cast(fixed(29_802_322_387_695_312_6, 25), ElementType::F16), Ok(Elements::F16(vec![f16::from_bits(1)])));
+    assert_eq!(cast(fixed(298_023_223_876_953_125, 25), ElementType::F16), Ok(Elements::F16(vec![f16::ZERO])));
+    assert_eq!(cast(fixed(298_023_223_876_953_126, 25), ElementType::F16), Ok(Elements::F16(vec![f16::from_bits(1)])));
 }
 
 #[test]
