@@ -4,7 +4,9 @@
 //! typed wrongly with 2.
 
 mod infer;
+mod jobs;
 mod model;
+mod run;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::error::Error;
@@ -52,6 +54,8 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::InitArgs),
+    Jobs(jobs::JobsArgs),
+    Run(run::RunArgs),
     Infer(infer::InferArgs),
     Model(model::ModelArgs),
 }
@@ -75,6 +79,8 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> CommandResult {
     match command {
         Command::Init(args) => init::run(&args),
+        Command::Jobs(args) => jobs::run(args).await,
+        Command::Run(args) => run::run(args).await,
         Command::Infer(args) => args.run().await,
         Command::Model(args) => args.run(),
     }
