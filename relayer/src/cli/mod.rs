@@ -4,6 +4,7 @@
 //! typed wrongly with 2.
 
 mod infer;
+mod init;
 mod model;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -49,6 +50,7 @@ pub enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::InitArgs),
     Infer(infer::InferArgs),
     Model(model::ModelArgs),
 }
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> CommandResult {
     match command {
+        Command::Init(args) => init::run(&args),
         Command::Infer(args) => args.run().await,
         Command::Model(args) => args.run(),
     }
@@ -83,6 +86,11 @@ fn print(text: &str) -> CommandResult {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Prints a value as JSON on standard output, indented.
+fn print_json(value: &serde_json::Value) -> CommandResult {
+    print(&format!("{value:#}"))
 }
 
 fn fail(error: &dyn Error) -> ExitCode {

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IInferenceConsumer} from "./interfaces/IInferenceConsumer.sol";
+import {IInferenceCoordinator} from "./interfaces/IInferenceCoordinator.sol";
+import {Ask, InputKind, Level, Outcome} from "./types/Request.sol";
+
+/// @title Base of contracts that ask models
+/// @notice Ask with `_request`, get the answer in `_onInference`.
+///
+/// Who pays? With `_request(modelId, input)` the caller of your function does: the ETH attached is the fee, and if
+/// nobody answers it is credited to the caller's balance in the coordinator. With `_requestPrepaid` it is drawn from a
+/// balance there: this contract's own, or that of an account that allows this contract so much per request.
+abstract contract InferenceConsumer is IInferenceConsumer {
+    IInferenceCoordinator public immutable coordinator;
+
+    /// @notice Only the coordinator brings answers.
+    error NotCoordinator(address caller);
+
+    constructor(IInferenceCoordinator coordinator_) {
+        coordinator = coordinator_;
+    }
+
+    /// @inheritdoc IInferenceConsumer
+    function onInference(bytes32 requestId, Outcome outcome, bytes calldata output) external override {
+        if (msg.sender != address(coordinator)) revert NotCoordinator(msg.sender);
+        _onInference(requestId, outcome, output);
+    }
+
+    /// @notice The answer to a request of this contract.
+    /// @dev A failure is an answer too: look at `outcome` before `output`, which is empty unless it is `Ok`. If this
+    /// reverts or runs out of gas, the answer stays on record and can be redelivered.
+    /// @dev Warning: whoever carries the answer chooses the surroundings of this call, flash loans included. Read nothing
+    /// here that others can move within a transaction.
+    function _onInference(bytes32 requestId, Outcome outcome, bytes calldata output) internal virtual;
+
+    /// @notice Asks at the caller's expense, on the terms of `_ask`: the ETH attached is the fee.
+    /// @param input Packed tensors in the model's input order (see `Tensor`).
+    function _request(bytes32 modelId, bytes memory input) internal returns (bytes32 requestId) {
+        return _request(_ask(modelId), input);
+    }
+
+    /// @notice Asks on terms of one's own: `Ask memory ask = _ask(modelId); ask.outputDecimals = 9; _request(ask, input)`.
+    /// @dev `fee` and `submitFee` come from the ETH attached to this call, which must be their exact sum.
+    function _request(Ask memory ask, bytes memory input) internal returns (bytes32 requestId) {
+        return coordinator.request{value: msg.value}(ask, input);
+    }
+
+    /// @notice Asks at the expense of an account's balance in the coordinator, which also gets the refund.
+    /// @dev `deposit` fills the balance of this contract; another account first calls `allow(thisContract, cap)`. Guard
+    /// who may spend it. This contract's balance leaves by `coordinator.withdraw`, if you give somebody the right to call it.
+    function _requestPrepaid(bytes32 modelId, bytes memory input, address payer, uint96 fee)
+        internal
+        returns (bytes32 requestId)
+    {
+        Ask memory ask = _ask(modelId);
+        (ask.refundTo, ask.fee) = (payer, fee);
+        return coordinator.request(ask, input);
+    }
+
+    /// @notice The usual terms: one signer; float outputs as 4-byte integers with 6 decimals, all of them; 100,000 gas
+    /// for the callback; refundable after 300 blocks; the ETH attached is the fee, its refund is the caller's.
+    function _ask(bytes32 modelId) internal view returns (Ask memory ask) {
+        // `request` refuses a fee it does not get, so a value above 2^96 wei, were it possible, would revert there.
+        ask.modelId = modelId;
+        ask.refundTo = msg.sender;
+        ask.fee = uint96(msg.value);
+        ask.callbackGasLimit = 100_000;
+        ask.deadlineBlocks = 300;
+        ask.outputWidth = 4;
+        ask.outputDecimals = 6;
+        ask.quorum = 1;
+        ask.level = Level.Fast;
+        ask.inputKind = InputKind.Inline;
+    }
+}

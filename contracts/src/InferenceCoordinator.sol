@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Governance} from "./Governance.sol";
+import {NodeRegistry} from "./NodeRegistry.sol";
+import {IInferenceConsumer} from "./interfaces/IInferenceConsumer.sol";
+import {Feature, IInferenceCoordinator} from "./interfaces/IInferenceCoordinator.sol";
+import {BlockHashes} from "./libraries/BlockHashes.sol";
+import {ExactCall} from "./libraries/ExactCall.sol";
+import {PackedParameters} from "./libraries/PackedParameters.sol";
+import {RequestLib} from "./libraries/RequestLib.sol";
+import {Signatures} from "./libraries/Signatures.sol";
+import {Sortition} from "./libraries/Sortition.sol";
+import {StatementLib} from "./libraries/StatementLib.sol";
+import {Parameters} from "./types/Parameters.sol";
+import {Ask, Attestation, Fulfilment, InputKind, Level, Outcome, Request, Result} from "./types/Request.sol";
+
+/// @title Requests, escrow, fulfilment, delivery, pay and refunds
+/// @dev The checks of an answer return a fault, the encoded error: a single answer reverts with it, a batch notes its
+/// selector and goes on.
+contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
+    using RequestLib for Request;
+
+    uint256 private constant OPEN = 1;
+    uint256 private constant FULFILLED = 2;
+    uint256 private constant DELIVERED = 4;
+    uint256 private constant PAID = 8;
+    uint256 private constant REFUNDED = 16;
+    uint256 private constant FLAGS = 0xff;
+
+    uint256 private constant MIN_DEADLINE = 2;
+    uint256 private constant MAX_DECIMALS = 36;
+    /// @dev Bit w is set where w is an element width.
+    uint256 private constant WIDTHS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 4 | 1 << 8 | 1 << 16;
+
+    /// @dev Gas between the last check of an answer and its callback: the status word, the event and the encoding of
+    /// the output, per byte of output (8 of the log, the rest copies and memory).
+    uint256 private constant RECORDING = 15_000;
+    uint256 private constant RECORDING_PER_BYTE = 16;
+
+    mapping(bytes32 requestId => uint256) private _status;
+
+    /// @inheritdoc IInferenceCoordinator
+    mapping(address consumer => uint64) public nonceOf;
+
+    constructor(address firstOwner, Parameters memory first) Governance(firstOwner, first) {}
+
+    /// @inheritdoc IInferenceCoordinator
+    function request(Ask calldata ask, bytes calldata input) external payable returns (bytes32 requestId) {
+        PackedParameters p = _unpaused();
+        _checkAsk(ask, p);
+        uint32 seatCount = _checkModel(ask, input.length);
+
+        uint256 sum = uint256(ask.fee) + ask.submitFee;
+        if (msg.value != 0) {
+            if (msg.value != sum) revert WrongPayment(msg.value, sum);
+        } else if (sum != 0) {
+            _draw(ask.refundTo, msg.sender, sum);
+        }
+
+        Request memory r = Request({
+            modelId: ask.modelId,
+            inputHash: keccak256(input),
+            origin: RequestLib.packOrigin(msg.sender, nonceOf[msg.sender]++, seatCount),
+            escrow: RequestLib.packAmount(ask.refundTo, ask.fee),
+            payment: RequestLib.packAmount(ask.token, ask.submitFee),
+            terms: RequestLib.packTerms(ask, block.number, p.version())
+        });
+        requestId = keccak256(abi.encode(block.chainid, address(this), r));
+        _status[requestId] = OPEN;
+        emit Requested(requestId, msg.sender, ask.modelId, r, input);
+    }
+
+    /// @inheritdoc IInferenceCoordinator
+    function fulfill(Fulfilment calldata fulfilment) external locked {
+        (, bytes memory fault) = _fulfill(fulfilment);
+        if (fault.length != 0) {
+            assembly ("memory-safe") {
+                revert(add(fault, 0x20), mload(fault))
+            }
+        }
+    }
+
+    /// @inheritdoc IInferenceCoordinator
+    function fulfillBatch(Fulfilment[] calldata fulfilments) external locked {
+        for (uint256 i = 0; i < fulfilments.length; ++i) {
+            (bytes32 requestId, bytes memory fault) = _fulfill(fulfilments[i]);
+            if (fault.length != 0) emit Skipped(requestId, bytes4(fault));
+        }
+    }
+
+    /// @inheritdoc IInferenceCoordinator
+    function redeliver(Result calldata result, bytes calldata output, uint32 gasLimit)
+        external
+        locked
+        returns (bool delivered)
+    {
+        Request calldata r = result.request;
+        (bytes32 requestId, uint256 word) = _recorded(result);
+        if (keccak256(output) != result.outputCommitment) revert ResultMismatch(requestId);
+        if (r.callbackGasLimit() == 0) revert NoCallback(requestId);
+        if (word & DELIVERED != 0) revert AlreadyDelivered(requestId);
+        if (gasLimit < r.callbackGasLimit()) revert InsufficientGas(gasLimit, r.callbackGasLimit());
+        if (msg.sender != r.consumer() && block.number > _vestingBlock(result)) revert NotConsumer(msg.sender);
+
+        _status[requestId] = word | DELIVERED;
+        delivered = _deliver(r, requestId, result.outcome, output, gasLimit);
+        if (delivered) emit Redelivered(requestId);
+    }
+
+    /// @inheritdoc IInferenceCoordinator
+    function refund(Request calldata r) external locked {
+        bytes32 requestId = r.id();
+        if (_status[requestId] != OPEN) revert NotOpen(requestId);
+        uint256 deadline = r.deadline();
+        if (block.number <= deadline) revert DeadlineNotPassed(block.number, deadline);
+        _status[requestId] = REFUNDED;
+        uint256 amount = uint256(r.fee()) + r.submitFee();
+        _credit(r.refundTo(), amount);
+        emit Refunded(requestId, r.refundTo(), amount);
+    }
+
+    /// @inheritdoc IInferenceCoordinator
+    function claim(Result[] calldata results) external locked {
+        // Neighbours often pay the same owner: one write for each run of them.
+        address payee;
+        uint256 due;
+        for (uint256 i = 0; i < results.length; ++i) {
+            Result calldata result = results[i];
+            (bytes32 requestId, uint256 word) = _recorded(result);
+            if (word & PAID != 0) revert AlreadyPaid(requestId);
+            uint256 vestingBlock = _vestingBlock(result);
+            if (block.number <= vestingBlock) revert TooEarly(block.number, vestingBlock + 1);
+            _status[requestId] = word | PAID;
+
+            uint256 quorum = result.request.quorum();
+            uint256 fee = result.request.fee();
+            uint256 share = fee / quorum;
+            for (uint256 j = 0; j < quorum; ++j) {
+                uint32 index = uint32(bytes4(result.seats[4 * j:]));
+                address owner = _ownerAt(result.request.modelId, index, result.fulfilledAt);
+                if (owner != payee) {
+                    if (due != 0) _credit(payee, due);
+                    (payee, due) = (owner, 0);
+                }
+                due += j == 0 ? fee - share * (quorum - 1) + result.request.submitFee() : share;
+            }
+            emit Claimed(requestId);
+        }
+        if (due != 0) _credit(payee, due);
+    }
+
+    /// @inheritdoc IInferenceCoordinator
+    function isResult(Result calldata result) external view returns (bool) {
+        uint256 word = _status[result.request.id()];
+        return word & FULFILLED != 0 && word & ~FLAGS == _hashOf(result);
+    }
+
+    /// @inheritdoc IInferenceCoordinator
+    function requestIdOf(Request calldata r) external view returns (bytes32) {
+        return r.id();
+    }
+
+    /// @inheritdoc IInferenceCoordinator
+    function statusOf(bytes32 requestId) external view returns (uint256) {
+        return _status[requestId];
+    }
+
+    /// @inheritdoc IInferenceCoordinator
+    function rankOf(bytes32 requestId, bytes32 blockHash, uint32 seat, uint32 seatCount)
+        external
+        pure
+        returns (uint256)
+    {
+        if (seat >= seatCount) revert UnknownSeat(seat, seatCount);
+        return Sortition.rank(Sortition.seedOf(blockHash, requestId), seat, seatCount);
+    }
+
+    /// @inheritdoc IInferenceCoordinator
+    function digestOf(
+        bytes32 requestId,
+        bytes32 blockHash,
+        bytes32 inputHash,
+        Outcome outcome,
+        bytes32 outputCommitment
+    ) external view returns (bytes32) {
+        return StatementLib.statementDigest(
+            _domainSeparator(), requestId, blockHash, inputHash, outcome, outputCommitment
+        );
+    }
+
+    /// @inheritdoc IInferenceCoordinator
+    function eip712Domain()
+        external
+        view
+        returns (
+            bytes1 fields,
+            string memory name,
+            string memory version,
+            uint256 chainId,
+            address verifyingContract,
+            bytes32 salt,
+            uint256[] memory extensions
+        )
+    {
+        return (
+            hex"0f", StatementLib.NAME, StatementLib.VERSION, block.chainid, address(this), bytes32(0), new uint256[](0)
+        );
+    }
+
+    function _checkAsk(Ask calldata ask, PackedParameters p) private pure {
+        if (ask.refundTo == address(0)) revert ZeroRefundAccount();
+        if (ask.inputKind != InputKind.Inline) revert NotOffered(Feature.InputKind);
+        if (ask.token != ETH) revert NotOffered(Feature.Token);
+        if (ask.level != Level.Fast) revert NotOffered(Feature.Assured);
+        if (ask.valueAtRisk != 0) revert NotOffered(Feature.ValueAtRisk);
+        if (ask.quorum != 1) {
+            if (ask.quorum == 0) revert ZeroQuorum();
+            if (ask.quorum > p.maxQuorum()) revert QuorumTooLarge(ask.quorum, p.maxQuorum());
+            revert NotOffered(Feature.Quorum);
+        }
+        if (ask.deadlineBlocks < MIN_DEADLINE || ask.deadlineBlocks > MAX_DEADLINE) {
+            revert DeadlineOutOfRange(ask.deadlineBlocks, MIN_DEADLINE, MAX_DEADLINE);
+        }
+        if (ask.callbackGasLimit > p.maxCallbackGas()) {
+            revert CallbackGasTooLarge(ask.callbackGasLimit, p.maxCallbackGas());
+        }
+        uint256 maxDecimals = ask.outputWidth == 0 ? 0 : MAX_DECIMALS;
+        if (WIDTHS >> ask.outputWidth & 1 == 0 || ask.outputDecimals > maxDecimals) {
+            revert InvalidOutputFormat(ask.outputWidth, ask.outputDecimals);
+        }
+    }
+
+    function _checkModel(Ask calldata ask, uint256 inputLength) private view returns (uint32 seatCount) {
+        Model memory m = _models[ask.modelId];
+        if (!m.registered) revert UnknownModel(ask.modelId);
+        if (inputLength > m.maxInputBytes) revert InputTooLarge(inputLength, m.maxInputBytes);
+        if (m.liveSeats < ask.quorum) revert TooFewSeats(m.liveSeats, ask.quorum);
+        return m.seatCount;
+    }
+
+    /// @dev Checks an answer, records it and delivers it; or changes nothing and says why.
+    function _fulfill(Fulfilment calldata f) private returns (bytes32 requestId, bytes memory fault) {
+        Request calldata r = f.request;
+        requestId = r.id();
+        bytes32 commitment = keccak256(f.output);
+        bytes memory seats;
+        (fault, seats) = _check(f, requestId, commitment);
+        if (fault.length != 0) return (requestId, fault);
+
+        uint256 gasLimit = r.callbackGasLimit();
+        if (gasLimit != 0) {
+            uint256 needed = RECORDING + RECORDING_PER_BYTE * f.output.length + ExactCall.needed(gasLimit);
+            uint256 available = gasleft();
+            if (available < needed) {
+                return (requestId, abi.encodeWithSelector(InsufficientGas.selector, available, needed));
+            }
+        }
+
+        uint256 word = _hash(f.outcome, commitment, seats, uint64(block.number)) | FULFILLED;
+        _status[requestId] = gasLimit == 0 ? word : word | DELIVERED;
+        emit Fulfilled(requestId, f.outcome, seats, f.output);
+        if (gasLimit != 0) _deliver(r, requestId, f.outcome, f.output, gasLimit);
+    }
+
+    /// @dev Everything that decides whether an answer counts, cheapest first.
+    function _check(Fulfilment calldata f, bytes32 requestId, bytes32 commitment)
+        private
+        view
+        returns (bytes memory fault, bytes memory seats)
+    {
+        Request calldata r = f.request;
+        if (_status[requestId] != OPEN) return (abi.encodeWithSelector(NotOpen.selector, requestId), seats);
+        uint256 requestBlock = r.requestBlock();
+        if (block.number == requestBlock) return (abi.encodeWithSelector(SameBlock.selector), seats);
+        if (block.number > r.deadline()) {
+            return (abi.encodeWithSelector(DeadlinePassed.selector, block.number, r.deadline()), seats);
+        }
+        if (f.outcome != Outcome.Ok && f.output.length != 0) {
+            return (abi.encodeWithSelector(UnexpectedOutput.selector), seats);
+        }
+        uint256 quorum = r.quorum();
+        if (f.attestations.length != quorum) {
+            return (abi.encodeWithSelector(WrongAttestationCount.selector, f.attestations.length, quorum), seats);
+        }
+        bytes32 blockHash = BlockHashes.get(requestBlock);
+        if (blockHash == 0) return (abi.encodeWithSelector(BlockHashUnavailable.selector, requestBlock), seats);
+        bytes32 digest =
+            StatementLib.statementDigest(_domainSeparator(), requestId, blockHash, r.inputHash, f.outcome, commitment);
+        return _checkCommittee(f, Sortition.seedOf(blockHash, requestId), digest);
+    }
+
+    /// @dev Holes and attestations, each ascending by rank; rank counts among the eligible.
+    function _checkCommittee(Fulfilment calldata f, bytes32 seed, bytes32 digest)
+        private
+        view
+        returns (bytes memory fault, bytes memory seats)
+    {
+        uint256[] memory holeRanks;
+        (fault, holeRanks) = _checkHoles(f, seed);
+        if (fault.length != 0) return (fault, seats);
+
+        Request calldata r = f.request;
+        uint256 previous;
+        uint256 holesBefore;
+        for (uint256 i = 0; i < f.attestations.length; ++i) {
+            Attestation calldata a = f.attestations[i];
+            if (a.seat >= r.seatCount()) {
+                return (abi.encodeWithSelector(UnknownSeat.selector, a.seat, r.seatCount()), seats);
+            }
+            uint256 rank = Sortition.rank(seed, a.seat, r.seatCount());
+            if (i != 0 && rank <= previous) return (abi.encodeWithSelector(NotAscending.selector, a.seat), seats);
+            previous = rank;
+            while (holesBefore < holeRanks.length && holeRanks[holesBefore] < rank) ++holesBefore;
+            fault = _checkAttestation(r, a, rank - holesBefore, digest);
+            if (fault.length != 0) return (fault, seats);
+            seats = abi.encodePacked(seats, a.seat);
+        }
+    }
+
+    function _checkAttestation(Request calldata r, Attestation calldata a, uint256 rank, bytes32 digest)
+        private
+        view
+        returns (bytes memory fault)
+    {
+        // The first window belongs to the first ranks: only later ones need to know its length.
+        uint256 allowed = r.quorum();
+        if (rank >= allowed) {
+            allowed *= 1 + (block.number - r.requestBlock() - 1) / _parametersAt(r.version()).window();
+            if (rank >= allowed) return abi.encodeWithSelector(RankTooHigh.selector, rank, allowed);
+        }
+        address signer = _eligibleSigner(r.modelId, a.seat, r.requestBlock());
+        if (signer == address(0)) return abi.encodeWithSelector(SeatNotEligible.selector, a.seat);
+        if (Signatures.recover(digest, a.r, a.vs) != signer) {
+            return abi.encodeWithSelector(WrongSignature.selector, a.seat);
+        }
+    }
+
+    function _checkHoles(Fulfilment calldata f, bytes32 seed)
+        private
+        view
+        returns (bytes memory fault, uint256[] memory ranks)
+    {
+        uint256 count = f.holes.length;
+        if (count == 0) return (fault, ranks);
+        Request calldata r = f.request;
+        ranks = new uint256[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            uint32 hole = f.holes[i];
+            if (hole >= r.seatCount()) {
+                return (abi.encodeWithSelector(UnknownSeat.selector, hole, r.seatCount()), ranks);
+            }
+            ranks[i] = Sortition.rank(seed, hole, r.seatCount());
+            if (i != 0 && ranks[i] <= ranks[i - 1]) {
+                return (abi.encodeWithSelector(NotAscending.selector, hole), ranks);
+            }
+            if (_eligibleSigner(r.modelId, hole, r.requestBlock()) != address(0)) {
+                return (abi.encodeWithSelector(NotAHole.selector, hole), ranks);
+            }
+        }
+    }
+
+    /// @dev Calls the consumer with exactly `gasLimit`. The word already says delivered; a failure takes that back.
+    function _deliver(Request calldata r, bytes32 requestId, Outcome outcome, bytes calldata output, uint256 gasLimit)
+        private
+        returns (bool delivered)
+    {
+        address consumer = r.consumer();
+        bytes memory call = abi.encodeCall(IInferenceConsumer.onInference, (requestId, outcome, output));
+        uint256 needed = ExactCall.needed(gasLimit);
+        uint256 available = gasleft();
+        if (available < needed) revert InsufficientGas(available, needed);
+        delivered = ExactCall.tryCall(consumer, gasLimit, call);
+        if (!delivered) {
+            _status[requestId] &= ~DELIVERED;
+            emit DeliveryFailed(requestId, consumer);
+        }
+    }
+
+    /// @dev The id and word of a result, if it is the one recorded.
+    function _recorded(Result calldata result) private view returns (bytes32 requestId, uint256 word) {
+        requestId = result.request.id();
+        word = _status[requestId];
+        if (word & FULFILLED == 0 || word & ~FLAGS != _hashOf(result)) revert ResultMismatch(requestId);
+    }
+
+    /// @dev The last block in which an answer may still be contested; it is paid after it.
+    function _vestingBlock(Result calldata result) private view returns (uint256) {
+        return result.fulfilledAt + _parametersAt(result.request.version()).vesting();
+    }
+
+    function _hashOf(Result calldata result) private pure returns (uint256) {
+        return _hash(result.outcome, result.outputCommitment, result.seats, result.fulfilledAt);
+    }
+
+    /// @dev Its low 248 bits, in place above the flags.
+    function _hash(Outcome outcome, bytes32 commitment, bytes memory seats, uint64 fulfilledAt)
+        private
+        pure
+        returns (uint256)
+    {
+        return uint256(keccak256(abi.encode(outcome, commitment, seats, fulfilledAt))) << 8;
+    }
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Domain} from "./Domain.sol";
+import {Governance} from "./Governance.sol";
+import {Ledger} from "./Ledger.sol";
+import {ModelRegistry} from "./ModelRegistry.sol";
+import {INodeRegistry, SeatRef} from "./interfaces/INodeRegistry.sol";
+import {PackedParameters} from "./libraries/PackedParameters.sol";
+import {Signatures} from "./libraries/Signatures.sol";
+import {StatementLib} from "./libraries/StatementLib.sol";
+
+/// @title Nodes, their signing keys, and the bonded seats they answer from
+/// @dev A seat is one word for the sortition (`Seat`), and beside it who holds it and held it (`Tenure`), which only
+/// cold paths read.
+abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegistry, Domain {
+    uint32 private constant NEW_INDEX = type(uint32).max;
+    uint48 private constant NOT_LEAVING = type(uint48).max;
+
+    struct Seat {
+        address signer;
+        uint48 from;
+        uint48 until;
+    }
+
+    struct Tenure {
+        address owner;
+        uint48 since;
+        bool live;
+        // The parameters under which the seat was taken.
+        uint16 version;
+        uint64 bondGwei;
+        // When the bond is free; 0 until the seat leaves.
+        uint48 releaseBlock;
+    }
+
+    /// @dev A key belongs to one owner for ever, and a revoked key is no one's again.
+    struct Key {
+        address owner;
+        bool revoked;
+    }
+
+    mapping(bytes32 modelId => mapping(uint32 index => Seat)) private _seats;
+    mapping(bytes32 modelId => mapping(uint32 index => Tenure)) private _tenures;
+    mapping(bytes32 modelId => mapping(uint32 index => Tenure[])) private _formerTenures;
+    mapping(address signer => Key) private _keys;
+
+    /// @inheritdoc INodeRegistry
+    mapping(address owner => address signer) public signerOf;
+
+    /// @inheritdoc INodeRegistry
+    function registerNode(address signer, bytes calldata signature, string calldata uri) external locked {
+        bytes32 digest = StatementLib.signerDigest(_domainSeparator(), msg.sender);
+        address proven = Signatures.recover(digest, signature);
+        if (proven == address(0) || proven != signer) revert SignerNotProven(signer, msg.sender);
+        Key storage key = _keys[signer];
+        if (key.revoked || (key.owner != address(0) && key.owner != msg.sender)) {
+            revert SignerTaken(signer, key.owner);
+        }
+        key.owner = msg.sender;
+        signerOf[msg.sender] = signer;
+        emit NodeRegistered(msg.sender, signer, uri);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function revokeSigner(address owner, SeatRef[] calldata seats) external locked {
+        address signer = msg.sender;
+        if (msg.sender == owner) signer = signerOf[owner];
+        else if (_keys[msg.sender].owner != owner) revert SignerNotProven(msg.sender, owner);
+        if (signer != address(0) && !_keys[signer].revoked) {
+            _keys[signer].revoked = true;
+            if (signerOf[owner] == signer) delete signerOf[owner];
+            emit SignerRevoked(owner, signer);
+        }
+        for (uint256 i = 0; i < seats.length; ++i) {
+            (bytes32 modelId, uint32 index) = (seats[i].modelId, seats[i].index);
+            Tenure storage tenure = _ownTenure(modelId, index, owner);
+            Seat storage entry = _seats[modelId][index];
+            if (!_keys[entry.signer].revoked) revert SeatNotReady(modelId, index);
+            entry.signer = address(0);
+            _unlive(modelId, tenure);
+            emit SeatRevoked(modelId, index);
+        }
+    }
+
+    /// @inheritdoc INodeRegistry
+    function joinSeat(bytes32 modelId, uint32 reuse) external payable locked returns (uint32 index) {
+        PackedParameters p = _unpaused();
+        Model storage m = _models[modelId];
+        if (!m.registered) revert UnknownModel(modelId);
+        uint256 bond = p.seatBondGwei() * 1 gwei;
+        if (msg.value != bond) revert WrongBond(msg.value, bond);
+        if (reuse == NEW_INDEX) {
+            index = m.seatCount++;
+        } else {
+            index = reuse;
+            bool free = index < m.seatCount && _tenures[modelId][index].owner == address(0);
+            if (!free) revert SeatNotFree(modelId, index);
+        }
+        _tenures[modelId][index] = Tenure({
+            owner: msg.sender,
+            since: uint48(block.number),
+            live: false,
+            version: p.version(),
+            bondGwei: uint64(p.seatBondGwei()),
+            releaseBlock: 0
+        });
+        (address signer, uint48 from) = _key(modelId, index, p);
+        emit SeatJoined(modelId, index, msg.sender, signer, from, bond);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function activateSeat(bytes32 modelId, uint32 index) external locked {
+        Seat memory s = _seats[modelId][index];
+        Tenure storage tenure = _tenures[modelId][index];
+        if (s.signer == address(0) || s.until != NOT_LEAVING || tenure.live) revert SeatNotReady(modelId, index);
+        if (block.number < s.from) revert TooEarly(block.number, s.from);
+        tenure.live = true;
+        ++_models[modelId].liveSeats;
+        emit SeatActivated(modelId, index);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function rekeySeat(bytes32 modelId, uint32 index) external locked {
+        Tenure storage tenure = _ownTenure(modelId, index, msg.sender);
+        Seat storage entry = _seats[modelId][index];
+        if (entry.until != NOT_LEAVING || entry.signer == signerOf[msg.sender] && entry.signer != address(0)) {
+            revert SeatNotReady(modelId, index);
+        }
+        _unlive(modelId, tenure);
+        (address signer, uint48 from) = _key(modelId, index, _currentParameters());
+        emit SeatRekeyed(modelId, index, signer, from);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function leaveSeat(bytes32 modelId, uint32 index) external locked {
+        Tenure storage tenure = _ownTenure(modelId, index, msg.sender);
+        Seat storage entry = _seats[modelId][index];
+        if (entry.until != NOT_LEAVING) revert SeatNotReady(modelId, index);
+        // Requests of this very block may have counted on the seat.
+        uint48 until = uint48(block.number + 1);
+        entry.until = until;
+        tenure.releaseBlock = uint48(until + _longestExitDelaySince(tenure.version));
+        _unlive(modelId, tenure);
+        emit SeatLeft(modelId, index, until);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function releaseSeat(bytes32 modelId, uint32 index) external locked {
+        Tenure memory tenure = _tenures[modelId][index];
+        if (tenure.releaseBlock == 0) revert SeatNotReady(modelId, index);
+        if (block.number < tenure.releaseBlock) revert TooEarly(block.number, tenure.releaseBlock);
+        delete _seats[modelId][index];
+        delete _tenures[modelId][index];
+        _formerTenures[modelId][index].push(tenure);
+        uint256 bond = uint256(tenure.bondGwei) * 1 gwei;
+        _credit(tenure.owner, bond);
+        emit SeatReleased(modelId, index, tenure.owner, bond);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function seat(bytes32 modelId, uint32 index) external view returns (address signer, uint48 from, uint48 until) {
+        Seat memory s = _seats[modelId][index];
+        return (s.signer, s.from, s.until);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function seatHolder(bytes32 modelId, uint32 index)
+        external
+        view
+        returns (address owner, uint48 since, bool live, uint256 bond)
+    {
+        Tenure memory t = _tenures[modelId][index];
+        return (t.owner, t.since, t.live, uint256(t.bondGwei) * 1 gwei);
+    }
+
+    /// @dev The signer of a seat that is eligible for a request of this block, or zero.
+    function _eligibleSigner(bytes32 modelId, uint32 index, uint256 requestBlock) internal view returns (address) {
+        Seat memory s = _seats[modelId][index];
+        return s.from <= requestBlock && requestBlock < s.until ? s.signer : address(0);
+    }
+
+    /// @dev Who held a seat when it signed an answer of this block. A seat is released long after the last answer
+    /// that it can sign, and taken anew after that, so `since` alone tells the tenures apart.
+    function _ownerAt(bytes32 modelId, uint32 index, uint256 blockNumber) internal view returns (address owner) {
+        Tenure storage tenure = _tenures[modelId][index];
+        owner = tenure.owner;
+        if (owner != address(0) && tenure.since <= blockNumber) return owner;
+        Tenure[] storage former = _formerTenures[modelId][index];
+        uint256 i = former.length;
+        // Ends before the array does: an answer was signed, so somebody held the seat.
+        while (former[--i].since > blockNumber) {}
+        return former[i].owner;
+    }
+
+    function _ownTenure(bytes32 modelId, uint32 index, address owner) private view returns (Tenure storage tenure) {
+        tenure = _tenures[modelId][index];
+        if (owner == address(0) || tenure.owner != owner) revert NotSeatOwner(modelId, index, tenure.owner);
+    }
+
+    /// @dev Gives a seat the caller's signing key, from the end of the activation delay on.
+    function _key(bytes32 modelId, uint32 index, PackedParameters p) private returns (address signer, uint48 from) {
+        signer = signerOf[msg.sender];
+        if (signer == address(0)) revert NoSigner(msg.sender);
+        from = uint48(block.number + p.activationDelay());
+        _seats[modelId][index] = Seat({signer: signer, from: from, until: NOT_LEAVING});
+    }
+
+    function _unlive(bytes32 modelId, Tenure storage tenure) private {
+        if (!tenure.live) return;
+        tenure.live = false;
+        --_models[modelId].liveSeats;
+    }
+
+    /// @dev The longest that any request of a seat's time could ask for. The loop grows by one step per
+    /// `parameterDelay` that the seat was held; fixing the end at leaving keeps later parameters from moving it.
+    function _longestExitDelaySince(uint16 version) private view returns (uint256 delay) {
+        for (uint16 v = _currentParameters().version(); v >= version; --v) {
+            uint256 d = _parametersAt(v).exitDelay();
+            if (d > delay) delay = d;
+        }
+    }
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {InferenceConsumer} from "../InferenceConsumer.sol";
+import {IInferenceCoordinator} from "../interfaces/IInferenceCoordinator.sol";
+import {Tensor} from "../libraries/Tensor.sol";
+import {DType} from "../libraries/TensorView.sol";
+import {Outcome} from "../types/Request.sol";
+
+/// @title Which iris is it? The hello world of asking a model
+contract IrisClassifier is InferenceConsumer {
+    enum Species {
+        Unknown,
+        Setosa,
+        Versicolor,
+        Virginica
+    }
+
+    struct Classification {
+        Species species;
+        uint48 atBlock;
+    }
+
+    bytes32 public immutable modelId;
+    Classification public latest;
+
+    constructor(IInferenceCoordinator coordinator_, bytes32 modelId_) InferenceConsumer(coordinator_) {
+        modelId = modelId_;
+    }
+
+    /// @param sizes Length and width of a sepal, then of a petal, in millimetres; the model counts centimetres.
+    function classify(int32[4] calldata sizes) external payable returns (bytes32 requestId) {
+        return _request(modelId, Tensor.ints(DType.I32, 1, Tensor.dims(1, 4), abi.encodePacked(sizes)));
+    }
+
+    function _onInference(bytes32, Outcome outcome, bytes calldata output) internal override {
+        Species species = outcome == Outcome.Ok ? Species(Tensor.argmax(output) + 1) : Species.Unknown;
+        latest = Classification(species, uint48(block.number));
+    }
+}
