@@ -9,6 +9,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
+mod init;
+
 /// What every command ends with; the error says what to do.
 pub type CommandResult = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -45,7 +47,9 @@ pub enum LogFormat {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Init(init::InitArgs),
+}
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -64,7 +68,16 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> CommandResult {
-    match command {}
+    match command {
+        Command::Init(args) => init::run(&args),
+    }
+}
+
+/// Prints a value as JSON on standard output, indented.
+#[allow(clippy::print_stdout)]
+fn print_json(value: &serde_json::Value) -> CommandResult {
+    println!("{value:#}");
+    Ok(())
 }
 
 fn fail(error: &dyn Error) -> ExitCode {
