@@ -4,6 +4,7 @@
 //! typed wrongly with 2.
 
 mod infer;
+mod init;
 mod jobs;
 mod model;
 mod run;
@@ -13,8 +14,6 @@ use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
-
-mod init;
 
 /// What every command ends with; the error says what to do.
 pub type CommandResult = Result<(), Box<dyn Error + Send + Sync>>;
