@@ -1,0 +1,163 @@
+//! `oraculum init`: a configuration to start from, and new keys.
+
+use super::{CommandResult, print_json};
+use crate::config::{self, Endpoint};
+use crate::keys::{self, PasswordSource};
+use alloy::primitives::Address;
+use clap::Args;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Write a documented oraculum.toml and new encrypted keys into a folder.
+///
+/// Nothing that exists is overwritten. The keys share one password, which comes from --password-file, from
+/// ORACULUM_PASSWORD or from the terminal.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  oraculum init my-node --rpc-url wss://rpc.example.org --chain-id 1 \\\n    \
+                        --coordinator 0x5FbDB2315678afecb367f032d93F642f64180aa3")]
+pub(super) struct InitArgs {
+    /// The folder; it is made if it does not exist.
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// The endpoint: http, https, ws or wss.
+    #[arg(long)]
+    rpc_url: Option<Endpoint>,
+    /// The chain's id.
+    #[arg(long)]
+    chain_id: Option<u64>,
+    /// The coordinator's address.
+    #[arg(long)]
+    coordinator: Option<Address>,
+    /// The account that will own the node's seats; without it a key for one is made too.
+    #[arg(long)]
+    owner: Option<Address>,
+    /// A file with the password of the new keys.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Print what was made as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &InitArgs) -> CommandResult {
+    let file = args.dir.join(config::FILE_NAME);
+    let mut made = vec![("signer", args.dir.join("keys/signer.json")), ("sender", args.dir.join("keys/sender.json"))];
+    if args.owner.is_none() {
+        made.push(("owner", args.dir.join("keys/owner.json")));
+    }
+    // Before a password is asked for.
+    for path in made.iter().map(|(_, path)| path).chain([&file]) {
+        if path.symlink_metadata().is_ok() {
+            return Err(format!("{} exists already and is left as it is; choose another folder", path.display()).into());
+        }
+    }
+
+    let source = PasswordSource { argument: args.password_file.as_deref(), config: None };
+    let password = source.new_password("the new keys")?;
+    let mut addresses = serde_json::Map::new();
+    let mut owner = args.owner;
+    for (name, path) in &made {
+        let address = keys::create(path, &password)?.address();
+        addresses.insert((*name).to_owned(), address.to_string().into());
+        if *name == "owner" {
+            owner = Some(address);
+        }
+    }
+    write_config(args, owner, &file)?;
+
+    if args.json {
+        let mut made = serde_json::Map::new();
+        made.insert("config".into(), file.display().to_string().into());
+        addresses.entry("owner").or_insert_with(|| owner.unwrap_or_default().to_string().into());
+        made.extend(addresses);
+        return print_json(&made.into());
+    }
+    eprintln!("wrote {}", file.display());
+    for (name, path) in &made {
+        eprintln!("wrote {}: {name} {}", path.display(), addresses[*name].as_str().unwrap_or_default());
+    }
+    let config = file.display();
+    eprintln!(
+        "next: fill in {config}, put models into its folder, send the owner the bond and the sender money for gas,"
+    );
+    eprintln!("then `oraculum node register --config {config}`, `oraculum node join MODEL --config {config}` and");
+    eprintln!("`oraculum run --config {config}`");
+    Ok(())
+}
+
+fn write_config(args: &InitArgs, owner: Option<Address>, file: &Path) -> CommandResult {
+    let text = |value: &dyn std::fmt::Display| serde_json::Value::from(value.to_string()).to_string();
+    let mut values = Vec::new();
+    values.extend(args.rpc_url.as_ref().map(|url| ("chain.rpc_url", text(url.url()))));
+    values.extend(args.chain_id.map(|id| ("chain.chain_id", id.to_string())));
+    values.extend(args.coordinator.map(|address| ("chain.coordinator", text(&address))));
+    values.extend(owner.map(|address| ("node.owner", text(&address))));
+
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    // The endpoint may carry a secret.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(file)
+        .and_then(|mut opened| opened.write_all(config::example(&values).as_bytes()))
+        .map_err(|error| format!("cannot write {}: {error}", file.display()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    fn args(folder: &Path, password: &str) -> InitArgs {
+        let password_file = folder.join("password");
+        std::fs::write(&password_file, password).unwrap();
+        InitArgs {
+            dir: folder.join("node"),
+            rpc_url: Some("wss://rpc.example.org/key".parse().unwrap()),
+            chain_id: Some(1),
+            coordinator: Some(Address::repeat_byte(1)),
+            owner: None,
+            password_file: Some(password_file),
+            json: true,
+        }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = args(folder.path(), "secret\n");
+        run(&args).unwrap();
+        let file = args.dir.join(config::FILE_NAME);
+        let settings = Settings::parse(&std::fs::read_to_string(&file).unwrap(), &file, []).unwrap();
+        assert_eq!(settings.chain.rpc_url.url().as_str(), "wss://rpc.example.org/key");
+        assert_eq!((settings.chain.chain_id, settings.chain.coordinator), (1, Address::repeat_byte(1)));
+        keys::Keys::load(&settings.keys, args.password_file.as_deref()).unwrap();
+        let owner = keys::decrypt(&args.dir.join("keys/owner.json"), &password(&args)).unwrap();
+        assert_eq!(settings.node.owner, owner.address());
+    }
+
+    #[test]
+    fn nothing_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = args(folder.path(), "secret");
+        std::fs::create_dir_all(args.dir.join("keys")).unwrap();
+        std::fs::write(args.dir.join("keys/sender.json"), "mine").unwrap();
+        let error = run(&args).unwrap_err().to_string();
+        assert!(error.contains("sender.json exists already"), "{error}");
+        assert!(!args.dir.join(config::FILE_NAME).exists() && !args.dir.join("keys/signer.json").exists());
+    }
+
+    #[test]
+    fn an_empty_password_makes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = args(folder.path(), "\n");
+        assert!(run(&args).unwrap_err().to_string().contains("is empty"));
+        assert!(!args.dir.exists());
+    }
+
+    fn password(args: &InitArgs) -> keys::Password {
+        keys::Password::from_file(args.password_file.as_deref().unwrap()).unwrap()
+    }
+}

@@ -1,0 +1,211 @@
+//! The node's configuration: what the operator wrote, read strictly, becomes [`Settings`], which are checked.
+
+use alloy::primitives::Address;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use url::Url;
+
+mod check;
+mod file;
+mod reference;
+
+pub use reference::example;
+
+/// The usual name of the configuration file.
+pub const FILE_NAME: &str = "oraculum.toml";
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The chain to serve.
+    pub chain: ChainSettings,
+    /// Who the node is and what it serves.
+    pub node: NodeSettings,
+    /// How models are run.
+    pub engine: EngineSettings,
+    /// What transactions may cost.
+    pub fees: FeeSettings,
+    /// Where the keys are.
+    pub keys: KeySettings,
+}
+
+/// The chain to serve, and how it is read.
+#[derive(Clone, Debug)]
+pub struct ChainSettings {
+    /// The endpoint.
+    pub rpc_url: Endpoint,
+    /// The chain's id.
+    pub chain_id: u64,
+    /// The coordinator.
+    pub coordinator: Address,
+    /// The block in which the coordinator was deployed.
+    pub deployment_block: u64,
+    /// Blocks after which a block counts as final.
+    pub confirmations: u64,
+    /// How long one call may take.
+    pub request_timeout: Duration,
+    /// The pace of polling.
+    pub poll_interval: Duration,
+    /// Blocks per query of past logs, at most; at least 1.
+    pub log_page: u64,
+}
+
+/// Who the node is, what it serves, and where it keeps its journal.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// The account that owns the seats.
+    pub owner: Address,
+    /// The folder of models.
+    pub models_dir: PathBuf,
+    /// The folder of the journal.
+    pub data_dir: PathBuf,
+    /// Names or ids of the models to answer for; empty for all on which the owner has seats.
+    pub serve: Vec<String>,
+    /// The least fee in wei, below 2^96.
+    pub min_fee: u128,
+    /// Where the local status is served: a loopback address, or nowhere.
+    pub status_listen: Option<SocketAddr>,
+}
+
+/// How models are run.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// ONNX Runtime's library; `None` looks for it.
+    pub runtime: Option<PathBuf>,
+    /// What models run on.
+    pub provider: Provider,
+    /// GPUs by CUDA's numbers; at least one.
+    pub device_ids: Vec<u32>,
+    /// Runs that may wait per model; at least 1.
+    pub queue: usize,
+    /// How long one run may take.
+    pub time_limit: Duration,
+    /// Bytes of model files that are kept loaded at once.
+    pub memory_limit: u64,
+}
+
+/// What models run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// The CPU.
+    #[default]
+    Cpu,
+    /// NVIDIA GPUs, or nothing.
+    Cuda,
+    /// NVIDIA GPUs if they are usable, else the CPU.
+    Auto,
+}
+
+/// What transactions may cost, in wei per unit of gas.
+#[derive(Clone, Copy, Debug)]
+pub struct FeeSettings {
+    /// The most that is paid.
+    pub max_fee_per_gas: u128,
+    /// The least that the block's producer gets; at most `max_fee_per_gas`.
+    pub min_priority_fee: u128,
+    /// Per cent by which a replacement pays more, 10 to 100.
+    pub bump_percent: u32,
+}
+
+/// Where the keys are.
+#[derive(Clone, Debug)]
+pub struct KeySettings {
+    /// The keystore that signs answers.
+    pub signer: PathBuf,
+    /// The keystore that pays for gas.
+    pub sender: PathBuf,
+    /// A file with the password of both.
+    pub password_file: Option<PathBuf>,
+}
+
+/// An endpoint's URL. It may carry a secret in its path, query or user info, so only scheme, host and port are shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+impl Endpoint {
+    /// The whole URL, to connect to and never to print.
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for Endpoint {
+    type Err = String;
+
+    /// Reads an http, https, ws or wss URL. The error does not repeat the text.
+    fn from_str(text: &str) -> Result<Self, String> {
+        const REMEDY: &str = "write an http, https, ws or wss URL such as http://127.0.0.1:8545";
+        let url = Url::parse(text).map_err(|error| format!("it is no URL ({error}); {REMEDY}"))?;
+        match url.scheme() {
+            "http" | "https" | "ws" | "wss" => Ok(Self(url)),
+            scheme => Err(format!("an endpoint cannot be reached by `{scheme}`; {REMEDY}")),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.0.scheme(), self.0.host_str().unwrap_or("?"))?;
+        if let Some(port) = self.0.port() {
+            write!(f, ":{port}")?;
+        }
+        let bare = matches!(self.0.path(), "" | "/") && self.0.query().is_none();
+        f.write_str(if bare { "" } else { "/…" })
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ConfigError {
+    #[error("cannot read {file}: {reason}; `oraculum init` writes a configuration to start from")]
+    Unreadable { file: String, reason: String },
+    #[error("{file}, line {line}: {reason}")]
+    Syntax { file: String, line: usize, reason: String },
+    /// `origin` is the file or the environment variable that the value comes from.
+    #[error("{origin}: {key} is wrong: {reason}")]
+    Value { origin: String, key: String, reason: String },
+    #[error("{file}: {key} is missing; {remedy}")]
+    Missing { file: String, key: String, remedy: String },
+    #[error("the environment variable {variable} names no key of the configuration: {remedy}")]
+    UnknownVariable { variable: String, remedy: String },
+}
+
+impl Settings {
+    /// Reads a configuration file, overridden by the environment.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { file: file.clone(), reason: error.to_string() })?;
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::parse(&text, path, variables)
+    }
+
+    /// Reads the text of a configuration file at `path`, overridden by `variables`.
+    pub fn parse(
+        text: &str,
+        path: &Path,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        check::check(file::read(text, path, variables)?)
+    }
+
+    /// The defaults for a chain, a coordinator and a node's owner. Paths are relative to `base`.
+    pub fn new(base: &Path, rpc_url: Endpoint, chain_id: u64, coordinator: Address, owner: Address) -> Self {
+        check::defaults(base, rpc_url, chain_id, coordinator, owner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

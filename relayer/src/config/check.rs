@@ -1,0 +1,181 @@
+//! From what was written to what can be used.
+
+use super::file::{Config, Written};
+use super::{ChainSettings, ConfigError, Endpoint, EngineSettings, FeeSettings, KeySettings, NodeSettings, Settings};
+use alloy::primitives::Address;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+const GWEI: f64 = 1e9;
+const MIB: u64 = 1 << 20;
+
+/// Fees above this are a slip of the unit: gwei, not wei.
+const MAX_GWEI: f64 = 1e6;
+
+pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
+    let Config { chain, node, engine, fees, keys } = &written.config;
+    let wrong = |key: &str, reason: String| ConfigError::Value { origin: written.origin(key), key: key.into(), reason };
+    let address = |key: &str, text: &Option<String>, remedy: &str| {
+        let text = text.as_ref().ok_or_else(|| ConfigError::Missing {
+            file: written.file.clone(),
+            key: key.into(),
+            remedy: remedy.into(),
+        })?;
+        let address = Address::from_str(text)
+            .map_err(|_| wrong(key, format!("`{text}` is no address; write 0x and 40 hexadecimal digits")))?;
+        if address.is_zero() {
+            return Err(wrong(key, format!("it is the zero address; {remedy}")));
+        }
+        Ok(address)
+    };
+    let seconds = |key: &str, value: f64, range: RangeInclusive<f64>| {
+        within(value, &range, "seconds").map(Duration::from_secs_f64).map_err(|reason| wrong(key, reason))
+    };
+    let gwei = |key: &str, value: f64| {
+        within(value, &(0.0..=MAX_GWEI), "gwei")
+            .map(|gwei| (gwei * GWEI).round() as u128)
+            .map_err(|reason| wrong(key, reason))
+    };
+    let whole = |key: &str, value: u64, range: RangeInclusive<u64>, unit: &str| {
+        within(value, &range, unit).map_err(|reason| wrong(key, reason))
+    };
+    let path = |path: &Path| resolve(&written.base, path);
+
+    let max_fee_per_gas = gwei("fees.max_fee_per_gas", fees.max_fee_per_gas)?;
+    let min_priority_fee = gwei("fees.min_priority_fee", fees.min_priority_fee)?;
+    if max_fee_per_gas == 0 {
+        return Err(wrong("fees.max_fee_per_gas", "no transaction is mined for 0 gwei; allow more".into()));
+    }
+    if min_priority_fee > max_fee_per_gas {
+        let reason = format!("it is above fees.max_fee_per_gas, {} gwei; lower it", fees.max_fee_per_gas);
+        return Err(wrong("fees.min_priority_fee", reason));
+    }
+    if engine.device_ids.is_empty() {
+        return Err(wrong("engine.device_ids", "it is empty; write the numbers of the GPUs, such as [0]".into()));
+    }
+
+    Ok(Settings {
+        chain: ChainSettings {
+            rpc_url: chain.rpc_url.parse().map_err(|reason| wrong("chain.rpc_url", reason))?,
+            chain_id: whole("chain.chain_id", chain.chain_id, 1..=u64::MAX, "")?,
+            coordinator: address("chain.coordinator", &chain.coordinator, "write the address of the coordinator")?,
+            deployment_block: chain.deployment_block,
+            confirmations: whole("chain.confirmations", chain.confirmations, 0..=8000, "blocks")?,
+            request_timeout: seconds("chain.request_timeout", chain.request_timeout, 0.1..=600.0)?,
+            poll_interval: seconds("chain.poll_interval", chain.poll_interval, 0.001..=600.0)?,
+            log_page: whole("chain.log_page", chain.log_page, 1..=1_000_000, "blocks")?,
+        },
+        node: NodeSettings {
+            owner: address("node.owner", &node.owner, "write the address that owns the node's seats")?,
+            models_dir: path(&node.models_dir),
+            data_dir: path(&node.data_dir),
+            serve: node.serve.clone(),
+            min_fee: min_fee(&node.min_fee).map_err(|reason| wrong("node.min_fee", reason))?,
+            status_listen: listen(&node.status_listen).map_err(|reason| wrong("node.status_listen", reason))?,
+        },
+        engine: EngineSettings {
+            runtime: engine.runtime.as_deref().map(path),
+            provider: engine.provider,
+            device_ids: engine.device_ids.clone(),
+            queue: whole("engine.queue", engine.queue as u64, 1..=1_000_000, "runs")? as usize,
+            time_limit: seconds("engine.time_limit", engine.time_limit, 0.001..=86_400.0)?,
+            memory_limit: whole("engine.memory_limit", engine.memory_limit, 1..=1 << 40, "MiB")? * MIB,
+        },
+        fees: FeeSettings {
+            max_fee_per_gas,
+            min_priority_fee,
+            bump_percent: whole("fees.bump_percent", fees.bump_percent.into(), 10..=100, "per cent")? as u32,
+        },
+        keys: KeySettings {
+            signer: path(&keys.signer),
+            sender: path(&keys.sender),
+            password_file: keys.password_file.as_deref().map(path),
+        },
+    })
+}
+
+pub(super) fn defaults(
+    base: &Path,
+    rpc_url: Endpoint,
+    chain_id: u64,
+    coordinator: Address,
+    owner: Address,
+) -> Settings {
+    let Config { chain, node, engine, fees, keys } = Config::default();
+    let wei = |gwei: f64| (gwei * GWEI).round() as u128;
+    Settings {
+        chain: ChainSettings {
+            rpc_url,
+            chain_id,
+            coordinator,
+            deployment_block: chain.deployment_block,
+            confirmations: chain.confirmations,
+            request_timeout: Duration::from_secs_f64(chain.request_timeout),
+            poll_interval: Duration::from_secs_f64(chain.poll_interval),
+            log_page: chain.log_page,
+        },
+        node: NodeSettings {
+            owner,
+            models_dir: resolve(base, &node.models_dir),
+            data_dir: resolve(base, &node.data_dir),
+            serve: node.serve,
+            min_fee: 0,
+            status_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        },
+        engine: EngineSettings {
+            runtime: engine.runtime,
+            provider: engine.provider,
+            device_ids: engine.device_ids,
+            queue: engine.queue,
+            time_limit: Duration::from_secs_f64(engine.time_limit),
+            memory_limit: engine.memory_limit * MIB,
+        },
+        fees: FeeSettings {
+            max_fee_per_gas: wei(fees.max_fee_per_gas),
+            min_priority_fee: wei(fees.min_priority_fee),
+            bump_percent: fees.bump_percent,
+        },
+        keys: KeySettings {
+            signer: resolve(base, &keys.signer),
+            sender: resolve(base, &keys.sender),
+            password_file: keys.password_file,
+        },
+    }
+}
+
+fn resolve(base: &Path, path: &Path) -> PathBuf {
+    base.join(path)
+}
+
+/// NaN is in no range.
+fn within<T: PartialOrd + Display + Copy>(value: T, range: &RangeInclusive<T>, unit: &str) -> Result<T, String> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+    Err(format!("{value} is out of range; write {} to {}{unit}", range.start(), range.end()))
+}
+
+fn min_fee(text: &str) -> Result<u128, String> {
+    text.replace('_', "")
+        .parse::<u128>()
+        .ok()
+        .filter(|fee| *fee < 1 << 96)
+        .ok_or_else(|| format!("`{text}` is no fee; write wei as a whole number in quotes, such as \"1000000000\""))
+}
+
+fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let address: SocketAddr =
+        text.parse().map_err(|_| format!("`{text}` is no address and port; write one such as 127.0.0.1:0"))?;
+    if !address.ip().is_loopback() {
+        return Err(format!("{address} can be reached by others; write a loopback address such as 127.0.0.1:0"));
+    }
+    Ok(Some(address))
+}

@@ -1,0 +1,146 @@
+//! What the operator wrote: a TOML file, read strictly, and environment variables over it.
+
+use super::ConfigError;
+use super::reference::{KEYS, Key, Kind, SECTIONS};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// The file's contents as written. It is never printed: the endpoint can carry a secret.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Config {
+    pub(super) chain: Chain,
+    pub(super) node: Node,
+    pub(super) engine: Engine,
+    pub(super) fees: Fees,
+    pub(super) keys: Keys,
+}
+
+macro_rules! section {
+    ($name:ident { $($field:ident: $type:ty = $default:expr),* $(,)? }) => {
+        #[derive(Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(super) struct $name { $(pub(super) $field: $type),* }
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default),* }
+            }
+        }
+    };
+}
+
+section!(Chain {
+    rpc_url: String = "http://127.0.0.1:8545".into(),
+    chain_id: u64 = 31337,
+    coordinator: Option<String> = None,
+    deployment_block: u64 = 0,
+    confirmations: u64 = 2,
+    request_timeout: f64 = 10.0,
+    poll_interval: f64 = 1.0,
+    log_page: u64 = 2000,
+});
+section!(Node {
+    owner: Option<String> = None,
+    models_dir: PathBuf = "models".into(),
+    data_dir: PathBuf = "data".into(),
+    serve: Vec<String> = Vec::new(),
+    min_fee: String = "0".into(),
+    status_listen: String = "127.0.0.1:0".into(),
+});
+section!(Engine {
+    runtime: Option<PathBuf> = None,
+    provider: super::Provider = super::Provider::Cpu,
+    device_ids: Vec<u32> = vec![0],
+    queue: usize = 64,
+    time_limit: f64 = 10.0,
+    memory_limit: u64 = 4096,
+});
+section!(Fees { max_fee_per_gas: f64 = 100.0, min_priority_fee: f64 = 0.1, bump_percent: u32 = 15 });
+section!(Keys {
+    signer: PathBuf = "keys/signer.json".into(),
+    sender: PathBuf = "keys/sender.json".into(),
+    password_file: Option<PathBuf> = None,
+});
+
+/// What was written, and where each value came from.
+pub(super) struct Written {
+    pub(super) config: Config,
+    /// The file's name as shown.
+    pub(super) file: String,
+    /// Where relative paths start.
+    pub(super) base: PathBuf,
+    /// The environment variable of each key that one overrides, by full key.
+    pub(super) overridden: BTreeMap<String, String>,
+}
+
+impl Written {
+    /// The file or environment variable that a key's value comes from.
+    pub(super) fn origin(&self, key: &str) -> String {
+        self.overridden.get(key).unwrap_or(&self.file).clone()
+    }
+}
+
+pub(super) fn read(
+    text: &str,
+    path: &Path,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Written, ConfigError> {
+    let file = path.display().to_string();
+    // Read once as it is, so that a mistake is named with its line.
+    let syntax = |error: toml::de::Error| ConfigError::Syntax {
+        file: file.clone(),
+        line: 1 + error.span().map_or(0, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count()),
+        reason: error.message().to_owned(),
+    };
+    toml::from_str::<Config>(text).map_err(syntax)?;
+    let mut table: Table = toml::from_str(text).map_err(syntax)?;
+
+    let mut overridden = BTreeMap::new();
+    for (variable, value) in variables {
+        let Some(key) = key_of(&variable)? else { continue };
+        let wrong = |reason| ConfigError::Value { origin: variable.clone(), key: key.path(), reason };
+        let section = table.entry(key.section).or_insert_with(|| Value::Table(Table::new()));
+        let Value::Table(section) = section else { continue };
+        section.insert(key.name.to_owned(), literal(key.kind, &value).map_err(wrong)?);
+        // One at a time, so that a wrong value is laid to its variable.
+        Config::deserialize(table.clone()).map_err(|error| wrong(error.message().to_owned()))?;
+        overridden.insert(key.path(), variable);
+    }
+    let config = Config::deserialize(table).map_err(syntax)?;
+    let base = path.parent().unwrap_or(Path::new("")).to_owned();
+    Ok(Written { config, file, base, overridden })
+}
+
+/// The key that an environment variable overrides; `None` if it is about something else.
+fn key_of(variable: &str) -> Result<Option<&'static Key>, ConfigError> {
+    let Some(rest) = variable.strip_prefix("ORACULUM_") else { return Ok(None) };
+    let Some((section, _)) = SECTIONS
+        .iter()
+        .find(|(section, _)| rest.strip_prefix(&section.to_uppercase()).is_some_and(|name| name.starts_with('_')))
+    else {
+        return Ok(None);
+    };
+    if let Some(key) = KEYS.iter().find(|key| key.variable() == variable) {
+        return Ok(Some(key));
+    }
+    let known: Vec<_> = KEYS.iter().filter(|key| key.section == *section).map(Key::variable).collect();
+    Err(ConfigError::UnknownVariable {
+        variable: variable.to_owned(),
+        remedy: format!("unset it, or use one of {}", known.join(", ")),
+    })
+}
+
+fn literal(kind: Kind, text: &str) -> Result<Value, String> {
+    let integer =
+        |text: &str| text.trim().parse::<i64>().map(Value::Integer).map_err(|_| format!("`{text}` is no whole number"));
+    let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    Ok(match kind {
+        Kind::Text => Value::String(text.to_owned()),
+        Kind::Integer => integer(text)?,
+        Kind::Number => Value::Float(text.trim().parse().map_err(|_| format!("`{text}` is no number"))?),
+        Kind::Texts => Value::Array(items().map(|item| Value::String(item.to_owned())).collect()),
+        Kind::Integers => Value::Array(items().map(integer).collect::<Result<_, _>>()?),
+    })
+}

@@ -1,0 +1,205 @@
+//! Every key of the configuration file: what it means, its unit and its default. The example file and the environment
+//! variables are made from this table, and tests hold it to what is read.
+
+use std::fmt::Write;
+
+/// The form of a key's value, which says how an environment variable is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Integer,
+    Number,
+    /// Texts, in an environment variable joined by commas.
+    Texts,
+    /// Integers, in an environment variable joined by commas.
+    Integers,
+}
+
+/// A key of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// The default as TOML; `None` where there is none.
+    pub(super) default: Option<&'static str>,
+    /// A value for the example where there is no default.
+    pub(super) sample: &'static str,
+    pub(super) doc: &'static str,
+}
+
+impl Key {
+    /// Its name in full, such as `chain.rpc_url`.
+    pub(super) fn path(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+
+    /// The environment variable that overrides it.
+    pub(super) fn variable(&self) -> String {
+        format!("ORACULUM_{}_{}", self.section, self.name).to_uppercase()
+    }
+}
+
+/// The sections in the order of the example, with what they are about.
+pub(super) const SECTIONS: [(&str, &str); 5] = [
+    ("chain", "The chain to serve, and how it is read."),
+    ("node", "Who this node is, what it serves, and where it keeps its journal."),
+    ("engine", "How models are run."),
+    ("fees", "What transactions may cost."),
+    ("keys", "The encrypted keystores. Their password comes from ORACULUM_PASSWORD, password_file, or a prompt."),
+];
+
+const fn key(section: &'static str, name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key { section, name, kind, default: Some(default), sample: "", doc }
+}
+
+const fn bare(section: &'static str, name: &'static str, kind: Kind, sample: &'static str, doc: &'static str) -> Key {
+    Key { section, name, kind, default: None, sample, doc }
+}
+
+/// Every key.
+pub(super) const KEYS: &[Key] = &[
+    key("chain", "rpc_url", Kind::Text, "\"http://127.0.0.1:8545\"", "The endpoint: http, https, ws or wss."),
+    key("chain", "chain_id", Kind::Integer, "31337", "The chain's id; the node stops if the endpoint has another."),
+    bare(
+        "chain",
+        "coordinator",
+        Kind::Text,
+        "\"0x5FbDB2315678afecb367f032d93F642f64180aa3\"",
+        "Required. The coordinator's address.",
+    ),
+    key(
+        "chain",
+        "deployment_block",
+        Kind::Integer,
+        "0",
+        "The block in which the coordinator was deployed: a node without a journal reads from here.",
+    ),
+    key(
+        "chain",
+        "confirmations",
+        Kind::Integer,
+        "2",
+        "Blocks after which a block counts as final: an answer's job is closed then. 0 to 8,000. Answers do not wait for it.",
+    ),
+    key("chain", "request_timeout", Kind::Number, "10", "Seconds that one call to the endpoint may take."),
+    key(
+        "chain",
+        "poll_interval",
+        Kind::Number,
+        "1",
+        "Seconds between questions for the latest block; with ws and wss only the safety net under a subscription.",
+    ),
+    key(
+        "chain",
+        "log_page",
+        Kind::Integer,
+        "2000",
+        "Blocks per query of past logs, at most; pages shrink by themselves where the endpoint refuses.",
+    ),
+    bare(
+        "node",
+        "owner",
+        Kind::Text,
+        "\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\"",
+        "Required. The account that owns the node's seats and is paid. Its key is not needed to run.",
+    ),
+    key("node", "models_dir", Kind::Text, "\"models\"", "The folder of models, one folder with a card.json each."),
+    key(
+        "node",
+        "data_dir",
+        Kind::Text,
+        "\"data\"",
+        "The folder of the journal. Deleting it costs a rescan of the chain.",
+    ),
+    key(
+        "node",
+        "serve",
+        Kind::Texts,
+        "[]",
+        "Names or ids of the models to answer for; empty for all on which the owner has seats.",
+    ),
+    key("node", "min_fee", Kind::Text, "\"0\"", "The least fee in wei for which a request is answered."),
+    key(
+        "node",
+        "status_listen",
+        Kind::Text,
+        "\"127.0.0.1:0\"",
+        "Loopback address and port for `oraculum jobs` while the node runs; port 0 takes a free one, \"\" turns it off.",
+    ),
+    bare(
+        "engine",
+        "runtime",
+        Kind::Text,
+        "\"/opt/onnxruntime/lib/libonnxruntime.so\"",
+        "ONNX Runtime's library. Without it, it is looked for in ORT_DYLIB_PATH, beside the binary and in node_modules.",
+    ),
+    key(
+        "engine",
+        "provider",
+        Kind::Text,
+        "\"cpu\"",
+        "`cpu`, `cuda` (stops at start if no GPU is usable) or `auto` (falls back to the CPU, and says so).",
+    ),
+    key("engine", "device_ids", Kind::Integers, "[0]", "The GPUs to use, by CUDA's numbers."),
+    key("engine", "queue", Kind::Integer, "64", "Runs that may wait per model; more are held back in the journal."),
+    key("engine", "time_limit", Kind::Number, "10", "Seconds that one run may take."),
+    key("engine", "memory_limit", Kind::Integer, "4096", "MiB of model files that are kept loaded at once."),
+    key(
+        "fees",
+        "max_fee_per_gas",
+        Kind::Number,
+        "100",
+        "Gwei per unit of gas, at most; while the chain asks for more, answers wait.",
+    ),
+    key(
+        "fees",
+        "min_priority_fee",
+        Kind::Number,
+        "0.1",
+        "Gwei per unit of gas that the block's producer gets, at least.",
+    ),
+    key(
+        "fees",
+        "bump_percent",
+        Kind::Integer,
+        "15",
+        "Per cent by which a stuck transaction's fees are raised, 10 to 100.",
+    ),
+    key("keys", "signer", Kind::Text, "\"keys/signer.json\"", "The keystore that signs answers. It moves no money."),
+    key(
+        "keys",
+        "sender",
+        Kind::Text,
+        "\"keys/sender.json\"",
+        "The keystore that pays for gas; keep little on it. It may be the signer's.",
+    ),
+    bare(
+        "keys",
+        "password_file",
+        Kind::Text,
+        "\"/run/secrets/oraculum\"",
+        "A file with the password of both keystores. Without it and ORACULUM_PASSWORD, a terminal is asked.",
+    ),
+];
+
+/// The configuration file with every key documented. `values` are TOML literals by full key, in place of defaults;
+/// keys with neither are commented out.
+pub fn example(values: &[(&str, String)]) -> String {
+    let mut text = String::from(
+        "# Configuration of an Oraculum node. Paths are relative to this file. Every key may be overridden by an\n\
+         # environment variable, ORACULUM_<SECTION>_<KEY>: ORACULUM_CHAIN_RPC_URL overrides rpc_url in [chain].\n",
+    );
+    for (section, about) in SECTIONS {
+        let _ = write!(text, "\n# {about}\n[{section}]\n");
+        for key in KEYS.iter().filter(|key| key.section == section) {
+            let path = key.path();
+            let given = values.iter().find(|(name, _)| *name == path).map(|(_, value)| value.as_str());
+            let _ = match given.or(key.default) {
+                Some(value) => writeln!(text, "# {}\n{} = {value}", key.doc, key.name),
+                None => writeln!(text, "# {}\n# {} = {}", key.doc, key.name, key.sample),
+            };
+        }
+    }
+    text
+}

@@ -1,0 +1,199 @@
+use super::file::{Config, read};
+use super::reference::{KEYS, SECTIONS};
+use super::*;
+
+const ADDRESS: &str = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
+
+fn path() -> &'static Path {
+    Path::new("/etc/oraculum/oraculum.toml")
+}
+
+fn valid() -> String {
+    let address = format!("\"{ADDRESS}\"");
+    example(&[("chain.coordinator", address.clone()), ("node.owner", address)])
+}
+
+fn parse(text: &str) -> Result<Settings, ConfigError> {
+    Settings::parse(text, path(), [])
+}
+
+fn parse_with(variable: &str, value: &str) -> Result<Settings, ConfigError> {
+    Settings::parse(&valid(), path(), [(variable.to_owned(), value.to_owned())])
+}
+
+/// The error of the valid file with one line replaced.
+fn error_of(key: &str, value: &str) -> String {
+    let mut found = false;
+    let lines: Vec<_> = valid()
+        .lines()
+        .map(|line| {
+            if line.starts_with(&format!("{key} = ")) {
+                found = true;
+                format!("{key} = {value}")
+            } else {
+                line.to_owned()
+            }
+        })
+        .collect();
+    assert!(found, "{key}");
+    parse(&lines.join("\n")).unwrap_err().to_string()
+}
+
+#[test]
+fn the_example_parses_to_the_defaults() {
+    assert!(read(&example(&[]), path(), []).unwrap().config == Config::default());
+    assert!(read("", path(), []).unwrap().config == Config::default());
+}
+
+#[test]
+fn the_example_documents_every_key_that_is_read() {
+    // Serialized, an absent option has no key, so every option is filled.
+    let mut full = Config::default();
+    full.chain.coordinator = Some(ADDRESS.into());
+    full.node.owner = Some(ADDRESS.into());
+    full.engine.runtime = Some("x".into());
+    full.keys.password_file = Some("x".into());
+    let table = toml::Table::try_from(full).unwrap();
+    let mut read: Vec<String> = Vec::new();
+    for (section, keys) in &table {
+        read.extend(keys.as_table().unwrap().keys().map(|key| format!("{section}.{key}")));
+    }
+    let mut documented: Vec<String> = KEYS.iter().map(|key| key.path()).collect();
+    read.sort();
+    documented.sort();
+    assert_eq!(read, documented);
+    assert_eq!(SECTIONS.len(), table.len());
+    for key in KEYS {
+        assert!(key.doc.ends_with('.') && key.doc.len() > 15, "{}", key.path());
+        assert!(example(&[]).contains(key.doc), "{}", key.path());
+    }
+}
+
+#[test]
+fn samples_in_the_example_are_valid() {
+    let values: Vec<_> =
+        KEYS.iter().filter(|key| key.default.is_none()).map(|k| (k.path(), k.sample.to_owned())).collect();
+    let values: Vec<_> = values.iter().map(|(path, sample)| (path.as_str(), sample.clone())).collect();
+    parse(&example(&values)).unwrap();
+}
+
+#[test]
+fn settings_made_without_a_file_are_the_defaults_of_the_file() {
+    let address = ADDRESS.parse().unwrap();
+    let made =
+        Settings::new(path().parent().unwrap(), "http://127.0.0.1:8545".parse().unwrap(), 31337, address, address);
+    assert_eq!(format!("{made:?}"), format!("{:?}", parse(&valid()).unwrap()));
+}
+
+#[test]
+fn relative_paths_start_at_the_file() {
+    let settings = parse(&valid()).unwrap();
+    assert_eq!(settings.node.data_dir, Path::new("/etc/oraculum/data"));
+    assert_eq!(settings.keys.signer, Path::new("/etc/oraculum/keys/signer.json"));
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line() {
+    let error = parse("[chain]\nrpc_uri = \"http://localhost\"\n").unwrap_err().to_string();
+    assert!(error.starts_with("/etc/oraculum/oraculum.toml, line 2: unknown field `rpc_uri`"), "{error}");
+    let error = parse("[chian]\n").unwrap_err().to_string();
+    assert!(error.contains("unknown field `chian`"), "{error}");
+}
+
+#[test]
+fn what_is_required_is_asked_for() {
+    let error = parse("").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "/etc/oraculum/oraculum.toml: chain.coordinator is missing; write the address of the coordinator"
+    );
+    let error = parse(&format!("[chain]\ncoordinator = \"{ADDRESS}\"")).unwrap_err().to_string();
+    assert!(error.contains("node.owner is missing"), "{error}");
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_key_and_the_remedy() {
+    for (key, value, says) in [
+        ("rpc_url", "\"ftp://example.org\"", "cannot be reached by `ftp`; write an http"),
+        ("rpc_url", "\"localhost\"", "is no URL"),
+        ("chain_id", "0", "chain.chain_id is wrong: 0 is out of range"),
+        ("coordinator", "\"0x12\"", "no address; write 0x and 40"),
+        ("coordinator", "\"0x0000000000000000000000000000000000000000\"", "zero address"),
+        ("confirmations", "9000", "write 0 to 8000 blocks"),
+        ("request_timeout", "0", "0.1 to 600 seconds"),
+        ("request_timeout", "nan", "out of range"),
+        ("poll_interval", "-1", "out of range"),
+        ("log_page", "0", "out of range"),
+        ("min_fee", "\"0.1\"", "write wei as a whole number"),
+        ("min_fee", "\"79228162514264337593543950336\"", "no fee"),
+        ("status_listen", "\"0.0.0.0:80\"", "write a loopback address"),
+        ("status_listen", "\"here\"", "127.0.0.1:0"),
+        ("provider", "\"gpu\"", "expected one of `cpu`, `cuda`, `auto`"),
+        ("device_ids", "[]", "it is empty"),
+        ("queue", "0", "out of range"),
+        ("time_limit", "inf", "out of range"),
+        ("memory_limit", "0", "MiB"),
+        ("max_fee_per_gas", "30000000000", "gwei"),
+        ("max_fee_per_gas", "0", "allow more"),
+        ("min_priority_fee", "200", "above fees.max_fee_per_gas"),
+        ("bump_percent", "5", "write 10 to 100 per cent"),
+    ] {
+        let error = error_of(key, value);
+        assert!(error.contains(says), "{key} = {value}: {error}");
+        assert!(error.starts_with("/etc/oraculum/oraculum.toml"), "{error}");
+    }
+}
+
+#[test]
+fn environment_variables_override_the_file() {
+    let settings = parse_with("ORACULUM_CHAIN_RPC_URL", "wss://example.org/key").unwrap();
+    assert_eq!(settings.chain.rpc_url.url().as_str(), "wss://example.org/key");
+    assert_eq!(parse_with("ORACULUM_CHAIN_CONFIRMATIONS", "7").unwrap().chain.confirmations, 7);
+    assert_eq!(parse_with("ORACULUM_ENGINE_DEVICE_IDS", "1, 2").unwrap().engine.device_ids, [1, 2]);
+    assert_eq!(parse_with("ORACULUM_NODE_SERVE", "iris/v1,digits/v1").unwrap().node.serve, ["iris/v1", "digits/v1"]);
+    assert_eq!(parse_with("ORACULUM_FEES_MAX_FEE_PER_GAS", "0.5").unwrap().fees.max_fee_per_gas, 500_000_000);
+    let settings = Settings::parse(
+        "",
+        path(),
+        ["ORACULUM_CHAIN_COORDINATOR", "ORACULUM_NODE_OWNER"].map(|name| (name.to_owned(), ADDRESS.to_owned())),
+    );
+    assert_eq!(settings.unwrap().node.owner.to_string(), ADDRESS);
+}
+
+#[test]
+fn a_wrong_variable_is_blamed_itself() {
+    let error = parse_with("ORACULUM_CHAIN_CHAIN_ID", "mainnet").unwrap_err().to_string();
+    assert_eq!(error, "ORACULUM_CHAIN_CHAIN_ID: chain.chain_id is wrong: `mainnet` is no whole number");
+    let error = parse_with("ORACULUM_ENGINE_PROVIDER", "gpu").unwrap_err().to_string();
+    assert!(error.starts_with("ORACULUM_ENGINE_PROVIDER: engine.provider"), "{error}");
+    let error = parse_with("ORACULUM_FEES_BUMP_PERCENT", "1").unwrap_err().to_string();
+    assert!(error.starts_with("ORACULUM_FEES_BUMP_PERCENT: fees.bump_percent"), "{error}");
+    let error = parse_with("ORACULUM_CHAIN_RPC_URI", "http://localhost").unwrap_err().to_string();
+    assert!(error.contains("ORACULUM_CHAIN_RPC_URI") && error.contains("ORACULUM_CHAIN_RPC_URL"), "{error}");
+}
+
+#[test]
+fn variables_of_other_things_are_left_alone() {
+    for variable in ["ORACULUM_LOG", "ORACULUM_PASSWORD", "ORACULUM_KEYSTORE", "PATH", "ORACULUM"] {
+        parse_with(variable, "anything").unwrap();
+    }
+}
+
+#[test]
+fn an_endpoints_secret_is_never_shown() {
+    let text = valid().replace("http://127.0.0.1:8545", "https://user:hunter2@rpc.example.org:8443/v2/KEY?token=abc");
+    let settings = parse(&text).unwrap();
+    let shown = format!("{settings:?} {}", settings.chain.rpc_url);
+    for secret in ["hunter2", "KEY", "abc"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    assert!(shown.contains("https://rpc.example.org:8443/…"), "{shown}");
+    let error = parse(&valid().replace("http://127.0.0.1:8545", "rpc.example.org/KEY")).unwrap_err().to_string();
+    assert!(!error.contains("KEY"), "{error}");
+}
+
+#[test]
+fn a_missing_file_says_how_to_get_one() {
+    let error = Settings::load(Path::new("/nowhere/oraculum.toml")).unwrap_err().to_string();
+    assert!(error.contains("/nowhere/oraculum.toml") && error.contains("oraculum init"), "{error}");
+}

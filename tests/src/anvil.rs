@@ -1,0 +1,53 @@
+//! A real Anvil for a test, on a free port, gone when it is dropped.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use tokio::process::{Child, Command};
+
+use crate::Res;
+
+/// The process.
+#[derive(Debug)]
+pub struct Anvil {
+    port: u16,
+    _process: Child,
+}
+
+impl Anvil {
+    /// Starts an automining chain.
+    pub async fn start() -> Res<Self> {
+        Self::with(&[]).await
+    }
+
+    /// Starts a chain with further arguments.
+    pub async fn with(arguments: &[&str]) -> Res<Self> {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/tool");
+        let process = Command::new(tool)
+            .args(["anvil", "--quiet", "--port", &port.to_string()])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        for _ in 0..400 {
+            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                return Ok(Self { port, _process: process });
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        Err("anvil did not start within 10 s; run ./scripts/setup".into())
+    }
+
+    /// Its WebSocket endpoint.
+    #[must_use]
+    pub fn ws_url(&self) -> String {
+        format!("ws://127.0.0.1:{}", self.port)
+    }
+
+    /// Its HTTP endpoint.
+    #[must_use]
+    pub fn http_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
