@@ -6,6 +6,7 @@ pub use bench::BenchConsumer;
 pub use coordinator::InferenceCoordinator;
 pub use floor::RequestFloor;
 pub use iris::IrisClassifier;
+pub use tensor::TensorHarness;
 
 // A module each: contracts that share a type would define it twice.
 mod coordinator {
@@ -34,5 +35,12 @@ mod floor {
         #[sol(rpc)]
         RequestFloor,
         "../contracts/artifacts/RequestFloor.json"
+    );
+}
+mod tensor {
+    alloy::sol!(
+        #[sol(rpc)]
+        TensorHarness,
+        "../contracts/artifacts/TensorHarness.json"
     );
 }

@@ -3,13 +3,15 @@
 //! Data goes to standard output, everything else to standard error. A command that fails exits with 1, one that was
 //! typed wrongly with 2.
 
+mod infer;
+mod init;
+mod model;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
-
-mod init;
 
 /// What every command ends with; the error says what to do.
 pub type CommandResult = Result<(), Box<dyn Error + Send + Sync>>;
@@ -49,6 +51,8 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::InitArgs),
+    Infer(infer::InferArgs),
+    Model(model::ModelArgs),
 }
 
 /// Runs the command line of this process.
@@ -70,21 +74,36 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> CommandResult {
     match command {
         Command::Init(args) => init::run(&args),
+        Command::Infer(args) => args.run().await,
+        Command::Model(args) => args.run(),
+    }
+}
+
+/// Prints data on standard output. A reader that has gone away is no error: `oraculum … | head` is fine.
+fn print(text: &str) -> CommandResult {
+    use std::io::{ErrorKind, Write};
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
 /// Prints a value as JSON on standard output, indented.
-#[allow(clippy::print_stdout)]
 fn print_json(value: &serde_json::Value) -> CommandResult {
-    println!("{value:#}");
-    Ok(())
+    print(&format!("{value:#}"))
 }
 
 fn fail(error: &dyn Error) -> ExitCode {
-    eprintln!("error: {error}");
+    let mut told = error.to_string();
+    eprintln!("error: {told}");
     let mut source = error.source();
     while let Some(cause) = source {
-        eprintln!("  because: {cause}");
+        // Many errors tell their cause themselves.
+        let cause_told = cause.to_string();
+        if !told.contains(&cause_told) {
+            eprintln!("  because: {cause_told}");
+        }
+        told = cause_told;
         source = cause.source();
     }
     ExitCode::FAILURE

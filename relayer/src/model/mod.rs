@@ -1,1 +1,131 @@
-//! Not begun.
+//! Models on disk: a folder per model, with its card, its details and its file, each checked against the others.
+//!
+//! ```text
+//! onnx-models/iris/card.json      what the card's hash commits to, and the hash: the model's id
+//!                  details.json   canonical JSON: inputs, outputs, probes, licence
+//!                  model.onnx
+//! ```
+
+mod card_file;
+mod details;
+mod store;
+
+pub use details::{Details, DetailsPort, Probe};
+pub use store::{ModelStore, Summary};
+
+use crate::protocol::card::ModelCard;
+use alloy::primitives::B256;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+/// ONNX files are protobuf messages, which end here.
+const MAX_FILE_BYTES: u64 = 2 << 30;
+/// Cards and details are small.
+const MAX_JSON_BYTES: u64 = 16 << 20;
+
+/// Why a model cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ModelError {
+    #[error("there is no model `{name}` in {}: `oraculum model list` names those there are", store.display())]
+    Unknown { name: String, store: PathBuf },
+    #[error("`{name}` is the name of several models in {}: say which by its folder or id", store.display())]
+    Ambiguous { name: String, store: PathBuf },
+    #[error("{} is missing: a model's folder holds its card.json, its details.json and its file", path.display())]
+    Missing { path: PathBuf },
+    #[error("{} cannot be read: {error}", path.display())]
+    Read { path: PathBuf, error: std::io::Error },
+    #[error("{} cannot be written: {error}", path.display())]
+    Write { path: PathBuf, error: std::io::Error },
+    #[error("{} is larger than the {max} bytes that are read", path.display())]
+    TooLarge { path: PathBuf, max: u64 },
+    #[error("{} is not what it should be: {reason}", path.display())]
+    Syntax { path: PathBuf, reason: String },
+    #[error("{} has SHA-256 {actual}, but the card says {expected}: it was altered, so fetch the model again", path.display())]
+    Altered { path: PathBuf, expected: B256, actual: B256 },
+    #[error("{} hashes to {actual}, but gives {expected} as modelId: it was altered, so fetch the model again", path.display())]
+    IdMismatch { path: PathBuf, expected: B256, actual: B256 },
+    #[error("{} breaks a rule of cards: {rule}", path.display())]
+    InvalidCard { path: PathBuf, rule: &'static str },
+    #[error("{} holds another model already: remove it, or choose another folder name", path.display())]
+    Occupied { path: PathBuf },
+    #[error(transparent)]
+    Refused(#[from] crate::engine::graph::Refused),
+}
+
+/// A model's card with everything it commits to but the file itself, which `read_file` brings.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The hash of the card.
+    pub id: B256,
+    /// What people call it, such as `iris/v1`; the card does not commit to it.
+    pub name: String,
+    /// What names the model.
+    pub card: ModelCard,
+    /// The reference profile string, whose hash is in the card.
+    pub profile: String,
+    /// The canonical document whose hash is in the card.
+    pub details: Details,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The ONNX file.
+    pub file: PathBuf,
+}
+
+impl Model {
+    /// Reads a model's folder and checks all but the ONNX file.
+    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        let card_path = folder.join("card.json");
+        let card_file = card_file::read(&card_path)?;
+        let details_path = folder.join("details.json");
+        let details = read_limited(&details_path, MAX_JSON_BYTES)?;
+        check_hash(&details_path, &details, card_file.details)?;
+        let card = card_file.card(&card_path)?;
+        Ok(Self {
+            id: card_file.model_id,
+            card,
+            details: Details::parse(&details_path, &details)?,
+            file: folder.join(&card_file.file),
+            folder: folder.to_path_buf(),
+            name: card_file.name,
+            profile: card_file.profile,
+        })
+    }
+
+    /// Reads the ONNX file, and checks the bytes it returns against the card.
+    pub fn read_file(&self) -> Result<Vec<u8>, ModelError> {
+        let bytes = read_limited(&self.file, MAX_FILE_BYTES)?;
+        check_hash(&self.file, &bytes, self.card.file_hash)?;
+        Ok(bytes)
+    }
+}
+
+fn sha256(bytes: &[u8]) -> B256 {
+    B256::from_slice(&Sha256::digest(bytes))
+}
+
+fn check_hash(path: &Path, bytes: &[u8], expected: B256) -> Result<(), ModelError> {
+    let actual = sha256(bytes);
+    if actual == expected { Ok(()) } else { Err(ModelError::Altered { path: path.to_path_buf(), expected, actual }) }
+}
+
+fn read_limited(path: &Path, max: u64) -> Result<Vec<u8>, ModelError> {
+    let path = || path.to_path_buf();
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => ModelError::Missing { path: path() },
+        _ => ModelError::Read { path: path(), error },
+    };
+    let mut bytes = Vec::new();
+    fs::File::open(path()).map_err(failed)?.take(max + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > max { Err(ModelError::TooLarge { path: path(), max }) } else { Ok(bytes) }
+}
+
+/// Reads an ONNX file that has no card.
+pub fn read_bare_file(path: &Path) -> Result<Vec<u8>, ModelError> {
+    read_limited(path, MAX_FILE_BYTES)
+}
+
+#[cfg(test)]
+mod tests;

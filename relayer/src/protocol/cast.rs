@@ -231,6 +231,16 @@ fn to_input(port: &Port, tensor: &Tensor) -> Result<ModelTensor, BadInput> {
     Ok(ModelTensor { shape: tensor.shape().to_vec(), elements })
 }
 
+/// The nearest f32, half to even; `None` if a finite value overflows.
+pub fn to_f32(value: f64) -> Option<f32> {
+    Number::Float(value).to_f32()
+}
+
+/// The nearest f16, half to even, rounded once; `None` if a finite value overflows.
+pub fn to_f16(value: f64) -> Option<f16> {
+    Number::Float(value).to_f16()
+}
+
 /// Checks that a mask asks only for outputs that there are.
 pub fn check_mask(mask: u16, outputs: usize) -> Result<(), BadInput> {
     match u32::from(mask).checked_shr(outputs as u32) {

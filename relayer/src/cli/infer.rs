@@ -1,0 +1,94 @@
+//! `oraculum infer`: one inference off-chain, with the engine that nodes answer with.
+
+use super::{CommandResult, print};
+use crate::engine::{Engine, EngineOptions, Inference, OnnxEngine, Provider, Source};
+use crate::model::{Model, ModelStore, read_bare_file};
+use crate::oip;
+use crate::protocol::OutputFormat;
+use clap::Args;
+use std::error::Error;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use tracing::info;
+
+/// Runs a model once, off-chain, and prints its outputs.
+///
+/// Inputs and outputs are Open Inference Protocol tensors, and this form is stable.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  echo '{\"inputs\":[{\"name\":\"features\",\"shape\":[1,4],\"datatype\":\"FP32\",\"data\":[5.1,3.5,1.4,0.2]}]}' |
+    oraculum infer onnx-models/iris/model.onnx --inputs -")]
+pub(super) struct InferArgs {
+    /// An ONNX file, a model's folder, or the name or id of a model in the store. Of a folder or a name, the card is
+    /// checked and its probes are run first.
+    model: String,
+    /// The inputs: a file, or `-` for standard input.
+    #[arg(long, value_name = "FILE")]
+    inputs: PathBuf,
+    /// The folder of models that names are looked up in.
+    #[arg(long, value_name = "FOLDER", env = "ORACULUM_MODELS", default_value = "onnx-models")]
+    models: PathBuf,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// Which library and which hardware run models.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Engine")]
+pub struct EngineArgs {
+    /// What models run on.
+    #[arg(long, value_enum, default_value_t = Provider::Auto, env = "ORACULUM_PROVIDER")]
+    pub provider: Provider,
+    /// The GPUs to run on, by number, separated by commas.
+    #[arg(long = "device", value_name = "NUMBER", value_delimiter = ',', default_value = "0")]
+    pub devices: Vec<u32>,
+    /// The ONNX Runtime library; else it is looked for beside the executable and in node_modules.
+    #[arg(long, value_name = "LIBRARY", env = "ORT_DYLIB_PATH")]
+    pub runtime: Option<PathBuf>,
+}
+
+impl From<EngineArgs> for EngineOptions {
+    fn from(args: EngineArgs) -> Self {
+        Self { runtime: args.runtime, provider: args.provider, devices: args.devices, ..Self::default() }
+    }
+}
+
+impl InferArgs {
+    /// Runs the command.
+    pub(super) async fn run(self) -> CommandResult {
+        let source = source(&self.model, &self.models)?;
+        let json = read(&self.inputs)?;
+        let engine = OnnxEngine::start(self.engine.into()).await?;
+        let id = source.id;
+        let model = engine.load(source).await?;
+        let input = oip::read_inputs(&json, &model.signature.inputs)?;
+        let Inference { outcome, output, failure, profile, queue_time, run_time } =
+            engine.run(id, input, OutputFormat::NATIVE).await?;
+        info!(%profile, ?queue_time, ?run_time, "the model ran");
+        if let Some(failure) = failure {
+            return Err(format!("{outcome}: {failure}").into());
+        }
+        let names = model.signature.outputs.iter().map(|port| port.name.as_str());
+        print(&serde_json::to_string(&oip::unpack_outputs(&output, names)?)?)
+    }
+}
+
+/// Finds out what the user means by a model.
+fn source(model: &str, store: &Path) -> Result<Source, Box<dyn Error + Send + Sync>> {
+    let path = Path::new(model);
+    if path.is_file() {
+        return Ok(Source::file(read_bare_file(path)?));
+    }
+    let model =
+        if path.join("card.json").is_file() { Model::open(path)? } else { ModelStore::new(store).open(model)? };
+    Ok(Source::card(&model)?)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    if path == Path::new("-") {
+        let mut json = Vec::new();
+        let read = std::io::stdin().lock().read_to_end(&mut json);
+        return read.map(|_| json).map_err(|error| format!("standard input cannot be read: {error}"));
+    }
+    std::fs::read(path).map_err(|error| format!("--inputs {}: {error}", path.display()))
+}

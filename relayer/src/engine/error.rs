@@ -1,0 +1,102 @@
+//! Why the engine has no answer, or does not serve a model. Neither can be signed.
+
+use super::graph::Refused;
+use super::runtime::RuntimeError;
+use crate::model::ModelError;
+use crate::protocol::OutputFormat;
+use alloy::primitives::B256;
+use std::time::Duration;
+
+/// Why there is no answer this time. Failures that anybody can reproduce are outcomes, not errors.
+#[derive(Clone, Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum EngineError {
+    #[error("model {0} is not loaded: add its folder with `oraculum model add` and restart")]
+    UnknownModel(B256),
+    #[error("output format {0:?} is none that a contract accepts")]
+    InvalidFormat(OutputFormat),
+    #[error("{waiting} requests wait for this model already")]
+    Overloaded { waiting: usize },
+    #[error("the model did not finish within {limit:?}")]
+    Timeout { limit: Duration },
+    #[error("the model ran out of memory: {0}")]
+    OutOfMemory(String),
+    #[error("the device failed: {0}")]
+    Device(String),
+    #[error(
+        "the model failed under ONNX Runtime {runtime}, but only {reference} can tell whether the input is bad: {reason}"
+    )]
+    Unconfirmed { runtime: String, reference: String, reason: String },
+    #[error("the runtime failed: {0}")]
+    Runtime(String),
+    #[error("the model's session has ended")]
+    Stopped,
+}
+
+impl EngineError {
+    /// Whether the same request may succeed here later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Overloaded { .. } | Self::Timeout { .. } | Self::OutOfMemory(_) | Self::Device(_) => true,
+            Self::UnknownModel(_)
+            | Self::InvalidFormat(_)
+            | Self::Unconfirmed { .. }
+            | Self::Runtime(_)
+            | Self::Stopped => false,
+        }
+    }
+
+    /// The label under which metrics count this error.
+    pub fn metrics_label(&self) -> &'static str {
+        match self {
+            Self::UnknownModel(_) => "unknown_model",
+            Self::InvalidFormat(_) => "invalid_format",
+            Self::Overloaded { .. } => "overloaded",
+            Self::Timeout { .. } => "timeout",
+            Self::OutOfMemory(_) => "out_of_memory",
+            Self::Device(_) => "device",
+            Self::Unconfirmed { .. } => "unconfirmed",
+            Self::Runtime(_) => "runtime",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Why the engine does not start.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum StartError {
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    #[error("no device is given to run on: name at least one, such as 0")]
+    NoDevice,
+    #[error(
+        "CUDA device {device} cannot be used: {reason} (check `nvidia-smi`, load a GPU build of ONNX Runtime with its \
+         CUDA and cuDNN libraries, or choose the provider `cpu`)"
+    )]
+    Cuda { device: u32, reason: String },
+}
+
+/// Why a model is not served.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum LoadError {
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("the card has {rules} agreement rules, but the model {outputs} outputs: write one rule per output")]
+    AgreementCount { rules: usize, outputs: usize },
+    #[error("the card's details describe other inputs or outputs than the model has: {0}")]
+    DetailsDiffer(String),
+    #[error("profile `{0}` cannot be reproduced: this engine's reference is `onnxruntime=VERSION;{settings}`", settings = super::profile::SETTINGS)]
+    UnknownProfile(String),
+    #[error("ONNX Runtime does not load the model: {0}")]
+    Session(String),
+    #[error("the model did not load within {0:?}")]
+    Timeout(Duration),
+    #[error("probe {index} gives {found} here: this machine cannot serve the model within its tolerance")]
+    Probe { index: usize, found: String },
+    #[error("probe {index} could not be run: {error}")]
+    ProbeFailed { index: usize, error: EngineError },
+}
