@@ -131,6 +131,18 @@ impl Endpoint {
     pub fn url(&self) -> &Url {
         &self.0
     }
+
+    /// Blots this endpoint out of a message that a library wrote.
+    pub fn scrub(&self, message: &str) -> String {
+        let mut text = message.replace(self.0.as_str(), &self.to_string());
+        let tail = self.0[url::Position::BeforePath..].trim_end_matches('/');
+        for secret in [tail, self.0.username(), self.0.password().unwrap_or("")] {
+            if secret.len() > 1 {
+                text = text.replace(secret, "…");
+            }
+        }
+        text
+    }
 }
 
 impl std::str::FromStr for Endpoint {

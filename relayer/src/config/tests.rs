@@ -197,3 +197,14 @@ fn a_missing_file_says_how_to_get_one() {
     let error = Settings::load(Path::new("/nowhere/oraculum.toml")).unwrap_err().to_string();
     assert!(error.contains("/nowhere/oraculum.toml") && error.contains("oraculum init"), "{error}");
 }
+
+#[test]
+fn messages_of_libraries_lose_the_endpoints_secret() {
+    let endpoint: Endpoint = "https://user:hunter2@rpc.example.org/v2/KEY?token=abc".parse().unwrap();
+    let message = format!("error sending request for url ({}): at /v2/KEY?token=abc by user:hunter2", endpoint.url());
+    let shown = endpoint.scrub(&message);
+    for secret in ["hunter2", "KEY", "abc"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    assert!(shown.contains("https://rpc.example.org/…"), "{shown}");
+}
