@@ -2,18 +2,15 @@
 pragma solidity ^0.8.28;
 
 import {Lock} from "./Lock.sol";
+import {Ruled} from "./Ruled.sol";
 import {IGovernance} from "./interfaces/IGovernance.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {PackedParameters, PackedParametersLib} from "./libraries/PackedParameters.sol";
+import {ParameterBounds} from "./libraries/ParameterBounds.sol";
 import {Parameters} from "./types/Parameters.sol";
 
 /// @title Versioned, bounded, delayed parameters, and a pause
-abstract contract Governance is IGovernance, Lock {
-    /// @dev The longest deadline of a request: the reach of EIP-2935, rounded down.
-    uint256 internal constant MAX_DEADLINE = 8000;
-    /// @dev No delay can be set so long that it would hold bonds or parameters for ever.
-    uint256 private constant MAX_DELAY = 1_000_000;
-
+abstract contract Governance is IGovernance, Lock, Ruled {
     /// @dev The present parameters with their version and the pause: all that a request reads of them, in one word.
     PackedParameters private _head;
     PackedParameters private _scheduled;
@@ -31,18 +28,18 @@ abstract contract Governance is IGovernance, Lock {
 
     /// @param firstOwner Zero fixes the parameters for ever.
     constructor(address firstOwner, Parameters memory first) {
-        _checkBounds(first);
+        ParameterBounds.check(first);
         owner = firstOwner;
         emit OwnershipTaken(firstOwner);
-        _apply(first, 1, false);
+        _apply(PackedParametersLib.pack(first).withVersion(1));
     }
 
     /// @inheritdoc IGovernance
     function scheduleParameters(Parameters calldata next) external locked onlyOwner {
-        _checkBounds(next);
+        PackedParameters packed = PackedParameters.wrap(uint256(_consult()));
         PackedParameters head = _head;
         uint16 version = head.version() + 1;
-        _scheduled = PackedParametersLib.pack(next, version);
+        _scheduled = packed.withVersion(version);
         _effectiveBlock = block.number + head.parameterDelay();
         emit ParametersScheduled(version, next, _effectiveBlock);
     }
@@ -53,7 +50,7 @@ abstract contract Governance is IGovernance, Lock {
         if (effectiveBlock == 0) revert NothingScheduled();
         if (block.number < effectiveBlock) revert INodeRegistry.TooEarly(block.number, effectiveBlock);
         delete _effectiveBlock;
-        _apply(_scheduled.unpack(), _scheduled.version(), _head.paused());
+        _apply(_scheduled);
     }
 
     /// @inheritdoc IGovernance
@@ -89,7 +86,7 @@ abstract contract Governance is IGovernance, Lock {
     /// @inheritdoc IGovernance
     function parameters(uint16 version) external view returns (Parameters memory) {
         uint16 current = _head.version();
-        _checkBound("version", version, 1, current);
+        ParameterBounds.check("version", version, 1, current);
         return _parametersAt(version).unpack();
     }
 
@@ -109,25 +106,9 @@ abstract contract Governance is IGovernance, Lock {
         if (p.version() != version) p = _history[version];
     }
 
-    function _apply(Parameters memory next, uint16 version, bool isPaused) private {
-        PackedParameters packed = PackedParametersLib.pack(next, version);
-        _history[version] = packed;
-        _head = packed.withPaused(isPaused);
-        emit ParametersApplied(version, next);
-    }
-
-    function _checkBounds(Parameters memory p) private pure {
-        _checkBound("window", p.window, 1, 100);
-        _checkBound("activationDelay", p.activationDelay, 8, 50_000);
-        _checkBound("vesting", p.vesting, 32, 50_000);
-        _checkBound("exitDelay", p.exitDelay, MAX_DEADLINE + p.vesting, MAX_DELAY);
-        _checkBound("parameterDelay", p.parameterDelay, 7200, MAX_DELAY);
-        _checkBound("maxCallbackGas", p.maxCallbackGas, 0, 10_000_000);
-        _checkBound("maxQuorum", p.maxQuorum, 1, 16);
-        _checkBound("seatBondGwei", p.seatBondGwei, 1, type(uint64).max);
-    }
-
-    function _checkBound(string memory name, uint256 value, uint256 min, uint256 max) private pure {
-        if (value < min || value > max) revert ParameterOutOfBounds(name, value, min, max);
+    function _apply(PackedParameters next) private {
+        _history[next.version()] = next;
+        _head = next.withPaused(_head.paused());
+        emit ParametersApplied(next.version(), next.unpack());
     }
 }

@@ -7,7 +7,9 @@ import {IInferenceConsumer} from "./interfaces/IInferenceConsumer.sol";
 import {Feature, IInferenceCoordinator} from "./interfaces/IInferenceCoordinator.sol";
 import {BlockHashes} from "./libraries/BlockHashes.sol";
 import {ExactCall} from "./libraries/ExactCall.sol";
+import {Fault, Faults} from "./libraries/Faults.sol";
 import {PackedParameters} from "./libraries/PackedParameters.sol";
+import {ParameterBounds} from "./libraries/ParameterBounds.sol";
 import {RequestLib} from "./libraries/RequestLib.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {Sortition} from "./libraries/Sortition.sol";
@@ -19,6 +21,7 @@ import {Ask, Attestation, Fulfilment, InputKind, Level, Outcome, Request, Result
 /// @dev The checks of an answer return a fault, the encoded error: a single answer reverts with it, a batch notes its
 /// selector and goes on.
 contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
+    using Faults for Fault;
     using RequestLib for Request;
 
     uint256 private constant OPEN = 1;
@@ -73,19 +76,15 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
 
     /// @inheritdoc IInferenceCoordinator
     function fulfill(Fulfilment calldata fulfilment) external locked {
-        (, bytes memory fault) = _fulfill(fulfilment);
-        if (fault.length != 0) {
-            assembly ("memory-safe") {
-                revert(add(fault, 0x20), mload(fault))
-            }
-        }
+        (, Fault memory fault) = _fulfill(fulfilment);
+        if (fault.selector != 0) fault.raise();
     }
 
     /// @inheritdoc IInferenceCoordinator
     function fulfillBatch(Fulfilment[] calldata fulfilments) external locked {
         for (uint256 i = 0; i < fulfilments.length; ++i) {
-            (bytes32 requestId, bytes memory fault) = _fulfill(fulfilments[i]);
-            if (fault.length != 0) emit Skipped(requestId, bytes4(fault));
+            (bytes32 requestId, Fault memory fault) = _fulfill(fulfilments[i]);
+            if (fault.selector != 0) emit Skipped(requestId, fault.selector);
         }
     }
 
@@ -219,8 +218,8 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
             if (ask.quorum > p.maxQuorum()) revert QuorumTooLarge(ask.quorum, p.maxQuorum());
             revert NotOffered(Feature.Quorum);
         }
-        if (ask.deadlineBlocks < MIN_DEADLINE || ask.deadlineBlocks > MAX_DEADLINE) {
-            revert DeadlineOutOfRange(ask.deadlineBlocks, MIN_DEADLINE, MAX_DEADLINE);
+        if (ask.deadlineBlocks < MIN_DEADLINE || ask.deadlineBlocks > ParameterBounds.MAX_DEADLINE) {
+            revert DeadlineOutOfRange(ask.deadlineBlocks, MIN_DEADLINE, ParameterBounds.MAX_DEADLINE);
         }
         if (ask.callbackGasLimit > p.maxCallbackGas()) {
             revert CallbackGasTooLarge(ask.callbackGasLimit, p.maxCallbackGas());
@@ -240,23 +239,23 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
     }
 
     /// @dev Checks an answer, records it and delivers it; or changes nothing and says why.
-    function _fulfill(Fulfilment calldata f) private returns (bytes32 requestId, bytes memory fault) {
+    function _fulfill(Fulfilment calldata f) private returns (bytes32 requestId, Fault memory fault) {
         Request calldata r = f.request;
         requestId = r.id();
         bytes32 commitment = keccak256(f.output);
-        bytes memory seats;
-        (fault, seats) = _check(f, requestId, commitment);
-        if (fault.length != 0) return (requestId, fault);
+        if (!_check(f, requestId, commitment, fault)) return (requestId, fault);
 
         uint256 gasLimit = r.callbackGasLimit();
         if (gasLimit != 0) {
             uint256 needed = RECORDING + RECORDING_PER_BYTE * f.output.length + ExactCall.needed(gasLimit);
             uint256 available = gasleft();
             if (available < needed) {
-                return (requestId, abi.encodeWithSelector(InsufficientGas.selector, available, needed));
+                fault.set(InsufficientGas.selector, available, needed);
+                return (requestId, fault);
             }
         }
 
+        bytes memory seats = _seatsOf(f.attestations);
         uint256 word = _hash(f.outcome, commitment, seats, uint64(block.number)) | FULFILLED;
         _status[requestId] = gasLimit == 0 ? word : word | DELIVERED;
         emit Fulfilled(requestId, f.outcome, seats, f.output);
@@ -264,99 +263,85 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
     }
 
     /// @dev Everything that decides whether an answer counts, cheapest first.
-    function _check(Fulfilment calldata f, bytes32 requestId, bytes32 commitment)
+    function _check(Fulfilment calldata f, bytes32 requestId, bytes32 commitment, Fault memory fault)
         private
         view
-        returns (bytes memory fault, bytes memory seats)
+        returns (bool)
     {
         Request calldata r = f.request;
-        if (_status[requestId] != OPEN) return (abi.encodeWithSelector(NotOpen.selector, requestId), seats);
+        if (_status[requestId] != OPEN) return fault.set(NotOpen.selector, uint256(requestId));
         uint256 requestBlock = r.requestBlock();
-        if (block.number == requestBlock) return (abi.encodeWithSelector(SameBlock.selector), seats);
-        if (block.number > r.deadline()) {
-            return (abi.encodeWithSelector(DeadlinePassed.selector, block.number, r.deadline()), seats);
-        }
-        if (f.outcome != Outcome.Ok && f.output.length != 0) {
-            return (abi.encodeWithSelector(UnexpectedOutput.selector), seats);
-        }
-        uint256 quorum = r.quorum();
-        if (f.attestations.length != quorum) {
-            return (abi.encodeWithSelector(WrongAttestationCount.selector, f.attestations.length, quorum), seats);
+        uint256 deadline = r.deadline();
+        if (block.number == requestBlock) return fault.set(SameBlock.selector);
+        if (block.number > deadline) return fault.set(DeadlinePassed.selector, block.number, deadline);
+        if (f.outcome != Outcome.Ok && f.output.length != 0) return fault.set(UnexpectedOutput.selector);
+        if (f.attestations.length != r.quorum()) {
+            return fault.set(WrongAttestationCount.selector, f.attestations.length, r.quorum());
         }
         bytes32 blockHash = BlockHashes.get(requestBlock);
-        if (blockHash == 0) return (abi.encodeWithSelector(BlockHashUnavailable.selector, requestBlock), seats);
+        if (blockHash == 0) return fault.set(BlockHashUnavailable.selector, requestBlock);
         bytes32 digest =
             StatementLib.statementDigest(_domainSeparator(), requestId, blockHash, r.inputHash, f.outcome, commitment);
-        return _checkCommittee(f, Sortition.seedOf(blockHash, requestId), digest);
+        return _checkCommittee(f, Sortition.seedOf(blockHash, requestId), digest, fault);
     }
 
-    /// @dev Holes and attestations, each ascending by rank; rank counts among the eligible.
-    function _checkCommittee(Fulfilment calldata f, bytes32 seed, bytes32 digest)
+    /// @dev Holes and attestations, each ascending by rank. A hole lowers the ranks behind it, so that rank counts
+    /// among the eligible seats.
+    function _checkCommittee(Fulfilment calldata f, bytes32 seed, bytes32 digest, Fault memory fault)
         private
         view
-        returns (bytes memory fault, bytes memory seats)
+        returns (bool)
     {
-        uint256[] memory holeRanks;
-        (fault, holeRanks) = _checkHoles(f, seed);
-        if (fault.length != 0) return (fault, seats);
-
         Request calldata r = f.request;
-        uint256 previous;
+        uint256[] memory holeRanks = new uint256[](f.holes.length);
+        uint256 next; // the least rank that still ascends
+        for (uint256 i = 0; i < holeRanks.length; ++i) {
+            uint32 hole = f.holes[i];
+            if (hole >= r.seatCount()) return fault.set(UnknownSeat.selector, hole, r.seatCount());
+            holeRanks[i] = Sortition.rank(seed, hole, r.seatCount());
+            if (holeRanks[i] < next) return fault.set(NotAscending.selector, hole);
+            if (_eligibleSigner(r.modelId, hole, r.requestBlock()) != address(0)) {
+                return fault.set(NotAHole.selector, hole);
+            }
+            next = holeRanks[i] + 1;
+        }
+
+        next = 0;
         uint256 holesBefore;
         for (uint256 i = 0; i < f.attestations.length; ++i) {
             Attestation calldata a = f.attestations[i];
-            if (a.seat >= r.seatCount()) {
-                return (abi.encodeWithSelector(UnknownSeat.selector, a.seat, r.seatCount()), seats);
-            }
+            if (a.seat >= r.seatCount()) return fault.set(UnknownSeat.selector, a.seat, r.seatCount());
             uint256 rank = Sortition.rank(seed, a.seat, r.seatCount());
-            if (i != 0 && rank <= previous) return (abi.encodeWithSelector(NotAscending.selector, a.seat), seats);
-            previous = rank;
+            if (rank < next) return fault.set(NotAscending.selector, a.seat);
             while (holesBefore < holeRanks.length && holeRanks[holesBefore] < rank) ++holesBefore;
-            fault = _checkAttestation(r, a, rank - holesBefore, digest);
-            if (fault.length != 0) return (fault, seats);
-            seats = abi.encodePacked(seats, a.seat);
+            if (!_checkAttestation(r, a, rank - holesBefore, digest, fault)) return false;
+            next = rank + 1;
         }
+        return true;
     }
 
-    function _checkAttestation(Request calldata r, Attestation calldata a, uint256 rank, bytes32 digest)
-        private
-        view
-        returns (bytes memory fault)
-    {
+    function _checkAttestation(
+        Request calldata r,
+        Attestation calldata a,
+        uint256 rank,
+        bytes32 digest,
+        Fault memory fault
+    ) private view returns (bool) {
         // The first window belongs to the first ranks: only later ones need to know its length.
         uint256 allowed = r.quorum();
         if (rank >= allowed) {
             allowed *= 1 + (block.number - r.requestBlock() - 1) / _parametersAt(r.version()).window();
-            if (rank >= allowed) return abi.encodeWithSelector(RankTooHigh.selector, rank, allowed);
+            if (rank >= allowed) return fault.set(RankTooHigh.selector, rank, allowed);
         }
         address signer = _eligibleSigner(r.modelId, a.seat, r.requestBlock());
-        if (signer == address(0)) return abi.encodeWithSelector(SeatNotEligible.selector, a.seat);
-        if (Signatures.recover(digest, a.r, a.vs) != signer) {
-            return abi.encodeWithSelector(WrongSignature.selector, a.seat);
-        }
+        if (signer == address(0)) return fault.set(SeatNotEligible.selector, a.seat);
+        if (Signatures.recover(digest, a.r, a.vs) != signer) return fault.set(WrongSignature.selector, a.seat);
+        return true;
     }
 
-    function _checkHoles(Fulfilment calldata f, bytes32 seed)
-        private
-        view
-        returns (bytes memory fault, uint256[] memory ranks)
-    {
-        uint256 count = f.holes.length;
-        if (count == 0) return (fault, ranks);
-        Request calldata r = f.request;
-        ranks = new uint256[](count);
-        for (uint256 i = 0; i < count; ++i) {
-            uint32 hole = f.holes[i];
-            if (hole >= r.seatCount()) {
-                return (abi.encodeWithSelector(UnknownSeat.selector, hole, r.seatCount()), ranks);
-            }
-            ranks[i] = Sortition.rank(seed, hole, r.seatCount());
-            if (i != 0 && ranks[i] <= ranks[i - 1]) {
-                return (abi.encodeWithSelector(NotAscending.selector, hole), ranks);
-            }
-            if (_eligibleSigner(r.modelId, hole, r.requestBlock()) != address(0)) {
-                return (abi.encodeWithSelector(NotAHole.selector, hole), ranks);
-            }
+    function _seatsOf(Attestation[] calldata attestations) private pure returns (bytes memory seats) {
+        for (uint256 i = 0; i < attestations.length; ++i) {
+            seats = abi.encodePacked(seats, attestations[i].seat);
         }
     }
 

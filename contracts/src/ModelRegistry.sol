@@ -2,16 +2,12 @@
 pragma solidity ^0.8.28;
 
 import {Lock} from "./Lock.sol";
-import {Feature, IInferenceCoordinator} from "./interfaces/IInferenceCoordinator.sol";
+import {Ruled} from "./Ruled.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
-import {Agreement, AgreementKind, ModelCard} from "./types/ModelCard.sol";
+import {ModelCard} from "./types/ModelCard.sol";
 
 /// @title Models by the hash of their card
-abstract contract ModelRegistry is IModelRegistry, Lock {
-    uint256 private constant MAX_BYTES = 131_072;
-    uint256 private constant MAX_OUTPUTS = 16;
-    uint256 private constant MAX_NAME = 64;
-
+abstract contract ModelRegistry is IModelRegistry, Lock, Ruled {
     /// @dev One word: what a request reads of its model. The card itself comes back as calldata where it is needed.
     struct Model {
         bool registered;
@@ -27,14 +23,13 @@ abstract contract ModelRegistry is IModelRegistry, Lock {
     }
 
     mapping(bytes32 modelId => Model) internal _models;
-    mapping(string name => Name) private _names;
+    mapping(bytes32 nameHash => Name) private _names;
 
     /// @inheritdoc IModelRegistry
     function registerModel(ModelCard calldata card, string calldata hint) external locked returns (bytes32 modelId) {
-        modelId = keccak256(abi.encode(card));
+        modelId = _consult();
         Model storage entry = _models[modelId];
         if (entry.registered) return modelId;
-        _checkCard(card);
         entry.registered = true;
         entry.maxInputBytes = card.maxInputBytes;
         entry.maxOutputBytes = card.maxOutputBytes;
@@ -44,8 +39,7 @@ abstract contract ModelRegistry is IModelRegistry, Lock {
     /// @inheritdoc IModelRegistry
     function claimName(string calldata name, bytes32 modelId) external locked {
         if (!_models[modelId].registered) revert UnknownModel(modelId);
-        if (!_isName(bytes(name))) revert InvalidName(name);
-        Name storage entry = _names[name];
+        Name storage entry = _names[_consult()];
         if (entry.owner == address(0)) entry.owner = msg.sender;
         else if (entry.owner != msg.sender) revert NameTaken(name, entry.owner);
         entry.modelId = modelId;
@@ -54,7 +48,7 @@ abstract contract ModelRegistry is IModelRegistry, Lock {
 
     /// @inheritdoc IModelRegistry
     function resolve(string calldata name) external view returns (bytes32 modelId, address owner) {
-        Name storage entry = _names[name];
+        Name storage entry = _names[keccak256(bytes(name))];
         return (entry.modelId, entry.owner);
     }
 
@@ -66,30 +60,5 @@ abstract contract ModelRegistry is IModelRegistry, Lock {
     {
         Model memory m = _models[modelId];
         return (m.registered, m.maxInputBytes, m.maxOutputBytes, m.seatCount, m.liveSeats);
-    }
-
-    function _checkCard(ModelCard calldata card) private pure {
-        if (card.fileHash == 0) revert InvalidCard("fileHash");
-        uint256 outputs = card.agreement.length;
-        if (outputs == 0 || outputs > MAX_OUTPUTS) revert InvalidCard("agreement");
-        for (uint256 i = 0; i < outputs; ++i) {
-            Agreement calldata a = card.agreement[i];
-            bool unusedAreZero = (a.kind == AgreementKind.Elementwise || a.atol | a.rtol == 0)
-                && (a.kind == AgreementKind.Argmax || a.gap == 0);
-            if (!unusedAreZero) revert InvalidCard("agreement");
-        }
-        if (card.verifier != address(0)) revert IInferenceCoordinator.NotOffered(Feature.Verifier);
-        if (card.maxInputBytes == 0 || card.maxInputBytes > MAX_BYTES) revert InvalidCard("maxInputBytes");
-        if (card.maxOutputBytes == 0 || card.maxOutputBytes > MAX_BYTES) revert InvalidCard("maxOutputBytes");
-    }
-
-    function _isName(bytes calldata name) private pure returns (bool) {
-        if (name.length == 0 || name.length > MAX_NAME) return false;
-        for (uint256 i = 0; i < name.length; ++i) {
-            bytes1 c = name[i];
-            bool letterOrDigit = (c >= "a" && c <= "z") || (c >= "0" && c <= "9");
-            if (!letterOrDigit && c != "." && c != "_" && c != "-" && c != "/") return false;
-        }
-        return true;
     }
 }

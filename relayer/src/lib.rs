@@ -4,8 +4,10 @@
 //! is the JSON form of their tensors. [`config`] and [`keys`] are what an operator gives, [`abi`] is the coordinator.
 
 pub mod abi;
+pub mod account;
 pub mod cli;
 pub mod config;
+pub mod dev;
 pub mod engine;
 pub mod keys;
 pub mod model;

@@ -2,7 +2,10 @@
 
 pub mod abi;
 pub mod anvil;
+pub mod asker;
 pub mod market;
+pub mod models;
+pub mod node;
 
 /// What the harness returns: a test ends at the first error, whatever it is.
 pub type Res<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

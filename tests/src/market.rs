@@ -20,17 +20,27 @@ use crate::{
         InferenceCoordinator,
         InferenceCoordinator::{
             Agreement, Attestation, Fulfilment, InferenceCoordinatorInstance, ModelCard, Parameters, Request,
-            Requested, Result as Answered, fulfillCall,
+            Requested, Result as Answered, SeatJoined, fulfillCall,
         },
     },
 };
 
-/// Anvil's first well-known keys: the deployment's owner and requester, and the node's owner.
-pub const KEYS: [&str; 3] = [
+/// Anvil's well-known keys. 0 deploys and asks; 1 to 3 own nodes, 4 to 6 pay for their gas; 7 is the benchmarks' floor.
+pub const KEYS: [&str; 8] = [
     "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
     "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
     "0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a",
+    "0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6",
+    "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a",
+    "0x8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba",
+    "0x92db14e403b83dfe3df233f83dfa3a0d7096f21ca9b0d6d6b8d88b2b4ec1564e",
+    "0x4bbbf85ce3377467afe5d46f804f221813b2bb87f24d81f60f1fcdbf7cbf4356",
 ];
+
+/// The account of one of `KEYS`.
+pub fn account(index: usize) -> Res<PrivateKeySigner> {
+    Ok(KEYS[index].parse()?)
+}
 
 /// The shortest parameters within the bounds.
 #[must_use]
@@ -47,60 +57,85 @@ pub fn parameters() -> Parameters {
     }
 }
 
-/// The market: a provider that signs for `KEYS`, the coordinator, one model with one seat, and its signing key.
+/// The market: a provider that signs for `KEYS`, the coordinator, and what was registered on it.
 #[derive(Debug)]
 pub struct Market {
     /// Sends from any of `KEYS`; the first is the default.
     pub provider: DynProvider,
     /// The coordinator.
     pub coordinator: InferenceCoordinatorInstance<DynProvider>,
-    /// The only model.
+    /// The model of `open`.
     pub model: B256,
-    /// The signing key of seat 0.
+    /// The signing key of seat 0 of `model`.
     pub signer: PrivateKeySigner,
     /// Chain and coordinator, as signatures are bound to them.
     pub domain: Domain,
 }
 
 impl Market {
-    /// Deploys everything on an automining chain, with an activated seat of `KEYS[1]`.
-    pub async fn open(url: &str) -> Res<Self> {
-        let keys = KEYS.iter().map(|key| key.parse()).collect::<Result<Vec<PrivateKeySigner>, _>>()?;
-        let mut wallet = EthereumWallet::from(keys[0].clone());
-        for key in &keys[1..] {
-            wallet.register_signer(key.clone());
+    /// Deploys the coordinator, on a chain that mines by itself.
+    pub async fn deploy(url: &str) -> Res<Self> {
+        let mut wallet = EthereumWallet::from(account(0)?);
+        for index in 1..KEYS.len() {
+            wallet.register_signer(account(index)?);
         }
         let provider = ProviderBuilder::new().wallet(wallet).connect(url).await?.erased();
-        let coordinator = InferenceCoordinator::deploy(provider.clone(), keys[0].address(), parameters()).await?;
-        let card = ModelCard {
-            fileHash: keccak256("file"),
-            detailsHash: keccak256("details"),
-            profileHash: keccak256("profile"),
-            agreement: vec![Agreement { kind: 1, atol: 10_000_000_000_000, rtol: 0, gap: 0 }],
-            verifier: Address::ZERO,
-            maxInputBytes: 65_536,
-            maxOutputBytes: 65_536,
-        };
-        let model = coordinator.registerModel(card.clone(), String::new()).call().await?;
-        coordinator.registerModel(card, String::new()).send().await?.get_receipt().await?;
-
-        let signer = PrivateKeySigner::random();
-        let owner = keys[1].address();
+        // Blocks are often mined at once here: the default pace of asking for receipts is made for real chains.
+        provider.client().set_poll_interval(std::time::Duration::from_millis(20));
+        let coordinator = InferenceCoordinator::deploy(provider.clone(), account(0)?.address(), parameters()).await?;
         let domain = Domain { chain_id: provider.get_chain_id().await?, coordinator: *coordinator.address() };
-        let proof = signer.sign_hash_sync(&domain.signer_digest(owner))?.as_bytes().to_vec();
-        coordinator
+        Ok(Self { provider, coordinator, model: B256::ZERO, signer: PrivateKeySigner::random(), domain })
+    }
+
+    /// Deploys the coordinator with one model of no file and an activated seat of `KEYS[1]`, to be answered by hand.
+    pub async fn open(url: &str) -> Res<Self> {
+        let mut market = Self::deploy(url).await?;
+        market.model = market
+            .register(ModelCard {
+                fileHash: keccak256("file"),
+                detailsHash: keccak256("details"),
+                profileHash: keccak256("profile"),
+                agreement: vec![Agreement { kind: 1, atol: 10_000_000_000_000, rtol: 0, gap: 0 }],
+                verifier: Address::ZERO,
+                maxInputBytes: 65_536,
+                maxOutputBytes: 65_536,
+            })
+            .await?;
+        market.seat(1, &market.signer, &[market.model]).await?;
+        Ok(market)
+    }
+
+    /// Registers a model.
+    pub async fn register(&self, card: ModelCard) -> Res<B256> {
+        let model = self.coordinator.registerModel(card.clone(), String::new()).call().await?;
+        self.coordinator.registerModel(card, String::new()).send().await?.get_receipt().await?;
+        Ok(model)
+    }
+
+    /// Makes `KEYS[owner]` a node with a signing key, and gives it an activated seat on each model.
+    pub async fn seat(&self, owner: usize, signer: &PrivateKeySigner, models: &[B256]) -> Res<()> {
+        let owner = account(owner)?.address();
+        let proof = signer.sign_hash_sync(&self.domain.signer_digest(owner))?.as_bytes().to_vec();
+        self.coordinator
             .registerNode(signer.address(), proof.into(), String::new())
             .from(owner)
             .send()
             .await?
             .get_receipt()
             .await?;
-        let bond = U256::from(1_000_000_000_000_000_000u64);
-        coordinator.joinSeat(model, u32::MAX).value(bond).from(owner).send().await?.get_receipt().await?;
-        let market = Self { provider, coordinator, model, signer, domain };
-        market.mine(8).await?;
-        market.coordinator.activateSeat(model, 0).send().await?.get_receipt().await?;
-        Ok(market)
+        let mut taken = Vec::new();
+        for &model in models {
+            let bond = U256::from(1_000_000_000_000_000_000u64);
+            let receipt =
+                self.coordinator.joinSeat(model, u32::MAX).value(bond).from(owner).send().await?.get_receipt().await?;
+            let joined = receipt.logs().iter().find_map(|log| SeatJoined::decode_log(&log.inner).ok());
+            taken.push((model, joined.ok_or("no seat was taken")?.index));
+        }
+        self.mine(8).await?;
+        for (model, index) in taken {
+            self.coordinator.activateSeat(model, index).send().await?.get_receipt().await?;
+        }
+        Ok(())
     }
 
     /// Mines empty blocks.

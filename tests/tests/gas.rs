@@ -18,7 +18,7 @@ use oraculum_tests::{
         IrisClassifier, RequestFloor,
     },
     anvil::Anvil,
-    market::{KEYS, Market},
+    market::{Market, account},
 };
 
 /// 4 numbers in, as 4-byte elements: an iris in millimetres.
@@ -74,7 +74,7 @@ async fn a_request_and_its_answer_stay_below_their_gas_bars() -> Res<()> {
     let market = Market::open(&anvil.ws_url()).await?;
     let provider = market.provider.clone();
     let coordinator = *market.coordinator.address();
-    let payer: Address = KEYS[0].parse::<alloy::signers::local::PrivateKeySigner>()?.address();
+    let payer: Address = account(0)?.address();
     let iris = IrisClassifier::deploy(provider.clone(), coordinator, market.model).await?;
     let bench = BenchConsumer::deploy(provider.clone(), coordinator, market.model).await?;
     market.coordinator.deposit(payer).value(U256::from(1_000 * FEE)).send().await?.get_receipt().await?;
@@ -145,7 +145,7 @@ async fn batch_and_claim(
 
 /// A contract that only emits the event, and a transaction that only calls the callback.
 async fn floor(market: &Market) -> Res<Figures> {
-    let account: Address = KEYS[0].parse::<alloy::signers::local::PrivateKeySigner>()?.address();
+    let account: Address = account(0)?.address();
     let emitter = RequestFloor::deploy(market.provider.clone()).await?;
     let callee = IrisClassifier::deploy(market.provider.clone(), account, market.model).await?;
     let data = RequestFloor::classifyCall { sizes: FLOWER }.abi_encode();

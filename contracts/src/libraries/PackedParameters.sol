@@ -10,15 +10,15 @@ using PackedParametersLib for PackedParameters global;
 
 /// @title Parameters in one storage word, so that a request pays for one read
 /// @dev From the lowest bit: window 8 · activationDelay 16 · vesting 16 · exitDelay 32 · parameterDelay 32 ·
-/// maxCallbackGas 24 · maxQuorum 8 · seatBondGwei 64 · version 16 · paused 1. The bounds that `Governance` checks make
+/// maxCallbackGas 24 · maxQuorum 8 · seatBondGwei 64 · version 16 · paused 1. The `ParameterBounds` make
 /// every field fit.
 library PackedParametersLib {
     uint256 private constant PAUSED = 1 << 216;
 
-    function pack(Parameters memory p, uint16 number) internal pure returns (PackedParameters) {
+    function pack(Parameters memory p) internal pure returns (PackedParameters) {
         uint256 word = uint256(p.window) | uint256(p.activationDelay) << 8 | uint256(p.vesting) << 24;
         word |= uint256(p.exitDelay) << 40 | uint256(p.parameterDelay) << 72 | uint256(p.maxCallbackGas) << 104;
-        word |= uint256(p.maxQuorum) << 128 | uint256(p.seatBondGwei) << 136 | uint256(number) << 200;
+        word |= uint256(p.maxQuorum) << 128 | uint256(p.seatBondGwei) << 136;
         return PackedParameters.wrap(word);
     }
 
@@ -33,6 +33,11 @@ library PackedParametersLib {
             maxQuorum: uint8(maxQuorum(p)),
             seatBondGwei: uint64(seatBondGwei(p))
         });
+    }
+
+    /// @dev Of a word that has no version yet.
+    function withVersion(PackedParameters p, uint16 number) internal pure returns (PackedParameters) {
+        return PackedParameters.wrap(PackedParameters.unwrap(p) | uint256(number) << 200);
     }
 
     function withPaused(PackedParameters p, bool on) internal pure returns (PackedParameters) {

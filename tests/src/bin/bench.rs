@@ -1,0 +1,235 @@
+//! `./scripts/bench`: timings, each beside a floor measured in the same run. They are printed, and decide nothing.
+
+#![allow(clippy::print_stdout)] // printing figures is what this program is for
+
+use std::{
+    process::{ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use alloy::{
+    consensus::{SignableTransaction, TxEip1559, TxEnvelope},
+    eips::eip2718::Encodable2718,
+    primitives::{Address, Bytes, TxKind, U256},
+    providers::{Provider, ProviderBuilder, RootProvider},
+    pubsub::Subscription,
+    rpc::types::{Filter, Header},
+    signers::SignerSync,
+    sol_types::SolCall,
+};
+use oraculum_tests::{
+    Res,
+    abi::{IrisClassifier, RequestFloor},
+    anvil::Anvil,
+    asker::{Asker, FEE},
+    market::{Market, account},
+    node::Node,
+};
+use tokio::process::{Child, Command};
+
+/// The account that the floor program sends from.
+const FLOOR: usize = 7;
+
+const USAGE: &str = "usage: bench latency [REQUESTS] | blocks [SECONDS] | memory [REQUESTS]";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let number = |text: Option<&&str>, default: usize| text.map_or(Ok(default), |text| text.parse::<usize>());
+    let result = async {
+        match arguments.split_first() {
+            Some((&"latency", rest)) => latency(number(rest.first(), 500)?).await,
+            Some((&"blocks", rest)) => blocks(number(rest.first(), 60)?).await,
+            Some((&"memory", rest)) => memory(number(rest.first(), 10_000)?).await,
+            Some((&"floor", [url, emitter, callee])) => floor(url, emitter.parse()?, callee.parse()?).await,
+            _ => Err(USAGE.into()),
+        }
+    };
+    match result.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The least that an answer takes: a program that turns a log into a raw transaction, and does nothing else.
+async fn floor(url: &str, emitter: Address, callee: Address) -> Res<()> {
+    let provider: RootProvider = ProviderBuilder::default().connect(url).await?;
+    let signer = account(FLOOR)?;
+    let chain_id = provider.get_chain_id().await?;
+    let mut nonce = provider.get_transaction_count(signer.address()).await?;
+    let mut logs = provider.subscribe_logs(&Filter::new().address(emitter)).await?;
+    let mut turn = 0u8;
+    loop {
+        let log = logs.recv().await?;
+        turn = (turn + 1) % 3;
+        let mut output = vec![1, 3, 6, 2, 0, 0, 0, 1, 0, 0, 0, 3];
+        output.extend((0..3u8).flat_map(|class| i32::to_be_bytes(if class == turn { 964_210 } else { 17_895 })));
+        let call = IrisClassifier::onInferenceCall {
+            requestId: log.transaction_hash.unwrap_or_default(),
+            outcome: 0,
+            output: output.into(),
+        };
+        let transaction = TxEip1559 {
+            chain_id,
+            nonce,
+            gas_limit: 100_000,
+            max_fee_per_gas: 100_000_000_000,
+            max_priority_fee_per_gas: 1_000_000_000,
+            to: TxKind::Call(callee),
+            value: U256::ZERO,
+            input: call.abi_encode().into(),
+            ..Default::default()
+        };
+        let signature = signer.sign_hash_sync(&transaction.signature_hash())?;
+        let raw = TxEnvelope::from(transaction.into_signed(signature)).encoded_2718();
+        drop(provider.send_raw_transaction(&raw).await?);
+        nonce += 1;
+    }
+}
+
+/// A market with one node on the iris model, running.
+struct Stage {
+    anvil: Anvil,
+    market: Market,
+    asker: Asker,
+    node: Node,
+}
+
+impl Stage {
+    async fn set(anvil: Anvil) -> Res<Self> {
+        let market = Market::deploy(&anvil.ws_url()).await?;
+        let mut asker = Asker::new(&market, &["iris"]).await?;
+        let mut node = Node::new(&market, &anvil.ws_url(), 0, &[])?;
+        market.seat(1, &node.signer, &asker.ids()).await?;
+        node.start().await?;
+        let warm = asker.ask(20).await?;
+        asker.settle(&market, &warm, 60).await.map_err(|error| format!("{error}\n{}", node.log()))?;
+        Ok(Self { anvil, market, asker, node })
+    }
+}
+
+/// Milliseconds at a share of the sorted samples.
+fn percentile(sorted: &[f64], share: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
+}
+
+/// Waits for the head after `height`; returns its number and when it was seen.
+async fn next_head(heads: &mut Subscription<Header>, height: u64) -> Res<(u64, Instant)> {
+    loop {
+        let head =
+            tokio::time::timeout(Duration::from_secs(20), heads.recv()).await.map_err(|_| "no answer in 20 s")??;
+        if head.number > height {
+            return Ok((head.number, Instant::now()));
+        }
+    }
+}
+
+/// Request block to answer block on automining Anvil, one request at a time, ours and the floor's by turns.
+async fn latency(requests: usize) -> Res<()> {
+    let stage = Stage::set(Anvil::start().await?).await?;
+    let provider = stage.market.provider.clone();
+    let iris =
+        IrisClassifier::deploy(provider.clone(), *stage.market.coordinator.address(), stage.asker.models[0].id).await?;
+    let emitter = RequestFloor::deploy(provider.clone()).await?;
+    let callee = IrisClassifier::deploy(provider.clone(), account(FLOOR)?.address(), stage.asker.models[0].id).await?;
+    let _floor: Child = Command::new(std::env::current_exe()?)
+        .args(["floor", &stage.anvil.ws_url(), &emitter.address().to_string(), &callee.address().to_string()])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let sizes = [51, 35, 14, 2];
+    let ask: Bytes = IrisClassifier::classifyCall { sizes }.abi_encode().into();
+    let sides = [*iris.address(), *emitter.address()];
+    let mut samples = [Vec::new(), Vec::new()];
+    let mut heads = provider.subscribe_blocks().await?;
+    let mut height = provider.get_block_number().await?;
+    for turn in 0..requests + 20 {
+        for (side, to) in sides.into_iter().enumerate() {
+            let transaction = alloy::rpc::types::TransactionRequest::default()
+                .to(to)
+                .input(ask.clone().into())
+                .value(U256::from(FEE))
+                .gas_limit(1_000_000)
+                .max_fee_per_gas(50_000_000_000)
+                .max_priority_fee_per_gas(1_000_000_000);
+            drop(provider.send_transaction(transaction).await?);
+            let (asked, from) = next_head(&mut heads, height).await?;
+            let (answered, to) = next_head(&mut heads, asked).await?;
+            height = answered;
+            // The first rounds warm up both sides.
+            if turn >= 20 {
+                samples[side].push((to - from).as_secs_f64() * 1e3);
+            }
+        }
+    }
+    let answers = stage.asker.answers(&stage.market).await?.len();
+    if answers != requests + 40 {
+        return Err(format!("{answers} answers to {} requests", requests + 40).into());
+    }
+    let wasted = stage.node.wasted(&stage.market).await?;
+    if !wasted.is_empty() {
+        return Err(format!("wasted transactions: {wasted:?}").into());
+    }
+    for side in &mut samples {
+        side.sort_by(f64::total_cmp);
+    }
+    println!("request block → answer block, automining Anvil, {requests} requests one at a time, ms\n");
+    println!("| | p50 | p90 | p99 |\n|---|---:|---:|---:|");
+    for (name, side) in [("oraculum", &samples[0]), ("floor: log → raw transaction", &samples[1])] {
+        let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|share| percentile(side, share));
+        println!("| {name} | {p50:.2} | {p90:.2} | {p99:.2} |");
+    }
+    let ratio = |share| percentile(&samples[0], share) / percentile(&samples[1], share);
+    println!("| ratio | {:.2} | {:.2} | {:.2} |", ratio(0.5), ratio(0.9), ratio(0.99));
+    Ok(())
+}
+
+/// Blocks from a request to its answer on 1 s blocks.
+async fn blocks(seconds: usize) -> Res<()> {
+    let mut stage = Stage::set(Anvil::with(&["--block-time", "1"]).await?).await?;
+    let mut ids = Vec::new();
+    for _ in 0..seconds {
+        // Four requests a block; `ask` returns when they are mined.
+        ids.extend(stage.asker.ask(4).await?);
+    }
+    let answers = stage.asker.settle(&stage.market, &ids, 60).await?;
+    let next = ids.iter().filter(|id| answers[*id].answered_at == answers[*id].asked_at + 1).count();
+    let share = 100.0 * next as f64 / ids.len() as f64;
+    println!("1 s blocks: {next} of {} requests answered in the very next block ({share:.1}%)", ids.len());
+    Ok(())
+}
+
+/// A field of the node's /proc status, in MB.
+fn status_mb(node: &Node, field: &str) -> Res<f64> {
+    let pid = node.pid().ok_or("the node is not running")?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with(field)).ok_or("no such field")?;
+    let kilobytes: f64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
+    Ok(kilobytes / 1024.0)
+}
+
+/// Peak memory of the node, idle and after many requests.
+async fn memory(requests: usize) -> Res<()> {
+    let mut stage = Stage::set(Anvil::start().await?).await?;
+    println!("peak memory of the node, idle: {:.0} MB", status_mb(&stage.node, "VmHWM")?);
+    let began = Instant::now();
+    let mut ids = Vec::new();
+    while ids.len() < requests {
+        ids.extend(stage.asker.ask(50).await?);
+    }
+    stage.asker.settle(&stage.market, &ids, 120).await?;
+    println!(
+        "after {} requests in {:.0} s: peak {:.0} MB, now {:.0} MB",
+        ids.len(),
+        began.elapsed().as_secs_f64(),
+        status_mb(&stage.node, "VmHWM")?,
+        status_mb(&stage.node, "VmRSS")?
+    );
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! Real nodes: `oraculum run` in a process of its own, with its own keystores, journal and configuration.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use alloy::{primitives::Address, providers::Provider, signers::local::PrivateKeySigner};
+use oraculum::keys::{self, Password};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::{
+    Res,
+    market::{Market, account},
+    models,
+};
+
+/// The binary that `cargo build` made for this profile.
+pub fn binary() -> Res<PathBuf> {
+    let here = std::env::current_exe()?;
+    let profile = here.ancestors().find(|folder| folder.join("deps").is_dir()).ok_or("no build folder")?;
+    let binary = profile.join("oraculum");
+    if !binary.is_file() {
+        return Err(format!("{} is missing: run `cargo build` first", binary.display()).into());
+    }
+    Ok(binary)
+}
+
+/// A node's home: configuration, keystores and journal. The process can be started, killed and started again.
+#[derive(Debug)]
+pub struct Node {
+    home: TempDir,
+    /// The key that signs its answers.
+    pub signer: PrivateKeySigner,
+    /// The account that pays for its gas.
+    pub sender: Address,
+    process: Option<Child>,
+}
+
+impl Node {
+    /// The home of node 0, 1 or 2, whose owner is `KEYS[1 + number]` and whose sender is `KEYS[4 + number]`.
+    /// `extra` are further lines of configuration by section, such as `("chain", "confirmations = 5")`.
+    pub fn new(market: &Market, url: &str, number: usize, extra: &[(&str, &str)]) -> Res<Self> {
+        let home = tempfile::tempdir()?;
+        let password = home.path().join("password");
+        fs::write(&password, "correct horse battery staple")?;
+        let secret = Password::from_file(&password)?;
+        let signer = keys::create(&home.path().join("signer.json"), &secret)?;
+        let sender = account(4 + number)?;
+        keys::store(&home.path().join("sender.json"), &sender, &secret)?;
+        let mut text = String::new();
+        for (section, lines) in [
+            (
+                "chain",
+                format!(
+                    "rpc_url = \"{url}\"\nchain_id = {}\ncoordinator = \"{}\"\n",
+                    market.domain.chain_id, market.domain.coordinator
+                ),
+            ),
+            (
+                "node",
+                format!(
+                    "owner = \"{}\"\nmodels_dir = \"{}\"\n",
+                    account(1 + number)?.address(),
+                    models::folder().display()
+                ),
+            ),
+            ("keys", "signer = \"signer.json\"\nsender = \"sender.json\"\npassword_file = \"password\"\n".into()),
+        ] {
+            text += &format!("[{section}]\n{lines}");
+            for (_, line) in extra.iter().filter(|(of, _)| *of == section) {
+                text += &format!("{line}\n");
+            }
+        }
+        fs::write(home.path().join("oraculum.toml"), text)?;
+        Ok(Self { home, signer, sender: sender.address(), process: None })
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The command that starts it.
+    pub fn command(&self) -> Res<Command> {
+        let mut command = Command::new(binary()?);
+        command
+            .args(["run", "--config"])
+            .arg(self.home.path().join("oraculum.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Starts the process; its log goes to a file in its home.
+    pub async fn start(&mut self) -> Res<()> {
+        let log = File::options().create(true).append(true).open(self.home.path().join("log"))?;
+        self.process = Some(self.command()?.stderr(log).spawn()?);
+        Ok(())
+    }
+
+    /// SIGKILL: no chance to tidy up.
+    pub async fn kill(&mut self) -> Res<()> {
+        if let Some(mut process) = self.process.take() {
+            process.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, and the exit code it ends with.
+    pub async fn stop(&mut self) -> Res<Option<i32>> {
+        let Some(mut process) = self.process.take() else { return Ok(None) };
+        let id = process.id().ok_or("the node ended by itself")?;
+        Command::new("kill").arg(id.to_string()).status().await?;
+        Ok(tokio::time::timeout(Duration::from_secs(20), process.wait()).await??.code())
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().and_then(Child::id)
+    }
+
+    /// What it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+
+    /// Deletes its journal.
+    pub fn forget(&self) -> Res<()> {
+        match fs::remove_dir_all(self.home.path().join("data")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is wrong with the transactions of its sender, if anything is: one that reverted, or that the coordinator
+    /// skipped.
+    pub async fn wasted(&self, market: &Market) -> Res<Vec<String>> {
+        let mut wasted = Vec::new();
+        let head = market.provider.get_block_number().await?;
+        for number in 0..=head {
+            let Some(block) = market.provider.get_block(number.into()).full().await? else { continue };
+            for transaction in block.transactions.txns().filter(|one| one.inner.signer() == self.sender) {
+                let hash = *transaction.inner.tx_hash();
+                let receipt = market.provider.get_transaction_receipt(hash).await?.ok_or("no receipt")?;
+                let skipped = crate::asker::skipped(receipt.logs());
+                if !receipt.status() || skipped > 0 {
+                    wasted.push(format!("{hash} in block {number}: success {}, {skipped} skipped", receipt.status()));
+                }
+            }
+        }
+        Ok(wasted)
+    }
+}
