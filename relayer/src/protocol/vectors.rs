@@ -1,8 +1,13 @@
 //! The vectors that Solidity asserts as well.
 
+use super::OutputFormat;
 use super::exact::Finite;
+use super::request::{InputKind, Level, Request, RequestWords};
+use super::sortition::{rank, seed};
+use super::statement::{Domain, Statement};
 use super::tensor::{self, DType, Tensor, TensorError};
-use alloy::primitives::Bytes;
+use alloy::primitives::aliases::U96;
+use alloy::primitives::{Address, B256, Bytes};
 use half::f16;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -126,5 +131,167 @@ fn floats_become_fixed_point_as_everywhere() {
         let integer = Finite::new(value).and_then(|finite| finite.quantise(case.width, case.decimals));
         let integer = integer.map_or("unrepresentable".to_owned(), |integer| integer.to_string());
         assert_eq!(integer, case.integer, "{case:?}");
+    }
+}
+
+#[derive(Deserialize)]
+struct Cases<T> {
+    cases: Vec<T>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestCase {
+    name: String,
+    chain_id: String,
+    coordinator: Address,
+    fields: Fields,
+    words: RequestWords,
+    id: B256,
+}
+
+/// Integers of more than 53 bits are decimal text.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields {
+    model_id: B256,
+    input_hash: B256,
+    consumer: Address,
+    nonce: String,
+    seat_count: u32,
+    refund_to: Address,
+    fee: String,
+    token: Address,
+    submit_fee: String,
+    value_at_risk: String,
+    request_block: u64,
+    callback_gas_limit: u32,
+    output_mask: u16,
+    version: u16,
+    deadline_blocks: u16,
+    input_kind: usize,
+    output_width: u8,
+    output_decimals: u8,
+    quorum: u8,
+    level: usize,
+}
+
+impl Fields {
+    fn request(self) -> Request {
+        let u96 = |text: String| U96::from_str_radix(&text, 10).unwrap();
+        Request {
+            model_id: self.model_id,
+            input_hash: self.input_hash,
+            consumer: self.consumer,
+            nonce: self.nonce.parse().unwrap(),
+            seat_count: self.seat_count,
+            refund_to: self.refund_to,
+            fee: u96(self.fee),
+            token: self.token,
+            submit_fee: u96(self.submit_fee),
+            value_at_risk: u96(self.value_at_risk),
+            request_block: self.request_block,
+            callback_gas_limit: self.callback_gas_limit,
+            output: OutputFormat { width: self.output_width, decimals: self.output_decimals, mask: self.output_mask },
+            version: self.version,
+            deadline_blocks: self.deadline_blocks,
+            input_kind: [InputKind::Inline, InputKind::ChainCall, InputKind::Uri][self.input_kind],
+            quorum: self.quorum,
+            level: [Level::Fast, Level::Assured][self.level],
+        }
+    }
+}
+
+#[test]
+fn requests_have_the_words_and_ids_they_have_everywhere() {
+    let Cases { cases } = read::<Cases<RequestCase>>("requests.json");
+    assert!(!cases.is_empty());
+    for RequestCase { name, chain_id, coordinator, fields, words, id } in cases {
+        let request = fields.request();
+        assert_eq!(request.to_words(), words, "{name}");
+        assert_eq!(Request::from_words(&words), Ok(request.clone()), "{name}");
+        assert_eq!(request.id(chain_id.parse().unwrap(), coordinator), id, "{name}");
+    }
+}
+
+#[derive(Deserialize)]
+struct Statements {
+    cases: Vec<StatementCase>,
+    signers: Vec<SignerCase>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StatementCase {
+    name: String,
+    chain_id: String,
+    coordinator: Address,
+    request_id: B256,
+    block_hash: B256,
+    input_hash: B256,
+    outcome: u8,
+    output_commitment: B256,
+    digest: B256,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SignerCase {
+    chain_id: String,
+    coordinator: Address,
+    owner: Address,
+    separator: B256,
+    digest: B256,
+}
+
+#[test]
+fn statements_have_the_digests_they_have_everywhere() {
+    let Statements { cases, signers } = read("statements.json");
+    assert!(!cases.is_empty() && !signers.is_empty());
+    for case in cases {
+        let domain = Domain { chain_id: case.chain_id.parse().unwrap(), coordinator: case.coordinator };
+        let statement = Statement {
+            request_id: case.request_id,
+            block_hash: case.block_hash,
+            input_hash: case.input_hash,
+            outcome: case.outcome.try_into().unwrap(),
+            output_commitment: case.output_commitment,
+        };
+        assert_eq!(statement.digest(domain), case.digest, "{}", case.name);
+    }
+    for case in signers {
+        let domain = Domain { chain_id: case.chain_id.parse().unwrap(), coordinator: case.coordinator };
+        assert_eq!(domain.separator(), case.separator);
+        assert_eq!(domain.signer_digest(case.owner), case.digest);
+    }
+}
+
+#[derive(Deserialize)]
+struct Ranks {
+    permutations: Vec<RankCase>,
+    pairs: Vec<RankCase>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RankCase {
+    n: u32,
+    block_hash: B256,
+    request_id: B256,
+    seed: B256,
+    /// All of them where none are named.
+    seats: Option<Vec<u32>>,
+    ranks: Vec<u32>,
+}
+
+#[test]
+fn seats_have_the_ranks_they_have_everywhere() {
+    let Ranks { permutations, pairs } = read("ranks.json");
+    assert!(!permutations.is_empty() && !pairs.is_empty());
+    for case in permutations.into_iter().chain(pairs) {
+        assert_eq!(seed(case.block_hash, case.request_id), case.seed);
+        let seats = case.seats.unwrap_or_else(|| (0..case.n).collect());
+        let ranks: Vec<_> = seats.iter().map(|seat| rank(case.seed, case.n, *seat).unwrap()).collect();
+        assert_eq!(ranks, case.ranks, "n = {}", case.n);
     }
 }
