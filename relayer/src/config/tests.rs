@@ -132,7 +132,6 @@ fn a_wrong_value_is_named_with_its_key_and_the_remedy() {
         ("device_ids", "[]", "it is empty"),
         ("queue", "0", "out of range"),
         ("time_limit", "inf", "out of range"),
-        ("memory_limit", "0", "MiB"),
         ("max_fee_per_gas", "30000000000", "gwei"),
         ("max_fee_per_gas", "0", "allow more"),
         ("min_priority_fee", "200", "above fees.max_fee_per_gas"),
@@ -196,4 +195,15 @@ fn an_endpoints_secret_is_never_shown() {
 fn a_missing_file_says_how_to_get_one() {
     let error = Settings::load(Path::new("/nowhere/oraculum.toml")).unwrap_err().to_string();
     assert!(error.contains("/nowhere/oraculum.toml") && error.contains("oraculum init"), "{error}");
+}
+
+#[test]
+fn messages_of_libraries_lose_the_endpoints_secret() {
+    let endpoint: Endpoint = "https://user:hunter2@rpc.example.org/v2/KEY?token=abc".parse().unwrap();
+    let message = format!("error sending request for url ({}): at /v2/KEY?token=abc by user:hunter2", endpoint.url());
+    let shown = endpoint.scrub(&message);
+    for secret in ["hunter2", "KEY", "abc"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    assert!(shown.contains("https://rpc.example.org/…"), "{shown}");
 }

@@ -1,0 +1,271 @@
+//! Deploys everything to a local chain, and makes nodes that can answer at once.
+
+use super::consumers::IrisClassifier;
+use super::{Anvil, CHAIN_ID, DevError, NodeKeys, deployer, user};
+use crate::abi::InferenceCoordinator as Coordinator;
+use crate::account::Account;
+use crate::config::Settings;
+use crate::protocol::statement::Domain;
+use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy::providers::Provider;
+use alloy::rpc::types::TransactionReceipt;
+use alloy::signers::SignerSync;
+use alloy::sol_types::{SolCall, SolConstructor};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The bond of a seat: 0.01 ETH.
+pub const SEAT_BOND: u128 = 10_000_000 * GWEI;
+const GWEI: u128 = 1_000_000_000;
+const ETHER: u128 = 1_000_000_000 * GWEI;
+
+/// What is deployed.
+#[derive(Clone, Debug)]
+pub struct DeployOptions {
+    /// The folder of models, one folder with a card.json each.
+    pub models_dir: PathBuf,
+    /// How many nodes have a seat on every model.
+    pub nodes: usize,
+    /// The coordinator's parameters.
+    pub parameters: Coordinator::Parameters,
+}
+
+/// Parameters as short as the contracts allow, but for a window of 4 blocks: with one block a slow machine would often
+/// find its turn over.
+pub fn parameters() -> Coordinator::Parameters {
+    Coordinator::Parameters {
+        window: 4,
+        activationDelay: 8,
+        vesting: 32,
+        exitDelay: 8_032,
+        parameterDelay: 7_200,
+        maxCallbackGas: 2_000_000,
+        maxQuorum: 1,
+        seatBondGwei: (SEAT_BOND / GWEI) as u64,
+    }
+}
+
+/// What was deployed, and where. As JSON it holds addresses and no key.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deployment {
+    /// The HTTP endpoint.
+    pub rpc_url: String,
+    /// The WebSocket endpoint.
+    pub ws_url: String,
+    /// The chain's id.
+    pub chain_id: u64,
+    /// The coordinator.
+    pub coordinator: Address,
+    /// The block in which it was deployed.
+    pub deployment_block: u64,
+    /// Owns the deployment.
+    pub deployer: Address,
+    /// Has money here and in the coordinator, to ask with.
+    pub user: Address,
+    /// The models, by name.
+    pub models: Vec<DeployedModel>,
+    /// The example consumers; each may spend from the user's balance.
+    pub consumers: Consumers,
+    /// The nodes. Each has a live seat on every model.
+    pub nodes: Vec<NodeAddresses>,
+    /// The folder of models.
+    pub models_dir: PathBuf,
+}
+
+/// A registered model.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeployedModel {
+    /// Its name.
+    pub name: String,
+    /// The hash of its card.
+    pub model_id: B256,
+}
+
+/// The example consumers, of those whose model is deployed.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Consumers {
+    /// Which iris is it?
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iris_classifier: Option<Address>,
+}
+
+impl Consumers {
+    /// All that are deployed.
+    pub fn addresses(&self) -> Vec<Address> {
+        [self.iris_classifier].into_iter().flatten().collect()
+    }
+}
+
+/// A node's accounts.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct NodeAddresses {
+    /// Owns the seats.
+    pub owner: Address,
+    /// Signs answers.
+    pub signer: Address,
+    /// Pays for gas.
+    pub sender: Address,
+}
+
+impl Deployment {
+    /// The id of a model by its name.
+    pub fn model(&self, name: &str) -> Option<B256> {
+        self.models.iter().find(|model| model.name == name).map(|model| model.model_id)
+    }
+
+    /// The settings of the node with a number; its journal is in `data_dir`.
+    pub fn settings(&self, anvil: &Anvil, node: usize, data_dir: &Path) -> Settings {
+        let owner = NodeKeys::new(node).owner.address();
+        let mut settings = Settings::new(data_dir, anvil.ws().clone(), CHAIN_ID, self.coordinator, owner);
+        settings.chain.deployment_block = self.deployment_block;
+        settings.chain.poll_interval = Duration::from_millis(200);
+        settings.node.models_dir = self.models_dir.clone();
+        settings.node.data_dir = data_dir.to_owned();
+        settings
+    }
+}
+
+/// Deploys everything. The nodes' seats are live when this returns.
+pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment, DevError> {
+    let models = super::models::read(&options.models_dir)?;
+    let deployer = Sender { anvil, account: Account::new(anvil.client().clone(), deployer()) };
+    let user = Sender { anvil, account: Account::new(anvil.client().clone(), user()) };
+
+    let first =
+        Coordinator::constructorCall { firstOwner: deployer.account.address(), first: options.parameters.clone() };
+    let receipt = deployer.create("the coordinator", &Coordinator::BYTECODE, &first, 0).await?;
+    let coordinator = created(&receipt);
+    let mut deployment = Deployment {
+        rpc_url: anvil.http().to_string(),
+        ws_url: anvil.ws().to_string(),
+        chain_id: CHAIN_ID,
+        coordinator,
+        deployment_block: receipt.block_number.unwrap_or_default(),
+        deployer: deployer.account.address(),
+        user: user.account.address(),
+        models: Vec::new(),
+        consumers: Consumers::default(),
+        nodes: Vec::new(),
+        models_dir: options.models_dir.clone(),
+    };
+
+    for model in models {
+        let card = Coordinator::registerModelCall { card: super::models::card(&model.card), hint: String::new() };
+        let what = || format!("the model {}", model.name);
+        deployer.call(&what(), coordinator, &card, 0).await?;
+        let name = Coordinator::claimNameCall { name: model.name.clone(), modelId: model.id };
+        deployer.call(&what(), coordinator, &name, 0).await?;
+        deployment.models.push(DeployedModel { name: model.name, model_id: model.id });
+    }
+    let mut seats = Vec::new();
+    for node in 0..options.nodes {
+        let keys = NodeKeys::new(node);
+        seats.extend(join(anvil, &deployment, node, &keys).await?);
+        let NodeKeys { owner, signer, sender } = keys;
+        deployment.nodes.push(NodeAddresses {
+            owner: owner.address(),
+            signer: signer.address(),
+            sender: sender.address(),
+        });
+    }
+    anvil.mine(u64::from(options.parameters.activationDelay)).await?;
+    for (model, index) in seats {
+        let activate = Coordinator::activateSeatCall { modelId: model, index };
+        deployer.call(&format!("seat {index} of {model}"), coordinator, &activate, 0).await?;
+    }
+
+    if let Some(model) = deployment.model("iris/v1") {
+        let constructor = IrisClassifier::constructorCall { coordinator_: coordinator, modelId_: model };
+        let receipt = deployer.create("IrisClassifier", &IrisClassifier::BYTECODE, &constructor, 0).await?;
+        deployment.consumers.iris_classifier = Some(created(&receipt));
+    }
+    let deposit = Coordinator::depositCall { account: user.account.address() };
+    user.call("the user's deposit", coordinator, &deposit, 10 * ETHER).await?;
+    for consumer in deployment.consumers.addresses() {
+        let cap = alloy::primitives::aliases::U96::from(ETHER / 100);
+        user.call("the user's allowance", coordinator, &Coordinator::allowCall { consumer, cap }, 0).await?;
+    }
+    Ok(deployment)
+}
+
+/// Makes a node, and takes a seat on every model; the seats are not live yet.
+async fn join(
+    anvil: &Anvil,
+    deployment: &Deployment,
+    node: usize,
+    keys: &NodeKeys,
+) -> Result<Vec<(B256, u32)>, DevError> {
+    for account in [&keys.owner, &keys.sender] {
+        let balance = (account.address(), U256::from(1000 * ETHER));
+        let funding = anvil.client().provider().raw_request::<_, serde_json::Value>("anvil_setBalance".into(), balance);
+        anvil.client().ask(funding).await?;
+    }
+    let what = format!("node {node}");
+    let owner = Sender { anvil, account: Account::new(anvil.client().clone(), keys.owner.clone()) };
+    let domain = Domain { chain_id: CHAIN_ID, coordinator: deployment.coordinator };
+    let proof = keys.signer.sign_hash_sync(&domain.signer_digest(keys.owner.address()))?;
+    let register = Coordinator::registerNodeCall {
+        signer: keys.signer.address(),
+        signature: proof.as_bytes().into(),
+        uri: String::new(),
+    };
+    owner.call(&what, deployment.coordinator, &register, 0).await?;
+    let mut seats = Vec::new();
+    for model in &deployment.models {
+        let seat = Coordinator::joinSeatCall { modelId: model.model_id, reuse: u32::MAX };
+        let receipt = owner.call(&what, deployment.coordinator, &seat, SEAT_BOND).await?;
+        let joined = receipt.logs().iter().find_map(|log| log.log_decode::<Coordinator::SeatJoined>().ok());
+        seats.extend(joined.map(|log| (model.model_id, log.inner.index)));
+    }
+    Ok(seats)
+}
+
+/// An account on a chain whose blocks it need not wait for.
+struct Sender<'a> {
+    anvil: &'a Anvil,
+    account: Account,
+}
+
+impl Sender<'_> {
+    async fn send(&self, what: &str, to: TxKind, input: Bytes, value: u128) -> Result<TransactionReceipt, DevError> {
+        let failed = |error| DevError::Deploy { what: what.to_owned(), error };
+        let hash = self.account.submit(to, input, U256::from(value)).await.map_err(failed)?;
+        if self.anvil.has_block_time() {
+            self.anvil.mine(1).await?;
+        }
+        self.account.client().receipt(hash).await.map_err(failed)
+    }
+
+    async fn call<C: SolCall>(
+        &self,
+        what: &str,
+        to: Address,
+        call: &C,
+        value: u128,
+    ) -> Result<TransactionReceipt, DevError> {
+        self.send(what, to.into(), call.abi_encode().into(), value).await
+    }
+
+    async fn create<C: SolConstructor>(
+        &self,
+        what: &str,
+        bytecode: &Bytes,
+        constructor: &C,
+        value: u128,
+    ) -> Result<TransactionReceipt, DevError> {
+        let input = [bytecode.as_ref(), &constructor.abi_encode()].concat();
+        self.send(what, TxKind::Create, input.into(), value).await
+    }
+}
+
+/// Where a contract was made. A creation that succeeded always says so.
+fn created(receipt: &TransactionReceipt) -> Address {
+    receipt.contract_address.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
