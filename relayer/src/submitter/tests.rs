@@ -1,7 +1,4 @@
-use alloy::{
-    consensus::{Transaction, TxEnvelope},
-    primitives::Address,
-};
+use alloy::consensus::{Transaction, TxEnvelope};
 
 use super::*;
 use crate::{
@@ -41,7 +38,7 @@ impl Rig {
         let submitter = Submitter::new(bench.node.clone(), bench.signer.clone(), settings, ports).unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(submitter.run(stop.clone()));
-        let rig = Self { bench, answers, claims: claims, tips, funded: funded_in, redo, stop, running };
+        let rig = Self { bench, answers, claims, tips, funded: funded_in, redo, stop, running };
         rig.tell(0);
         rig
     }
@@ -264,7 +261,7 @@ async fn a_fee_below_the_next_block_is_raised_step_by_step_within_the_cap() {
         assert!(pair[1].max_fee * 10 >= pair[0].max_fee * 11 && pair[1].tip * 10 >= pair[0].tip * 11);
     }
     assert!(slot.attempts.iter().all(|attempt| attempt.max_fee <= 1_000_000));
-    assert_eq!(slot.to, Address::from(DOMAIN.coordinator));
+    assert_eq!(slot.to, DOMAIN.coordinator);
 }
 
 #[tokio::test]

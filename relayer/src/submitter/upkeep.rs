@@ -107,6 +107,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         for nonce in unmined {
             self.rebroadcast(nonce);
         }
+        self.upkeep.rebroadcast = Some(Instant::now());
         self.ask_account();
         Ok(())
     }
@@ -123,14 +124,14 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             self.node.journal.commit(&Batch { slots_gone, ..Batch::default() })?;
         }
         self.upkeep.tips += 1;
-        if self.upkeep.tips % FEE_TIPS == 0 {
+        if self.upkeep.tips.is_multiple_of(FEE_TIPS) {
             let chain = self.node.chain.clone();
             self.tasks.push(Box::pin(async move { Done::Tips(chain.recent_tips().await) }));
         }
         if self.in_flight() > 0
             || self.hold.is_some()
             || !*self.ports.funded.borrow()
-            || self.upkeep.tips % FEE_TIPS == 0
+            || self.upkeep.tips.is_multiple_of(FEE_TIPS)
         {
             self.ask_account();
         }

@@ -100,16 +100,12 @@ impl Intake {
                     let ending = Ending::Fulfilled { outcome: *outcome, output_commitment, seats: seats.clone(), ours };
                     self.settle(log, *id, ending, batch);
                 }
-                Event::Refunded(id) => {
-                    if find(node, batch, *id)?.is_some() {
-                        open.retain(|task| task.id != *id);
-                        self.settle(log, *id, Ending::Refunded, batch);
-                    }
+                Event::Refunded(id) if find(node, batch, *id)?.is_some() => {
+                    open.retain(|task| task.id != *id);
+                    self.settle(log, *id, Ending::Refunded, batch);
                 }
-                Event::DeliveryFailed(id) => {
-                    if find(node, batch, *id)?.is_some() {
-                        warn!(%id, transaction = ?log.transaction, "the consumer's callback failed; it can be redelivered");
-                    }
+                Event::DeliveryFailed(id) if find(node, batch, *id)?.is_some() => {
+                    warn!(%id, transaction = ?log.transaction, "the consumer's callback failed; it can be redelivered");
                 }
                 Event::Claimed(id) => {
                     let known = match batch.claims.iter().position(|claim| claim.id == *id) {
