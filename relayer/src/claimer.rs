@@ -18,8 +18,8 @@ pub struct ClaimSettings {
     pub batch: usize,
     /// Blocks between two looks.
     pub every: u64,
-    /// The fewest items worth a transaction.
-    pub min_items: usize,
+    /// Blocks for which vested pay waits for a full batch.
+    pub patience: u64,
 }
 
 /// The stage that collects.
@@ -70,10 +70,12 @@ impl<C: Send + Sync, J: Journal> Claimer<C, J> {
             });
             let due: Vec<_> =
                 unpaid.into_iter().filter(|claim| claim.vests_at < head && !offered.contains_key(&claim.id)).collect();
-            if due.len() < self.settings.min_items.max(1) {
-                continue;
-            }
-            for batch in due.chunks(self.settings.batch.max(1)) {
+            let full = self.settings.batch.max(1);
+            for batch in due.chunks(full) {
+                let overdue = |claim: &Claim| claim.vests_at + self.settings.patience < head;
+                if batch.len() < full && !batch.iter().any(overdue) {
+                    break;
+                }
                 offered.extend(batch.iter().map(|claim| (claim.id, 0)));
                 tokio::select! {
                     () = shutdown.cancelled() => return Ok(()),

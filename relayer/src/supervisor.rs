@@ -266,7 +266,7 @@ async fn stages(
         max_in_flight: IN_FLIGHT,
         replace_after: 3,
     };
-    let claim_settings = ClaimSettings { batch: 32, every: 16, min_items: 1 };
+    let claim_settings = ClaimSettings { batch: 32, every: 16, patience: 256 };
     let ports =
         SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_seen.clone(), funded, redo: jobs.clone() };
 

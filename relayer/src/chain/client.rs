@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use crate::config::Endpoint;
 
-use super::{At, BlockRef, Call, Chain, ChainError, Header, LogScope, Receipt, error::classify};
+use super::{At, BlockRef, Call, Chain, ChainError, Header, LogScope, PromptWs, Receipt, error::classify};
 
 /// An endpoint behind alloy's transports.
 #[derive(Debug)]
@@ -184,23 +184,21 @@ impl AlloyChain {
 }
 
 async fn dial(endpoint: &Endpoint, timeout: Duration) -> Result<RootProvider, ChainError> {
-    let client: RpcClient = match endpoint.url().scheme() {
-        "ws" | "wss" => {
-            let connect = WsConnect::new(endpoint.url().as_str()).with_max_retries(0);
-            match tokio::time::timeout(timeout, ClientBuilder::default().ws(connect)).await {
-                Err(_) => {
-                    return Err(ChainError::Timeout { endpoint: endpoint.to_string(), seconds: timeout.as_secs() });
-                }
-                Ok(Err(error)) => {
-                    return Err(classify("connect", error, endpoint).unwrap_or(ChainError::Unreachable {
-                        endpoint: endpoint.to_string(),
-                        reason: "refused".into(),
-                    }));
-                }
-                Ok(Ok(client)) => client,
-            }
+    let url = endpoint.url();
+    let connecting = async {
+        match url.scheme() {
+            "ws" => ClientBuilder::default().pubsub(PromptWs(url.to_string())).await,
+            "wss" => ClientBuilder::default().ws(WsConnect::new(url.as_str()).with_max_retries(0)).await,
+            _ => Ok(ClientBuilder::default().http(url.clone())),
         }
-        _ => ClientBuilder::default().http(endpoint.url().clone()),
+    };
+    let client: RpcClient = match tokio::time::timeout(timeout, connecting).await {
+        Err(_) => return Err(ChainError::Timeout { endpoint: endpoint.to_string(), seconds: timeout.as_secs() }),
+        Ok(Err(error)) => {
+            let refused = || ChainError::Unreachable { endpoint: endpoint.to_string(), reason: "refused".into() };
+            return Err(classify("connect", error, endpoint).unwrap_or_else(refused));
+        }
+        Ok(Ok(client)) => client,
     };
     Ok(RootProvider::new(client))
 }

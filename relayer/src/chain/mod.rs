@@ -5,9 +5,11 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fake;
 mod redact;
+mod ws;
 
 pub use client::AlloyChain;
 pub use error::ChainError;
+pub use ws::PromptWs;
 
 use std::future::Future;
 

@@ -8,24 +8,27 @@ use std::{
 };
 
 use alloy::{
-    consensus::{SignableTransaction, TxEip1559, TxEnvelope},
+    consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope},
     eips::eip2718::Encodable2718,
     primitives::{Address, Bytes, TxKind, U256},
     providers::{Provider, ProviderBuilder, RootProvider},
-    pubsub::Subscription,
-    rpc::types::{Filter, Header},
+    rpc::{client::ClientBuilder, types::Filter},
     signers::SignerSync,
     sol_types::SolCall,
 };
+use oraculum::chain::PromptWs;
 use oraculum_tests::{
     Res,
-    abi::{IrisClassifier, RequestFloor},
+    abi::{InferenceCoordinator::claimCall, IrisClassifier, RequestFloor},
     anvil::Anvil,
     asker::{Asker, FEE},
     market::{Market, account},
     node::Node,
 };
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    sync::mpsc,
+};
 
 /// The account that the floor program sends from.
 const FLOOR: usize = 7;
@@ -117,15 +120,50 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * share).round() as usize]
 }
 
-/// Waits for the head after `height`; returns its number and when it was seen.
-async fn next_head(heads: &mut Subscription<Header>, height: u64) -> Res<(u64, Instant)> {
+/// Heads with the time at which each came, whenever they are looked at.
+type Heads = mpsc::UnboundedReceiver<(u64, Instant)>;
+
+async fn stamped(url: String) -> Res<Heads> {
+    // A connection of its own, on which heads are not held back.
+    let provider: RootProvider = RootProvider::new(ClientBuilder::default().pubsub(PromptWs(url)).await?);
+    let mut subscription = provider.subscribe_blocks().await?;
+    let (out, heads) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let _open = provider;
+        while let Ok(head) = subscription.recv().await {
+            if out.send((head.number, Instant::now())).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(heads)
+}
+
+/// Waits for the head after `height`; returns its number and when it came.
+async fn next_head(heads: &mut Heads, height: u64) -> Res<(u64, Instant)> {
     loop {
         let head =
-            tokio::time::timeout(Duration::from_secs(20), heads.recv()).await.map_err(|_| "no answer in 20 s")??;
-        if head.number > height {
-            return Ok((head.number, Instant::now()));
+            tokio::time::timeout(Duration::from_secs(20), heads.recv()).await.map_err(|_| "no answer in 20 s")?;
+        let head = head.ok_or("the subscription ended")?;
+        if head.0 > height {
+            return Ok(head);
         }
     }
+}
+
+/// Whether the only transaction of a block goes to an address, and is no claim.
+async fn goes_to(provider: &impl Provider, block: u64, to: Address) -> Res<bool> {
+    let block = provider.get_block(block.into()).full().await?.ok_or("no such block")?;
+    let found = block.transactions.txns().next().ok_or("an empty block")?;
+    Ok(found.to() == Some(to) && found.input().get(..4) != Some(&claimCall::SELECTOR[..]))
+}
+
+/// Waits until no block comes any more; returns the last one's number.
+async fn quiet(heads: &mut Heads, mut height: u64) -> Res<u64> {
+    while let Ok(head) = tokio::time::timeout(Duration::from_millis(300), heads.recv()).await {
+        height = height.max(head.ok_or("the subscription ended")?.0);
+    }
+    Ok(height)
 }
 
 /// Request block to answer block on automining Anvil, one request at a time, ours and the floor's by turns.
@@ -147,8 +185,10 @@ async fn latency(requests: usize) -> Res<()> {
     let ask: Bytes = IrisClassifier::classifyCall { sizes }.abi_encode().into();
     let sides = [*iris.address(), *emitter.address()];
     let mut samples = [Vec::new(), Vec::new()];
-    let mut heads = provider.subscribe_blocks().await?;
+    let ends = [*stage.market.coordinator.address(), *callee.address()];
+    let mut heads = stamped(stage.anvil.ws_url()).await?;
     let mut height = provider.get_block_number().await?;
+    let mut passed_over = 0;
     for turn in 0..requests + 20 {
         for (side, to) in sides.into_iter().enumerate() {
             let transaction = alloy::rpc::types::TransactionRequest::default()
@@ -160,14 +200,22 @@ async fn latency(requests: usize) -> Res<()> {
                 .max_priority_fee_per_gas(1_000_000_000);
             drop(provider.send_transaction(transaction).await?);
             let (asked, from) = next_head(&mut heads, height).await?;
-            let (answered, to) = next_head(&mut heads, asked).await?;
+            let (answered, until) = next_head(&mut heads, asked).await?;
             height = answered;
+            // The node claims its pay in blocks of their own, between these.
+            let whole = goes_to(&provider, asked, to).await? && goes_to(&provider, answered, ends[side]).await?;
+            if !whole {
+                passed_over += 1;
+                height = quiet(&mut heads, height).await?;
+            }
             // The first rounds warm up both sides.
-            if turn >= 20 {
-                samples[side].push((to - from).as_secs_f64() * 1e3);
+            if whole && turn >= 20 {
+                samples[side].push((until - from).as_secs_f64() * 1e3);
             }
         }
     }
+    quiet(&mut heads, height).await?;
+    eprintln!("{passed_over} turns passed over, in which the node claimed its pay");
     let answers = stage.asker.answers(&stage.market).await?.len();
     if answers != requests + 40 {
         return Err(format!("{answers} answers to {} requests", requests + 40).into());

@@ -1,0 +1,90 @@
+//! A WebSocket without waiting: small messages leave at once, and are acknowledged at once.
+//!
+//! Endpoints that leave Nagle's algorithm on, as Anvil does, hold a message back until the one before it is
+//! acknowledged; a kernel that delays acknowledgements then makes every second head 40 ms late.
+
+use std::time::Duration;
+
+use alloy::{
+    pubsub::{ConnectionHandle, ConnectionInterface, PubSubConnect},
+    transports::{TransportErrorKind, TransportResult},
+};
+use futures::{SinkExt, StreamExt};
+use tokio::{net::TcpStream, time::Instant};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config, tungstenite::Message};
+use tracing::debug;
+
+/// A silent connection is tested after so long, and given up after twice as long.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// Connects to a plain `ws` endpoint. A connection that breaks stays broken: who uses it connects anew.
+#[derive(Debug, Clone)]
+pub struct PromptWs(pub String);
+
+impl PubSubConnect for PromptWs {
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    async fn connect(&self) -> TransportResult<ConnectionHandle> {
+        let (socket, _) =
+            connect_async_with_config(self.0.as_str(), None, true).await.map_err(TransportErrorKind::custom)?;
+        let (handle, interface) = ConnectionHandle::new();
+        tokio::spawn(serve(socket, interface));
+        Ok(handle.with_max_retries(0))
+    }
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Carries messages both ways until one side is gone.
+async fn serve(mut socket: Socket, mut interface: ConnectionInterface) {
+    let mut heard = Instant::now();
+    let mut tick = tokio::time::interval(KEEPALIVE);
+    loop {
+        let done = tokio::select! {
+            request = interface.recv_from_frontend() => match request {
+                Some(request) => socket.send(Message::Text(request.get().to_owned().into())).await.map_err(|error| error.to_string()),
+                // Nobody asks any more.
+                None => return,
+            },
+            reply = socket.next() => {
+                heard = Instant::now();
+                acknowledge(&socket);
+                match reply {
+                    Some(Ok(Message::Text(text))) => take(&text, &interface),
+                    Some(Ok(Message::Close(_))) | None => Err("closed by the endpoint".into()),
+                    Some(Ok(_)) => Ok(()),
+                    Some(Err(error)) => Err(error.to_string()),
+                }
+            },
+            _ = tick.tick() => {
+                if heard.elapsed() > 2 * KEEPALIVE {
+                    Err("the endpoint is silent".into())
+                } else {
+                    socket.send(Message::Ping(Default::default())).await.map_err(|error| error.to_string())
+                }
+            }
+        };
+        if let Err(reason) = done {
+            debug!(reason, "a WebSocket connection ended");
+            interface.close_with_error();
+            return;
+        }
+    }
+}
+
+fn take(text: &str, interface: &ConnectionInterface) -> Result<(), String> {
+    let item = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    interface.send_to_frontend(item).map_err(|_| "nobody listens".into())
+}
+
+/// Asks the kernel to acknowledge what was read now; it forgets the wish after a while, so it is told each time.
+fn acknowledge(socket: &Socket) {
+    #[cfg(target_os = "linux")]
+    if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
+        let _ = stream.set_quickack(true);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = socket;
+}
