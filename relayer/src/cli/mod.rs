@@ -6,6 +6,8 @@
 mod infer;
 mod init;
 mod model;
+mod node;
+mod request;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::error::Error;
@@ -51,6 +53,8 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::InitArgs),
+    Request(request::RequestArgs),
+    Node(node::NodeArgs),
     Infer(infer::InferArgs),
     Model(model::ModelArgs),
 }
@@ -74,6 +78,8 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> CommandResult {
     match command {
         Command::Init(args) => init::run(&args),
+        Command::Request(args) => args.run().await,
+        Command::Node(args) => args.run().await,
         Command::Infer(args) => args.run().await,
         Command::Model(args) => args.run(),
     }

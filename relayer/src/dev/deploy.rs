@@ -94,9 +94,10 @@ pub struct Consumers {
 }
 
 impl Consumers {
-    /// All that are deployed.
-    pub fn addresses(&self) -> Vec<Address> {
-        [self.iris_classifier].into_iter().flatten().collect()
+    /// All that are deployed, by the contract's name.
+    pub fn named(&self) -> Vec<(&'static str, Address)> {
+        let all = [("IrisClassifier", self.iris_classifier)];
+        all.into_iter().filter_map(|(name, address)| Some((name, address?))).collect()
     }
 }
 
@@ -185,7 +186,7 @@ pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment
     }
     let deposit = Coordinator::depositCall { account: user.account.address() };
     user.call("the user's deposit", coordinator, &deposit, 10 * ETHER).await?;
-    for consumer in deployment.consumers.addresses() {
+    for (_, consumer) in deployment.consumers.named() {
         let cap = alloy::primitives::aliases::U96::from(ETHER / 100);
         user.call("the user's allowance", coordinator, &Coordinator::allowCall { consumer, cap }, 0).await?;
     }
