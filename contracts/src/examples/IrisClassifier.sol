@@ -30,7 +30,8 @@ contract IrisClassifier is InferenceConsumer {
 
     /// @param sizes Length and width of a sepal, then of a petal, in millimetres; the model counts centimetres.
     function classify(int32[4] calldata sizes) external payable returns (bytes32 requestId) {
-        return _request(modelId, Tensor.ints(DType.I32, 1, Tensor.dims(1, 4), abi.encodePacked(sizes)));
+        bytes memory elements = abi.encodePacked(sizes[0], sizes[1], sizes[2], sizes[3]);
+        return _request(modelId, Tensor.raw(DType.I32, 1, Tensor.dims(1, 4), elements));
     }
 
     function _onInference(bytes32, Outcome outcome, bytes calldata output) internal override {

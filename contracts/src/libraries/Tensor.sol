@@ -123,13 +123,22 @@ library Tensor {
     function dims() internal pure returns (uint256[] memory d) {}
 
     function dims(uint256 a) internal pure returns (uint256[] memory d) {
-        d = new uint256[](1);
-        d[0] = a;
+        assembly ("memory-safe") {
+            d := mload(0x40)
+            mstore(0x40, add(d, 0x40))
+            mstore(d, 1)
+            mstore(add(d, 0x20), a)
+        }
     }
 
     function dims(uint256 a, uint256 b) internal pure returns (uint256[] memory d) {
-        d = new uint256[](2);
-        (d[0], d[1]) = (a, b);
+        assembly ("memory-safe") {
+            d := mload(0x40)
+            mstore(0x40, add(d, 0x60))
+            mstore(d, 2)
+            mstore(add(d, 0x20), a)
+            mstore(add(d, 0x40), b)
+        }
     }
 
     function dims(uint256 a, uint256 b, uint256 c) internal pure returns (uint256[] memory d) {
@@ -178,29 +187,27 @@ library Tensor {
         returns (bytes memory packed)
     {
         if (t == DType.String) revert TensorError.WrongType(t);
-        (uint256 n, uint256 to) = (_elements(d), 0);
-        uint256 size = n << TensorReader.log2Width(uint256(t));
-        // n < 2^256 / 2^8 does not hold for eight huge dims; a size that wrapped is caught by n itself.
-        if (size != elements.length || n > size) revert TensorError.SizeMismatch(elements.length, size);
-        (packed, to) = _begin(t, scale, d, size);
-        uint256 from;
+        uint256 size = elements.length;
+        uint256 width = TensorReader.log2Width(uint256(t));
+        uint256 n = size >> width;
+        if (n << width != size) revert TensorError.SizeMismatch(size, n << width);
+        uint256 to;
+        (packed, to) = _begin(t, scale, d, n, size);
         assembly ("memory-safe") {
-            from := add(elements, 32)
-            mcopy(to, from, size)
+            mcopy(to, add(elements, 32), size)
         }
         if (t == DType.Bool) TensorReader.checkBools(to, n, true);
     }
 
     /// @notice A tensor of strings, which must be UTF-8.
     function strings(uint256[] memory d, string[] memory texts) internal pure returns (bytes memory packed) {
-        uint256 n = _elements(d);
-        if (n != texts.length) revert TensorError.SizeMismatch(texts.length, n);
+        uint256 n = texts.length;
         uint256 size = 4 * n;
         for (uint256 i; i < n; ++i) {
             size += bytes(texts[i]).length;
         }
         uint256 to;
-        (packed, to) = _begin(DType.String, 0, d, size);
+        (packed, to) = _begin(DType.String, 0, d, n, size);
         for (uint256 i; i < n; ++i) {
             bytes memory text = bytes(texts[i]);
             uint256 from;
@@ -256,10 +263,11 @@ library Tensor {
             if (tensor >= tensors) revert TensorError.NoSuchTensor(tensor, tensors);
             uint256 end = start + size;
             uint256 next = start + 1;
-            for (uint256 i; i <= tensor; ++i) {
+            uint256 i;
+            do {
                 (v, next) = TensorReader.parse(next, end, inMemory);
-            }
-            if (tensor + 1 == tensors && next != end) revert TensorError.TrailingBytes(end - next);
+            } while (i++ != tensor);
+            if (i == tensors && next != end) revert TensorError.TrailingBytes(end - next);
         }
     }
 
@@ -282,18 +290,6 @@ library Tensor {
         return tensors;
     }
 
-    /// @dev The product of the dims; at most (2^32 − 1)^8, so nothing overflows once each is checked.
-    function _elements(uint256[] memory d) private pure returns (uint256 n) {
-        unchecked {
-            if (d.length > TensorReader.MAX_RANK) revert TensorError.RankTooLarge(d.length, TensorReader.MAX_RANK);
-            n = 1;
-            for (uint256 i; i < d.length; ++i) {
-                if (d[i] > type(uint32).max) revert TensorError.DimensionTooLarge(d[i], type(uint32).max);
-                n *= d[i];
-            }
-        }
-    }
-
     function _ints(DType t, uint256 scale, uint256[] memory d, uint256 from, uint256 size)
         private
         pure
@@ -302,55 +298,74 @@ library Tensor {
         unchecked {
             uint256 code = uint256(t);
             if (code > uint256(DType.U128) && t != DType.Bool) revert TensorError.WrongType(t);
-            uint256 n = _elements(d);
-            if (size & 31 != 0 || n != size >> 5) revert TensorError.SizeMismatch(size >> 5, n);
+            if (size & 31 != 0) revert TensorError.SizeMismatch(size, size & ~uint256(31));
             uint256 width = 1 << TensorReader.log2Width(code);
             uint256 to;
-            (packed, to) = _begin(t, scale, d, n * width);
-            bool signed = code <= uint256(DType.I128);
-            uint256 bits = t == DType.Bool ? 1 : 8 * width;
-            uint256 up = 256 - 8 * width;
-            for (uint256 end = from + size; from != end; from += 32) {
-                bool fits;
-                int256 value;
-                assembly ("memory-safe") {
-                    value := mload(from)
-                    switch signed
-                    case 0 { fits := iszero(shr(bits, value)) }
-                    default { fits := eq(signextend(sub(width, 1), value), value) }
-                    // Writes up to 31 bytes past the end, into the spare word that `_begin` allocates.
-                    mstore(to, shl(up, value))
+            (packed, to) = _begin(t, scale, d, size >> 5, (size >> 5) * width);
+            // What is left of a value that does not fit, of all of them.
+            uint256 excess;
+            assembly ("memory-safe") {
+                let up := sub(256, shl(3, width))
+                let end := add(from, size)
+                // Writes up to 31 bytes past the end, into the spare word that `_begin` allocates.
+                switch lt(code, 6)
+                case 0 {
+                    let bits := shl(3, width)
+                    if eq(code, 14) { bits := 1 }
+                    for {} lt(from, end) { from := add(from, 32) } {
+                        let value := mload(from)
+                        excess := or(excess, shr(bits, value))
+                        mstore(to, shl(up, value))
+                        to := add(to, width)
+                    }
                 }
-                if (!fits) revert TensorError.OutOfRange(value, t);
-                to += width;
+                default {
+                    let top := sub(width, 1)
+                    for {} lt(from, end) { from := add(from, 32) } {
+                        let value := mload(from)
+                        excess := or(excess, xor(value, signextend(top, value)))
+                        mstore(to, shl(up, value))
+                        to := add(to, width)
+                    }
+                }
             }
+            if (excess != 0) revert TensorError.OutOfRange(t);
         }
     }
 
-    /// @dev Allocates a list of one tensor and writes its header.
+    /// @dev Allocates a list of one tensor and writes its header. The dims must make up `given` elements.
     /// @return packed The list; a spare word follows it.
-    /// @return to Where its elements belong.
-    function _begin(DType t, uint256 scale, uint256[] memory d, uint256 size)
+    /// @return to Where its elements belong, `size` bytes.
+    function _begin(DType t, uint256 scale, uint256[] memory d, uint256 given, uint256 size)
         private
         pure
         returns (bytes memory packed, uint256 to)
     {
         TensorReader.checkHeader(uint256(t), scale, d.length);
+        uint256 n = 1;
+        uint256 all;
         assembly ("memory-safe") {
             packed := mload(0x40)
             let rank := mload(d)
-            let total := add(add(4, shl(2, rank)), size)
-            mstore(0x40, and(add(add(packed, total), 95), not(31)))
-            mstore(packed, total)
             to := add(packed, 32)
             mstore(to, or(or(shl(248, 1), shl(240, t)), or(shl(232, scale), shl(224, rank))))
             to := add(to, 4)
-            for { let end := add(add(d, 32), shl(5, rank)) } 1 {} {
-                d := add(d, 32)
-                if eq(d, end) { break }
-                mstore(to, shl(224, mload(d)))
+            let from := add(d, 32)
+            for { let end := add(from, shl(5, rank)) } lt(from, end) { from := add(from, 32) } {
+                let dim := mload(from)
+                all := or(all, dim)
+                n := mul(n, dim)
+                mstore(to, shl(224, dim))
                 to := add(to, 4)
             }
+        }
+        // At most (2^32 − 1)^8 elements then: the product has not overflowed.
+        if (all > type(uint32).max) revert TensorError.DimensionTooLarge(type(uint32).max);
+        if (n != given) revert TensorError.SizeMismatch(given, n);
+        assembly ("memory-safe") {
+            let end := add(to, size)
+            mstore(packed, sub(sub(end, packed), 32))
+            mstore(0x40, and(add(end, 63), not(31)))
         }
     }
 }

@@ -38,7 +38,7 @@ library TensorError {
 
     /// @notice The dims ask for another number of elements, or of bytes of elements.
     error SizeMismatch(uint256 given, uint256 needed);
-    error DimensionTooLarge(uint256 dimension, uint256 max);
-    /// @notice The value does not fit the dtype.
-    error OutOfRange(int256 value, DType dtype);
+    error DimensionTooLarge(uint256 max);
+    /// @notice A value does not fit the dtype.
+    error OutOfRange(DType dtype);
 }

@@ -27,8 +27,8 @@ enum DType {
 
 /// @notice One tensor where it lies, in calldata or memory: what it is and where its elements are. It fits a word and
 /// copies nothing. `Tensor.open` makes it; its header and extent are checked by then.
-/// @dev From the lowest bit: pointer to the elements 64 · number of elements 64 · rank 8 · decimals 8 · dtype 8 ·
-/// in memory 1. The dims lie right before the elements.
+/// @dev From the highest bit: number of elements 64 · in memory 8 · dtype 8 · decimals 8 · rank 8 · pointer to the
+/// elements 160. The dims lie right before the elements.
 type TensorView is uint256;
 
 using TensorReader for TensorView global;
@@ -45,16 +45,16 @@ library TensorReader {
     }
 
     function decimals(TensorView v) internal pure returns (uint256) {
-        return (TensorView.unwrap(v) >> 136) & 0xff;
+        return (TensorView.unwrap(v) >> 168) & 0xff;
     }
 
     function rank(TensorView v) internal pure returns (uint256) {
-        return (TensorView.unwrap(v) >> 128) & 0xff;
+        return (TensorView.unwrap(v) >> 160) & 0xff;
     }
 
     /// @notice The number of elements.
     function length(TensorView v) internal pure returns (uint256) {
-        return (TensorView.unwrap(v) >> 64) & 0xffffffffffffffff;
+        return TensorView.unwrap(v) >> 192;
     }
 
     /// @notice The dims, outermost first.
@@ -70,13 +70,19 @@ library TensorReader {
     }
 
     /// @notice Element `i` of an integer tensor as it is stored, without its decimals; 0 or 1 of a bool tensor.
-    function intAt(TensorView v, uint256 i) internal pure returns (int256) {
-        uint256 code = _code(v);
-        uint256 bits = bitsAt(v, i);
-        if (code <= uint256(DType.I128)) return _signed(bits, code);
-        if (code > uint256(DType.U128) && code != uint256(DType.Bool)) revert TensorError.WrongType(DType(code));
-        if (code == uint256(DType.Bool) && bits > 1) revert TensorError.InvalidBool();
-        return int256(bits);
+    function intAt(TensorView v, uint256 i) internal pure returns (int256 value) {
+        if (i >= length(v)) revert TensorError.NoSuchElement(i, length(v));
+        unchecked {
+            uint256 code = _code(v);
+            uint256 width = log2Width(code);
+            uint256 word = load(_pointer(v) + (i << width), _inMemory(v));
+            uint256 down = 256 - (8 << width);
+            if (code <= uint256(DType.I128)) return int256(word) >> down;
+            if (code <= uint256(DType.U128)) return int256(word >> down);
+            if (code != uint256(DType.Bool)) revert TensorError.WrongType(DType(code));
+            if (word >> 248 > 1) revert TensorError.InvalidBool();
+            return int256(word >> 248);
+        }
     }
 
     /// @notice The bits of element `i`, right-aligned. The only way to a float as it is stored.
@@ -116,19 +122,20 @@ library TensorReader {
             uint256 n = length(v);
             if (n == 0) revert TensorError.NoElements();
             uint256 code = _code(v);
-            if (code > uint256(DType.F64)) revert TensorError.WrongType(DType(code));
+            if (code > uint256(DType.U128)) return _floatArgmax(v, n, code);
             uint256 pointer = _pointer(v);
             uint256 step = 1 << log2Width(code);
             bool inMemory = _inMemory(v);
-            int256 best = type(int256).min;
-            for (uint256 i; i < n; ++i) {
-                uint256 bits = load(pointer, inMemory) >> (256 - 8 * step);
-                int256 key = code <= uint256(DType.I128)
-                    ? _signed(bits, code)
-                    : code <= uint256(DType.U128) ? int256(bits) : _floatOrder(bits, code);
+            // Elements compare as they lie, in the upper bits of a word; with the sign bit flipped signed ones do too.
+            uint256 mask = ~(type(uint256).max >> (8 * step));
+            uint256 flip = code <= uint256(DType.I128) ? 1 << 255 : 0;
+            uint256 best;
+            uint256 i;
+            do {
+                uint256 key = (load(pointer, inMemory) & mask) ^ flip;
                 if (key > best) (best, winner) = (key, i);
                 pointer += step;
-            }
+            } while (++i != n);
         }
     }
 
@@ -159,27 +166,37 @@ library TensorReader {
     /// @return v The tensor.
     /// @return next Where the next one begins.
     function parse(uint256 pointer, uint256 end, bool inMemory) internal pure returns (TensorView v, uint256 next) {
-        unchecked {
-            if (end - pointer < 3) revert TensorError.Truncated();
-            uint256 head = load(pointer, inMemory);
-            uint256 code = head >> 248;
-            uint256 scale = (head >> 240) & 0xff;
-            uint256 rank_ = (head >> 232) & 0xff;
-            checkHeader(code, scale, rank_);
-
-            next = pointer + 3 + 4 * rank_;
-            if (next > end) revert TensorError.Truncated();
+        uint256 head = load(pointer, inMemory);
+        uint256 code;
+        bool bad;
+        assembly ("memory-safe") {
+            code := byte(0, head)
+            // Three bytes there; codes 1 to 15; 36 decimals for the integers, codes up to 10; rank 8.
+            bad := or(gt(byte(1, head), mul(lt(code, 11), 36)), gt(byte(2, head), 8))
+            bad := or(bad, or(gt(sub(code, 1), 14), gt(add(pointer, 3), end)))
+        }
+        if (bad) _refuse(head, end - pointer);
+        uint256 last;
+        uint256 n = 1;
+        // The word holds the first seven dims; all eight fill another.
+        uint256 dims = (head >> 232) & 0xff == 8 ? load(pointer + 3, inMemory) : head << 24;
+        assembly ("memory-safe") {
+            let rank_ := byte(2, head)
+            next := add(pointer, add(3, shl(2, rank_)))
             // At most (2^32 − 1)^8 elements: no overflow.
-            uint256 n = 1;
-            uint256 dims = load(pointer + 3, inMemory);
-            for (uint256 i; i < rank_; ++i) {
-                n *= dims >> 224;
-                dims <<= 32;
+            for {} rank_ { rank_ := sub(rank_, 1) } {
+                n := mul(n, shr(224, dims))
+                dims := shl(32, dims)
             }
-            uint256 width = code == uint256(DType.String) ? 2 : log2Width(code);
-            if (n > (end - next) >> width) revert TensorError.Truncated();
-            v = TensorView.wrap(next | n << 64 | rank_ << 128 | scale << 136 | code << 144 | (inMemory ? 1 << 152 : 0));
-            if (code != uint256(DType.String)) return (v, next + (n << width));
+            // A string takes four bytes at least.
+            let width := byte(code, 0x0000010203040001020304010203000200000000000000000000000000000000)
+            bad := or(gt(next, end), gt(n, shr(width, sub(end, next))))
+            v := or(or(shl(192, n), shl(184, inMemory)), or(shl(160, shr(232, head)), next))
+            last := add(next, shl(width, n))
+        }
+        if (bad) revert TensorError.Truncated();
+        if (code != uint256(DType.String)) return (v, last);
+        unchecked {
             for (; n != 0; --n) {
                 if (end - next < 4) revert TensorError.Truncated();
                 uint256 size = load(next, inMemory) >> 224;
@@ -240,23 +257,21 @@ library TensorReader {
         }
     }
 
+    function _refuse(uint256 head, uint256 available) private pure {
+        if (available < 3) revert TensorError.Truncated();
+        checkHeader(head >> 248, (head >> 240) & 0xff, (head >> 232) & 0xff);
+    }
+
     function _code(TensorView v) private pure returns (uint256) {
-        return (TensorView.unwrap(v) >> 144) & 0xff;
+        return (TensorView.unwrap(v) >> 176) & 0xff;
     }
 
     function _pointer(TensorView v) private pure returns (uint256) {
-        return TensorView.unwrap(v) & 0xffffffffffffffff;
+        return uint160(TensorView.unwrap(v));
     }
 
     function _inMemory(TensorView v) private pure returns (bool) {
-        return TensorView.unwrap(v) >> 152 != 0;
-    }
-
-    function _signed(uint256 bits, uint256 code) private pure returns (int256 value) {
-        uint256 top = (1 << log2Width(code)) - 1;
-        assembly ("memory-safe") {
-            value := signextend(top, bits)
-        }
+        return (TensorView.unwrap(v) >> 184) & 1 != 0;
     }
 
     /// @dev IEEE 754: the bits of the exponent are all ones for NaN and infinities, zero for zero and subnormals.
@@ -280,6 +295,17 @@ library TensorReader {
         if (magnitude > infinity) revert TensorError.NotFinite(bits);
         unchecked {
             return negative ? -int256(magnitude) : int256(magnitude);
+        }
+    }
+
+    function _floatArgmax(TensorView v, uint256 n, uint256 code) private pure returns (uint256 winner) {
+        unchecked {
+            if (code > uint256(DType.F64)) revert TensorError.WrongType(DType(code));
+            int256 best = type(int256).min;
+            for (uint256 i; i < n; ++i) {
+                int256 key = _floatOrder(bitsAt(v, i), code);
+                if (key > best) (best, winner) = (key, i);
+            }
         }
     }
 

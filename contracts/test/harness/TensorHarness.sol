@@ -105,6 +105,14 @@ contract TensorHarness {
         return Tensor.strings(dims, texts);
     }
 
+    /// @notice The dims 7, 8, 9 and 10, as many of them as asked.
+    function sampleDims(uint256 rank) external pure returns (uint256[] memory) {
+        if (rank == 0) return Tensor.dims();
+        if (rank == 1) return Tensor.dims(7);
+        if (rank == 2) return Tensor.dims(7, 8);
+        return rank == 3 ? Tensor.dims(7, 8, 9) : Tensor.dims(7, 8, 9, 10);
+    }
+
     function pack(bytes[] memory lists) external pure returns (bytes memory) {
         return Tensor.pack(lists);
     }

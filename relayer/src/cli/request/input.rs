@@ -43,6 +43,8 @@ pub(super) fn from_arrays(texts: &[String], details: &Details) -> Result<Bytes, 
         if !shape_of(&data, 0, &mut shape) {
             return Err(InputError::Ragged { name: name() });
         }
+        // The protocol writes a scalar as a list of one.
+        let data = if shape.is_empty() { Value::Array(vec![data]) } else { data };
         tensors.push(OipTensor { name: name(), shape, datatype: port.datatype.clone(), data });
     }
     pack(&tensors, details)

@@ -2,8 +2,8 @@
 pragma solidity ^0.8.28;
 
 import {Test} from "forge-std/Test.sol";
-import {Tensor} from "../src/libraries/Tensor.sol";
-import {DType} from "../src/libraries/TensorView.sol";
+import {Tensor} from "../../src/libraries/Tensor.sol";
+import {DType} from "../../src/libraries/TensorView.sol";
 
 /// @notice What a consumer pays for the format itself, printed, and held below a bound.
 contract TensorGasTest is Test {

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {InferenceConsumer} from "../InferenceConsumer.sol";
+import {IInferenceCoordinator} from "../interfaces/IInferenceCoordinator.sol";
+import {Tensor} from "../libraries/Tensor.sol";
+import {DType} from "../libraries/TensorView.sol";
+import {Outcome} from "../types/Request.sol";
+
+/// @title A lending desk that prices loans with a credit-risk model
+/// @notice A member applies, the model says how likely a default is, and the desk quotes what the loan must earn, or
+/// declines. A quote holds for a day; accepting it pays the loan out. Whoever runs the desk knows its members: a
+/// model prices risk, it does not check identities, and a desk for real money would have the figures attested.
+contract LendingDesk is InferenceConsumer {
+    enum Status {
+        None,
+        Asked,
+        Declined,
+        Quoted,
+        Lent,
+        Repaid
+    }
+
+    struct Loan {
+        address borrower;
+        uint96 principal;
+        /// What is owed on top of the principal.
+        uint96 interest;
+        uint40 quoteExpires;
+        uint16 months;
+        Status status;
+    }
+
+    uint256 public constant QUOTE_LIFETIME = 1 days;
+    /// @notice No loan above this probability of default, of 1e18.
+    uint256 public constant MAX_RISK = 0.4e18;
+    /// @notice What comes back of a loan that goes bad, and what the desk earns on those that do not, of 1e18.
+    uint256 public constant RECOVERY = 0.4e18;
+    uint256 public constant MARGIN = 0.03e18;
+
+    address public immutable owner;
+    bytes32 public immutable creditModel;
+    /// @notice Wei per unit of the currency that the model was trained on.
+    uint96 public immutable unit;
+
+    mapping(address account => bool) public isMember;
+    mapping(bytes32 requestId => Loan) public loans;
+    /// @notice A borrower's loan that is not repaid; zero if there is none.
+    mapping(address borrower => bytes32 requestId) public openLoan;
+
+    event Applied(bytes32 indexed requestId, address indexed borrower, uint256 principal, uint256 months);
+    event Quoted(bytes32 indexed requestId, uint256 risk, uint256 interest);
+    /// @notice No loan: the risk is too high, or the model gave no answer (`outcome` is not `Ok`).
+    event Declined(bytes32 indexed requestId, Outcome outcome, uint256 risk);
+    event Lent(bytes32 indexed requestId);
+    event Repaid(bytes32 indexed requestId);
+
+    error NotOwner(address caller);
+    error NotMember(address caller);
+    error NotBorrower(address caller);
+    error HasOpenLoan(bytes32 requestId);
+    error WrongStatus(bytes32 requestId, Status status);
+    error QuoteExpired(uint256 expiry);
+    error WrongAmount(uint256 sent, uint256 owed);
+    error NotEnoughFunds(uint256 available, uint256 needed);
+    error TransferFailed();
+
+    constructor(IInferenceCoordinator coordinator_, bytes32 creditModel_, uint96 unit_)
+        payable
+        InferenceConsumer(coordinator_)
+    {
+        (owner, creditModel, unit) = (msg.sender, creditModel_, unit_);
+    }
+
+    /// @notice Money to lend.
+    receive() external payable {}
+
+    function setMember(address account, bool member) external {
+        if (msg.sender != owner) revert NotOwner(msg.sender);
+        isMember[account] = member;
+    }
+
+    function withdraw(uint256 amount) external {
+        if (msg.sender != owner) revert NotOwner(msg.sender);
+        _send(owner, amount);
+    }
+
+    /// @notice Applies for a loan; the ETH attached is the fee of the model's nodes.
+    /// @param months The loan's duration.
+    /// @param amount The principal, in the model's currency.
+    /// @param figures Instalment rate in percent of income, years of residence, age, loans at this bank, dependants.
+    /// @param categories The thirteen codes of the model's `details.json`.
+    function applyForLoan(uint16 months, uint32 amount, uint32[5] calldata figures, uint8[13] calldata categories)
+        external
+        payable
+        returns (bytes32 requestId)
+    {
+        if (!isMember[msg.sender]) revert NotMember(msg.sender);
+        // Two inputs in the model's order: seven numbers, which the nodes cast to floats, and thirteen codes.
+        bytes memory numbers = abi.encodePacked(uint256(months), uint256(amount), figures);
+        requestId = _request(
+            creditModel,
+            Tensor.pack(
+                Tensor.ints(DType.U32, 0, Tensor.dims(1, 7), numbers),
+                Tensor.ints(DType.U8, 0, Tensor.dims(1, 13), abi.encodePacked(categories))
+            )
+        );
+        Loan storage loan = loans[requestId];
+        (loan.borrower, loan.months, loan.status) = (msg.sender, months, Status.Asked);
+        loan.principal = uint96(amount) * unit;
+        emit Applied(requestId, msg.sender, loan.principal, months);
+    }
+
+    /// @notice Takes the quote: pays the principal out to the borrower.
+    function accept(bytes32 requestId) external {
+        Loan storage loan = loans[requestId];
+        if (msg.sender != loan.borrower) revert NotBorrower(msg.sender);
+        if (loan.status != Status.Quoted) revert WrongStatus(requestId, loan.status);
+        // A block producer can shift this by seconds, of a day.
+        // forge-lint: disable-next-line(block-timestamp)
+        if (block.timestamp > loan.quoteExpires) revert QuoteExpired(loan.quoteExpires);
+        if (openLoan[msg.sender] != 0) revert HasOpenLoan(openLoan[msg.sender]);
+        // All that this call changes is written before the borrower is called.
+        loan.status = Status.Lent;
+        openLoan[msg.sender] = requestId;
+        emit Lent(requestId);
+        _send(msg.sender, loan.principal);
+    }
+
+    /// @notice Pays a loan back with its interest; anybody may.
+    function repay(bytes32 requestId) external payable {
+        Loan storage loan = loans[requestId];
+        if (loan.status != Status.Lent) revert WrongStatus(requestId, loan.status);
+        uint256 owed = uint256(loan.principal) + loan.interest;
+        if (msg.value != owed) revert WrongAmount(msg.value, owed);
+        loan.status = Status.Repaid;
+        delete openLoan[loan.borrower];
+        emit Repaid(requestId);
+    }
+
+    /// @notice The interest that pays for the loans that go bad: (1 − risk)·(principal + interest) + risk·recovered
+    /// is the principal and the margin.
+    function interestFor(uint256 principal, uint256 risk) public pure returns (uint256) {
+        uint256 needed = principal * (1e18 + MARGIN) - principal * risk / 1e18 * RECOVERY;
+        return needed / (1e18 - risk) - principal;
+    }
+
+    /// @dev Reads nothing but the answer: whoever carries it chooses the surroundings of this call.
+    function _onInference(bytes32 requestId, Outcome outcome, bytes calldata output) internal override {
+        Loan storage loan = loans[requestId];
+        if (loan.status != Status.Asked) revert WrongStatus(requestId, loan.status);
+        // No answer is no loan.
+        uint256 risk = 1e18;
+        if (outcome == Outcome.Ok) {
+            int256 wad = Tensor.toWad(output, 0);
+            if (wad >= 0 && wad < 1e18) risk = uint256(wad);
+        }
+        if (risk > MAX_RISK) {
+            loan.status = Status.Declined;
+            emit Declined(requestId, outcome, risk);
+        } else {
+            uint256 interest = interestFor(loan.principal, risk);
+            loan.status = Status.Quoted;
+            loan.interest = uint96(interest);
+            loan.quoteExpires = uint40(block.timestamp + QUOTE_LIFETIME);
+            emit Quoted(requestId, risk, interest);
+        }
+    }
+
+    function _send(address to, uint256 amount) private {
+        if (amount > address(this).balance) revert NotEnoughFunds(address(this).balance, amount);
+        (bool sent,) = to.call{value: amount}("");
+        if (!sent) revert TransferFailed();
+    }
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Ledger} from "../Ledger.sol";
+import {IInferenceConsumer} from "../interfaces/IInferenceConsumer.sol";
+import {Feature, IInferenceCoordinator} from "../interfaces/IInferenceCoordinator.sol";
+import {ExactCall} from "../libraries/ExactCall.sol";
+import {RequestFields, RequestLib} from "../libraries/RequestLib.sol";
+import {Tensor} from "../libraries/Tensor.sol";
+import {Ask, InputKind, Level, Outcome, Request, Result} from "../types/Request.sol";
+
+/// @title The coordinator as a consumer sees it, for your own tests: you are the node
+/// @notice `request`, the ledger and refunds behave as the real ones do, with the same ids, events and errors. What the
+/// network does is left to you: `answer` or `fail` a request whenever you like, in its own block too; `expire` it.
+/// Every model is known and has a seat. Use it as `IInferenceCoordinator(address(mock))`.
+contract MockInferenceCoordinator is Ledger {
+    using RequestLib for Request;
+
+    uint256 private constant OPEN = 1;
+    uint256 private constant FULFILLED = 2;
+    uint256 private constant DELIVERED = 4;
+    uint256 private constant REFUNDED = 16;
+
+    uint256 public constant MAX_INPUT = 131_072;
+    uint256 public constant MAX_CALLBACK_GAS = 2_000_000;
+    uint256 public constant MAX_QUORUM = 16;
+    uint256 public constant MIN_DEADLINE = 2;
+    uint256 public constant MAX_DEADLINE = 8_000;
+
+    mapping(bytes32 requestId => uint256) public statusOf;
+    mapping(address consumer => uint64) public nonceOf;
+    /// @notice The newest request; zero if there was none.
+    bytes32 public lastRequestId;
+    /// @notice What the newest callback used, with the 2,600 of the call itself: choose your callback gas limit above it.
+    uint256 public lastCallbackGas;
+
+    mapping(bytes32 requestId => Request) private _requests;
+    mapping(bytes32 requestId => Result) private _results;
+    mapping(bytes32 requestId => bytes) private _outputs;
+    /// @notice The packed tensors of a request.
+    mapping(bytes32 requestId => bytes) public inputOf;
+
+    /// @notice Your callback reverted with `reason`, or ran out of its gas if that is empty. The real coordinator keeps
+    /// the answer for redelivery instead; `tryAnswer` does as it does.
+    error CallbackFailed(bytes32 requestId, bytes reason);
+    /// @notice `fail` brings a failure; an output is brought by `answer`.
+    error NotAFailure();
+
+    /// @notice As `IInferenceCoordinator.request`.
+    function request(Ask calldata ask, bytes calldata input) external payable returns (bytes32 requestId) {
+        _checkAsk(ask);
+        if (input.length > MAX_INPUT) revert IInferenceCoordinator.InputTooLarge(input.length, MAX_INPUT);
+        uint256 sum = uint256(ask.fee) + ask.submitFee;
+        if (msg.value != 0) {
+            if (msg.value != sum) revert IInferenceCoordinator.WrongPayment(msg.value, sum);
+        } else if (sum != 0) {
+            _draw(ask.refundTo, msg.sender, sum);
+        }
+        Request memory r = Request({
+            modelId: ask.modelId,
+            inputHash: keccak256(input),
+            origin: RequestLib.packOrigin(msg.sender, nonceOf[msg.sender]++, 1),
+            escrow: RequestLib.packAmount(ask.refundTo, ask.fee),
+            payment: RequestLib.packAmount(ask.token, ask.submitFee),
+            terms: RequestLib.packTerms(ask, block.number, 1)
+        });
+        requestId = keccak256(abi.encode(block.chainid, address(this), r));
+        statusOf[requestId] = OPEN;
+        _requests[requestId] = r;
+        inputOf[requestId] = input;
+        lastRequestId = requestId;
+        emit IInferenceCoordinator.Requested(requestId, msg.sender, ask.modelId, r, input);
+    }
+
+    // ------------------------------------------------------------------------------------------ you are the node
+
+    /// @notice Answers a request. Reverts `CallbackFailed` if the consumer does not take it.
+    /// @param output Packed tensors; like a node, the mock brings none that are not canonical.
+    function answer(bytes32 requestId, bytes calldata output) public {
+        _strict(requestId, Outcome.Ok, output);
+    }
+
+    function answerLast(bytes calldata output) external {
+        answer(lastRequestId, output);
+    }
+
+    /// @notice Answers that there is no output. Reverts `CallbackFailed` if the consumer does not take it.
+    function fail(bytes32 requestId, Outcome outcome) public {
+        if (outcome == Outcome.Ok) revert NotAFailure();
+        _strict(requestId, outcome, "");
+    }
+
+    function failLast(Outcome outcome) external {
+        fail(lastRequestId, outcome);
+    }
+
+    /// @notice Answers as the real coordinator does: a callback that fails is an event, and can be redelivered.
+    /// @return delivered Whether the callback succeeded.
+    /// @return reason What it reverted with.
+    function tryAnswer(bytes32 requestId, Outcome outcome, bytes memory output)
+        public
+        locked
+        returns (bool delivered, bytes memory reason)
+    {
+        Request memory r = _open(requestId);
+        uint256 deadline = RequestLib.unpack(r).requestBlock + RequestLib.unpack(r).deadlineBlocks;
+        if (block.number > deadline) revert IInferenceCoordinator.DeadlinePassed(block.number, deadline);
+        if (outcome == Outcome.Ok) Tensor.validateMemory(output);
+        else if (output.length != 0) revert IInferenceCoordinator.UnexpectedOutput();
+
+        Result memory result = Result(r, outcome, keccak256(output), abi.encodePacked(uint32(0)), uint64(block.number));
+        _results[requestId] = result;
+        _outputs[requestId] = output;
+        uint32 gasLimit = RequestLib.unpack(r).callbackGasLimit;
+        statusOf[requestId] = _hash(result) | FULFILLED | (gasLimit == 0 ? 0 : DELIVERED);
+        emit IInferenceCoordinator.Fulfilled(requestId, outcome, result.seats, output);
+        if (gasLimit != 0) return _deliver(r, requestId, outcome, output, gasLimit);
+    }
+
+    /// @notice Refunds a request as if its deadline had passed.
+    function expire(bytes32 requestId) external locked {
+        _refund(requestId);
+    }
+
+    function expireLast() external locked {
+        _refund(lastRequestId);
+    }
+
+    // ------------------------------------------------------------------- what a consumer may call besides `request`
+
+    /// @notice As `IInferenceCoordinator.redeliver`; a request's `resultOf` and `outputOf` are what it takes.
+    function redeliver(Result calldata result, bytes calldata output, uint32 gasLimit)
+        external
+        locked
+        returns (bool delivered)
+    {
+        bytes32 requestId = result.request.id();
+        uint32 least = result.request.callbackGasLimit();
+        if (!isResult(result) || keccak256(output) != result.outputCommitment) {
+            revert IInferenceCoordinator.ResultMismatch(requestId);
+        }
+        if (least == 0) revert IInferenceCoordinator.NoCallback(requestId);
+        if (statusOf[requestId] & DELIVERED != 0) revert IInferenceCoordinator.AlreadyDelivered(requestId);
+        if (gasLimit < least) revert IInferenceCoordinator.InsufficientGas(gasLimit, least);
+        statusOf[requestId] |= DELIVERED;
+        (delivered,) = _deliver(result.request, requestId, result.outcome, output, gasLimit);
+        if (delivered) emit IInferenceCoordinator.Redelivered(requestId);
+    }
+
+    /// @notice As `IInferenceCoordinator.refund`: only after the deadline.
+    function refund(Request calldata r) external locked {
+        bytes32 requestId = r.id();
+        if (statusOf[requestId] != OPEN) revert IInferenceCoordinator.NotOpen(requestId);
+        if (block.number <= r.deadline()) {
+            revert IInferenceCoordinator.DeadlineNotPassed(block.number, r.deadline());
+        }
+        _refund(requestId);
+    }
+
+    function isResult(Result calldata result) public view returns (bool) {
+        uint256 word = statusOf[result.request.id()];
+        return word & FULFILLED != 0 && word >> 8 == _hash(result) >> 8;
+    }
+
+    function requestIdOf(Request calldata r) external view returns (bytes32) {
+        return r.id();
+    }
+
+    /// @notice A request's six words.
+    function requestOf(bytes32 requestId) external view returns (Request memory) {
+        return _requests[requestId];
+    }
+
+    /// @notice A request's fields by name, to assert on.
+    function fieldsOf(bytes32 requestId) external view returns (RequestFields memory) {
+        return RequestLib.unpack(_requests[requestId]);
+    }
+
+    /// @notice The record of an answered request.
+    function resultOf(bytes32 requestId) external view returns (Result memory) {
+        return _results[requestId];
+    }
+
+    function outputOf(bytes32 requestId) external view returns (bytes memory) {
+        return _outputs[requestId];
+    }
+
+    // ------------------------------------------------------------------------------------------------- private
+
+    function _strict(bytes32 requestId, Outcome outcome, bytes memory output) private {
+        (bool delivered, bytes memory reason) = tryAnswer(requestId, outcome, output);
+        bool wanted = RequestLib.unpack(_requests[requestId]).callbackGasLimit != 0;
+        if (wanted && !delivered) revert CallbackFailed(requestId, reason);
+    }
+
+    function _deliver(Request memory r, bytes32 requestId, Outcome outcome, bytes memory output, uint256 gasLimit)
+        private
+        returns (bool delivered, bytes memory reason)
+    {
+        address consumer = address(bytes20(r.origin));
+        bytes memory call = abi.encodeCall(IInferenceConsumer.onInference, (requestId, outcome, output));
+        uint256 available = gasleft();
+        if (available < ExactCall.needed(gasLimit)) {
+            revert IInferenceCoordinator.InsufficientGas(available, ExactCall.needed(gasLimit));
+        }
+        (delivered, reason) = consumer.call{gas: gasLimit}(call);
+        lastCallbackGas = available - gasleft();
+        if (!delivered) {
+            statusOf[requestId] &= ~DELIVERED;
+            emit IInferenceCoordinator.DeliveryFailed(requestId, consumer);
+        }
+    }
+
+    function _refund(bytes32 requestId) private {
+        RequestFields memory f = RequestLib.unpack(_open(requestId));
+        statusOf[requestId] = REFUNDED;
+        uint256 amount = uint256(f.fee) + f.submitFee;
+        _credit(f.refundTo, amount);
+        emit IInferenceCoordinator.Refunded(requestId, f.refundTo, amount);
+    }
+
+    function _open(bytes32 requestId) private view returns (Request memory) {
+        if (statusOf[requestId] != OPEN) revert IInferenceCoordinator.NotOpen(requestId);
+        return _requests[requestId];
+    }
+
+    function _hash(Result memory r) private pure returns (uint256) {
+        return uint256(keccak256(abi.encode(r.outcome, r.outputCommitment, r.seats, r.fulfilledAt))) << 8;
+    }
+
+    /// @dev The coordinator's own checks; a test holds the two to each other.
+    function _checkAsk(Ask calldata ask) private pure {
+        if (ask.refundTo == address(0)) revert IInferenceCoordinator.ZeroRefundAccount();
+        if (ask.inputKind != InputKind.Inline) revert IInferenceCoordinator.NotOffered(Feature.InputKind);
+        if (ask.token != ETH) revert IInferenceCoordinator.NotOffered(Feature.Token);
+        if (ask.level != Level.Fast) revert IInferenceCoordinator.NotOffered(Feature.Assured);
+        if (ask.valueAtRisk != 0) revert IInferenceCoordinator.NotOffered(Feature.ValueAtRisk);
+        if (ask.quorum == 0) revert IInferenceCoordinator.ZeroQuorum();
+        if (ask.quorum > MAX_QUORUM) revert IInferenceCoordinator.QuorumTooLarge(ask.quorum, MAX_QUORUM);
+        if (ask.quorum != 1) revert IInferenceCoordinator.NotOffered(Feature.Quorum);
+        if (ask.deadlineBlocks < MIN_DEADLINE || ask.deadlineBlocks > MAX_DEADLINE) {
+            revert IInferenceCoordinator.DeadlineOutOfRange(ask.deadlineBlocks, MIN_DEADLINE, MAX_DEADLINE);
+        }
+        if (ask.callbackGasLimit > MAX_CALLBACK_GAS) {
+            revert IInferenceCoordinator.CallbackGasTooLarge(ask.callbackGasLimit, MAX_CALLBACK_GAS);
+        }
+        uint256 w = ask.outputWidth;
+        bool known = w == 0 || w == 1 || w == 2 || w == 4 || w == 8 || w == 16;
+        if (!known || ask.outputDecimals > (w == 0 ? 0 : 36)) {
+            revert IInferenceCoordinator.InvalidOutputFormat(w, ask.outputDecimals);
+        }
+    }
+}
