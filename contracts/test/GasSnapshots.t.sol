@@ -23,7 +23,7 @@ contract GasSnapshotsTest is Fixture, IInferenceConsumer {
         coordinator.deposit{value: 10 ether}(address(this));
         // The first answer and claim of an account write fresh words; what is measured comes after them.
         roll(1);
-        Request memory r = _ask(true);
+        Request memory r = _ask();
         roll(1);
         Result memory result = fulfil(r, OUTPUT);
         roll(33);
@@ -32,19 +32,20 @@ contract GasSnapshotsTest is Fixture, IInferenceConsumer {
 
     /// forge-config: default.isolate = true
     function test_RequestWithEthAttached() external {
-        _ask(true);
+        Ask memory ask = _terms();
+        coordinator.request{value: uint256(ask.fee) + ask.submitFee}(ask, INPUT);
         vm.snapshotGasLastCall("coordinator", "request, ETH attached");
     }
 
     /// forge-config: default.isolate = true
     function test_RequestFromABalance() external {
-        _ask(false);
+        coordinator.request(_terms(), INPUT);
         vm.snapshotGasLastCall("coordinator", "request, from a balance");
     }
 
     /// forge-config: default.isolate = true
     function test_Answer() external {
-        Request memory r = _ask(true);
+        Request memory r = _ask();
         roll(1);
         coordinator.fulfill(answer(r, OUTPUT));
         vm.snapshotGasLastCall("coordinator", "fulfill");
@@ -55,7 +56,7 @@ contract GasSnapshotsTest is Fixture, IInferenceConsumer {
         Fulfilment[] memory fs = new Fulfilment[](8);
         Request[] memory rs = new Request[](8);
         for (uint256 i = 0; i < 8; ++i) {
-            rs[i] = _ask(true);
+            rs[i] = _ask();
         }
         roll(1);
         Result[] memory results = new Result[](8);
@@ -72,7 +73,7 @@ contract GasSnapshotsTest is Fixture, IInferenceConsumer {
 
     /// forge-config: default.isolate = true
     function test_Refund() external {
-        Request memory r = _ask(true);
+        Request memory r = _ask();
         roll(101);
         coordinator.refund(r);
         vm.snapshotGasLastCall("coordinator", "refund");
@@ -94,9 +95,12 @@ contract GasSnapshotsTest is Fixture, IInferenceConsumer {
         vm.snapshotGasLastCall("coordinator", "releaseSeat");
     }
 
-    function _ask(bool attached) private returns (Request memory) {
-        Ask memory ask = newAsk(address(this));
+    function _terms() private view returns (Ask memory ask) {
+        ask = newAsk(address(this));
         ask.callbackGasLimit = 100_000;
-        return send(address(this), ask, INPUT, attached ? uint256(ask.fee) + ask.submitFee : 0);
+    }
+
+    function _ask() private returns (Request memory) {
+        return send(address(this), _terms(), INPUT);
     }
 }
