@@ -49,7 +49,7 @@ impl Dev {
     fn request(&self, arguments: &[&str]) -> Output {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx-models");
         let mut command = oraculum();
-        command.args(["request", "--json", "--rpc-url", self.url(), "--models"]).arg(models).args(arguments);
+        command.args(["request", "--json", "--rpc-url", self.url()]).args(arguments).env("ORACULUM_MODELS", models);
         command.output().unwrap()
     }
 

@@ -384,9 +384,14 @@ fn find<E: SolEvent>(logs: &[Log], coordinator: Address) -> Option<E> {
         .map(|log| log.data)
 }
 
-/// Reads ETH as a decimal number.
+/// Reads ETH as a decimal number, exactly.
 fn parse_eth(text: &str) -> Result<U96, String> {
     let wrong = || format!("`{text}` is no amount of ETH; write a decimal number such as 0.001");
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 18 {
+        return Err(wrong());
+    }
     match parse_units(text, "ether") {
         Ok(ParseUnits::U256(wei)) if wei < U256::from(1) << 96 => Ok(U96::from(wei)),
         _ => Err(wrong()),
