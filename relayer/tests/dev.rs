@@ -1,7 +1,7 @@
 //! The binary as its users meet it: `oraculum dev` becomes ready, answers, and leaves nothing behind.
 
 #![cfg(unix)]
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
 use serde_json::Value;
 use std::io::{BufReader, Read};
@@ -14,6 +14,8 @@ fn oraculum() -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ORACULUM_")) {
         command.env_remove(name);
     }
+    // ONNX Runtime must be silenced by the binary itself.
+    command.env_remove("ORT_DISABLE_TELEMETRY");
     command.current_dir(env!("CARGO_MANIFEST_DIR")).env("ORACULUM_LOG", "warn");
     command
 }
@@ -32,6 +34,7 @@ impl Dev {
             .args(["dev", "--json", "--port", "0"])
             .args(arguments)
             .env("TMPDIR", temporary.path())
+            .env("HOME", temporary.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
