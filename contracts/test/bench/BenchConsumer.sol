@@ -13,9 +13,8 @@ contract BenchConsumer is IrisClassifier {
 
     /// @notice `classify` at the expense of an account that allows this contract.
     function classifyPrepaid(int32[4] calldata sizes, address payer, uint96 fee) external returns (bytes32) {
-        return _requestPrepaid(
-            modelId, Tensor.ints(DType.I32, 1, Tensor.dims(1, 4), abi.encodePacked(sizes)), payer, fee
-        );
+        return
+            _requestPrepaid(modelId, Tensor.ints(DType.I32, 1, Tensor.dims(1, 4), abi.encodePacked(sizes)), payer, fee);
     }
 
     /// @notice Asks any model with packed tensors as they are.
