@@ -8,3 +8,7 @@ alloy::sol!(
     InferenceCoordinator,
     "../contracts/artifacts/InferenceCoordinator.json"
 );
+
+pub use InferenceCoordinator::{
+    Agreement, Ask, Attestation, Fulfilment, ModelCard, Parameters, Request, Result, SeatRef,
+};

@@ -1,7 +1,6 @@
 //! The node's configuration: what the operator wrote, read strictly, becomes [`Settings`], which are checked.
 
 use alloy::primitives::Address;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ mod check;
 mod file;
 mod reference;
 
+pub use crate::engine::Provider;
 pub use reference::example;
 
 /// The usual name of the configuration file.
@@ -62,7 +62,7 @@ pub struct NodeSettings {
     pub models_dir: PathBuf,
     /// The folder of the journal.
     pub data_dir: PathBuf,
-    /// Names or ids of the models to answer for; empty for all on which the owner has seats.
+    /// Names or ids of the models to load and answer for; empty for all in `models_dir`.
     pub serve: Vec<String>,
     /// The least fee in wei, below 2^96.
     pub min_fee: u128,
@@ -83,21 +83,6 @@ pub struct EngineSettings {
     pub queue: usize,
     /// How long one run may take.
     pub time_limit: Duration,
-    /// Bytes of model files that are kept loaded at once.
-    pub memory_limit: u64,
-}
-
-/// What models run on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// The CPU.
-    #[default]
-    Cpu,
-    /// NVIDIA GPUs, or nothing.
-    Cuda,
-    /// NVIDIA GPUs if they are usable, else the CPU.
-    Auto,
 }
 
 /// What transactions may cost, in wei per unit of gas.

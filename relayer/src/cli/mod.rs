@@ -5,7 +5,9 @@
 
 mod infer;
 mod init;
+mod jobs;
 mod model;
+mod run;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::error::Error;
@@ -51,6 +53,8 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::InitArgs),
+    Jobs(jobs::JobsArgs),
+    Run(run::RunArgs),
     Infer(infer::InferArgs),
     Model(model::ModelArgs),
 }
@@ -74,6 +78,8 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> CommandResult {
     match command {
         Command::Init(args) => init::run(&args),
+        Command::Jobs(args) => jobs::run(args).await,
+        Command::Run(args) => run::run(args).await,
         Command::Infer(args) => args.run().await,
         Command::Model(args) => args.run(),
     }

@@ -11,7 +11,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 const GWEI: f64 = 1e9;
-const MIB: u64 = 1 << 20;
 
 /// Fees above this are a slip of the unit: gwei, not wei.
 const MAX_GWEI: f64 = 1e6;
@@ -83,7 +82,6 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
             device_ids: engine.device_ids.clone(),
             queue: whole("engine.queue", engine.queue as u64, 1..=1_000_000, "runs")? as usize,
             time_limit: seconds("engine.time_limit", engine.time_limit, 0.001..=86_400.0)?,
-            memory_limit: whole("engine.memory_limit", engine.memory_limit, 1..=1 << 40, "MiB")? * MIB,
         },
         fees: FeeSettings {
             max_fee_per_gas,
@@ -132,7 +130,6 @@ pub(super) fn defaults(
             device_ids: engine.device_ids,
             queue: engine.queue,
             time_limit: Duration::from_secs_f64(engine.time_limit),
-            memory_limit: engine.memory_limit * MIB,
         },
         fees: FeeSettings {
             max_fee_per_gas: wei(fees.max_fee_per_gas),

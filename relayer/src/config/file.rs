@@ -55,7 +55,6 @@ section!(Engine {
     device_ids: Vec<u32> = vec![0],
     queue: usize = 64,
     time_limit: f64 = 10.0,
-    memory_limit: u64 = 4096,
 });
 section!(Fees { max_fee_per_gas: f64 = 100.0, min_priority_fee: f64 = 0.1, bump_percent: u32 = 15 });
 section!(Keys {

@@ -117,7 +117,7 @@ pub(super) const KEYS: &[Key] = &[
         "serve",
         Kind::Texts,
         "[]",
-        "Names or ids of the models to answer for; empty for all on which the owner has seats.",
+        "Names or ids of the models to load and, where the owner has seats, to answer for; empty for all in models_dir.",
     ),
     key("node", "min_fee", Kind::Text, "\"0\"", "The least fee in wei for which a request is answered."),
     key(
@@ -144,7 +144,6 @@ pub(super) const KEYS: &[Key] = &[
     key("engine", "device_ids", Kind::Integers, "[0]", "The GPUs to use, by CUDA's numbers."),
     key("engine", "queue", Kind::Integer, "64", "Runs that may wait per model; more are held back in the journal."),
     key("engine", "time_limit", Kind::Number, "10", "Seconds that one run may take."),
-    key("engine", "memory_limit", Kind::Integer, "4096", "MiB of model files that are kept loaded at once."),
     key(
         "fees",
         "max_fee_per_gas",

@@ -132,7 +132,6 @@ fn a_wrong_value_is_named_with_its_key_and_the_remedy() {
         ("device_ids", "[]", "it is empty"),
         ("queue", "0", "out of range"),
         ("time_limit", "inf", "out of range"),
-        ("memory_limit", "0", "MiB"),
         ("max_fee_per_gas", "30000000000", "gwei"),
         ("max_fee_per_gas", "0", "allow more"),
         ("min_priority_fee", "200", "above fees.max_fee_per_gas"),

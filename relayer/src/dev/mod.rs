@@ -30,8 +30,8 @@ pub enum DevError {
     AnvilStart { reason: String },
     #[error("there are no models in {}: name a folder of models with --models", path.display())]
     NoModels { path: PathBuf },
-    #[error("the model in {} cannot be deployed: {reason}", path.display())]
-    Model { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Model(#[from] crate::model::ModelError),
     #[error("cannot deploy {what}: {error}")]
     Deploy { what: String, error: AccountError },
     #[error(transparent)]

@@ -1,0 +1,240 @@
+//! The one place where an endpoint's error strings become variants.
+
+use super::redact::scrub;
+use crate::config::Endpoint;
+use alloy::{
+    primitives::Bytes,
+    transports::{RpcError, TransportError, TransportErrorKind},
+};
+
+/// What an endpoint answered instead of a result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// No answer in time.
+    #[error("{endpoint} did not answer in {seconds} s")]
+    Timeout {
+        /// The endpoint, redacted.
+        endpoint: String,
+        /// The time-out.
+        seconds: u64,
+    },
+    /// The connection failed.
+    #[error("cannot reach {endpoint}: {reason}")]
+    Unreachable {
+        /// The endpoint, redacted.
+        endpoint: String,
+        /// The transport's words, redacted.
+        reason: String,
+    },
+    /// Too many requests.
+    #[error("the endpoint limits our rate: {0}")]
+    RateLimited(String),
+    /// A log query spans too many blocks or results.
+    #[error("the endpoint refuses so large a log query: {0}")]
+    RangeTooLarge(String),
+    /// The endpoint has not seen the block.
+    #[error("the endpoint does not know the block: {0}")]
+    UnknownBlock(String),
+    /// The nonce is used already.
+    #[error("nonce too low")]
+    NonceTooLow,
+    /// A replacement must pay more.
+    #[error("replacement transaction underpriced")]
+    Underpriced,
+    /// The fee is below what the endpoint takes in.
+    #[error("fee too low for the next block: {0}")]
+    FeeTooLow(String),
+    /// The account cannot pay for the transaction.
+    #[error("insufficient funds for gas")]
+    InsufficientFunds,
+    /// The call reverted; the data is the contract's error.
+    #[error("reverted with {0}")]
+    Reverted(Bytes),
+    /// The gas limit is below the intrinsic cost, or ran out.
+    #[error("out of gas: {0}")]
+    OutOfGas(String),
+    /// Anything else the endpoint said.
+    #[error("the endpoint answered error {code}: {message}")]
+    Other {
+        /// JSON-RPC code.
+        code: i64,
+        /// Its words.
+        message: String,
+    },
+    /// An answer that is not what the method promises.
+    #[error("the endpoint's answer to {method} makes no sense: {reason}")]
+    Malformed {
+        /// The method.
+        method: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ChainError {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Timeout { .. }
+            | Self::Unreachable { .. }
+            | Self::RateLimited(_)
+            | Self::UnknownBlock(_)
+            | Self::FeeTooLow(_)
+            | Self::InsufficientFunds
+            | Self::Other { .. }
+            | Self::Malformed { .. } => true,
+            Self::RangeTooLarge(_) | Self::NonceTooLow | Self::Underpriced | Self::Reverted(_) | Self::OutOfGas(_) => {
+                false
+            }
+        }
+    }
+
+    /// The label under which it is counted.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Timeout { .. } => "timeout",
+            Self::Unreachable { .. } => "unreachable",
+            Self::RateLimited(_) => "rate_limited",
+            Self::RangeTooLarge(_) => "range_too_large",
+            Self::UnknownBlock(_) => "unknown_block",
+            Self::NonceTooLow => "nonce_too_low",
+            Self::Underpriced => "underpriced",
+            Self::FeeTooLow(_) => "fee_too_low",
+            Self::InsufficientFunds => "insufficient_funds",
+            Self::Reverted(_) => "reverted",
+            Self::OutOfGas(_) => "out_of_gas",
+            Self::Other { .. } => "other",
+            Self::Malformed { .. } => "malformed",
+        }
+    }
+}
+
+/// Classifies a transport's error. `None` means "already known": the endpoint has the transaction.
+pub(super) fn classify(method: &'static str, error: TransportError, endpoint: &Endpoint) -> Option<ChainError> {
+    let unreachable =
+        |reason: &str| ChainError::Unreachable { endpoint: endpoint.to_string(), reason: scrub(reason, endpoint) };
+    Some(match error {
+        RpcError::ErrorResp(payload) => {
+            let data = payload.as_revert_data();
+            return by_message(payload.code, &scrub(&payload.message, endpoint), data);
+        }
+        RpcError::Transport(TransportErrorKind::HttpError(http)) if http.status == 429 => {
+            ChainError::RateLimited(format!("HTTP {}", http.status))
+        }
+        RpcError::Transport(TransportErrorKind::HttpError(http)) => {
+            let body: String = http.body.chars().take(200).collect();
+            unreachable(&format!("HTTP {}: {body}", http.status))
+        }
+        RpcError::Transport(kind) => unreachable(&causes(&kind)),
+        RpcError::DeserError { err, .. } => ChainError::Malformed { method, reason: err.to_string() },
+        RpcError::NullResp => ChainError::Malformed { method, reason: "null".into() },
+        other => ChainError::Malformed { method, reason: scrub(&other.to_string(), endpoint) },
+    })
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+fn by_message(code: i64, message: &str, data: Option<Bytes>) -> Option<ChainError> {
+    let lower = message.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    Some(if has(&["already known", "already imported", "alreadyknown", "known transaction"]) {
+        return None;
+    } else if has(&["nonce too low", "nonce is too low", "oldnonce"]) {
+        ChainError::NonceTooLow
+    } else if has(&["replacement transaction underpriced", "replacement underpriced"]) {
+        ChainError::Underpriced
+    } else if has(&["insufficient funds", "insufficientfunds", "not enough funds"]) {
+        ChainError::InsufficientFunds
+    } else if has(&["underpriced", "max fee per gas less than block base fee", "fee cap less than block base fee"]) {
+        ChainError::FeeTooLow(message.into())
+    } else if has(&[
+        "out of gas",
+        "intrinsic gas too low",
+        "gas required exceeds",
+        "gas floor",
+        "intrinsic gas too high",
+    ]) {
+        ChainError::OutOfGas(message.into())
+    } else if has(&["execution reverted", "revert"]) || (code == 3 && data.is_some()) {
+        ChainError::Reverted(data.unwrap_or_default())
+    } else if has(&[
+        "unknown block",
+        "block not found",
+        "header not found",
+        "blocknotfound",
+        "missing trie node",
+        "blockoutofrange",
+    ]) {
+        ChainError::UnknownBlock(message.into())
+    } else if has(&[
+        "block range",
+        "range too",
+        "too many results",
+        "more than",
+        "query returned",
+        "response size",
+        "exceed",
+        "limited to",
+        "too large",
+        "up to a",
+    ]) {
+        // −32005 means both "slow down" and "range too large": its words decide.
+        if has(&["rate", "per second", "capacity", "compute units", "too many requests"]) {
+            ChainError::RateLimited(message.into())
+        } else {
+            ChainError::RangeTooLarge(message.into())
+        }
+    } else if code == -32005 || has(&["rate limit", "too many requests", "slow down"]) {
+        ChainError::RateLimited(message.into())
+    } else {
+        ChainError::Other { code, message: message.into() }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn label(code: i64, message: &str) -> &'static str {
+        by_message(code, message, None).map_or("known", |error| error.label())
+    }
+
+    #[test]
+    fn words_of_common_endpoints_become_variants() {
+        for (code, message, expected) in [
+            (-32000, "already known", "known"),
+            (-32003, "transaction already imported", "known"),
+            (-32000, "nonce too low: next nonce 5, tx nonce 4", "nonce_too_low"),
+            (-32003, "nonce too low", "nonce_too_low"),
+            (-32000, "replacement transaction underpriced", "underpriced"),
+            (-32000, "transaction underpriced: gas tip cap 0, minimum needed 1", "fee_too_low"),
+            (-32000, "max fee per gas less than block base fee", "fee_too_low"),
+            (-32000, "insufficient funds for gas * price + value", "insufficient_funds"),
+            (-32003, "Insufficient funds for gas * price + value", "insufficient_funds"),
+            (3, "execution reverted", "reverted"),
+            (-32005, "query returned more than 10000 results", "range_too_large"),
+            (-32600, "eth_getLogs is limited to a 10,000 range", "range_too_large"),
+            (-32005, "daily request count exceeded, request rate limited", "rate_limited"),
+            (-32005, "limit", "rate_limited"),
+            (429, "Your app has exceeded its compute units per second capacity", "rate_limited"),
+            (-32000, "unknown block", "unknown_block"),
+            (-32001, "Block not found", "unknown_block"),
+            (-32603, "internal error", "other"),
+        ] {
+            assert_eq!(label(code, message), expected, "{message}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What the relayer needs of an EVM chain, and nothing else: blocks, logs, calls, and raw transactions.
+
+mod client;
+mod error;
+mod redact;
+
+pub use client::AlloyChain;
+pub use error::ChainError;
+
+use std::future::Future;
+
+use alloy::{
+    primitives::{Address, B256, Bytes, U256},
+    rpc::types::Log,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// A block by number and hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BlockRef {
+    /// Its height.
+    pub number: u64,
+    /// Its hash, which alone names it across reorganisations.
+    pub hash: B256,
+}
+
+/// The parts of a block header that the relayer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The block itself.
+    pub block: BlockRef,
+    /// Hash of its parent.
+    pub parent: B256,
+    /// Seconds since 1970.
+    pub timestamp: u64,
+    /// Base fee in wei per gas; zero on chains without one.
+    pub base_fee: u128,
+}
+
+/// Which logs to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogScope {
+    /// Of one block by hash: an endpoint that has not seen it says so instead of answering an empty list.
+    Block(B256),
+    /// Of a range of heights, both ends included; only for blocks too deep to be reorganised.
+    Range(u64, u64),
+}
+
+/// The state a read is made against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// The latest block.
+    Latest,
+    /// The next block: the latest one's hash is known there, and the pool's transactions have run.
+    Pending,
+}
+
+/// A message call without value.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Who calls.
+    pub from: Option<Address>,
+    /// The contract.
+    pub to: Address,
+    /// Calldata.
+    pub data: Bytes,
+    /// Gas limit; the endpoint's own where none is given.
+    pub gas: Option<u64>,
+}
+
+/// Where a transaction was mined, and how it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Its block.
+    pub block: BlockRef,
+    /// False if it reverted.
+    pub success: bool,
+    /// Gas it used.
+    pub gas_used: u64,
+}
+
+/// An EVM endpoint. Every call ends within the adapter's time-out.
+pub trait Chain: Send + Sync + 'static {
+    /// The chain's id.
+    fn chain_id(&self) -> impl Future<Output = Result<u64, ChainError>> + Send;
+    /// The latest header.
+    fn head(&self) -> impl Future<Output = Result<Header, ChainError>> + Send;
+    /// The header at a height; `None` above the head.
+    fn header(&self, number: u64) -> impl Future<Output = Result<Option<Header>, ChainError>> + Send;
+    /// A contract's logs in chain order.
+    fn logs(&self, address: Address, scope: LogScope) -> impl Future<Output = Result<Vec<Log>, ChainError>> + Send;
+    /// A message call; a revert is `ChainError::Reverted` with its data.
+    fn call(&self, call: &Call, at: At) -> impl Future<Output = Result<Bytes, ChainError>> + Send;
+    /// Broadcasts a signed transaction. One that is already known is a success.
+    fn send(&self, raw: &Bytes) -> impl Future<Output = Result<(), ChainError>> + Send;
+    /// The receipt of a mined transaction.
+    fn receipt(&self, hash: B256) -> impl Future<Output = Result<Option<Receipt>, ChainError>> + Send;
+    /// The next nonce of an account.
+    fn nonce(&self, account: Address, at: At) -> impl Future<Output = Result<u64, ChainError>> + Send;
+    /// An account's balance in wei.
+    fn balance(&self, account: Address) -> impl Future<Output = Result<U256, ChainError>> + Send;
+    /// The code at an address, empty if there is none.
+    fn code(&self, account: Address) -> impl Future<Output = Result<Bytes, ChainError>> + Send;
+    /// The tips in wei per gas that half the gas of each recent block paid at least.
+    fn recent_tips(&self) -> impl Future<Output = Result<Vec<u128>, ChainError>> + Send;
+    /// Keeps `heads` at the latest header seen until shutdown. It may skip headers and repeat them: it wakes, it is
+    /// not a source.
+    fn follow(
+        &self,
+        heads: &watch::Sender<Option<Header>>,
+        shutdown: &CancellationToken,
+    ) -> impl Future<Output = ()> + Send;
+}

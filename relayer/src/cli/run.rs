@@ -1,0 +1,70 @@
+//! `oraculum run`: a node.
+
+use super::CommandResult;
+use crate::config::{FILE_NAME, Settings};
+use crate::keys::Keys;
+use crate::supervisor;
+use clap::Args;
+use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// Run a node: watch the chain, run models, post signed answers, claim their pay.
+///
+/// An endpoint that is down at start is tried for a minute. Ctrl-C or SIGTERM end it; what is not finished is in the
+/// journal and goes on at the next start.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  oraculum run --config my-node/oraculum.toml")]
+pub(super) struct RunArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "ORACULUM_CONFIG", default_value = FILE_NAME)]
+    config: PathBuf,
+    /// A file with the password of the keystores.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(super) async fn run(args: RunArgs) -> CommandResult {
+    let settings = Settings::load(&args.config)?;
+    let keys = Keys::load(&settings.keys, args.password_file.as_deref())?;
+    let shutdown = CancellationToken::new();
+    let on_signal = shutdown.clone();
+    let mut terminate = Terminate::new()?;
+    let signals = tokio::spawn(async move {
+        terminate.wait().await;
+        info!("shutting down");
+        on_signal.cancel();
+    });
+    let result = supervisor::run(settings, keys, shutdown).await;
+    signals.abort();
+    Ok(result?)
+}
+
+/// What asks a process to end.
+struct Terminate {
+    #[cfg(unix)]
+    term: tokio::signal::unix::Signal,
+}
+
+impl Terminate {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            term: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
+        })
+    }
+
+    #[cfg(unix)]
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn wait(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

@@ -1,0 +1,229 @@
+//! What the node must not forget between two runs, behind a narrow trait.
+//!
+//! The chain is the truth: everything here can be found again by scanning it from the deployment block. The journal
+//! makes that unnecessary, and remembers the signed transactions that may be in somebody's pool. Every write is one
+//! [`Batch`], all or nothing.
+
+mod store;
+
+pub use store::SledJournal;
+
+use alloy::primitives::{Address, B256, Bytes};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    chain::{BlockRef, Receipt},
+    lifecycle::{Illegal, Job, Move, Task},
+    protocol::{Outcome, request::Request},
+};
+
+/// What a logical transaction is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Purpose {
+    /// It answers a request whose block has this hash.
+    Answer {
+        /// The request.
+        id: B256,
+        /// The hash of its block, which is part of what was signed.
+        block: B256,
+    },
+    /// It claims the pay of these requests.
+    Claim {
+        /// The requests.
+        ids: Vec<B256>,
+    },
+    /// It fills its nonce, no more.
+    Cancel,
+}
+
+/// One signed form of a logical transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its hash.
+    pub hash: B256,
+    /// The signed bytes, which are broadcast again as they are.
+    pub raw: Bytes,
+    /// Fee cap, wei per gas.
+    pub max_fee: u128,
+    /// Tip, wei per gas.
+    pub tip: u128,
+    /// The head when it was broadcast first.
+    pub at: u64,
+}
+
+/// A logical transaction: one nonce and all its attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Its nonce.
+    pub nonce: u64,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Where it goes.
+    pub to: Address,
+    /// Its calldata.
+    pub data: Bytes,
+    /// Its gas limit.
+    pub gas: u64,
+    /// Its signed forms, the last one current. Never empty.
+    pub attempts: Vec<Attempt>,
+    /// Where it was mined.
+    pub mined: Option<Receipt>,
+}
+
+/// Pay to be claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The request.
+    pub id: B256,
+    /// The request itself, which comes back as calldata.
+    pub request: Request,
+    /// What was found.
+    pub outcome: Outcome,
+    /// keccak256 of the output.
+    pub output_commitment: B256,
+    /// The signers' seats.
+    pub seats: Bytes,
+    /// The block of the fulfilment.
+    pub fulfilled_at: u64,
+    /// The block from which it can be claimed.
+    pub vests_at: u64,
+    /// The block in which it was paid, until that is deep enough to forget the claim.
+    pub paid_at: Option<u64>,
+}
+
+/// What one deployment and one key make of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The chain's id.
+    pub chain_id: u64,
+    /// The coordinator.
+    pub coordinator: Address,
+    /// The address of the key that signs answers.
+    pub signer: Address,
+    /// The address of the key that pays for transactions.
+    pub sender: Address,
+}
+
+/// Writes that happen together or not at all.
+#[derive(Debug, Default, Clone)]
+pub struct Batch {
+    /// The new cursor: the last block whose logs are in the journal.
+    pub cursor: Option<BlockRef>,
+    /// Blocks to remember, for finding the common ancestor after a reorganisation.
+    pub ring: Vec<BlockRef>,
+    /// Heights to forget.
+    pub ring_gone: Vec<u64>,
+    /// New jobs with their input bytes.
+    pub seen: Vec<(Task, Bytes)>,
+    /// Jobs whose request vanished from the chain.
+    pub vanished: Vec<B256>,
+    /// Moves of jobs, in order.
+    pub moves: Vec<(B256, Move)>,
+    /// Transactions to write.
+    pub slots: Vec<Slot>,
+    /// Nonces whose transaction is final.
+    pub slots_gone: Vec<u64>,
+    /// Claims to write.
+    pub claims: Vec<Claim>,
+    /// Claims to forget.
+    pub claims_gone: Vec<B256>,
+}
+
+/// Why the journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another process has it.
+    #[error("the journal in {0} is in use by another process: stop it, or give this one another `node.data_dir`")]
+    Locked(String),
+    /// It was written for something else.
+    #[error(
+        "the journal in {path} belongs to another chain, coordinator or key ({found:?}): give this node another `node.data_dir`"
+    )]
+    Foreign {
+        /// Its folder.
+        path: String,
+        /// What it was written for.
+        found: Box<Identity>,
+    },
+    /// There is none.
+    #[error("there is no journal in {0}: has the node run with this `node.data_dir`?")]
+    Missing(String),
+    /// The disk or the database failed.
+    #[error("the journal failed: {0}")]
+    Store(#[from] sled::Error),
+    /// A record cannot be read.
+    #[error("the journal holds a record that cannot be read: {0}")]
+    Record(#[from] serde_json::Error),
+    /// The folder cannot be made, moved or synced.
+    #[error("the journal's folder {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Durable memory. All methods are quick: nothing here waits for the disk but `sync`.
+pub trait Journal: Send + Sync + 'static {
+    /// Writes a batch. Moves that a job's state does not allow are left out and returned; a move of an unknown job is
+    /// left out with the state `"unknown"`. If a `Sent` move is refused, so is the whole batch.
+    ///
+    /// # Errors
+    /// `Store` or `Record`; nothing is written then.
+    fn commit(&self, batch: &Batch) -> Result<Vec<(B256, Illegal)>, JournalError>;
+    /// The last block whose logs are in the journal.
+    ///
+    /// # Errors
+    /// `Store` or `Record`.
+    fn cursor(&self) -> Result<Option<BlockRef>, JournalError>;
+    /// The remembered blocks, ascending.
+    ///
+    /// # Errors
+    /// `Store` or `Record`.
+    fn ring(&self) -> Result<Vec<BlockRef>, JournalError>;
+    /// A job.
+    ///
+    /// # Errors
+    /// `Store` or `Record`.
+    fn job(&self, id: B256) -> Result<Option<Job>, JournalError>;
+    /// The jobs that a predicate picks.
+    ///
+    /// # Errors
+    /// `Store` or `Record`.
+    fn jobs(&self, pick: &dyn Fn(&Job) -> bool) -> Result<Vec<Job>, JournalError>;
+    /// The input bytes of a job that is not closed.
+    ///
+    /// # Errors
+    /// `Store`.
+    fn input(&self, id: B256) -> Result<Option<Bytes>, JournalError>;
+    /// The transactions that are not final, by nonce.
+    ///
+    /// # Errors
+    /// `Store` or `Record`.
+    fn slots(&self) -> Result<Vec<Slot>, JournalError>;
+    /// The claims.
+    ///
+    /// # Errors
+    /// `Store` or `Record`.
+    fn claims(&self) -> Result<Vec<Claim>, JournalError>;
+    /// A claim.
+    ///
+    /// # Errors
+    /// `Store` or `Record`.
+    fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError>;
+    /// Forgets all but the transactions, for a scan from the deployment block.
+    ///
+    /// # Errors
+    /// `Store`.
+    fn clear(&self) -> Result<(), JournalError>;
+    /// Puts everything on the disk itself.
+    ///
+    /// # Errors
+    /// `Store` or `Folder`.
+    fn sync(&self) -> Result<(), JournalError>;
+}
+
+#[cfg(test)]
+mod tests;

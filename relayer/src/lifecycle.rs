@@ -1,0 +1,344 @@
+//! A job's life: what is known of one request, as states whose moves consume the old one.
+//!
+//! ```text
+//! Seen ─▶ Executed ─▶ Attested ─▶ Sent ─▶ Settled ─▶ Closed
+//!   └───────────────────────────────────────▲  (another node answered, or the escrow was refunded)
+//!   └─▶ Closed (skipped, failed)
+//! ```
+//!
+//! `Executed` and `Attested` live in memory only: running a model again is cheaper than writing its output twice.
+//! What the journal keeps is a [`Job`], which changes by [`Move`]s.
+
+use alloy::primitives::{B256, Bytes};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    chain::BlockRef,
+    protocol::{
+        Outcome,
+        request::Request,
+        statement::{CompactSignature, Domain, Statement, output_commitment},
+    },
+};
+
+/// What is asked: a request and the block that holds it. The hash of that block draws the seats.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// The request's id.
+    pub id: B256,
+    /// The request.
+    pub request: Request,
+    /// Its block.
+    pub block: BlockRef,
+}
+
+/// A request seen on chain that nobody has answered yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// What is asked.
+    pub task: Task,
+}
+
+/// The seat that answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Our seat.
+    pub seat: u32,
+    /// Its rank among the eligible seats.
+    pub rank: u32,
+    /// How many seats are eligible.
+    pub eligible: u32,
+    /// The ineligible seats that must be listed, ascending by rank.
+    pub holes: Vec<u32>,
+}
+
+/// The model ran.
+#[derive(Debug, Clone)]
+pub struct Executed {
+    /// What is asked.
+    pub task: Task,
+    /// What was found.
+    pub outcome: Outcome,
+    /// Packed tensors; empty unless `Ok`.
+    pub output: Bytes,
+}
+
+/// The answer is signed.
+#[derive(Debug, Clone)]
+pub struct Attested {
+    /// What is asked.
+    pub task: Task,
+    /// What was found.
+    pub outcome: Outcome,
+    /// Packed tensors; empty unless `Ok`.
+    pub output: Bytes,
+    /// The signing key's signature over the statement.
+    pub signature: CompactSignature,
+}
+
+impl Seen {
+    /// The model ran.
+    #[must_use]
+    pub fn executed(self, outcome: Outcome, output: Bytes) -> Executed {
+        Executed { task: self.task, outcome, output }
+    }
+}
+
+impl Executed {
+    /// What is to be signed.
+    #[must_use]
+    pub fn statement(&self) -> Statement {
+        Statement {
+            request_id: self.task.id,
+            block_hash: self.task.block.hash,
+            // Inline inputs are the packed tensors themselves.
+            input_hash: self.task.request.input_hash,
+            outcome: self.outcome,
+            output_commitment: output_commitment(&self.output),
+        }
+    }
+
+    /// Signs the statement.
+    ///
+    /// # Errors
+    /// The signer's own.
+    pub fn attested(
+        self,
+        domain: Domain,
+        signer: &impl alloy::signers::SignerSync,
+    ) -> Result<Attested, alloy::signers::Error> {
+        let signature = self.statement().sign(domain, signer)?;
+        Ok(Attested { task: self.task, outcome: self.outcome, output: self.output, signature })
+    }
+}
+
+/// Our transaction carries the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// What is asked.
+    pub task: Task,
+    /// The nonce under which the transaction's attempts are in the journal.
+    pub nonce: u64,
+    /// The first attempt's hash.
+    pub hash: B256,
+}
+
+/// How a request ended on chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Ending {
+    /// An answer was recorded.
+    Fulfilled {
+        /// What was found.
+        outcome: Outcome,
+        /// keccak256 of the output.
+        output_commitment: B256,
+        /// The signers' seats, 4 bytes each.
+        seats: Bytes,
+        /// Whether one of them is ours.
+        ours: bool,
+    },
+    /// The escrow went back.
+    Refunded,
+}
+
+/// The chain settled it; a reorganisation can still undo that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// What was asked.
+    pub task: Task,
+    /// The block that settled it.
+    pub at: BlockRef,
+    /// The transaction that did, where the log names it.
+    pub transaction: Option<B256>,
+    /// How.
+    pub ending: Ending,
+    /// The nonce of our transaction, if we sent one.
+    pub nonce: Option<u64>,
+}
+
+/// Why a request is not answered by this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Skip {
+    /// None of our seats was drawn, or could be before the deadline.
+    #[error("no seat of ours may answer it")]
+    NoSeat,
+    /// It pays too little.
+    #[error("it pays {pays} wei, and this node asks for {asks}")]
+    Unprofitable {
+        /// Fee and submit fee.
+        pays: u128,
+        /// `node.min_fee`.
+        asks: u128,
+    },
+    /// The deadline passed.
+    #[error("its deadline passed at block {deadline}")]
+    Expired {
+        /// The last block in which it could be answered.
+        deadline: u64,
+    },
+    /// This version does not serve it.
+    #[error("not offered: {what}")]
+    NotOffered {
+        /// What it asks for.
+        what: String,
+    },
+}
+
+/// How a job ended for this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum End {
+    /// Settled, at the confirmation depth.
+    Confirmed {
+        /// The block that settled it.
+        at: BlockRef,
+        /// The transaction that did, where the log names it.
+        transaction: Option<B256>,
+        /// How.
+        ending: Ending,
+    },
+    /// Passed over, with the reason.
+    Skipped {
+        /// Why.
+        reason: Skip,
+    },
+    /// Could not be answered by this node.
+    Failed {
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// A job that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// What was asked.
+    pub task: Task,
+    /// How it ended.
+    pub end: End,
+}
+
+/// What the journal keeps of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Job {
+    /// To be answered.
+    Seen(Seen),
+    /// Our transaction is on its way.
+    Sent(Sent),
+    /// The chain settled it.
+    Settled(Settled),
+    /// Over.
+    Closed(Closed),
+}
+
+/// What happens to a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Move {
+    /// A transaction with its answer is about to be broadcast. Refused if the request is in another block by now.
+    Sent {
+        /// The block whose hash was signed.
+        block: B256,
+        /// The transaction's nonce.
+        nonce: u64,
+        /// Its hash.
+        hash: B256,
+    },
+    /// The chain settled it.
+    Settled {
+        /// In this block.
+        at: BlockRef,
+        /// By this transaction.
+        transaction: Option<B256>,
+        /// How.
+        ending: Ending,
+    },
+    /// What settled it, or carried its answer, is gone from the chain.
+    Reopened,
+    /// What settled it is deep enough.
+    Confirmed,
+    /// This node passes.
+    Skipped(Skip),
+    /// This node cannot.
+    Failed(String),
+}
+
+/// A move that the job's state does not allow, with the state's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the job is {0} already")]
+pub struct Illegal(pub &'static str);
+
+impl Job {
+    /// What is asked.
+    #[must_use]
+    pub fn task(&self) -> &Task {
+        match self {
+            Self::Seen(seen) => &seen.task,
+            Self::Sent(sent) => &sent.task,
+            Self::Settled(settled) => &settled.task,
+            Self::Closed(closed) => &closed.task,
+        }
+    }
+
+    /// The state's name, as the command line shows it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Seen(_) => "seen",
+            Self::Sent(_) => "sent",
+            Self::Settled(_) => "settled",
+            Self::Closed(Closed { end: End::Confirmed { .. }, .. }) => "confirmed",
+            Self::Closed(Closed { end: End::Skipped { .. }, .. }) => "skipped",
+            Self::Closed(Closed { end: End::Failed { .. }, .. }) => "failed",
+        }
+    }
+
+    /// Whether the job is over.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+
+    /// Makes a move.
+    ///
+    /// # Errors
+    /// `Illegal` where the state does not allow it; the journal then keeps the job as it is.
+    pub fn apply(self, step: Move) -> Result<Self, Illegal> {
+        let name = self.name();
+        match (self, step) {
+            (Self::Seen(Seen { task }), Move::Sent { block, nonce, hash }) if task.block.hash == block => {
+                Ok(Self::Sent(Sent { task, nonce, hash }))
+            }
+            (Self::Seen(Seen { task }), Move::Settled { at, transaction, ending }) => {
+                Ok(Self::Settled(Settled { task, at, transaction, ending, nonce: None }))
+            }
+            (Self::Sent(Sent { task, nonce, .. }), Move::Settled { at, transaction, ending }) => {
+                Ok(Self::Settled(Settled { task, at, transaction, ending, nonce: Some(nonce) }))
+            }
+            // What this node passed over, another may answer; that is worth nothing to us but the record.
+            (
+                Self::Closed(Closed { task, end: End::Skipped { .. } | End::Failed { .. } }),
+                Move::Settled { at, transaction, ending },
+            ) => Ok(Self::Settled(Settled { task, at, transaction, ending, nonce: None })),
+            // After a reorganisation the answer is found anew: our transaction may be dropped or no longer valid.
+            (Self::Sent(Sent { task, .. }) | Self::Settled(Settled { task, .. }), Move::Reopened) => {
+                Ok(Self::Seen(Seen { task }))
+            }
+            (Self::Settled(Settled { task, at, transaction, ending, .. }), Move::Confirmed) => {
+                Ok(Self::Closed(Closed { task, end: End::Confirmed { at, transaction, ending } }))
+            }
+            (Self::Seen(Seen { task }), Move::Skipped(reason)) => {
+                Ok(Self::Closed(Closed { task, end: End::Skipped { reason } }))
+            }
+            (Self::Seen(Seen { task }) | Self::Sent(Sent { task, .. }), Move::Failed(reason)) => {
+                Ok(Self::Closed(Closed { task, end: End::Failed { reason } }))
+            }
+            _ => Err(Illegal(name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

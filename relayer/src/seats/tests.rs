@@ -1,0 +1,48 @@
+use super::*;
+
+fn turn(rank: u32, eligible: u32, window: u16) -> Turn {
+    Turn { rank, eligible, quorum: 1, window }
+}
+
+#[test]
+fn exactly_one_rank_has_its_turn_in_every_block() {
+    for window in [1, 2, 4, 7] {
+        for eligible in 1..6 {
+            for elapsed in 1..200 {
+                let having: Vec<_> =
+                    (0..eligible).filter(|rank| turn(*rank, eligible, window).is_at(elapsed)).collect();
+                assert_eq!(having.len(), 1, "window {window}, {eligible} eligible, elapsed {elapsed}: {having:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_turn_is_never_before_the_rank_is_valid() {
+    for rank in 0..5 {
+        let turn = turn(rank, 5, 4);
+        for elapsed in 0..100 {
+            assert!(!turn.is_at(elapsed) || u64::from(rank) < crate::protocol::sortition::allowed_ranks(elapsed, 1, 4));
+        }
+        assert_eq!(turn.next(0), turn.opens());
+    }
+}
+
+#[test]
+fn the_drawn_seat_has_the_whole_first_window() {
+    for elapsed in 1..=4 {
+        assert!(turn(0, 3, 4).is_at(elapsed));
+        assert!(!turn(1, 3, 4).is_at(elapsed));
+    }
+    assert!(turn(1, 3, 4).is_at(5));
+    assert!(!turn(0, 3, 4).is_at(5));
+}
+
+#[test]
+fn every_rank_gets_another_turn() {
+    for rank in 0..4 {
+        let turn = turn(rank, 4, 1);
+        let again = turn.next(turn.opens() + 1);
+        assert!(again > turn.opens() && turn.is_at(again));
+    }
+}

@@ -1,0 +1,383 @@
+//! What happens to a slot until it is final.
+//!
+//! | what is seen | what is done |
+//! |---|---|
+//! | a new start | broadcast the same bytes again; look for receipts of nonces that are used |
+//! | a nonce that is not ours between the chain's and ours | wait until it is mined, then look at the chain again |
+//! | a gap in our nonces | a self-transfer fills it |
+//! | not mined for a while | broadcast the same bytes again, then replace the head of the queue with a higher fee |
+//! | its request is gone, in another block, or answered by others | replace it with the new answer, or a self-transfer |
+//! | its nonce is used and none of its attempts has a receipt | a foreign transaction took it: the job is run again |
+//! | mined and reverted | if the request is settled, done; else the job failed |
+//! | a reorganisation | every receipt is asked for again |
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use alloy::primitives::{Address, B256, Bytes, U256};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    Done, Draft, Submitter, Work,
+    fees::{Fees, bumped},
+    gas,
+};
+use crate::{
+    chain::{At, Chain, ChainError, Receipt},
+    journal::{Batch, Journal, Purpose, Slot},
+    lifecycle::{Ending, Job, Move, Seen},
+    node::StageError,
+};
+
+/// Tips after which a slot whose request is gone is replaced by a self-transfer.
+const ORPHANED_TIPS: u32 = 3;
+/// Times that a used nonce may have no receipt before it counts as taken by a foreign transaction.
+const MISSING_RECEIPTS: u32 = 5;
+/// Tips between two looks at the fees of recent blocks.
+const FEE_TIPS: u64 = 10;
+/// Time between two broadcasts of the same bytes.
+const REBROADCAST: Duration = Duration::from_secs(10);
+
+/// What upkeep remembers between two looks; all of it can be lost.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) broadcasting: usize,
+    /// Whether the account's nonce is being asked for.
+    pub(super) asking: bool,
+    looked: HashMap<u64, u32>,
+    orphaned: HashMap<u64, u32>,
+    rebroadcast: Option<Instant>,
+    tips: u64,
+}
+
+impl<C: Chain, J: Journal> Submitter<C, J> {
+    /// Finds where the key stands on chain; tries until the endpoint answers.
+    pub(super) async fn recover(&mut self) -> Result<(), StageError> {
+        let me = self.node.sender;
+        let (latest, pending, balance) = loop {
+            let asked = futures::try_join!(
+                self.node.chain.nonce(me, At::Latest),
+                self.node.chain.nonce(me, At::Pending),
+                self.node.chain.balance(me),
+            );
+            match asked {
+                Ok(answers) => break answers,
+                Err(error) => {
+                    warn!(%error, "cannot read the sending key's account; trying again");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        };
+        self.balance = balance;
+        self.recent_tips = self.node.chain.recent_tips().await.unwrap_or_default();
+        let after_slots = self.slots.keys().next_back().map_or(0, |last| last + 1);
+        self.next = latest.max(pending).max(after_slots);
+        if (latest..pending).any(|nonce| !self.slots.contains_key(&nonce)) {
+            warn!(
+                latest,
+                pending, "transactions of this key that the journal does not know are pending: waiting for them"
+            );
+            self.hold = Some(pending);
+        }
+        for nonce in latest.max(pending)..self.next {
+            if !self.slots.contains_key(&nonce) {
+                self.fill(nonce)?;
+            }
+        }
+        let unmined: Vec<_> = self.slots.range(latest..).map(|(nonce, _)| *nonce).collect();
+        for nonce in unmined {
+            self.rebroadcast(nonce);
+        }
+        self.ask_account();
+        Ok(())
+    }
+
+    pub(super) fn on_tip(&mut self) -> Result<(), StageError> {
+        let Some(tip) = self.tip() else { return Ok(()) };
+        if tip.rewinds != self.rewinds {
+            self.rewinds = tip.rewinds;
+            self.upkeep.looked.clear();
+            let mut slots = Vec::new();
+            for slot in self.slots.values_mut() {
+                if slot.mined.take().is_some() {
+                    slots.push(slot.clone());
+                }
+            }
+            self.node.journal.commit(&Batch { slots, ..Batch::default() })?;
+        }
+        let deep = tip.header.block.number.checked_sub(self.settings.confirmations);
+        let is_final =
+            |slot: &Slot| slot.mined.is_some_and(|receipt| deep.is_some_and(|deep| receipt.block.number <= deep));
+        let slots_gone: Vec<_> = self.slots.values().filter(|slot| is_final(slot)).map(|slot| slot.nonce).collect();
+        if !slots_gone.is_empty() {
+            self.slots.retain(|_, slot| !is_final(slot));
+            self.node.journal.commit(&Batch { slots_gone, ..Batch::default() })?;
+        }
+        self.upkeep.tips += 1;
+        if self.upkeep.tips % FEE_TIPS == 0 {
+            let chain = self.node.chain.clone();
+            self.tasks.push(Box::pin(async move { Done::Tips(chain.recent_tips().await) }));
+        }
+        if self.in_flight() > 0
+            || self.hold.is_some()
+            || !*self.ports.funded.borrow()
+            || self.upkeep.tips % FEE_TIPS == 0
+        {
+            self.ask_account();
+        }
+        self.retry_waiting()
+    }
+
+    /// What has to happen on a quiet chain, too.
+    pub(super) fn on_tick(&mut self) -> Result<(), StageError> {
+        for ready in std::mem::take(&mut self.redo) {
+            if let Err(error) = self.ports.redo.try_send(ready) {
+                self.redo.push(error.into_inner());
+            }
+        }
+        if self.in_flight() > 0 || self.hold.is_some() || !*self.ports.funded.borrow() {
+            self.ask_account();
+        }
+        if self.upkeep.rebroadcast.is_none_or(|last| last.elapsed() >= REBROADCAST) {
+            self.upkeep.rebroadcast = Some(Instant::now());
+            let at = self.tip().map_or(0, |tip| tip.header.block.number);
+            let old = |slot: &&Slot| slot.mined.is_none() && slot.attempts.last().is_some_and(|last| last.at + 1 < at);
+            let unmined: Vec<_> = self.slots.values().filter(old).map(|slot| slot.nonce).collect();
+            for nonce in unmined {
+                self.rebroadcast(nonce);
+            }
+        }
+        self.retry_waiting()
+    }
+
+    pub(super) fn retry_waiting(&mut self) -> Result<(), StageError> {
+        for work in std::mem::take(&mut self.waiting) {
+            let open = match &work {
+                Work::Answer(answer) => self.is_open(answer)?,
+                Work::Claim(_) => true,
+            };
+            if open {
+                self.begin(work, 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_account(&mut self) {
+        if std::mem::replace(&mut self.upkeep.asking, true) {
+            return;
+        }
+        let (chain, me) = (self.node.chain.clone(), self.node.sender);
+        self.tasks.push(Box::pin(async move {
+            Done::Account(futures::try_join!(chain.nonce(me, At::Latest), chain.balance(me)))
+        }));
+    }
+
+    pub(super) fn account(&mut self, latest: u64, balance: U256) -> Result<(), StageError> {
+        self.upkeep.asking = false;
+        self.balance = balance;
+        if self.hold.is_some_and(|hold| latest >= hold) {
+            info!("the unknown transactions are mined");
+            self.hold = None;
+        }
+        if !*self.ports.funded.borrow() && balance >= self.committed() + self.reserve() {
+            info!(%balance, "the sending key is funded again");
+            self.ports.funded.send_replace(true);
+            self.retry_waiting()?;
+        }
+        for nonce in self.slots.range(..latest).filter(|(_, slot)| slot.mined.is_none()).map(|(nonce, _)| *nonce) {
+            let hashes: Vec<B256> = self.slots[&nonce].attempts.iter().rev().map(|attempt| attempt.hash).collect();
+            let chain = self.node.chain.clone();
+            self.tasks.push(Box::pin(async move {
+                for hash in hashes {
+                    match chain.receipt(hash).await {
+                        Ok(None) => {}
+                        found => return Done::Mined(nonce, found),
+                    }
+                }
+                Done::Mined(nonce, Ok(None))
+            }));
+        }
+        let unmined: Vec<_> = self.slots.range(latest..).map(|(nonce, _)| *nonce).collect();
+        for nonce in unmined {
+            if self.is_orphaned(nonce)? {
+                let tips = self.upkeep.orphaned.entry(nonce).or_default();
+                *tips += 1;
+                if *tips > ORPHANED_TIPS {
+                    self.upkeep.orphaned.remove(&nonce);
+                    self.cancel(nonce)?;
+                }
+            } else if nonce == latest && self.is_stuck(nonce) {
+                self.replace(nonce, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a single small transaction may cost now.
+    fn reserve(&self) -> U256 {
+        U256::from(300_000u64) * U256::from(self.market().max_fee)
+    }
+
+    fn is_stuck(&self, nonce: u64) -> bool {
+        let at = self.tip().map_or(0, |tip| tip.header.block.number);
+        self.slots[&nonce].attempts.last().is_some_and(|last| at >= last.at + self.settings.replace_after)
+    }
+
+    /// Whether an unmined answer has nothing left to answer.
+    fn is_orphaned(&self, nonce: u64) -> Result<bool, StageError> {
+        let Purpose::Answer { id, block } = &self.slots[&nonce].purpose else { return Ok(false) };
+        Ok(match self.node.journal.job(*id)? {
+            Some(Job::Sent(sent)) => sent.task.block.hash != *block,
+            Some(Job::Settled(settled)) => !matches!(settled.ending, Ending::Fulfilled { ours: true, .. }),
+            Some(Job::Seen(_) | Job::Closed(_)) | None => true,
+        })
+    }
+
+    pub(super) fn receipt(&mut self, nonce: u64, receipt: Option<Receipt>) -> Result<(), StageError> {
+        let Some(slot) = self.slots.get_mut(&nonce).filter(|slot| slot.mined.is_none()) else { return Ok(()) };
+        let Some(receipt) = receipt else {
+            let looks = self.upkeep.looked.entry(nonce).or_default();
+            *looks += 1;
+            return if *looks >= MISSING_RECEIPTS { self.taken(nonce) } else { Ok(()) };
+        };
+        self.upkeep.looked.remove(&nonce);
+        slot.mined = Some(receipt);
+        self.node.metrics.mined.add();
+        let mut batch = Batch { slots: vec![slot.clone()], ..Batch::default() };
+        if !receipt.success {
+            self.node.metrics.reverted.add();
+            let hash = slot.attempts.last().map(|attempt| attempt.hash);
+            warn!(nonce, ?hash, purpose = ?slot.purpose, "a transaction reverted");
+            if let Purpose::Answer { id, .. } = &slot.purpose {
+                batch.moves.push((*id, Move::Failed(format!("the transaction {hash:?} reverted"))));
+            }
+        }
+        // A move of a settled job is refused, and that is right: somebody answered.
+        self.node.journal.commit(&batch)?;
+        Ok(())
+    }
+
+    /// A foreign transaction used the nonce.
+    fn taken(&mut self, nonce: u64) -> Result<(), StageError> {
+        error!(nonce, "a transaction that this node did not send used its nonce: is the key used elsewhere?");
+        self.upkeep.looked.remove(&nonce);
+        let Some(slot) = self.slots.remove(&nonce) else { return Ok(()) };
+        let mut batch = Batch { slots_gone: vec![nonce], ..Batch::default() };
+        let mut again = None;
+        if let Purpose::Answer { id, .. } = slot.purpose
+            && let Some(Job::Sent(sent)) = self.node.journal.job(id)?
+        {
+            batch.moves.push((id, Move::Reopened));
+            again = self.node.journal.input(id)?.map(|input| (Seen { task: sent.task }, input));
+        }
+        self.node.journal.commit(&batch)?;
+        self.redo.extend(again);
+        Ok(())
+    }
+
+    pub(super) fn broadcast_done(
+        &mut self,
+        nonce: u64,
+        hash: B256,
+        result: Result<(), ChainError>,
+    ) -> Result<(), StageError> {
+        let Err(error) = result else { return Ok(()) };
+        if self.slots.get(&nonce).is_none_or(|slot| slot.mined.is_some()) {
+            return Ok(());
+        }
+        match error {
+            // Mined already, by us or by another: the receipts tell.
+            ChainError::NonceTooLow => self.ask_account(),
+            ChainError::FeeTooLow(_) => self.replace(nonce, None)?,
+            ChainError::InsufficientFunds => self.out_of_funds(self.committed()),
+            ChainError::OutOfGas(reason) => {
+                error!(nonce, %hash, reason, "the endpoint will not take the transaction");
+                if let Purpose::Answer { id, .. } = self.slots[&nonce].purpose {
+                    self.close(id, Move::Failed(format!("the endpoint refuses its transaction: {reason}")))?;
+                }
+                self.cancel(nonce)?;
+            }
+            error => {
+                self.node.metrics.chain_errors.add();
+                warn!(nonce, %hash, %error, label = error.label(), "not broadcast; trying again");
+                self.upkeep.rebroadcast = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn rebroadcast(&mut self, nonce: u64) {
+        let current = self.slots.get(&nonce).and_then(|slot| slot.attempts.last());
+        if let Some((hash, raw)) = current.map(|attempt| (attempt.hash, attempt.raw.clone())) {
+            self.node.metrics.rebroadcast.add();
+            self.broadcast(nonce, hash, raw);
+        }
+    }
+
+    /// Replaces a slot's transaction: by another draft, or by the same with a higher fee.
+    pub(super) fn replace(&mut self, nonce: u64, draft: Option<Draft>) -> Result<(), StageError> {
+        let Some(slot) = self.slots.get(&nonce) else { return Ok(()) };
+        let Some(last) = slot.attempts.last() else { return Ok(()) };
+        let old = Fees { max_fee: last.max_fee, tip: last.tip };
+        let Some(fees) = bumped(self.settings.fees, old, self.market()) else {
+            warn!(
+                nonce,
+                cap = self.settings.fees.cap,
+                "a transaction is stuck, and `fees.max_fee_per_gas` forbids paying more"
+            );
+            self.rebroadcast(nonce);
+            return Ok(());
+        };
+        let cancels = matches!(draft, Some(Draft { purpose: Purpose::Cancel, .. }));
+        let to = if cancels { self.node.sender } else { slot.to };
+        let draft =
+            draft.unwrap_or_else(|| Draft { purpose: slot.purpose.clone(), data: slot.data.clone(), gas: slot.gas });
+        let attempt = self.sign(nonce, to, &draft, fees)?;
+        let (hash, raw) = (attempt.hash, attempt.raw.clone());
+        let mut attempts = slot.attempts.clone();
+        attempts.push(attempt);
+        let Draft { purpose, data, gas } = draft;
+        let slot = Slot { nonce, purpose, to, data, gas, attempts, mined: None };
+        let mut batch = Batch { slots: vec![slot.clone()], ..Batch::default() };
+        if let Purpose::Answer { id, block } = &slot.purpose
+            && let Some(Job::Seen(_)) = self.node.journal.job(*id)?
+        {
+            batch.moves.push((*id, Move::Sent { block: *block, nonce, hash }));
+        }
+        if let Some((id, illegal)) = self.node.journal.commit(&batch)?.first() {
+            debug!(%id, %illegal, "not replaced");
+            return Ok(());
+        }
+        debug!(nonce, %hash, max_fee = fees.max_fee, "replacing a transaction");
+        self.slots.insert(nonce, slot);
+        self.node.metrics.replaced.add();
+        self.broadcast(nonce, hash, raw);
+        Ok(())
+    }
+
+    fn cancel(&mut self, nonce: u64) -> Result<(), StageError> {
+        self.replace(nonce, Some(Draft { purpose: Purpose::Cancel, data: Bytes::new(), gas: gas::CANCEL }))
+    }
+
+    /// Fills a nonce that nothing holds.
+    fn fill(&mut self, nonce: u64) -> Result<(), StageError> {
+        let draft = Draft { purpose: Purpose::Cancel, data: Bytes::new(), gas: gas::CANCEL };
+        let to: Address = self.node.sender;
+        let attempt = self.sign(nonce, to, &draft, self.market())?;
+        let slot = Slot {
+            nonce,
+            purpose: draft.purpose,
+            to,
+            data: draft.data,
+            gas: draft.gas,
+            attempts: vec![attempt],
+            mined: None,
+        };
+        self.node.journal.commit(&Batch { slots: vec![slot.clone()], ..Batch::default() })?;
+        self.slots.insert(nonce, slot);
+        Ok(())
+    }
+}

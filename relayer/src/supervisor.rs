@@ -1,0 +1,333 @@
+//! Owns the stages: makes their channels, starts them, and decides what happens when one ends.
+//!
+//! A stage that ends by itself takes the others with it; all are built anew from the journal, a few times, then the
+//! node gives up with the last error.
+
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use alloy::primitives::B256;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    abi::InferenceCoordinator as Coordinator,
+    attester::Attester,
+    chain::{AlloyChain, Chain, ChainError},
+    claimer::{ClaimSettings, Claimer},
+    config::{self, Settings},
+    contract::{ReadError, Views},
+    engine::{Engine, EngineOptions, Limits, LoadError, OnnxEngine, Provider, Source, StartError},
+    executor::Executor,
+    journal::{Identity, Journal, JournalError, SledJournal},
+    keys::Keys,
+    metrics::Metrics,
+    model::{ModelError, ModelStore},
+    node::{Node, StageError},
+    protocol::statement::Domain,
+    status,
+    submitter::{SubmitPorts, SubmitSettings, Submitter, fees::FeeSettings},
+    watcher::{WatchSettings, Watcher},
+};
+
+/// How long the endpoint may be unreachable at start.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// Blocks whose hashes are kept.
+const REORG_DEPTH: u64 = 64;
+/// Transactions in flight at most.
+const IN_FLIGHT: usize = 256;
+/// Restarts within `RESTART_WINDOW` after which the node gives up.
+const RESTARTS: usize = 5;
+const RESTART_WINDOW: Duration = Duration::from_secs(300);
+const METRICS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Why a node does not run, or stopped.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum NodeError {
+    #[error("{error}; the endpoint was tried for {} s: check `chain.rpc_url` and whether it runs", START_PATIENCE.as_secs())]
+    Unreachable { error: ChainError },
+    #[error(
+        "the endpoint is on chain {found}, and the configuration says {expected}: correct `chain.rpc_url` or `chain.chain_id`"
+    )]
+    WrongChain { found: u64, expected: u64 },
+    #[error("there is no contract at {0} on this chain: correct `chain.coordinator` or `chain.rpc_url`")]
+    NoContract(alloy::primitives::Address),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Engine(#[from] StartError),
+    #[error("model {name}: {error}")]
+    Load { name: String, error: LoadError },
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error("there is no model to serve in {}: `oraculum model add` puts one there, or correct `node.models_dir`", .0.display())]
+    NoModel(PathBuf),
+    #[error("cannot serve the status on {address}: {error}; correct `node.status_listen`")]
+    Status { address: std::net::SocketAddr, error: std::io::Error },
+    #[error(transparent)]
+    Stage(#[from] StageError),
+}
+
+/// Runs a node until shutdown.
+///
+/// # Errors
+/// `NodeError`: what stops a start, or what restarting the stages did not help.
+pub async fn run(settings: Settings, keys: Keys, shutdown: CancellationToken) -> Result<(), NodeError> {
+    let started = tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        started = start(&settings, &keys) => started?,
+    };
+    let _status = match settings.node.status_listen {
+        Some(address) => {
+            let bound =
+                status::serve(address, &settings.node.data_dir, started.journal.clone(), started.metrics.clone());
+            Some(bound.await.map_err(|error| NodeError::Status { address, error })?)
+        }
+        None => None,
+    };
+    let mut failures: Vec<Instant> = Vec::new();
+    let result = loop {
+        let ended = stages(&settings, &keys, &started, &shutdown).await;
+        let Err(error) = ended else { break Ok(()) };
+        failures.retain(|at| at.elapsed() < RESTART_WINDOW);
+        failures.push(Instant::now());
+        if failures.len() > RESTARTS || matches!(error, StageError::Read(ReadError::NotACoordinator(_))) {
+            break Err(error.into());
+        }
+        error!(%error, "a stage ended; building all anew from the journal");
+        tokio::select! {
+            () = shutdown.cancelled() => break Ok(()),
+            () = tokio::time::sleep(Duration::from_secs(1 << failures.len().min(5))) => {}
+        }
+    };
+    info!(counters = %serde_json::Value::Object(started.metrics.snapshot()), "stopped");
+    started.journal.sync()?;
+    result
+}
+
+struct Started {
+    chain: Arc<AlloyChain>,
+    journal: Arc<SledJournal>,
+    engine: Arc<OnnxEngine>,
+    models: HashSet<B256>,
+    metrics: Arc<Metrics>,
+}
+
+/// Everything that can be found wrong before work is taken.
+async fn start(settings: &Settings, keys: &Keys) -> Result<Started, NodeError> {
+    let chain = connect(settings).await?;
+    let identity = Identity {
+        chain_id: settings.chain.chain_id,
+        coordinator: settings.chain.coordinator,
+        signer: keys.signer.address(),
+        sender: keys.sender.address(),
+    };
+    let journal = Arc::new(SledJournal::open(&settings.node.data_dir, &identity)?);
+    let limits = Limits { queue: settings.engine.queue, run: settings.engine.time_limit, ..Limits::default() };
+    let engine = OnnxEngine::start(EngineOptions {
+        runtime: settings.engine.runtime.clone(),
+        provider: match settings.engine.provider {
+            config::Provider::Cpu => Provider::Cpu,
+            config::Provider::Cuda => Provider::Cuda,
+            config::Provider::Auto => Provider::Auto,
+        },
+        devices: settings.engine.device_ids.clone(),
+        limits,
+    })
+    .await?;
+    let store = ModelStore::new(&settings.node.models_dir);
+    let chosen = if settings.node.serve.is_empty() {
+        store.list()?.into_iter().map(|summary| summary.model).collect::<Result<Vec<_>, _>>()?
+    } else {
+        settings.node.serve.iter().map(|name| store.open(name)).collect::<Result<Vec<_>, _>>()?
+    };
+    if chosen.is_empty() {
+        return Err(NodeError::NoModel(settings.node.models_dir.clone()));
+    }
+    let mut models = HashSet::new();
+    for model in chosen {
+        let failed = |error| NodeError::Load { name: model.name.clone(), error };
+        engine.load(Source::card(&model).map_err(failed)?).await.map_err(failed)?;
+        models.insert(model.id);
+    }
+    warn_of_what_is_missing(settings, keys, &chain, &models).await;
+    Ok(Started { chain, journal, engine: Arc::new(engine), models, metrics: Arc::default() })
+}
+
+/// Connects and checks that chain and coordinator are what the configuration says.
+///
+/// # Errors
+/// `Unreachable` after trying for a minute, `WrongChain`, `NoContract`, or `Read` for a contract that is something
+/// else.
+pub async fn connect(settings: &Settings) -> Result<Arc<AlloyChain>, NodeError> {
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(250);
+    let (chain, found) = loop {
+        let tried = async {
+            let chain = &settings.chain;
+            let chain = AlloyChain::connect(chain.rpc_url.clone(), chain.request_timeout, chain.poll_interval).await?;
+            let id = chain.chain_id().await?;
+            Ok::<_, ChainError>((chain, id))
+        };
+        match tried.await {
+            Ok(connected) => break connected,
+            Err(error) if began.elapsed() < START_PATIENCE && error.is_retryable() => {
+                warn!(%error, "trying the endpoint again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+            Err(error) => return Err(NodeError::Unreachable { error }),
+        }
+    };
+    let (expected, coordinator) = (settings.chain.chain_id, settings.chain.coordinator);
+    if found != expected {
+        return Err(NodeError::WrongChain { found, expected });
+    }
+    if chain.code(coordinator).await.map_err(ReadError::from)?.is_empty() {
+        return Err(NodeError::NoContract(coordinator));
+    }
+    match Views::new(&*chain, coordinator).read(Coordinator::parameterVersionCall {}).await {
+        Err(ReadError::Chain(ChainError::Reverted(_))) => Err(ReadError::NotACoordinator(coordinator).into()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(chain),
+    }
+}
+
+/// What keeps a node from earning, each in a line with its remedy. None stops it: all can be mended while it runs.
+async fn warn_of_what_is_missing(settings: &Settings, keys: &Keys, chain: &AlloyChain, models: &HashSet<B256>) {
+    let (signer, sender, owner) = (keys.signer.address(), keys.sender.address(), settings.node.owner);
+    let views = Views::new(chain, settings.chain.coordinator);
+    if let Ok(registered) = views.read(Coordinator::signerOfCall { owner }).await
+        && registered != signer
+    {
+        warn!(%owner, %signer, %registered, "the signer is not registered for the owner: `oraculum node register` does that");
+    }
+    let mut seats = 0;
+    for model in models {
+        if let Ok(Some(held)) = views.seats(*model).await {
+            seats += held.iter().filter(|seat| seat.signer == signer).count();
+        }
+    }
+    if seats == 0 {
+        warn!(%signer, models = models.len(), "the signer holds no seat on a served model, so nothing can be answered: `oraculum node join MODEL` takes one");
+    }
+    if chain.balance(sender).await.is_ok_and(|balance| balance.is_zero()) {
+        warn!(account = %sender, "the sending key has no money for gas: send it some");
+    }
+    info!(endpoint = chain.endpoint(), %signer, %sender, seats, models = models.len(), "the node is set up");
+}
+
+/// One life of all stages. Returns when shutdown is asked for, or with what ended one of them.
+async fn stages(
+    settings: &Settings,
+    keys: &Keys,
+    started: &Started,
+    shutdown: &CancellationToken,
+) -> Result<(), StageError> {
+    let Started { chain, journal, engine, models, metrics } = started;
+    let domain = Domain { chain_id: settings.chain.chain_id, coordinator: settings.chain.coordinator };
+    let (signer, sender) = (keys.signer.address(), keys.sender.address());
+    let node = Arc::new(Node::new(chain.clone(), journal.clone(), domain, signer, sender, metrics.clone()));
+
+    let (heads, heads_seen) = watch::channel(None);
+    let (tips, tips_seen) = watch::channel(None);
+    let (funded, funded_seen) = watch::channel(true);
+    let (jobs, jobs_in) = mpsc::channel(1_024);
+    let (executed, executed_in) = mpsc::channel(IN_FLIGHT);
+    let (answers, answers_in) = mpsc::channel(IN_FLIGHT);
+    let (claims, claims_in) = mpsc::channel(4);
+
+    let watch_settings = WatchSettings {
+        deployment_block: settings.chain.deployment_block,
+        confirmations: settings.chain.confirmations,
+        depth: REORG_DEPTH.max(settings.chain.confirmations),
+        page: settings.chain.log_page,
+        min_pay: settings.node.min_fee,
+        models: models.clone(),
+    };
+    let submit_settings = SubmitSettings {
+        fees: FeeSettings {
+            cap: settings.fees.max_fee_per_gas,
+            min_tip: settings.fees.min_priority_fee,
+            bump_percent: settings.fees.bump_percent,
+        },
+        confirmations: settings.chain.confirmations,
+        max_in_flight: IN_FLIGHT,
+        replace_after: 3,
+    };
+    let claim_settings = ClaimSettings { batch: 32, every: 16, min_items: 1 };
+    let ports =
+        SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_seen.clone(), funded, redo: jobs.clone() };
+
+    let watcher = Watcher::new(node.clone(), watch_settings, heads_seen, jobs, tips)?;
+    let engine: Arc<dyn Engine> = engine.clone();
+    let executor =
+        Executor::new(node.clone(), engine, settings.engine.queue, jobs_in, tips_seen.clone(), funded_seen, executed);
+    let attester = Attester::new(node.clone(), keys.signer.clone(), executed_in, answers);
+    let submitter = Submitter::new(node.clone(), keys.sender.clone(), submit_settings, ports)?;
+    let claimer = Claimer::new(node, claim_settings, tips_seen, claims);
+
+    let token = shutdown.child_token();
+    let mut set = JoinSet::new();
+    let (following, stop, counters) = (chain.clone(), token.clone(), metrics.clone());
+    set.spawn(async move {
+        following.follow(&heads, &stop).await;
+        Ok(())
+    });
+    set.spawn(watcher.run(token.clone()));
+    set.spawn(executor.run(token.clone()));
+    set.spawn(attester.run(token.clone()));
+    set.spawn(submitter.run(token.clone()));
+    set.spawn(claimer.run(token.clone()));
+    set.spawn(report(counters, token.clone()));
+
+    let first = set.join_next().await;
+    let asked = shutdown.is_cancelled();
+    token.cancel();
+    let mut result = ended(first);
+    while let Some(next) = set.join_next().await {
+        result = result.and(ended(Some(next)));
+    }
+    match result {
+        Ok(()) if !asked => Err(StageError::Gone("pipeline")),
+        result => result,
+    }
+}
+
+fn ended(joined: Option<Result<Result<(), StageError>, tokio::task::JoinError>>) -> Result<(), StageError> {
+    match joined {
+        Some(Ok(result)) => result,
+        Some(Err(panic)) => {
+            error!(%panic, "a stage panicked");
+            Err(StageError::Gone("panicked stage"))
+        }
+        None => Ok(()),
+    }
+}
+
+async fn report(metrics: Arc<Metrics>, shutdown: CancellationToken) -> Result<(), StageError> {
+    let mut last = None;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(METRICS_INTERVAL) => {
+                let now = metrics.snapshot();
+                if last.as_ref() != Some(&now) {
+                    info!(counters = %serde_json::Value::Object(now.clone()), "so far");
+                    last = Some(now);
+                }
+            }
+        }
+    }
+}

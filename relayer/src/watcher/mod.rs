@@ -1,0 +1,390 @@
+//! From blocks to jobs: follows the chain block by block, takes each block's logs in together with the cursor, and
+//! hands on what is to be answered.
+//!
+//! A new head is only a wake-up. Deep history is read by ranges of heights, the last `depth` blocks one by one with
+//! their hashes; a parent that does not match is a reorganisation, rewound to the common ancestor.
+
+mod intake;
+mod pages;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use alloy::primitives::{B256, Bytes};
+use futures::{StreamExt, TryStreamExt};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use self::{intake::Intake, pages::Pages};
+use crate::{
+    chain::{BlockRef, Chain, ChainError, Header, LogScope},
+    contract::{Event, Noted, ReadError, Views, note, rules},
+    journal::{Batch, Journal, JournalError},
+    lifecycle::{Job, Move, Seen, Task},
+    node::{Node, StageError, Tip},
+};
+
+/// How the chain is followed.
+#[derive(Debug, Clone)]
+pub struct WatchSettings {
+    /// The coordinator's deployment block: nothing of it is older.
+    pub deployment_block: u64,
+    /// Blocks on top of a settling block until it counts as final.
+    pub confirmations: u64,
+    /// Blocks whose hashes are kept: the deepest reorganisation that can be rewound.
+    pub depth: u64,
+    /// The most blocks asked for in one log query.
+    pub page: u64,
+    /// The least fee and submit fee together, in wei, for which a request is answered.
+    pub min_pay: u128,
+    /// The models whose requests are looked at.
+    pub models: HashSet<B256>,
+}
+
+/// A job on its way to be run, with its input.
+pub type Ready = (Seen, Bytes);
+
+/// The first stage.
+#[derive(Debug)]
+pub struct Watcher<C, J> {
+    node: Arc<Node<C, J>>,
+    settings: WatchSettings,
+    heads: watch::Receiver<Option<Header>>,
+    jobs: mpsc::Sender<Ready>,
+    tips: watch::Sender<Option<Tip>>,
+    cursor: Option<BlockRef>,
+    ring: BTreeMap<u64, B256>,
+    pages: Pages,
+    intake: Intake,
+    rewinds: u64,
+    /// The block at which the seats were read; `None` while they have to be.
+    seats_at: Option<u64>,
+    /// Whether the head was reached once, and with it all open jobs handed on.
+    caught_up: bool,
+}
+
+/// What stops the watcher for a moment, or for good.
+#[derive(Debug, thiserror::Error)]
+enum WatchError {
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the executor is gone")]
+    Gone,
+}
+
+impl<C: Chain, J: Journal> Watcher<C, J> {
+    /// A watcher that goes on where the journal ends.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub fn new(
+        node: Arc<Node<C, J>>,
+        settings: WatchSettings,
+        heads: watch::Receiver<Option<Header>>,
+        jobs: mpsc::Sender<Ready>,
+        tips: watch::Sender<Option<Tip>>,
+    ) -> Result<Self, JournalError> {
+        let cursor = node.journal.cursor()?;
+        let ring = node.journal.ring()?.into_iter().map(|block| (block.number, block.hash)).collect();
+        let intake = Intake::from_journal(&*node.journal)?;
+        let pages = Pages::new(settings.page);
+        Ok(Self {
+            node,
+            settings,
+            heads,
+            jobs,
+            tips,
+            cursor,
+            ring,
+            pages,
+            intake,
+            rewinds: 0,
+            seats_at: None,
+            caught_up: false,
+        })
+    }
+
+    /// Follows the chain until shutdown.
+    ///
+    /// # Errors
+    /// Only what trying again cannot help: the journal's errors, and a contract that is no coordinator.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StageError> {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let head = *self.heads.borrow_and_update();
+            let step = async {
+                match head {
+                    Some(head) => self.advance(head).await,
+                    None => Ok(()),
+                }
+            };
+            let stepped = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                stepped = step => stepped,
+            };
+            let wait = match stepped {
+                Ok(()) => {
+                    pause = Duration::from_millis(100);
+                    None
+                }
+                Err(WatchError::Journal(error)) => return Err(error.into()),
+                Err(WatchError::Gone) => return Err(StageError::Gone("executor")),
+                Err(WatchError::Read(error @ ReadError::NotACoordinator(_))) => return Err(error.into()),
+                Err(WatchError::Chain(error) | WatchError::Read(ReadError::Chain(error))) => {
+                    self.node.metrics.chain_errors.add();
+                    warn!(%error, label = error.label(), "cannot follow the chain; trying again");
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                    Some(pause)
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                changed = self.heads.changed(), if wait.is_none() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                }
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+            }
+        }
+    }
+
+    /// Takes in everything up to a head.
+    async fn advance(&mut self, head: Header) -> Result<(), WatchError> {
+        self.read_seats().await?;
+        if let Some(cursor) = self.cursor
+            && head.block.number <= cursor.number
+        {
+            let stale = self.ring.get(&head.block.number).is_none_or(|hash| *hash == head.block.hash);
+            if stale {
+                // The first head after a start may be the cursor's own block.
+                if !self.caught_up && head.block == cursor {
+                    return self.reached(head, Vec::new()).await;
+                }
+                return Ok(());
+            }
+            self.rewind(cursor).await?;
+        }
+        loop {
+            let next = self.cursor.map_or(self.settings.deployment_block, |cursor| cursor.number + 1);
+            if next > head.block.number {
+                // A head below the deployment block: nothing to read yet.
+                return Ok(());
+            }
+            if head.block.number - next >= self.settings.depth {
+                // What a page leaves open is handed on when the head is reached.
+                self.caught_up = false;
+                self.take_page(next, head.block.number - self.settings.depth).await?;
+                continue;
+            }
+            let headers = self.headers(next, head).await?;
+            if let (Some(cursor), Some(first)) = (self.cursor, headers.first())
+                && first.parent != cursor.hash
+            {
+                self.rewind(cursor).await?;
+                continue;
+            }
+            let open = self.take_blocks(&headers).await?;
+            let handed = self.reached(head, open).await;
+            if handed.is_err() {
+                // Some are in the journal and were not handed on: next time, all that are open.
+                self.caught_up = false;
+            }
+            return handed;
+        }
+    }
+
+    /// The headers from a height to a head, chained to one another. The tail that does not chain is left out.
+    async fn headers(&self, from: u64, head: Header) -> Result<Vec<Header>, WatchError> {
+        let reads: Vec<_> = (from..head.block.number).map(|number| self.node.chain.header(number)).collect();
+        let read: Vec<Option<Header>> = futures::stream::iter(reads).buffered(8).try_collect().await?;
+        let mut headers = Vec::with_capacity(read.len() + 1);
+        for (number, header) in (from..).zip(read) {
+            headers.push(header.ok_or_else(|| ChainError::UnknownBlock(number.to_string()))?);
+        }
+        headers.push(head);
+        let chained = headers.windows(2).take_while(|pair| pair[1].parent == pair[0].block.hash).count() + 1;
+        if chained < headers.len() {
+            // The chain moved while it was read.
+            return Err(ChainError::UnknownBlock(headers[chained].block.number.to_string()).into());
+        }
+        Ok(headers)
+    }
+
+    async fn take_page(&mut self, from: u64, last: u64) -> Result<(), WatchError> {
+        let to = self.pages.end(from, last);
+        match self.node.chain.logs(self.node.domain.coordinator, LogScope::Range(from, to)).await {
+            Ok(logs) => {
+                let end = self.node.chain.header(to).await?;
+                let end = end.ok_or_else(|| ChainError::UnknownBlock(to.to_string()))?.block;
+                self.take(logs.iter().filter_map(note).collect(), &[end]).await?;
+                self.pages.grow();
+                debug!(from, to, "took in a page of history");
+                Ok(())
+            }
+            Err(error @ ChainError::RangeTooLarge(_)) if self.pages.shrink() => {
+                debug!(from, to, %error, "asking for fewer blocks");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn take_blocks(&mut self, headers: &[Header]) -> Result<Vec<Task>, WatchError> {
+        let coordinator = self.node.domain.coordinator;
+        let chain = &self.node.chain;
+        let reads: Vec<_> =
+            headers.iter().map(|header| chain.logs(coordinator, LogScope::Block(header.block.hash))).collect();
+        let logs: Vec<_> = futures::stream::iter(reads).buffered(8).try_collect().await?;
+        let blocks: Vec<_> = headers.iter().map(|header| header.block).collect();
+        self.take(logs.iter().flatten().filter_map(note).collect(), &blocks).await
+    }
+
+    /// Writes logs, blocks and cursor in one batch; returns what is open after it.
+    async fn take(&mut self, noted: Vec<Noted>, blocks: &[BlockRef]) -> Result<Vec<Task>, WatchError> {
+        let Some(&cursor) = blocks.last() else { return Ok(Vec::new()) };
+        for log in &noted {
+            match &log.event {
+                Event::Requested { request, .. } if self.node.seats().rules(request.version).is_none() => {
+                    let views = Views::new(&*self.node.chain, self.node.domain.coordinator);
+                    let parameters = views.parameters(request.version).await?;
+                    self.node.seats_mut().set_rules(request.version, rules(&parameters));
+                }
+                Event::Parameters { version, rules } => self.node.seats_mut().set_rules(*version, *rules),
+                Event::Seat { model, index, change } if self.seats_at.is_some_and(|at| log.block.number > at) => {
+                    self.node.seats_mut().change(*model, *index, *change);
+                }
+                _ => {}
+            }
+        }
+        let mut batch = Batch { cursor: Some(cursor), ring: blocks.to_vec(), ..Batch::default() };
+        let oldest = cursor.number.saturating_sub(self.settings.depth);
+        batch.ring_gone = self.ring.range(..oldest).map(|(number, _)| *number).collect();
+        let open = self.intake.take(&self.node, &self.settings, &noted, cursor.number, &mut batch)?;
+        for (id, illegal) in self.node.journal.commit(&batch)? {
+            debug!(%id, %illegal, "a log changes nothing");
+        }
+        self.intake.committed(&self.node, &batch);
+        for number in &batch.ring_gone {
+            self.ring.remove(number);
+        }
+        self.ring.extend(blocks.iter().map(|block| (block.number, block.hash)));
+        self.cursor = Some(cursor);
+        Ok(open)
+    }
+
+    /// The head is taken in: tells the other stages, and hands on what is open.
+    async fn reached(&mut self, head: Header, mut open: Vec<Task>) -> Result<(), WatchError> {
+        self.tips.send_replace(Some(Tip { header: head, rewinds: self.rewinds }));
+        if !self.caught_up {
+            let jobs = self.node.journal.jobs(&|job| matches!(job, Job::Seen(_)))?;
+            open = jobs.into_iter().map(|job| job.task().clone()).collect();
+            self.caught_up = true;
+            info!(block = head.block.number, open = open.len(), "caught up with the chain");
+        }
+        for task in open {
+            let input = match self.intake.input(task.id) {
+                Some(input) => input,
+                None => self.input(&task).await?,
+            };
+            self.jobs.send((Seen { task }, input)).await.map_err(|_| WatchError::Gone)?;
+        }
+        Ok(())
+    }
+
+    /// A job's input, from the journal or from its block's logs.
+    async fn input(&self, task: &Task) -> Result<Bytes, WatchError> {
+        if let Some(input) = self.node.journal.input(task.id)? {
+            return Ok(input);
+        }
+        let logs = self.node.chain.logs(self.node.domain.coordinator, LogScope::Block(task.block.hash)).await?;
+        let found = logs.iter().filter_map(note).find_map(|log| match log.event {
+            Event::Requested { id, input, .. } if id == task.id => Some(input),
+            _ => None,
+        });
+        found.ok_or_else(|| ChainError::UnknownBlock(task.block.hash.to_string()).into())
+    }
+
+    /// Reads the seats of the served models anew if they may not be what the chain has.
+    async fn read_seats(&mut self) -> Result<(), WatchError> {
+        if self.seats_at.is_some() {
+            return Ok(());
+        }
+        // Events after this block are applied again, in order, to what the views may show already: same result.
+        let at = self.node.chain.head().await?.block.number;
+        let views = Views::new(&*self.node.chain, self.node.domain.coordinator);
+        for model in &self.settings.models {
+            match views.seats(*model).await? {
+                Some(seats) => self.node.seats_mut().load(*model, seats),
+                None => {
+                    warn!(%model, "the model is not registered with this coordinator: `oraculum model add` registers it");
+                    self.node.seats_mut().load(*model, Vec::new());
+                }
+            }
+        }
+        self.seats_at = Some(at);
+        Ok(())
+    }
+
+    /// Goes back to the last block that the chain still has.
+    async fn rewind(&mut self, from: BlockRef) -> Result<(), WatchError> {
+        let mut ancestor = None;
+        for (&number, &hash) in self.ring.iter().rev() {
+            if self.node.chain.header(number).await?.is_some_and(|header| header.block.hash == hash) {
+                ancestor = Some(BlockRef { number, hash });
+                break;
+            }
+        }
+        self.node.metrics.rewinds.add();
+        self.rewinds += 1;
+        self.seats_at = None;
+        self.caught_up = false;
+        let Some(ancestor) = ancestor else {
+            warn!(
+                from = from.number,
+                "a reorganisation deeper than the kept hashes: scanning from the deployment block"
+            );
+            self.node.journal.clear()?;
+            self.ring.clear();
+            self.cursor = None;
+            self.intake = Intake::from_journal(&*self.node.journal)?;
+            return self.read_seats().await;
+        };
+        info!(from = from.number, to = ancestor.number, "rewinding a reorganisation");
+        let mut batch = Batch { cursor: Some(ancestor), ..Batch::default() };
+        batch.ring_gone = self.ring.range(ancestor.number + 1..).map(|(number, _)| *number).collect();
+        for job in self.node.journal.jobs(&|job| !job.is_closed() || job.task().block.number > ancestor.number)? {
+            if job.task().block.number > ancestor.number {
+                batch.vanished.push(job.task().id);
+            } else if matches!(&job, Job::Settled(settled) if settled.at.number > ancestor.number) {
+                batch.moves.push((job.task().id, Move::Reopened));
+            }
+        }
+        for mut claim in self.node.journal.claims()? {
+            if claim.fulfilled_at > ancestor.number {
+                batch.claims_gone.push(claim.id);
+            } else if claim.paid_at.is_some_and(|at| at > ancestor.number) {
+                claim.paid_at = None;
+                batch.claims.push(claim);
+            }
+        }
+        self.node.journal.commit(&batch)?;
+        for number in &batch.ring_gone {
+            self.ring.remove(number);
+        }
+        self.cursor = Some(ancestor);
+        self.intake = Intake::from_journal(&*self.node.journal)?;
+        self.read_seats().await
+    }
+}
+
+#[cfg(test)]
+mod tests;
