@@ -15,7 +15,8 @@ library BlockHashes {
         assembly ("memory-safe") {
             mstore(0x00, blockNumber)
             // A chain without the contract answers with no data, which leaves the hash zero.
-            if and(staticcall(gas(), history, 0x00, 0x20, 0x00, 0x20), eq(returndatasize(), 0x20)) {
+            // Arguments are evaluated from the right: the call comes before its size is read.
+            if and(eq(returndatasize(), 0x20), staticcall(gas(), history, 0x00, 0x20, 0x00, 0x20)) {
                 hash := mload(0x00)
             }
         }

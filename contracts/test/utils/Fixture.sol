@@ -36,7 +36,9 @@ abstract contract Fixture is Test {
 
     function setUp() public virtual {
         vm.roll(START);
-        coordinator = new InferenceCoordinator(governor, parameters());
+        // By name, not `new`: else the compiler builds the coordinator anew inside every test contract.
+        coordinator =
+            InferenceCoordinator(deployCode("InferenceCoordinator.sol", abi.encode(governor, parameters())));
         modelId = coordinator.registerModel(card("model"), "file:model.onnx");
     }
 
@@ -252,9 +254,21 @@ abstract contract Fixture is Test {
     function answerBy(Request memory r, Outcome outcome, bytes memory output, uint32 index, uint32[] memory holes)
         internal
         view
-        returns (Fulfilment memory f)
+        returns (Fulfilment memory)
     {
         (address signer,,) = coordinator.seat(r.modelId, index);
+        return answerSigned(r, outcome, output, index, holes, signer);
+    }
+
+    /// @notice An answer in the name of any seat, signed with any key.
+    function answerSigned(
+        Request memory r,
+        Outcome outcome,
+        bytes memory output,
+        uint32 index,
+        uint32[] memory holes,
+        address signer
+    ) internal view returns (Fulfilment memory f) {
         f.request = r;
         f.outcome = outcome;
         f.output = output;

@@ -251,4 +251,4 @@ impl Engine for OnnxEngine {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

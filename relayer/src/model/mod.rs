@@ -49,6 +49,8 @@ pub enum ModelError {
     IdMismatch { path: PathBuf, expected: B256, actual: B256 },
     #[error("{} breaks a rule of cards: {rule}", path.display())]
     InvalidCard { path: PathBuf, rule: &'static str },
+    #[error("{} starts with a dot, which models' folders must not: rename it", path.display())]
+    HiddenFolder { path: PathBuf },
     #[error("{} holds another model already: remove it, or choose another folder name", path.display())]
     Occupied { path: PathBuf },
     #[error(transparent)]
@@ -128,4 +130,4 @@ pub fn read_bare_file(path: &Path) -> Result<Vec<u8>, ModelError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -79,6 +79,9 @@ impl ModelStore {
         let bytes = model.read_file()?;
         graph::inspect(&bytes)?;
         let name = source.file_name().ok_or_else(|| ModelError::Missing { path: source.join("card.json") })?;
+        if name.to_string_lossy().starts_with('.') {
+            return Err(ModelError::HiddenFolder { path: source });
+        }
         let target = self.root.join(name);
         if target.exists() {
             let present = Model::open(&target).ok().filter(|present| present.id == model.id);

@@ -1,1 +1,212 @@
+use super::*;
+use serde_json::{Value, json};
 
+/// A model's folder that can be changed before it is written, with hashes and id to match.
+pub(crate) struct Draft {
+    pub(crate) card: Value,
+    pub(crate) details: Value,
+    pub(crate) file: Vec<u8>,
+}
+
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx-models").join(name)
+}
+
+fn parse(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+impl Draft {
+    pub(crate) fn iris() -> Self {
+        let folder = shipped("iris");
+        Self {
+            card: parse(&folder.join("card.json")),
+            details: parse(&folder.join("details.json")),
+            file: fs::read(folder.join("model.onnx")).unwrap(),
+        }
+    }
+
+    /// A card for another file, with one input and one output.
+    pub(crate) fn bare(file: Vec<u8>, input: &str, output: &str) -> Self {
+        let port = |name: &str| json!([{ "datatype": "FP32", "name": name, "shape": [-1] }]);
+        let details = json!({ "inputs": port(input), "outputs": port(output) });
+        Self { file, details, ..Self::iris() }
+    }
+
+    pub(crate) fn write(&self) -> tempfile::TempDir {
+        let folder = tempfile::Builder::new().prefix("model-").tempdir().unwrap();
+        let (mut card, mut details) = (self.card.clone(), self.details.clone());
+        // preserve_order keeps keys as they were; the canonical form sorts them, and so does this.
+        details.sort_all_objects();
+        let details = details.to_string();
+        card["sha256"] = json!(sha256(&self.file));
+        card["details"] = json!(sha256(details.as_bytes()));
+        let path = folder.path().join("card.json");
+        // The id of a card that breaks a rule is whatever its draft says.
+        fs::write(&path, card.to_string()).unwrap();
+        if let Err(ModelError::IdMismatch { actual, .. }) = card_file::read(&path).and_then(|file| file.card(&path)) {
+            card["modelId"] = json!(actual);
+        }
+        fs::write(&path, card.to_string()).unwrap();
+        fs::write(folder.path().join("details.json"), details).unwrap();
+        fs::write(folder.path().join("model.onnx"), &self.file).unwrap();
+        folder
+    }
+}
+
+/// The error of opening a changed iris.
+fn refusal(change: impl FnOnce(&mut Draft)) -> ModelError {
+    let mut draft = Draft::iris();
+    change(&mut draft);
+    Model::open(draft.write().path()).expect_err("the folder is refused")
+}
+
+#[test]
+fn the_shipped_models_are_what_their_cards_say() {
+    let models = ModelStore::new(shipped(".")).list().unwrap();
+    assert!(models.len() >= 3);
+    for summary in models {
+        let model = summary.model.unwrap();
+        assert!(!model.read_file().unwrap().is_empty());
+        assert!(!model.details.probes.is_empty());
+    }
+}
+
+#[test]
+fn a_card_with_a_key_too_many_or_too_few_is_refused() {
+    let syntax = |error| assert!(matches!(&error, ModelError::Syntax { .. }), "{error}");
+    syntax(refusal(|draft| draft.card["maxOutputByte"] = json!(1)));
+    syntax(refusal(|draft| draft.card["agreement"][0]["gap"] = json!("0.1")));
+    syntax(refusal(|draft| draft.card["agreement"][0]["kind"] = json!("close")));
+    syntax(refusal(|draft| draft.card["agreement"][0]["atol"] = json!("1e-5")));
+    syntax(refusal(|draft| draft.card["agreement"][0]["atol"] = json!(0.00001)));
+    syntax(refusal(|draft| draft.card["maxInputBytes"] = json!(-1)));
+    syntax(refusal(|draft| drop(draft.card.as_object_mut().unwrap().remove("verifier"))));
+}
+
+#[test]
+fn a_card_that_the_registry_would_refuse_is_refused() {
+    let invalid = |error| assert!(matches!(&error, ModelError::InvalidCard { .. }), "{error}");
+    invalid(refusal(|draft| draft.card["agreement"] = json!([])));
+    invalid(refusal(|draft| draft.card["agreement"] = vec![json!({"kind": "exact"}); 17].into()));
+    invalid(refusal(|draft| draft.card["maxInputBytes"] = json!(0)));
+    invalid(refusal(|draft| draft.card["maxOutputBytes"] = json!(131_073)));
+    invalid(refusal(|draft| draft.card["name"] = json!("Iris")));
+    for file in ["../model.onnx", "/etc/passwd", "a/b", "..", ""] {
+        invalid(refusal(|draft| draft.card["file"] = json!(file)));
+    }
+}
+
+#[test]
+fn an_id_or_a_hash_that_does_not_match_is_named() {
+    let folder = Draft::iris().write();
+    let path = folder.path().join("card.json");
+    let mut card = parse(&path);
+    card["maxOutputBytes"] = json!(4000);
+    fs::write(&path, card.to_string()).unwrap();
+    assert!(matches!(Model::open(folder.path()), Err(ModelError::IdMismatch { .. })));
+
+    let folder = Draft::iris().write();
+    fs::write(folder.path().join("details.json"), "{}").unwrap();
+    assert!(matches!(Model::open(folder.path()), Err(ModelError::Altered { .. })));
+
+    let folder = Draft::iris().write();
+    let model = Model::open(folder.path()).unwrap();
+    fs::write(&model.file, "altered").unwrap();
+    let error = model.read_file().unwrap_err();
+    assert!(matches!(&error, ModelError::Altered { .. }) && error.to_string().contains("fetch"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    for name in ["card.json", "details.json", "model.onnx"] {
+        let folder = Draft::iris().write();
+        fs::remove_file(folder.path().join(name)).unwrap();
+        let error = Model::open(folder.path()).and_then(|model| model.read_file()).unwrap_err();
+        assert!(matches!(&error, ModelError::Missing { path } if path.ends_with(name)), "{error}");
+    }
+}
+
+#[test]
+fn details_must_be_canonical() {
+    for text in [
+        r#"{"outputs":[],"inputs":[]}"#,
+        r#"{"inputs": [],"outputs":[]}"#,
+        r#"{"inputs":[],"outputs":[],"x":1.5}"#,
+        r#"{"inputs":[],"inputs":[],"outputs":[]}"#,
+        "{\"inputs\":[],\"outputs\":[],\"x\":\"\\u0061\"}",
+        "{\"inputs\":[],\"outputs\":[]}\n",
+    ] {
+        let error = Details::parse(Path::new("details.json"), text.as_bytes()).unwrap_err();
+        assert!(matches!(error, ModelError::Syntax { .. }), "{text}");
+    }
+    assert!(Details::parse(Path::new("details.json"), r#"{"inputs":[],"outputs":[],"x":"é"}"#.as_bytes()).is_ok());
+}
+
+#[test]
+fn a_model_is_found_by_folder_name_and_id() {
+    let store = ModelStore::new(shipped("."));
+    let id = store.open("iris").unwrap().id;
+    assert_eq!(store.open("iris/v1").unwrap().id, id);
+    assert_eq!(store.open(&id.to_string()).unwrap().id, id);
+    for name in ["", ".", "..", "../iris", "nothing", "bad"] {
+        assert!(matches!(store.open(name), Err(ModelError::Unknown { .. })), "{name}");
+    }
+}
+
+#[test]
+fn a_name_that_two_models_have_is_ambiguous() {
+    let root = tempfile::tempdir().unwrap();
+    let store = ModelStore::new(root.path());
+    let mut draft = Draft::iris();
+    let first = store.add(draft.write().path()).unwrap();
+    draft.card["maxInputBytes"] = json!(1000);
+    store.add(draft.write().path()).unwrap();
+    assert!(matches!(store.open("iris/v1"), Err(ModelError::Ambiguous { .. })));
+    assert_eq!(store.open(&first.id.to_string()).unwrap().id, first.id);
+}
+
+#[test]
+fn a_model_is_added_whole_or_not_at_all() {
+    let root = tempfile::tempdir().unwrap();
+    let store = ModelStore::new(root.path().join("new"));
+    let added = store.add(&shipped("digits")).unwrap();
+    assert_eq!(added.folder, store.root().join("digits"));
+    assert!(added.read_file().is_ok());
+    // Again, it changes nothing.
+    assert_eq!(store.add(&shipped("digits")).unwrap().id, added.id);
+
+    let damaged = Draft::iris().write();
+    fs::write(damaged.path().join("model.onnx"), "altered").unwrap();
+    assert!(matches!(store.add(damaged.path()), Err(ModelError::Altered { .. })));
+    let external = fs::read(shipped("bad/external.onnx")).unwrap();
+    assert!(matches!(store.add(Draft::bare(external, "x", "y").write().path()), Err(ModelError::Refused(_))));
+    assert!(store.add(Path::new("/nowhere")).is_err());
+    let hidden = tempfile::Builder::new().prefix(".hidden-").tempdir().unwrap();
+    for name in ["card.json", "details.json", "model.onnx"] {
+        fs::copy(shipped("iris").join(name), hidden.path().join(name)).unwrap();
+    }
+    assert!(matches!(store.add(hidden.path()), Err(ModelError::HiddenFolder { .. })));
+    let names: Vec<_> = fs::read_dir(store.root()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["digits"]);
+}
+
+#[test]
+fn a_folder_that_holds_another_model_is_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let store = ModelStore::new(root.path());
+    store.add(&shipped("iris")).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let other = other.path().join("iris");
+    fs::create_dir(&other).unwrap();
+    for name in ["card.json", "details.json", "model.onnx"] {
+        fs::copy(shipped("digits").join(name), other.join(name)).unwrap();
+    }
+    assert!(matches!(store.add(&other), Err(ModelError::Occupied { .. })));
+    assert_eq!(store.open("iris").unwrap().name, "iris/v1");
+}
+
+#[test]
+fn a_store_that_is_not_there_is_empty() {
+    assert!(ModelStore::new("/nowhere").list().unwrap().is_empty());
+}

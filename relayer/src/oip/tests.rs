@@ -1,1 +1,126 @@
+use super::*;
+use crate::protocol::cast::ElementType;
+use proptest::prelude::*;
+use serde_json::json;
 
+fn ports() -> Vec<Port> {
+    let port = |name: &str, element| Port { name: name.into(), element, shape: None };
+    vec![port("a", ElementType::F32), port("b", ElementType::I64)]
+}
+
+fn read(inputs: Value) -> Result<Bytes, OipError> {
+    read_inputs(json!({ "inputs": inputs }).to_string().as_bytes(), &ports())
+}
+
+fn one(datatype: &str, shape: Value, data: Value) -> Result<Tensor, OipError> {
+    serde_json::from_value::<OipTensor>(json!({"name": "x", "shape": shape, "datatype": datatype, "data": data}))?
+        .to_tensor()
+}
+
+#[test]
+fn inputs_are_packed_in_the_models_order() {
+    let a = json!({"name": "a", "shape": [2], "datatype": "FP32", "data": [1, 2.5]});
+    let b = json!({"name": "b", "shape": [1, 1], "datatype": "INT64", "data": [[-3]]});
+    let expected =
+        tensor::encode(&[Tensor::f32(vec![2], &[1.0, 2.5]).unwrap(), Tensor::i64(vec![1, 1], &[-3]).unwrap()]).unwrap();
+    assert_eq!(read(json!([a, b])).unwrap(), expected);
+    assert_eq!(read(json!([b, a])).unwrap(), expected);
+    assert!(matches!(read(json!([a])), Err(OipError::MissingName { name, .. }) if name == "b"));
+    assert!(matches!(read(json!([a, b, a])), Err(OipError::Repeated { name }) if name == "a"));
+    let c = json!({"name": "c", "shape": [], "datatype": "FP32", "data": [1]});
+    assert!(matches!(read(json!([a, b, c])), Err(OipError::UnknownName { name, .. }) if name == "c"));
+}
+
+#[test]
+fn nested_and_flat_data_are_the_same() {
+    let flat = one("INT32", json!([2, 2]), json!([1, 2, 3, 4])).unwrap();
+    assert_eq!(one("INT32", json!([2, 2]), json!([[1, 2], [3, 4]])).unwrap(), flat);
+    assert_eq!(flat, Tensor::i32(vec![2, 2], &[1, 2, 3, 4]).unwrap());
+    assert_eq!(one("FP64", json!([]), json!([2])).unwrap(), Tensor::f64(vec![], &[2.0]).unwrap());
+    assert!(one("FP32", json!([0, 3]), json!([])).unwrap().is_empty());
+    for (shape, data) in [
+        (json!([2, 2]), json!([1, 2, 3])),
+        (json!([2, 2]), json!([[1, 2, 3], [4]])),
+        (json!([2, 2]), json!([[1, 2]])),
+        (json!([4]), json!([[1, 2], [3, 4]])),
+        (json!([2]), json!([1, [2]])),
+        (json!([1]), json!(1)),
+        (json!([1]), json!({})),
+        (json!([4294967295u32, 4294967295u32, 4294967295u32]), json!([])),
+    ] {
+        assert!(matches!(one("INT32", shape.clone(), data.clone()), Err(OipError::Shape { .. })), "{shape} {data}");
+    }
+}
+
+#[test]
+fn values_must_be_of_the_datatype() {
+    for (datatype, value) in [
+        ("INT8", json!(128)),
+        ("INT8", json!(1.5)),
+        ("INT8", json!("1")),
+        ("UINT8", json!(-1)),
+        ("UINT64", json!(18446744073709551616.0)),
+        ("BOOL", json!(1)),
+        ("FP32", json!("1")),
+        ("FP32", json!(1e39)),
+        ("FP16", json!(65520)),
+        ("FP32", json!(null)),
+        ("BYTES", json!(1)),
+    ] {
+        assert!(matches!(one(datatype, json!([1]), json!([value])), Err(OipError::Value { .. })), "{datatype} {value}");
+    }
+    for datatype in ["FP8", "BF16", "fp32", "INT128", ""] {
+        assert!(matches!(one(datatype, json!([1]), json!([1])), Err(OipError::UnknownDatatype { .. })), "{datatype}");
+    }
+    assert!(one("UINT64", json!([1]), json!([u64::MAX])).is_ok());
+    assert!(one("BYTES", json!([1]), json!(["né"])).is_ok());
+}
+
+#[test]
+fn what_is_no_request_is_refused_with_an_example() {
+    for text in ["", "[]", "{}", r#"{"inputs":[{}]}"#, r#"{"inputs":[],"input":[]}"#] {
+        let error = read_inputs(text.as_bytes(), &ports()).unwrap_err();
+        assert!(matches!(error, OipError::Syntax(_)) && error.to_string().contains("\"inputs\""), "{text}");
+    }
+}
+
+#[test]
+fn what_json_has_no_number_for_is_a_string() {
+    let tensor = one("FP32", json!([3]), json!(["NaN", "Infinity", "-Infinity"])).unwrap();
+    assert_eq!(OipTensor::from_tensor("x", &tensor).data, json!(["NaN", "Infinity", "-Infinity"]));
+}
+
+#[test]
+fn floats_print_as_short_as_they_can() {
+    let tensor = Tensor::f32(vec![3], &[0.1, 1.0, 1e-40]).unwrap();
+    assert_eq!(serde_json::to_string(&OipTensor::from_tensor("x", &tensor).data).unwrap(), "[0.1,1.0,1e-40]");
+    let fixed = Tensor::new(DType::I16, 2, vec![1], vec![0xff, 0x85].into()).unwrap();
+    let fixed = OipTensor::from_tensor("x", &fixed);
+    assert_eq!((fixed.datatype.as_str(), fixed.data), ("FP64", json!([-1.23])));
+}
+
+fn survives(tensor: &Tensor) -> Result<(), TestCaseError> {
+    let text = serde_json::to_string(&OipTensor::from_tensor("x", tensor)).unwrap();
+    let back: OipTensor = serde_json::from_str(&text).unwrap();
+    prop_assert_eq!(&back.to_tensor().unwrap(), tensor);
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn every_float_survives_being_printed(bits in any::<u32>(), wide in any::<f64>(), half in any::<u16>()) {
+        let value = f32::from_bits(bits);
+        prop_assume!(!value.is_nan() && !wide.is_nan() && !f16::from_bits(half).is_nan());
+        survives(&Tensor::f32(vec![1], &[value]).unwrap())?;
+        survives(&Tensor::f64(vec![1], &[wide]).unwrap())?;
+        survives(&Tensor::new(DType::F16, 0, vec![1], half.to_be_bytes().to_vec().into()).unwrap())?;
+    }
+
+    #[test]
+    fn every_integer_and_string_survives_being_printed(value in any::<i64>(), text in any::<String>(), byte in any::<u8>()) {
+        survives(&Tensor::i64(vec![1], &[value]).unwrap())?;
+        survives(&Tensor::new(DType::U64, 0, vec![], value.to_be_bytes().to_vec().into()).unwrap())?;
+        survives(&Tensor::u8(vec![1, 1], &[byte]).unwrap())?;
+        survives(&Tensor::strings(vec![1], &[text]).unwrap())?;
+    }
+}

@@ -13,6 +13,8 @@ pub mod sortition;
 pub mod statement;
 pub mod status;
 pub mod tensor;
+#[cfg(test)]
+mod vectors;
 
 /// What a node found. Every outcome is attested and paid; only `Ok` carries an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

@@ -1,1 +1,42 @@
+use super::*;
 
+#[test]
+fn the_installed_runtime_is_found_and_loaded_once() {
+    let runtime = load(None).unwrap();
+    assert!(is_recent(&runtime.version), "{}", runtime.version);
+    assert!(std::ptr::eq(load(Some(&runtime.path)).unwrap(), runtime));
+    let copy = tempfile::tempdir().unwrap().path().to_path_buf();
+    std::fs::create_dir_all(&copy).unwrap();
+    let other = copy.join("other.so");
+    std::fs::write(&other, b"").unwrap();
+    assert!(matches!(load(Some(&other)), Err(RuntimeError::AnotherIsLoaded { .. })));
+    std::fs::remove_dir_all(copy).unwrap();
+}
+
+#[test]
+fn a_path_without_a_file_is_named() {
+    let error = load(Some(Path::new("/nowhere/libonnxruntime.so"))).unwrap_err();
+    assert!(matches!(&error, RuntimeError::NoFile { path } if path.ends_with("libonnxruntime.so")));
+    assert!(error.to_string().contains("--runtime"));
+}
+
+#[test]
+fn a_file_that_is_no_library_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    assert!(matches!(version_of(file.path()), Err(RuntimeError::NotARuntime { .. })));
+}
+
+#[test]
+fn versions_before_the_oldest_that_works_are_refused() {
+    for (version, recent) in [
+        ("1.30.0", true),
+        ("1.24.0", true),
+        ("2.0.1", true),
+        ("1.23.9", false),
+        ("1.4.0", false),
+        ("1", false),
+        ("", false),
+    ] {
+        assert_eq!(is_recent(version), recent, "{version}");
+    }
+}

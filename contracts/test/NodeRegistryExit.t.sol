@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
+import {INodeRegistry} from "../src/interfaces/INodeRegistry.sol";
+import {Parameters} from "../src/types/Parameters.sol";
+import {Ask, Fulfilment, Outcome, Request, Result} from "../src/types/Request.sol";
+import {Node} from "./utils/Fixture.sol";
+import {NodeFixture} from "./NodeRegistry.t.sol";
+
+/// @notice How seats leave, when bonds are free, and who is paid for answers of a seat that changed hands.
+contract ExitTest is NodeFixture {
+    uint256 private constant FEES = 0.011 ether;
+
+    function test_ASeatThatLeavesAnswersRequestsUpToItsLastBlockAndNoLaterOnes() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        liveNode("other");
+        Request memory before = sendUsual(user);
+        roll(1);
+        uint48 until = uint48(vm.getBlockNumber() + 1);
+        vm.expectEmit(address(coordinator));
+        emit INodeRegistry.SeatLeft(modelId, index, until);
+        depart(node, index);
+        Request memory sameBlock = sendUsual(user);
+        roll(1);
+        Request memory later = sendUsual(user);
+        roll(50);
+        assertEq(refusalOf(before, index, node.signer), "");
+        assertEq(refusalOf(sameBlock, index, node.signer), "");
+        assertNotEligible(later, index, node.signer);
+    }
+
+    function test_ALeavingSeatIsNotLiveAndDoesNotComeBack() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        depart(node, index);
+        assertEq(liveSeats(), 0);
+        roll(8);
+        expectSeatNotReady(index);
+        coordinator.activateSeat(modelId, index);
+        expectSeatNotReady(index);
+        depart(node, index);
+    }
+
+    function test_OnlyItsOwnerLeavesASeat() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        (Node memory other,) = liveNode("other");
+        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.NotSeatOwner.selector, modelId, index, node.owner));
+        depart(other, index);
+        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.NotSeatOwner.selector, modelId, 9, address(0)));
+        depart(other, 9);
+    }
+
+    function test_ASeatNeverActivatedLeavesWithoutBeingCounted() external {
+        (Node memory node,) = liveNode("node");
+        uint32 second = join(node);
+        depart(node, second);
+        assertEq(liveSeats(), 1);
+    }
+
+    function test_ARevokedSeatLeavesAndIsReleased() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        revoke(node.signer, node, refs(index));
+        depart(node, index);
+        assertEq(liveSeats(), 0);
+        roll(8033);
+        coordinator.releaseSeat(modelId, index);
+        assertEq(coordinator.balanceOf(ETH, node.owner), bondOf(parameters()));
+    }
+
+    function test_ALeavingSeatCanStillBeRevoked() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        Request memory r = sendUsual(user);
+        depart(node, index);
+        roll(1);
+        revoke(node.signer, node, refs(index));
+        assertEq(liveSeats(), 0);
+        assertNotEligible(r, index, node.signer);
+    }
+
+    function test_ABondIsFreeAfterTheExitDelayOnceAndForItsOwner() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        uint256 bond = bondOf(parameters());
+        expectSeatNotReady(index);
+        coordinator.releaseSeat(modelId, index);
+        depart(node, index);
+        uint256 free = vm.getBlockNumber() + 1 + 8032;
+        vm.roll(free - 1);
+        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, free - 1, free));
+        coordinator.releaseSeat(modelId, index);
+        (address owner,,, uint256 held) = coordinator.seatHolder(modelId, index);
+        assertEq(owner, node.owner);
+        assertEq(held, bond);
+
+        vm.roll(free);
+        vm.expectEmit(address(coordinator));
+        emit INodeRegistry.SeatReleased(modelId, index, node.owner, bond);
+        vm.prank(user);
+        coordinator.releaseSeat(modelId, index);
+        assertEq(coordinator.balanceOf(ETH, node.owner), bond);
+        (owner,,, held) = coordinator.seatHolder(modelId, index);
+        assertEq(owner, address(0));
+        assertEq(held, 0);
+        expectSeatNotReady(index);
+        coordinator.releaseSeat(modelId, index);
+        assertEq(coordinator.balanceOf(ETH, node.owner), bond);
+    }
+
+    function test_AnIndexIsNotFreeBeforeItsRelease() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        depart(node, index);
+        roll(8033);
+        uint256 bond = bondOf(parameters());
+        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.SeatNotFree.selector, modelId, index));
+        vm.prank(node.owner);
+        coordinator.joinSeat{value: bond}(modelId, index);
+    }
+
+    function test_AReleasedIndexIsTakenAgainAndRanksStayTheirNumber() external {
+        (Node memory node, uint32 index) = _released("node");
+        Node memory next = newNode("next");
+        register(next);
+        assertEq(join(next, modelId, index), index);
+        (,,, uint32 seatCount,) = coordinator.model(modelId);
+        assertEq(seatCount, 1);
+        (address owner, uint48 since,,) = coordinator.seatHolder(modelId, index);
+        assertEq(owner, next.owner);
+        assertEq(since, vm.getBlockNumber());
+        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.NotSeatOwner.selector, modelId, index, next.owner));
+        depart(node, index);
+        roll(8);
+        coordinator.activateSeat(modelId, index);
+        Request memory r = sendUsual(user);
+        roll(1);
+        fulfil(r, "output");
+    }
+
+    function test_TheBondPaidIsTheBondReleased() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        Parameters memory next = parameters();
+        next.seatBondGwei *= 5;
+        _change(next);
+        depart(node, index);
+        roll(8033);
+        coordinator.releaseSeat(modelId, index);
+        assertEq(coordinator.balanceOf(ETH, node.owner), bondOf(parameters()));
+    }
+
+    function test_TheEndIsFixedWhenASeatLeavesAndIsTheLatestOfItsTime() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        uint32 second = liveSeat(node);
+        Parameters memory slow = parameters();
+        slow.exitDelay = 20_000;
+        _change(slow);
+        uint32 third = liveSeat(node);
+        Parameters memory quick = parameters();
+        _change(quick);
+        uint32 fourth = liveSeat(node);
+
+        depart(node, index);
+        depart(node, third);
+        depart(node, fourth);
+        uint256 left = vm.getBlockNumber();
+        vm.roll(left + 8033);
+        coordinator.releaseSeat(modelId, fourth);
+        slow.exitDelay = 900_000;
+        _change(slow);
+        vm.roll(left + 20_000);
+        for (uint32 i = 0; i < 4; ++i) {
+            if (i == second || i == fourth) continue;
+            vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, left + 20_000, left + 20_001));
+            coordinator.releaseSeat(modelId, i);
+        }
+        roll(1);
+        coordinator.releaseSeat(modelId, index);
+        coordinator.releaseSeat(modelId, third);
+        assertEq(coordinator.balanceOf(ETH, node.owner), 3 * bondOf(parameters()));
+    }
+
+    // Pay
+
+    function test_PayForAnOldAnswerGoesToTheFormerHolder() external {
+        address[3] memory owners;
+        Result[] memory results = new Result[](3);
+        for (uint256 i; i < 3; ++i) {
+            Node memory node = newNode(vm.toString(i));
+            owners[i] = node.owner;
+            register(node);
+            join(node, modelId, i == 0 ? NEW_INDEX : 0);
+            roll(8);
+            coordinator.activateSeat(modelId, 0);
+            Request memory r = sendUsual(user);
+            roll(1);
+            results[i] = fulfil(r, "output");
+            if (i == 2) break;
+            depart(node, 0);
+            roll(8033);
+            coordinator.releaseSeat(modelId, 0);
+            vm.prank(node.owner);
+            coordinator.withdraw(payable(node.owner), bondOf(parameters()));
+        }
+        roll(33);
+        coordinator.claim(results);
+        for (uint256 i; i < 3; ++i) {
+            assertEq(coordinator.balanceOf(ETH, owners[i]), FEES, vm.toString(i));
+        }
+    }
+
+    function test_PayGoesToTheFormerHolderOfAFreeIndex() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        Request memory r = sendUsual(user);
+        roll(1);
+        Result memory result = fulfil(r, "output");
+        depart(node, index);
+        roll(8033);
+        coordinator.releaseSeat(modelId, index);
+        claim(result);
+        assertEq(coordinator.balanceOf(ETH, node.owner), bondOf(parameters()) + FEES);
+    }
+
+    function test_ThePayOfARevokedSeatIsItsOwners() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        Request memory r = sendUsual(user);
+        roll(1);
+        Result memory result = fulfil(r, "output");
+        revoke(node.signer, node, refs(index));
+        roll(33);
+        claim(result);
+        assertEq(coordinator.balanceOf(ETH, node.owner), FEES);
+        assertEq(coordinator.balanceOf(ETH, node.signer), 0);
+    }
+
+    function test_TheLastAnswerOfALeavingSeatIsPaidToIt() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        Ask memory ask = newAsk(user);
+        ask.deadlineBlocks = 8000;
+        Request memory r = send(user, ask, "input");
+        depart(node, index);
+        uint256 requested = vm.getBlockNumber();
+        vm.roll(requested + 8000);
+        provideHistory(requested);
+        Result memory result = fulfil(r, "output");
+        roll(33);
+        coordinator.releaseSeat(modelId, index);
+        Node memory next = newNode("next");
+        register(next);
+        join(next, modelId, index);
+        claim(result);
+        assertEq(coordinator.balanceOf(ETH, node.owner), bondOf(parameters()) + FEES);
+        assertEq(coordinator.balanceOf(ETH, next.owner), 0);
+    }
+
+    function _released(string memory name) private returns (Node memory node, uint32 index) {
+        (node, index) = liveNode(name);
+        depart(node, index);
+        roll(8033);
+        coordinator.releaseSeat(modelId, index);
+    }
+
+    function _change(Parameters memory next) private {
+        vm.prank(governor);
+        coordinator.scheduleParameters(next);
+        roll(7200);
+        coordinator.applyParameters();
+    }
+}
