@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Test} from "forge-std/Test.sol";
+import {VmSafe} from "forge-std/Vm.sol";
 import {Tensor} from "../../src/libraries/Tensor.sol";
 import {DType} from "../../src/libraries/TensorView.sol";
 
@@ -38,6 +39,7 @@ contract TensorGasTest is Test {
         assertEq(same, input);
         emit log_named_uint("four i32 from an array, gas", used);
         emit log_named_uint("four i32 packed by the caller, gas", usedRaw);
+        if (_unoptimised()) return;
         assertLt(used, 2_100);
         assertLt(usedRaw, 1_100);
     }
@@ -50,7 +52,13 @@ contract TensorGasTest is Test {
         assertEq(value, 999_975);
         emit log_named_uint("argmax of three i32, gas", used);
         emit log_named_uint("one i32, gas", usedOne);
+        if (_unoptimised()) return;
         assertLt(used, 1_800);
         assertLt(usedOne, 1_200);
+    }
+
+    function _unoptimised() private returns (bool yes) {
+        yes = vm.isContext(VmSafe.ForgeContext.Coverage);
+        if (yes) emit log("bounds are not checked: coverage is measured on code that is not optimised");
     }
 }
