@@ -30,4 +30,6 @@ pub mod seats;
 pub mod status;
 pub mod submitter;
 pub mod supervisor;
+#[cfg(test)]
+mod testing;
 pub mod watcher;

@@ -168,8 +168,10 @@ pub enum Skip {
     #[error("it pays {pays} wei, and this node asks for {asks}")]
     Unprofitable {
         /// Fee and submit fee.
+        #[serde(with = "decimal")]
         pays: u128,
         /// `node.min_fee`.
+        #[serde(with = "decimal")]
         asks: u128,
     },
     /// The deadline passed.
@@ -337,6 +339,19 @@ impl Job {
             }
             _ => Err(Illegal(name)),
         }
+    }
+}
+
+/// Numbers that JSON, and serde's tagged enums, cannot hold.
+mod decimal {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(value: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -1,20 +1,35 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IrisClassifier} from "../../src/examples/IrisClassifier.sol";
+import {InferenceConsumer} from "../../src/InferenceConsumer.sol";
 import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
 import {Tensor} from "../../src/libraries/Tensor.sol";
 import {DType} from "../../src/libraries/TensorView.sol";
-import {Ask} from "../../src/types/Request.sol";
+import {Ask, Outcome} from "../../src/types/Request.sol";
 
-/// @title The iris classifier with the other ways to ask, for gas figures and end-to-end tests
-contract BenchConsumer is IrisClassifier {
-    constructor(IInferenceCoordinator coordinator_, bytes32 modelId_) IrisClassifier(coordinator_, modelId_) {}
+/// @title Asks any model in every way there is, for gas figures and end-to-end tests
+/// @notice Like `IrisClassifier`, it keeps the largest output and the block in one word.
+contract BenchConsumer is InferenceConsumer {
+    struct Latest {
+        uint208 largest;
+        uint48 atBlock;
+    }
 
-    /// @notice `classify` at the expense of an account that allows this contract.
+    bytes32 public immutable modelId;
+    Latest public latest;
+
+    constructor(IInferenceCoordinator coordinator_, bytes32 modelId_) InferenceConsumer(coordinator_) {
+        modelId = modelId_;
+    }
+
+    /// @notice `IrisClassifier.classify`.
+    function classify(int32[4] calldata sizes) external payable returns (bytes32) {
+        return _request(modelId, _pack(sizes));
+    }
+
+    /// @notice The same at the expense of an account that allows this contract.
     function classifyPrepaid(int32[4] calldata sizes, address payer, uint96 fee) external returns (bytes32) {
-        return
-            _requestPrepaid(modelId, Tensor.ints(DType.I32, 1, Tensor.dims(1, 4), abi.encodePacked(sizes)), payer, fee);
+        return _requestPrepaid(modelId, _pack(sizes), payer, fee);
     }
 
     /// @notice Asks any model with packed tensors as they are.
@@ -30,5 +45,15 @@ contract BenchConsumer is IrisClassifier {
     /// @notice Asks on any terms.
     function askOn(Ask calldata terms, bytes calldata input) external payable returns (bytes32) {
         return _request(terms, input);
+    }
+
+    function _onInference(bytes32, Outcome outcome, bytes calldata output) internal override {
+        uint256 largest = outcome == Outcome.Ok ? Tensor.argmax(output) + 1 : 0;
+        latest = Latest(uint208(largest), uint48(block.number));
+    }
+
+    function _pack(int32[4] calldata sizes) private pure returns (bytes memory) {
+        bytes memory elements = abi.encodePacked(sizes[0], sizes[1], sizes[2], sizes[3]);
+        return Tensor.raw(DType.I32, 1, Tensor.dims(1, 4), elements);
     }
 }

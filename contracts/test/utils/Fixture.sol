@@ -37,8 +37,7 @@ abstract contract Fixture is Test {
     function setUp() public virtual {
         vm.roll(START);
         // By name, not `new`: else the compiler builds the coordinator anew inside every test contract.
-        coordinator =
-            InferenceCoordinator(deployCode("InferenceCoordinator.sol", abi.encode(governor, parameters())));
+        coordinator = InferenceCoordinator(deployCode("InferenceCoordinator.sol", abi.encode(governor, parameters())));
         modelId = coordinator.registerModel(card("model"), "file:model.onnx");
     }
 

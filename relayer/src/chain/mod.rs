@@ -2,6 +2,8 @@
 
 mod client;
 mod error;
+#[cfg(test)]
+pub(crate) mod fake;
 mod redact;
 
 pub use client::AlloyChain;

@@ -36,8 +36,8 @@ pub(super) struct InferArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Engine")]
 pub struct EngineArgs {
-    /// What models run on.
-    #[arg(long, value_enum, default_value_t = Provider::Auto, env = "ORACULUM_PROVIDER")]
+    /// What models run on; the processor is the reference on which disputes are judged.
+    #[arg(long, value_enum, default_value_t = Provider::Cpu, env = "ORACULUM_PROVIDER")]
     pub provider: Provider,
     /// The GPUs to run on, by number, separated by commas.
     #[arg(long = "device", value_name = "NUMBER", value_delimiter = ',', default_value = "0")]

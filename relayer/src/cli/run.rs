@@ -26,16 +26,17 @@ pub(super) struct RunArgs {
 
 /// Runs the command.
 pub(super) async fn run(args: RunArgs) -> CommandResult {
-    let settings = Settings::load(&args.config)?;
-    let keys = Keys::load(&settings.keys, args.password_file.as_deref())?;
+    // Before anything that takes time: a node told to end while it starts ends cleanly, too.
+    let mut terminate = Terminate::new()?;
     let shutdown = CancellationToken::new();
     let on_signal = shutdown.clone();
-    let mut terminate = Terminate::new()?;
     let signals = tokio::spawn(async move {
         terminate.wait().await;
         info!("shutting down");
         on_signal.cancel();
     });
+    let settings = Settings::load(&args.config)?;
+    let keys = Keys::load(&settings.keys, args.password_file.as_deref())?;
     let result = supervisor::run(settings, keys, shutdown).await;
     signals.abort();
     Ok(result?)

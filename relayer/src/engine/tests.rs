@@ -367,3 +367,20 @@ async fn half_floats_come_out_in_their_own_type_or_as_fixed_point() {
         assert_eq!(tensor::decode(&fixed.output).unwrap()[0].data(), expected.data());
     }
 }
+
+#[tokio::test]
+async fn a_bool_that_is_another_byte_comes_out_as_true() {
+    use prost::Message;
+    let field = |tag: u8, bytes: &[u8]| [&[tag << 3 | 2, bytes.len() as u8], bytes].concat();
+    // A weight of two bools, held as the bytes 2 and 0: dims, data_type, name and raw_data of a TensorProto.
+    let weight = [&[0x08, 2, 0x10, 9][..], &field(8, b"w"), &field(9, &[2, 0])].concat();
+    let ports = (vec![port("x", 1, &[1])], vec![port("y", 9, &[2]), port("z", 1, &[1])]);
+    let nodes = vec![node("Identity", &["w"], &["y"]), node("Identity", &["x"], &["z"])];
+    let graph = [graph(nodes, ports.0, ports.1).encode_to_vec(), field(5, &weight)].concat();
+    let file = [model(build::graph(vec![], vec![], vec![]), vec![]), field(7, &graph)].concat();
+    let engine = cpu().await;
+    let id = bare(&engine, file).await;
+    let input = pack(&[Tensor::f32(vec![1], &[1.0]).unwrap()]);
+    let output = engine.run(id, input, OutputFormat { mask: 1, ..NATIVE }).await.unwrap().output;
+    assert_eq!(output, "0x010e0001000000020100".parse::<Bytes>().unwrap());
+}

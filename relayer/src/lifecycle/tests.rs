@@ -1,1 +1,78 @@
+use super::*;
+use crate::testing::{block, task};
 
+fn fulfilled(ours: bool) -> Ending {
+    Ending::Fulfilled { outcome: Outcome::Ok, output_commitment: B256::ZERO, seats: Bytes::new(), ours }
+}
+
+fn seen() -> Job {
+    Job::Seen(Seen { task: task(1) })
+}
+
+fn sent() -> Job {
+    let step = Move::Sent { block: task(1).block.hash, nonce: 7, hash: B256::repeat_byte(9) };
+    seen().apply(step).unwrap()
+}
+
+fn settled(job: Job) -> Job {
+    job.apply(Move::Settled { at: block(5), transaction: None, ending: fulfilled(true) }).unwrap()
+}
+
+#[test]
+fn the_common_path_is_seen_sent_settled_confirmed() {
+    let job = settled(sent());
+    assert!(matches!(&job, Job::Settled(Settled { nonce: Some(7), .. })));
+    let job = job.apply(Move::Confirmed).unwrap();
+    assert_eq!(job.name(), "confirmed");
+    assert!(job.is_closed());
+}
+
+#[test]
+fn an_answer_signed_for_another_block_is_not_sent() {
+    let step = Move::Sent { block: B256::repeat_byte(0xee), nonce: 0, hash: B256::ZERO };
+    assert_eq!(seen().apply(step), Err(Illegal("seen")));
+}
+
+#[test]
+fn nothing_is_sent_twice() {
+    let step = Move::Sent { block: task(1).block.hash, nonce: 8, hash: B256::ZERO };
+    assert_eq!(sent().apply(step.clone()), Err(Illegal("sent")));
+    assert_eq!(settled(seen()).apply(step), Err(Illegal("settled")));
+}
+
+#[test]
+fn a_reorganisation_opens_what_was_sent_or_settled_again() {
+    assert_eq!(sent().apply(Move::Reopened).unwrap(), seen());
+    assert_eq!(settled(sent()).apply(Move::Reopened).unwrap(), seen());
+    assert!(seen().apply(Move::Reopened).is_err());
+}
+
+#[test]
+fn what_this_node_passed_over_is_recorded_when_another_answers() {
+    let job = seen().apply(Move::Skipped(Skip::NoSeat)).unwrap();
+    assert_eq!(job.name(), "skipped");
+    assert_eq!(settled(job).name(), "settled");
+}
+
+#[test]
+fn a_confirmed_job_never_changes() {
+    let job = settled(sent()).apply(Move::Confirmed).unwrap();
+    for step in [Move::Reopened, Move::Confirmed, Move::Failed(String::new()), Move::Skipped(Skip::NoSeat)] {
+        assert!(job.clone().apply(step).is_err());
+    }
+}
+
+#[test]
+fn every_state_survives_the_journals_json() {
+    for job in [
+        seen(),
+        sent(),
+        settled(sent()),
+        settled(sent()).apply(Move::Confirmed).unwrap(),
+        seen().apply(Move::Skipped(Skip::Unprofitable { pays: u128::MAX, asks: 1 })).unwrap(),
+        seen().apply(Move::Failed("why".into())).unwrap(),
+    ] {
+        let text = serde_json::to_vec(&job).unwrap();
+        assert_eq!(serde_json::from_slice::<Job>(&text).unwrap(), job);
+    }
+}

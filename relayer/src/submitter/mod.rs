@@ -348,12 +348,18 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             if !self.is_open(answer)? {
                 return Ok(());
             }
-            // After a reorganisation the old answer may still be in somebody's pool: the new one takes its place.
+            self.note_rewind()?;
+            // After a reorganisation the old transaction may still be in somebody's pool: it is sent again if it says
+            // the same, else the new one takes its nonce.
             let old = self.slots.values().find(|slot| {
                 slot.mined.is_none() && matches!(&slot.purpose, Purpose::Answer { id, .. } if *id == answer.task.id)
             });
-            if let Some(nonce) = old.map(|slot| slot.nonce) {
-                return self.replace(nonce, Some(draft));
+            if let Some(old) = old {
+                return if old.data == draft.data {
+                    self.resend(old.nonce)
+                } else {
+                    self.replace(old.nonce, Some(draft))
+                };
             }
         }
         let fees = self.market();
@@ -386,6 +392,17 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         Ok(())
     }
 
+    /// The transaction of a job that was opened again says the right thing already.
+    fn resend(&mut self, nonce: u64) -> Result<(), StageError> {
+        let Some(slot) = self.slots.get(&nonce) else { return Ok(()) };
+        if let (Purpose::Answer { id, block }, Some(last)) = (&slot.purpose, slot.attempts.last()) {
+            let sent = Move::Sent { block: *block, nonce, hash: last.hash };
+            self.node.journal.commit(&Batch { moves: vec![(*id, sent)], ..Batch::default() })?;
+        }
+        self.rebroadcast(nonce);
+        Ok(())
+    }
+
     fn out_of_funds(&mut self, needed: U256) {
         if self.ports.funded.send_replace(false) {
             error!(
@@ -401,3 +418,6 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         self.tasks.push(Box::pin(async move { Done::Broadcast(nonce, hash, chain.send(&raw).await) }));
     }
 }
+
+#[cfg(test)]
+mod tests;

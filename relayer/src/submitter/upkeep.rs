@@ -12,11 +12,12 @@
 //! | a reorganisation | every receipt is asked for again |
 
 use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
 };
 
 use alloy::primitives::{Address, B256, Bytes, U256};
+use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::{
@@ -31,10 +32,12 @@ use crate::{
     node::StageError,
 };
 
-/// Tips after which a slot whose request is gone is replaced by a self-transfer.
-const ORPHANED_TIPS: u32 = 3;
-/// Times that a used nonce may have no receipt before it counts as taken by a foreign transaction.
-const MISSING_RECEIPTS: u32 = 5;
+/// How long a slot whose request is gone waits for a new answer before a self-transfer replaces it.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a used nonce may have no receipt before it counts as taken by a foreign transaction.
+const RECEIPT_PATIENCE: Duration = Duration::from_secs(10);
+/// The least time before a replacement: some chains make a block per transaction.
+const REPLACE_PATIENCE: Duration = Duration::from_secs(5);
 /// Tips between two looks at the fees of recent blocks.
 const FEE_TIPS: u64 = 10;
 /// Time between two broadcasts of the same bytes.
@@ -46,10 +49,24 @@ pub(super) struct Memory {
     pub(super) broadcasting: usize,
     /// Whether the account's nonce is being asked for.
     pub(super) asking: bool,
-    looked: HashMap<u64, u32>,
-    orphaned: HashMap<u64, u32>,
+    /// Since when a nonce is used and has no receipt.
+    missing: HashMap<u64, Instant>,
+    /// Since when a slot has nothing to answer.
+    orphaned: HashMap<u64, Instant>,
+    /// When a slot's current attempt was made.
+    attempted: HashMap<u64, Instant>,
+    /// Slots whose fee the endpoint calls too low.
+    too_low: BTreeSet<u64>,
     rebroadcast: Option<Instant>,
     tips: u64,
+}
+
+impl Memory {
+    fn forget_final(&mut self, slots: &BTreeMap<u64, Slot>) {
+        for since in [&mut self.missing, &mut self.orphaned, &mut self.attempted] {
+            since.retain(|nonce, _| slots.contains_key(nonce));
+        }
+    }
 }
 
 impl<C: Chain, J: Journal> Submitter<C, J> {
@@ -90,23 +107,14 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         for nonce in unmined {
             self.rebroadcast(nonce);
         }
+        self.upkeep.rebroadcast = Some(Instant::now());
         self.ask_account();
         Ok(())
     }
 
     pub(super) fn on_tip(&mut self) -> Result<(), StageError> {
         let Some(tip) = self.tip() else { return Ok(()) };
-        if tip.rewinds != self.rewinds {
-            self.rewinds = tip.rewinds;
-            self.upkeep.looked.clear();
-            let mut slots = Vec::new();
-            for slot in self.slots.values_mut() {
-                if slot.mined.take().is_some() {
-                    slots.push(slot.clone());
-                }
-            }
-            self.node.journal.commit(&Batch { slots, ..Batch::default() })?;
-        }
+        self.note_rewind()?;
         let deep = tip.header.block.number.checked_sub(self.settings.confirmations);
         let is_final =
             |slot: &Slot| slot.mined.is_some_and(|receipt| deep.is_some_and(|deep| receipt.block.number <= deep));
@@ -116,18 +124,35 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             self.node.journal.commit(&Batch { slots_gone, ..Batch::default() })?;
         }
         self.upkeep.tips += 1;
-        if self.upkeep.tips % FEE_TIPS == 0 {
+        if self.upkeep.tips.is_multiple_of(FEE_TIPS) {
             let chain = self.node.chain.clone();
             self.tasks.push(Box::pin(async move { Done::Tips(chain.recent_tips().await) }));
         }
         if self.in_flight() > 0
             || self.hold.is_some()
             || !*self.ports.funded.borrow()
-            || self.upkeep.tips % FEE_TIPS == 0
+            || self.upkeep.tips.is_multiple_of(FEE_TIPS)
         {
             self.ask_account();
         }
         self.retry_waiting()
+    }
+
+    /// After a reorganisation, what was mined may not be any more.
+    pub(super) fn note_rewind(&mut self) -> Result<(), StageError> {
+        let Some(rewinds) = self.tip().map(|tip| tip.rewinds).filter(|rewinds| *rewinds != self.rewinds) else {
+            return Ok(());
+        };
+        self.rewinds = rewinds;
+        self.upkeep.missing.clear();
+        let mut slots = Vec::new();
+        for slot in self.slots.values_mut() {
+            if slot.mined.take().is_some() {
+                slots.push(slot.clone());
+            }
+        }
+        self.node.journal.commit(&Batch { slots, ..Batch::default() })?;
+        Ok(())
     }
 
     /// What has to happen on a quiet chain, too.
@@ -140,11 +165,13 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         if self.in_flight() > 0 || self.hold.is_some() || !*self.ports.funded.borrow() {
             self.ask_account();
         }
+        for nonce in std::mem::take(&mut self.upkeep.too_low) {
+            self.replace(nonce, None)?;
+        }
         if self.upkeep.rebroadcast.is_none_or(|last| last.elapsed() >= REBROADCAST) {
             self.upkeep.rebroadcast = Some(Instant::now());
-            let at = self.tip().map_or(0, |tip| tip.header.block.number);
-            let old = |slot: &&Slot| slot.mined.is_none() && slot.attempts.last().is_some_and(|last| last.at + 1 < at);
-            let unmined: Vec<_> = self.slots.values().filter(old).map(|slot| slot.nonce).collect();
+            let unmined: Vec<_> =
+                self.slots.values().filter(|slot| slot.mined.is_none()).map(|slot| slot.nonce).collect();
             for nonce in unmined {
                 self.rebroadcast(nonce);
             }
@@ -203,9 +230,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         let unmined: Vec<_> = self.slots.range(latest..).map(|(nonce, _)| *nonce).collect();
         for nonce in unmined {
             if self.is_orphaned(nonce)? {
-                let tips = self.upkeep.orphaned.entry(nonce).or_default();
-                *tips += 1;
-                if *tips > ORPHANED_TIPS {
+                let since = *self.upkeep.orphaned.entry(nonce).or_insert_with(Instant::now);
+                if since.elapsed() >= ORPHAN_PATIENCE {
                     self.upkeep.orphaned.remove(&nonce);
                     self.cancel(nonce)?;
                 }
@@ -213,6 +239,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                 self.replace(nonce, None)?;
             }
         }
+        self.upkeep.forget_final(&self.slots);
         Ok(())
     }
 
@@ -221,9 +248,11 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         U256::from(300_000u64) * U256::from(self.market().max_fee)
     }
 
-    fn is_stuck(&self, nonce: u64) -> bool {
+    fn is_stuck(&mut self, nonce: u64) -> bool {
         let at = self.tip().map_or(0, |tip| tip.header.block.number);
-        self.slots[&nonce].attempts.last().is_some_and(|last| at >= last.at + self.settings.replace_after)
+        let since = *self.upkeep.attempted.entry(nonce).or_insert_with(Instant::now);
+        let last = self.slots.get(&nonce).and_then(|slot| slot.attempts.last());
+        since.elapsed() >= REPLACE_PATIENCE && last.is_some_and(|last| at >= last.at + self.settings.replace_after)
     }
 
     /// Whether an unmined answer has nothing left to answer.
@@ -239,11 +268,10 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     pub(super) fn receipt(&mut self, nonce: u64, receipt: Option<Receipt>) -> Result<(), StageError> {
         let Some(slot) = self.slots.get_mut(&nonce).filter(|slot| slot.mined.is_none()) else { return Ok(()) };
         let Some(receipt) = receipt else {
-            let looks = self.upkeep.looked.entry(nonce).or_default();
-            *looks += 1;
-            return if *looks >= MISSING_RECEIPTS { self.taken(nonce) } else { Ok(()) };
+            let since = *self.upkeep.missing.entry(nonce).or_insert_with(Instant::now);
+            return if since.elapsed() >= RECEIPT_PATIENCE { self.taken(nonce) } else { Ok(()) };
         };
-        self.upkeep.looked.remove(&nonce);
+        self.upkeep.missing.remove(&nonce);
         slot.mined = Some(receipt);
         self.node.metrics.mined.add();
         let mut batch = Batch { slots: vec![slot.clone()], ..Batch::default() };
@@ -263,7 +291,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     /// A foreign transaction used the nonce.
     fn taken(&mut self, nonce: u64) -> Result<(), StageError> {
         error!(nonce, "a transaction that this node did not send used its nonce: is the key used elsewhere?");
-        self.upkeep.looked.remove(&nonce);
+        self.upkeep.missing.remove(&nonce);
         let Some(slot) = self.slots.remove(&nonce) else { return Ok(()) };
         let mut batch = Batch { slots_gone: vec![nonce], ..Batch::default() };
         let mut again = None;
@@ -291,7 +319,10 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         match error {
             // Mined already, by us or by another: the receipts tell.
             ChainError::NonceTooLow => self.ask_account(),
-            ChainError::FeeTooLow(_) => self.replace(nonce, None)?,
+            // The base fee rose; it is looked at again with the next tick.
+            ChainError::FeeTooLow(_) => {
+                self.upkeep.too_low.insert(nonce);
+            }
             ChainError::InsufficientFunds => self.out_of_funds(self.committed()),
             ChainError::OutOfGas(reason) => {
                 error!(nonce, %hash, reason, "the endpoint will not take the transaction");
@@ -309,7 +340,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         Ok(())
     }
 
-    fn rebroadcast(&mut self, nonce: u64) {
+    pub(super) fn rebroadcast(&mut self, nonce: u64) {
         let current = self.slots.get(&nonce).and_then(|slot| slot.attempts.last());
         if let Some((hash, raw)) = current.map(|attempt| (attempt.hash, attempt.raw.clone())) {
             self.node.metrics.rebroadcast.add();
@@ -328,7 +359,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                 cap = self.settings.fees.cap,
                 "a transaction is stuck, and `fees.max_fee_per_gas` forbids paying more"
             );
-            self.rebroadcast(nonce);
+            // It is broadcast again from time to time: the market may come down.
             return Ok(());
         };
         let cancels = matches!(draft, Some(Draft { purpose: Purpose::Cancel, .. }));
@@ -353,6 +384,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         }
         debug!(nonce, %hash, max_fee = fees.max_fee, "replacing a transaction");
         self.slots.insert(nonce, slot);
+        self.upkeep.attempted.insert(nonce, Instant::now());
         self.node.metrics.replaced.add();
         self.broadcast(nonce, hash, raw);
         Ok(())

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use alloy::primitives::{B256, Bytes};
+use tracing::warn;
 
 use super::WatchSettings;
 use crate::{
@@ -14,18 +15,24 @@ use crate::{
     protocol::request::{InputKind, Level, Request},
 };
 
+/// Blocks for which closed jobs are kept, for `oraculum jobs`.
+const HISTORY: u64 = 50_000;
+
 /// Heights at which something becomes final, and the inputs of the batch in hand.
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     settled: BTreeMap<u64, Vec<B256>>,
     paid: BTreeMap<u64, Vec<B256>>,
+    /// All jobs by their request's block, to forget the old ones.
+    seen: BTreeMap<u64, Vec<B256>>,
     inputs: HashMap<B256, Bytes>,
 }
 
 impl Intake {
     pub(super) fn from_journal(journal: &impl Journal) -> Result<Self, JournalError> {
         let mut intake = Self::default();
-        for job in journal.jobs(&|job| matches!(job, Job::Settled(_)))? {
+        for job in journal.jobs(&|_| true)? {
+            intake.seen.entry(job.task().block.number).or_default().push(job.task().id);
             if let Job::Settled(settled) = &job {
                 intake.settled.entry(settled.at.number).or_default().push(settled.task.id);
             }
@@ -59,6 +66,7 @@ impl Intake {
                 Event::Requested { id, request, input } if node.seats().serves(request.model_id) => {
                     let task = Task { id: *id, request: (**request).clone(), block: log.block };
                     batch.seen.push((task.clone(), input.clone()));
+                    self.seen.entry(log.block.number).or_default().push(*id);
                     node.metrics.requests.add();
                     match pass_over(&task.request, settings) {
                         Some(reason) => {
@@ -92,11 +100,12 @@ impl Intake {
                     let ending = Ending::Fulfilled { outcome: *outcome, output_commitment, seats: seats.clone(), ours };
                     self.settle(log, *id, ending, batch);
                 }
-                Event::Refunded(id) => {
-                    if find(node, batch, *id)?.is_some() {
-                        open.retain(|task| task.id != *id);
-                        self.settle(log, *id, Ending::Refunded, batch);
-                    }
+                Event::Refunded(id) if find(node, batch, *id)?.is_some() => {
+                    open.retain(|task| task.id != *id);
+                    self.settle(log, *id, Ending::Refunded, batch);
+                }
+                Event::DeliveryFailed(id) if find(node, batch, *id)?.is_some() => {
+                    warn!(%id, transaction = ?log.transaction, "the consumer's callback failed; it can be redelivered");
                 }
                 Event::Claimed(id) => {
                     let known = match batch.claims.iter().position(|claim| claim.id == *id) {
@@ -109,6 +118,14 @@ impl Intake {
                     }
                 }
                 _ => {}
+            }
+        }
+        for id in drain_to(&mut self.seen, cursor.saturating_sub(HISTORY)) {
+            // A request cannot be open for so long: what is not closed yet is about to be.
+            if node.journal.job(id)?.is_some_and(|job| job.is_closed()) {
+                batch.vanished.push(id);
+            } else {
+                self.seen.entry(cursor).or_default().push(id);
             }
         }
         let Some(deep) = cursor.checked_sub(settings.confirmations) else { return Ok(open) };

@@ -180,6 +180,13 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 return Ok(());
             }
             if head.block.number - next >= self.settings.depth {
+                // No parent hash ties a page to the cursor.
+                if let Some(cursor) = self.cursor
+                    && self.node.chain.header(cursor.number).await?.is_none_or(|header| header.block != cursor)
+                {
+                    self.rewind(cursor).await?;
+                    continue;
+                }
                 // What a page leaves open is handed on when the head is reached.
                 self.caught_up = false;
                 self.take_page(next, head.block.number - self.settings.depth).await?;

@@ -1,1 +1,282 @@
+use alloy::primitives::LogData;
 
+use super::*;
+use crate::{
+    chain::fake::FakeChain,
+    journal::SledJournal,
+    lifecycle::{Ending, Skip},
+    protocol::request::Request,
+    testing::{Bench, MODEL, claimed, fulfilled, id, request, requested},
+};
+
+/// A watcher whose heads are given by hand.
+struct Rig {
+    bench: Bench,
+    watcher: Watcher<FakeChain, SledJournal>,
+    jobs: mpsc::Receiver<Ready>,
+    tips: watch::Receiver<Option<Tip>>,
+    _heads: watch::Sender<Option<Header>>,
+}
+
+fn settings() -> WatchSettings {
+    WatchSettings {
+        deployment_block: 1,
+        confirmations: 3,
+        depth: 8,
+        page: 16,
+        min_pay: 0,
+        models: HashSet::from([MODEL]),
+    }
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::on(Bench::new(), settings())
+    }
+
+    fn on(bench: Bench, settings: WatchSettings) -> Self {
+        let (heads, heads_seen) = watch::channel(None);
+        let (jobs_out, jobs) = mpsc::channel(1_000);
+        let (tips_out, tips) = watch::channel(None);
+        let watcher = Watcher::new(bench.node.clone(), settings, heads_seen, jobs_out, tips_out).unwrap();
+        Self { bench, watcher, jobs, tips, _heads: heads }
+    }
+
+    fn chain(&self) -> &FakeChain {
+        &self.bench.node.chain
+    }
+
+    fn mine(&self, logs: Vec<LogData>) -> Header {
+        self.chain().mine(logs)
+    }
+
+    /// Mines a block with a request; returns the request.
+    fn ask(&self, nonce: u64) -> Request {
+        let request = request(nonce, self.height() + 1);
+        self.mine(vec![requested(&request)]);
+        request
+    }
+
+    fn height(&self) -> u64 {
+        futures::executor::block_on(self.chain().head()).unwrap().block.number
+    }
+
+    async fn advance(&mut self) {
+        let head = self.chain().head().await.unwrap();
+        self.watcher.advance(head).await.unwrap();
+    }
+
+    fn handed(&mut self) -> Vec<Task> {
+        std::iter::from_fn(|| self.jobs.try_recv().ok()).map(|(seen, _)| seen.task).collect()
+    }
+
+    fn state(&self, request: &Request) -> &'static str {
+        self.bench.node.journal.job(id(request)).unwrap().map_or("none", |job| job.name())
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_journalled_with_the_cursor_and_handed_on_with_its_input() {
+    let mut rig = Rig::new();
+    let request = rig.ask(0);
+    rig.advance().await;
+    let (seen, input) = rig.jobs.try_recv().unwrap();
+    assert_eq!(seen.task.request, request);
+    assert_eq!(input, Bytes::from(crate::testing::input(0)));
+    let head = rig.chain().head().await.unwrap();
+    assert_eq!(rig.bench.node.journal.cursor().unwrap(), Some(head.block));
+    assert_eq!(rig.tips.borrow().map(|tip| tip.header), Some(head));
+    rig.advance().await;
+    assert!(rig.handed().is_empty(), "a repeated head hands on nothing");
+}
+
+#[tokio::test]
+async fn history_is_read_in_pages_that_shrink_when_refused_and_cover_every_block_once() {
+    let mut rig = Rig::new();
+    for _ in 0..60 {
+        rig.mine(Vec::new());
+    }
+    rig.chain().limit_range(5);
+    rig.advance().await;
+    let (ranges, by_hash) = rig.chain().queries();
+    let mut next = 1;
+    for (from, to) in ranges {
+        assert_eq!(from, next, "no block is left out or read twice");
+        assert!(to - from < 5);
+        next = to + 1;
+    }
+    assert_eq!((next, by_hash), (53, 8), "the last blocks are read by hash");
+}
+
+#[tokio::test]
+async fn what_was_answered_long_ago_is_never_handed_on() {
+    let mut rig = Rig::new();
+    let answered = rig.ask(0);
+    for _ in 0..30 {
+        rig.mine(Vec::new());
+    }
+    rig.mine(vec![fulfilled(&answered, 0)]);
+    let open = rig.ask(1);
+    rig.advance().await;
+    assert_eq!(rig.handed().iter().map(|task| task.id).collect::<Vec<_>>(), vec![id(&open)]);
+    assert_eq!(rig.state(&answered), "settled");
+}
+
+#[tokio::test]
+async fn open_jobs_are_handed_on_again_after_a_restart() {
+    let mut rig = Rig::new();
+    let request = rig.ask(0);
+    rig.advance().await;
+    assert_eq!(rig.handed().len(), 1);
+    let mut rig = Rig::on(rig.bench, settings());
+    rig.advance().await;
+    assert_eq!(rig.handed().iter().map(|task| task.id).collect::<Vec<_>>(), vec![id(&request)]);
+}
+
+#[tokio::test]
+async fn an_answer_of_ours_becomes_a_claim_that_is_forgotten_when_its_pay_is_final() {
+    let mut rig = Rig::new();
+    let request = rig.ask(0);
+    let at = rig.mine(vec![fulfilled(&request, 0)]).block.number;
+    rig.advance().await;
+    let claims = rig.bench.node.journal.claims().unwrap();
+    assert_eq!((claims[0].fulfilled_at, claims[0].vests_at), (at, at + 10));
+    rig.mine(vec![claimed(&request)]);
+    rig.advance().await;
+    assert_eq!(rig.bench.node.journal.claims().unwrap()[0].paid_at, Some(at + 1));
+    for _ in 0..3 {
+        rig.mine(Vec::new());
+    }
+    rig.advance().await;
+    assert!(rig.bench.node.journal.claims().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_of_others_closes_the_job_without_a_claim() {
+    let mut rig = Rig::new();
+    let request = rig.ask(0);
+    rig.mine(vec![fulfilled(&request, 5)]);
+    rig.advance().await;
+    let job = rig.bench.node.journal.job(id(&request)).unwrap().unwrap();
+    assert!(matches!(job, Job::Settled(settled) if matches!(settled.ending, Ending::Fulfilled { ours: false, .. })));
+    assert!(rig.bench.node.journal.claims().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_settled_job_is_confirmed_at_the_depth_and_not_before() {
+    let mut rig = Rig::new();
+    let request = rig.ask(0);
+    rig.mine(vec![fulfilled(&request, 0)]);
+    for _ in 0..2 {
+        rig.mine(Vec::new());
+    }
+    rig.advance().await;
+    assert_eq!(rig.state(&request), "settled");
+    rig.mine(Vec::new());
+    rig.advance().await;
+    assert_eq!(rig.state(&request), "confirmed");
+}
+
+#[tokio::test]
+async fn a_request_in_another_block_after_a_reorganisation_is_handed_on_with_the_new_hash() {
+    let mut rig = Rig::new();
+    let request = rig.ask(0);
+    rig.advance().await;
+    let old = rig.handed().remove(0);
+    rig.chain().reorg(1);
+    rig.mine(vec![requested(&request)]);
+    rig.mine(Vec::new());
+    rig.advance().await;
+    let new = rig.handed().remove(0);
+    assert_eq!(new.id, old.id);
+    assert_ne!(new.block.hash, old.block.hash);
+    assert_eq!(rig.tips.borrow().map(|tip| tip.rewinds), Some(1));
+}
+
+#[tokio::test]
+async fn a_request_that_a_reorganisation_took_is_forgotten() {
+    let mut rig = Rig::new();
+    let request = rig.ask(0);
+    rig.advance().await;
+    rig.handed();
+    rig.chain().reorg(1);
+    rig.mine(Vec::new());
+    rig.advance().await;
+    assert_eq!(rig.state(&request), "none");
+    assert!(rig.handed().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_a_reorganisation_took_opens_the_job_again() {
+    let mut rig = Rig::new();
+    let request = rig.ask(0);
+    rig.advance().await;
+    rig.handed();
+    rig.mine(vec![fulfilled(&request, 0)]);
+    rig.advance().await;
+    assert_eq!(rig.state(&request), "settled");
+    rig.chain().reorg(1);
+    rig.mine(Vec::new());
+    rig.mine(Vec::new());
+    rig.advance().await;
+    assert_eq!(rig.state(&request), "seen");
+    assert_eq!(rig.handed().len(), 1);
+    assert!(rig.bench.node.journal.claims().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_reorganisation_while_the_node_was_away_is_found_before_history_is_read() {
+    let mut rig = Rig::new();
+    let request = rig.ask(0);
+    rig.advance().await;
+    let bench = rig.bench;
+    bench.node.chain.reorg(1);
+    for _ in 0..40 {
+        bench.node.chain.mine(Vec::new());
+    }
+    let mut rig = Rig::on(bench, settings());
+    rig.advance().await;
+    assert_eq!(rig.state(&request), "none");
+    assert!(rig.handed().is_empty());
+}
+
+#[tokio::test]
+async fn a_reorganisation_deeper_than_the_ring_scans_from_the_deployment() {
+    let mut rig = Rig::new();
+    let kept = rig.ask(0);
+    for _ in 0..20 {
+        rig.mine(Vec::new());
+        rig.advance().await;
+    }
+    rig.handed();
+    rig.chain().reorg(15);
+    for _ in 0..20 {
+        rig.mine(Vec::new());
+    }
+    rig.advance().await;
+    assert_eq!(rig.state(&kept), "seen");
+    assert_eq!(rig.handed().len(), 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_lags_changes_nothing() {
+    let mut rig = Rig::new();
+    let old = rig.mine(Vec::new());
+    rig.ask(0);
+    rig.advance().await;
+    let cursor = rig.bench.node.journal.cursor().unwrap();
+    rig.watcher.advance(old).await.unwrap();
+    assert_eq!(rig.bench.node.journal.cursor().unwrap(), cursor);
+    assert_eq!(rig.tips.borrow().map(|tip| tip.rewinds), Some(0));
+}
+
+#[tokio::test]
+async fn what_pays_too_little_is_skipped_with_the_reason() {
+    let mut rig = Rig::on(Bench::new(), WatchSettings { min_pay: 1_001, ..settings() });
+    let request = rig.ask(0);
+    rig.advance().await;
+    assert!(rig.handed().is_empty());
+    let job = rig.bench.node.journal.job(id(&request)).unwrap().unwrap();
+    let reason = Skip::Unprofitable { pays: 1_000, asks: 1_001 };
+    assert!(matches!(job, Job::Closed(closed) if closed.end == crate::lifecycle::End::Skipped { reason }));
+}

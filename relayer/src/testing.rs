@@ -1,0 +1,118 @@
+//! What unit tests of several modules build on.
+
+use std::sync::Arc;
+
+use alloy::{
+    primitives::{Address, B256, Bytes, LogData, aliases::U96, keccak256},
+    signers::local::PrivateKeySigner,
+    sol_types::{SolCall, SolEvent, SolValue},
+};
+
+use crate::{
+    abi::{self, InferenceCoordinator as Coordinator},
+    chain::{BlockRef, fake::FakeChain},
+    journal::{Identity, SledJournal},
+    lifecycle::Task,
+    node::Node,
+    protocol::{
+        Outcome,
+        request::{Ask, Filled, InputKind, Level, Request},
+        sortition::Seat,
+        statement::Domain,
+    },
+    seats::{Rules, STAYS},
+};
+
+pub(crate) const MODEL: B256 = B256::repeat_byte(0x11);
+pub(crate) const DOMAIN: Domain = Domain { chain_id: 31_337, coordinator: Address::repeat_byte(0xc0) };
+
+pub(crate) fn block(number: u64) -> BlockRef {
+    BlockRef { number, hash: keccak256(number.to_be_bytes()) }
+}
+
+/// The `nonce`-th request of a consumer, made in block `at`, with one seat.
+pub(crate) fn request(nonce: u64, at: u64) -> Request {
+    let ask = Ask {
+        model_id: MODEL,
+        refund_to: Address::repeat_byte(2),
+        token: Address::ZERO,
+        fee: U96::from(1_000),
+        submit_fee: U96::ZERO,
+        value_at_risk: U96::ZERO,
+        callback_gas_limit: 0,
+        deadline_blocks: 500,
+        output: crate::protocol::OutputFormat::NATIVE,
+        quorum: 1,
+        level: Level::Fast,
+        input_kind: InputKind::Inline,
+    };
+    let consumer = Address::repeat_byte(3);
+    ask.into_request(&input(nonce), Filled { consumer, nonce, seat_count: 1, version: 0, request_block: at })
+}
+
+pub(crate) fn input(nonce: u64) -> Vec<u8> {
+    nonce.to_be_bytes().to_vec()
+}
+
+pub(crate) fn id(request: &Request) -> B256 {
+    request.id(DOMAIN.chain_id, DOMAIN.coordinator)
+}
+
+/// A task of block `nonce`.
+pub(crate) fn task(nonce: u64) -> Task {
+    let request = request(nonce, nonce);
+    Task { id: id(&request), request, block: block(nonce) }
+}
+
+pub(crate) fn requested(request: &Request) -> LogData {
+    let [model_id, input_hash, origin, escrow, payment, terms] = request.to_words();
+    Coordinator::Requested {
+        requestId: id(request),
+        consumer: request.consumer,
+        modelId: model_id,
+        request: abi::Request { modelId: model_id, inputHash: input_hash, origin, escrow, payment, terms },
+        input: input(request.nonce).into(),
+    }
+    .encode_log_data()
+}
+
+pub(crate) fn fulfilled(request: &Request, seat: u32) -> LogData {
+    let (outcome, output) = (Outcome::Ok as u8, Bytes::from_static(b"output"));
+    Coordinator::Fulfilled { requestId: id(request), outcome, seats: seat.to_be_bytes().to_vec().into(), output }
+        .encode_log_data()
+}
+
+pub(crate) fn claimed(request: &Request) -> LogData {
+    Coordinator::Claimed { requestId: id(request) }.encode_log_data()
+}
+
+/// A node with one seat on `MODEL`, over a scripted chain and a real journal.
+pub(crate) struct Bench {
+    pub(crate) node: Arc<Node<FakeChain, SledJournal>>,
+    pub(crate) signer: PrivateKeySigner,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = PrivateKeySigner::random();
+        let address = signer.address();
+        let identity =
+            Identity { chain_id: DOMAIN.chain_id, coordinator: DOMAIN.coordinator, signer: address, sender: address };
+        let journal = Arc::new(SledJournal::open(folder.path(), &identity).unwrap());
+        let chain = Arc::new(FakeChain::new());
+        chain.view(
+            Coordinator::modelCall { modelId: MODEL }.abi_encode(),
+            (true, 1_000u32, 1_000u32, 1u32, 1u32).abi_encode_params(),
+        );
+        chain.view(
+            Coordinator::seatCall { modelId: MODEL, index: 0 }.abi_encode(),
+            (address, 0u64, STAYS).abi_encode_params(),
+        );
+        let node = Node::new(chain, journal, DOMAIN, address, address, Arc::default());
+        node.seats_mut().load(MODEL, vec![Seat { signer: address, from: 0, until: STAYS }]);
+        node.seats_mut().set_rules(0, Rules { window: 4, vesting: 10 });
+        Self { node: Arc::new(node), signer, _folder: folder }
+    }
+}
