@@ -184,3 +184,41 @@ fn mine(url: &str, blocks: u64) {
         client.ask(call).await.unwrap();
     });
 }
+
+#[test]
+fn an_owner_sees_and_collects_what_its_node_earned() {
+    let dev = Dev::start(&[]);
+    json(&dev.request(&["--model", "iris/v1", "--input", "[[5.1,3.5,1.4,0.2]]", "--fee", "0.25"]));
+    // Halted, the node does not claim by itself.
+    dev.signal("-STOP");
+    let folder = tempfile::tempdir().unwrap();
+    let (password, config) = (folder.path().join("password"), folder.path().join("oraculum.toml"));
+    std::fs::write(&password, "x").unwrap();
+    let owner = oraculum::dev::NodeKeys::new(0).owner;
+    let secret = oraculum::keys::Password::from_file(&password).unwrap();
+    oraculum::keys::store(&folder.path().join("keys/owner.json"), &owner, &secret).unwrap();
+    let text = |value: &dyn std::fmt::Display| format!("\"{value}\"");
+    let written = oraculum::config::example(&[
+        ("chain.rpc_url", text(&dev.url())),
+        ("chain.coordinator", text(&oraculum::dev::COORDINATOR)),
+        ("node.owner", text(&owner.address())),
+    ]);
+    std::fs::write(&config, written).unwrap();
+    let node = |arguments: &[&str]| {
+        let mut command = oraculum();
+        command.args(["node", "--json", "--config"]).arg(&config).arg("--password-file").arg(&password);
+        json(&command.args(arguments).output().unwrap())
+    };
+
+    let fee = "250000000000000000";
+    let status = node(&["status"]);
+    assert_eq!((&status["vestingWei"], &status["claimable"]), (&fee.into(), &0.into()));
+    assert_eq!(status["seats"].as_array().unwrap().len(), 4);
+    mine(dev.url(), 33);
+    let status = node(&["status"]);
+    assert_eq!((&status["claimableWei"], &status["claimable"]), (&fee.into(), &1.into()));
+    let claimed = node(&["claim", "--withdraw"]);
+    assert_eq!((&claimed["claimedWei"], &claimed["withdrawnWei"]), (&fee.into(), &fee.into()));
+    assert_eq!(node(&["status"])["claimable"], 0);
+    dev.signal("-CONT");
+}
