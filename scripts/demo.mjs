@@ -71,6 +71,7 @@ async function play({ rpcUrl, coordinator, consumers, models, user, nodes }) {
   say(`1. The model is ${iris.name}: card ${iris.modelId},`);
   say(`   an ONNX file with SHA-256 ${sha256}.`);
 
+  const topic = cast("keccak", "Fulfilled(bytes32,uint8,bytes,bytes)");
   const data = cast("calldata", "classify(int32[4])", `[${FLOWER}]`);
   const transaction = { from: user, to: consumer, data, value: "0x" + (10n ** 14n).toString(16) };
   const hash = await rpc(rpcUrl, "eth_sendTransaction", [transaction]);
@@ -81,7 +82,6 @@ async function play({ rpcUrl, coordinator, consumers, models, user, nodes }) {
   say(`   which iris measures ${FLOWER.map((size) => size / 10).join(", ")} cm, with a fee of 0.0001 ETH.`);
   say(`   request ${hash}, block ${Number(asked.blockNumber)}, ${gas(asked.gasUsed)} gas`);
 
-  const topic = cast("keccak", "Fulfilled(bytes32,uint8,bytes,bytes)");
   const filter = { address: coordinator, fromBlock: asked.blockNumber, topics: [topic] };
   const [log] = await until("answer", async () => {
     const logs = await rpc(rpcUrl, "eth_getLogs", [filter]);

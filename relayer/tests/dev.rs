@@ -1,7 +1,7 @@
 //! The binary as its users meet it: `oraculum dev` becomes ready, answers, and leaves nothing behind.
 
 #![cfg(unix)]
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
 use serde_json::Value;
 use std::io::{BufReader, Read};
@@ -14,6 +14,8 @@ fn oraculum() -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ORACULUM_")) {
         command.env_remove(name);
     }
+    // ONNX Runtime must be silenced by the binary itself.
+    command.env_remove("ORT_DISABLE_TELEMETRY");
     command.current_dir(env!("CARGO_MANIFEST_DIR")).env("ORACULUM_LOG", "warn");
     command
 }
@@ -32,6 +34,7 @@ impl Dev {
             .args(["dev", "--json", "--port", "0"])
             .args(arguments)
             .env("TMPDIR", temporary.path())
+            .env("HOME", temporary.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -49,7 +52,7 @@ impl Dev {
     fn request(&self, arguments: &[&str]) -> Output {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx-models");
         let mut command = oraculum();
-        command.args(["request", "--json", "--rpc-url", self.url(), "--models"]).arg(models).args(arguments);
+        command.args(["request", "--json", "--rpc-url", self.url()]).args(arguments).env("ORACULUM_MODELS", models);
         command.output().unwrap()
     }
 
@@ -180,4 +183,42 @@ fn mine(url: &str, blocks: u64) {
             alloy::providers::Provider::raw_request::<_, Value>(client.provider(), "anvil_mine".into(), (blocks,));
         client.ask(call).await.unwrap();
     });
+}
+
+#[test]
+fn an_owner_sees_and_collects_what_its_node_earned() {
+    let dev = Dev::start(&[]);
+    json(&dev.request(&["--model", "iris/v1", "--input", "[[5.1,3.5,1.4,0.2]]", "--fee", "0.25"]));
+    // Halted, the node does not claim by itself.
+    dev.signal("-STOP");
+    let folder = tempfile::tempdir().unwrap();
+    let (password, config) = (folder.path().join("password"), folder.path().join("oraculum.toml"));
+    std::fs::write(&password, "x").unwrap();
+    let owner = oraculum::dev::NodeKeys::new(0).owner;
+    let secret = oraculum::keys::Password::from_file(&password).unwrap();
+    oraculum::keys::store(&folder.path().join("keys/owner.json"), &owner, &secret).unwrap();
+    let text = |value: &dyn std::fmt::Display| format!("\"{value}\"");
+    let written = oraculum::config::example(&[
+        ("chain.rpc_url", text(&dev.url())),
+        ("chain.coordinator", text(&oraculum::dev::COORDINATOR)),
+        ("node.owner", text(&owner.address())),
+    ]);
+    std::fs::write(&config, written).unwrap();
+    let node = |arguments: &[&str]| {
+        let mut command = oraculum();
+        command.args(["node", "--json", "--config"]).arg(&config).arg("--password-file").arg(&password);
+        json(&command.args(arguments).output().unwrap())
+    };
+
+    let fee = "250000000000000000";
+    let status = node(&["status"]);
+    assert_eq!((&status["vestingWei"], &status["claimable"]), (&fee.into(), &0.into()));
+    assert_eq!(status["seats"].as_array().unwrap().len(), 4);
+    mine(dev.url(), 33);
+    let status = node(&["status"]);
+    assert_eq!((&status["claimableWei"], &status["claimable"]), (&fee.into(), &1.into()));
+    let claimed = node(&["claim", "--withdraw"]);
+    assert_eq!((&claimed["claimedWei"], &claimed["withdrawnWei"]), (&fee.into(), &fee.into()));
+    assert_eq!(node(&["status"])["claimable"], 0);
+    dev.signal("-CONT");
 }

@@ -1,6 +1,7 @@
 //! `oraculum request`: asks a model from the command line, waits, and prints the answer.
 
 mod input;
+mod refund;
 
 use super::{CommandResult, print, print_json};
 use crate::abi::InferenceCoordinator as Coordinator;
@@ -11,7 +12,7 @@ use crate::keys::{self, PasswordSource};
 use crate::model::{Details, ModelStore};
 use crate::oip;
 use crate::protocol::{Outcome, OutputFormat};
-use alloy::primitives::utils::{ParseUnits, format_ether, parse_units};
+use alloy::primitives::utils::{ParseUnits, parse_units};
 use alloy::primitives::{Address, B256, Bytes, U256, aliases::U96};
 use alloy::providers::Provider;
 use alloy::rpc::types::{Filter, Log, TransactionReceipt};
@@ -23,11 +24,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
-
-/// Blocks that logs are asked for at once when a past request is looked up.
-const PAGE: u64 = 2000;
-/// How far back a request to refund is looked for: the longest deadline, twice.
-const REACH: u64 = 16_000;
 
 /// Ask a model on-chain, wait, and print the answer.
 ///
@@ -140,7 +136,7 @@ impl RequestArgs {
         let local = client.chain_id() == dev::CHAIN_ID && is_loopback(&self.chain.rpc_url);
         if let Some(id) = self.refund {
             let account = Account::new(client, self.chain.key(local)?);
-            return refund(&account, self.chain.coordinator, id, self.json).await;
+            return refund::run(&account, self.chain.coordinator, id, self.json).await;
         }
         let fee = match self.terms.fee {
             Some(fee) => fee,
@@ -344,39 +340,6 @@ fn named_outputs(output: &Bytes, format: OutputFormat, details: Option<&Details>
     Ok(serde_json::to_value(oip::unpack_outputs(output, names.iter().map(String::as_str))?.outputs)?)
 }
 
-async fn refund(account: &Account, coordinator: Address, id: B256, json: bool) -> CommandResult {
-    let client = account.client();
-    let head = client.ask(client.provider().get_block_number()).await?;
-    let mut to = head;
-    let request = loop {
-        let from = to.saturating_sub(PAGE - 1);
-        let filter = Filter::new()
-            .address(coordinator)
-            .event_signature(Coordinator::Requested::SIGNATURE_HASH)
-            .topic1(id)
-            .from_block(from)
-            .to_block(to);
-        let logs = client.ask(client.provider().get_logs(&filter)).await?;
-        if let Some(log) = logs.first() {
-            break Coordinator::Requested::decode_log_data(log.data())?.request;
-        }
-        if from == 0 || head - from >= REACH {
-            return Err(format!("there is no request {id} at {coordinator} in the last {REACH} blocks").into());
-        }
-        to = from - 1;
-    };
-    let receipt = account.call(coordinator, &Coordinator::refundCall { r: request }, U256::ZERO).await?;
-    let event = find::<Coordinator::Refunded>(receipt.logs(), coordinator).ok_or("nothing was refunded")?;
-    let (to, amount) = (event.account, event.amount);
-    if json {
-        return print_json(&json!({
-            "id": id, "account": to, "wei": amount.to_string(), "transaction": receipt.transaction_hash,
-        }));
-    }
-    eprintln!("{} ETH are credited to the balance of {to} in the coordinator", format_ether(amount));
-    Ok(())
-}
-
 fn find<E: SolEvent>(logs: &[Log], coordinator: Address) -> Option<E> {
     logs.iter()
         .filter(|log| log.address() == coordinator)
@@ -384,9 +347,14 @@ fn find<E: SolEvent>(logs: &[Log], coordinator: Address) -> Option<E> {
         .map(|log| log.data)
 }
 
-/// Reads ETH as a decimal number.
+/// Reads ETH as a decimal number, exactly.
 fn parse_eth(text: &str) -> Result<U96, String> {
     let wrong = || format!("`{text}` is no amount of ETH; write a decimal number such as 0.001");
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 18 {
+        return Err(wrong());
+    }
     match parse_units(text, "ether") {
         Ok(ParseUnits::U256(wei)) if wei < U256::from(1) << 96 => Ok(U96::from(wei)),
         _ => Err(wrong()),
