@@ -1,6 +1,8 @@
 //! Solidity and Rust implement `docs/protocol.md` independently; here they answer the same random questions, Solidity on
 //! a real Anvil. The seed is printed and can be set with `ORACULUM_SEED`.
 
+#![allow(clippy::expect_used)] // a test's helpers may fail loudly, as tests may
+
 use alloy::primitives::{Address, B256, Bytes, U256, aliases::U96};
 use oraculum::protocol::{
     Outcome, OutputFormat,

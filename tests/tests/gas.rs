@@ -3,6 +3,8 @@
 //!
 //! Gas is exact, so these bars are asserted, unlike timings. `./scripts/bench gas` prints the table.
 
+#![allow(clippy::print_stdout)] // the table is what `./scripts/bench gas` shows
+
 use alloy::{
     primitives::{Address, U256},
     rpc::types::TransactionReceipt,

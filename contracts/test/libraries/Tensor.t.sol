@@ -61,6 +61,9 @@ contract TensorTest is Test {
         for (uint256 i; i < n; ++i) {
             assertEq(h.intAt(packed, 1, i), bools[i]);
         }
+        assertEq(h.length(packed, 1), n);
+        assertEq(h.shape(packed, 1), dims);
+        assertEq(uint256(h.dtype(packed, 2)), uint256(DType.F64));
         assertEq(h.bitsAt(packed, 2, 0), uint64(seed));
         assertEq(h.encode(h.decode(packed)), packed);
         assertEq(abi.encode(h.decodeMemory(packed)), abi.encode(h.decode(packed)));

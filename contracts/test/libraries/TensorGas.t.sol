@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Test} from "forge-std/Test.sol";
+import {VmSafe} from "forge-std/Vm.sol";
 import {Tensor} from "../../src/libraries/Tensor.sol";
 import {DType} from "../../src/libraries/TensorView.sol";
 
@@ -31,17 +32,19 @@ contract TensorGasTest is Test {
         used = before - gasleft();
     }
 
-    function test_AFewHundredGasBuildTheInputOfIris() external {
+    function test_BuildingFourNumbersStaysBelowItsBounds() external {
         (uint256 used, bytes memory input) = this.buildIris([int32(51), 35, 14, 2]);
         assertEq(input, hex"0103010200000001000000040000003300000023" hex"0000000e00000002");
         (uint256 usedRaw, bytes memory same) = this.buildIrisRaw(51, 35, 14, 2);
         assertEq(same, input);
         emit log_named_uint("four i32 from an array, gas", used);
         emit log_named_uint("four i32 packed by the caller, gas", usedRaw);
-        assertLt(used, 3_000);
+        if (_unoptimised()) return;
+        assertLt(used, 2_100);
+        assertLt(usedRaw, 1_100);
     }
 
-    function test_AFewHundredGasFindTheLargestOfThree() external {
+    function test_ReadingThreeNumbersStaysBelowItsBounds() external {
         bytes memory output = hex"010306020000000100000003" hex"0000000a000f4227fffffff6";
         (uint256 used, uint256 winner) = this.readIris(output);
         assertEq(winner, 1);
@@ -49,6 +52,13 @@ contract TensorGasTest is Test {
         assertEq(value, 999_975);
         emit log_named_uint("argmax of three i32, gas", used);
         emit log_named_uint("one i32, gas", usedOne);
-        assertLt(used, 3_000);
+        if (_unoptimised()) return;
+        assertLt(used, 1_800);
+        assertLt(usedOne, 1_200);
+    }
+
+    function _unoptimised() private returns (bool yes) {
+        yes = vm.isContext(VmSafe.ForgeContext.Coverage);
+        if (yes) emit log("bounds are not checked: coverage is measured on code that is not optimised");
     }
 }

@@ -56,9 +56,11 @@ contract Puppet is IInferenceConsumer {
 contract MockInferenceCoordinatorTest is Test {
     MockInferenceCoordinator private mock = new MockInferenceCoordinator();
     Puppet private puppet = new Puppet();
-    InferenceCoordinator private real = new InferenceCoordinator(
-        address(this),
-        Parameters({
+    InferenceCoordinator private real;
+    bytes private constant OUTPUT = hex"0106000007";
+
+    function setUp() external {
+        Parameters memory p = Parameters({
             window: 4,
             activationDelay: 64,
             vesting: 600,
@@ -67,9 +69,10 @@ contract MockInferenceCoordinatorTest is Test {
             maxCallbackGas: 2_000_000,
             maxQuorum: 16,
             seatBondGwei: 1e9
-        })
-    );
-    bytes private constant OUTPUT = hex"0106000007";
+        });
+        // By name, not `new`: else the compiler builds the coordinator anew inside this contract.
+        real = InferenceCoordinator(deployCode("InferenceCoordinator.sol", abi.encode(address(this), p)));
+    }
 
     function _ask() private view returns (Ask memory a) {
         a.modelId = keccak256("model");

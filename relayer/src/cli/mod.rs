@@ -3,10 +3,13 @@
 //! Data goes to standard output, everything else to standard error. A command that fails exits with 1, one that was
 //! typed wrongly with 2.
 
+mod dev;
 mod infer;
 mod init;
 mod jobs;
 mod model;
+mod node;
+mod request;
 mod run;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -52,11 +55,14 @@ pub enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Dev(dev::DevArgs),
     Init(init::InitArgs),
-    Jobs(jobs::JobsArgs),
     Run(run::RunArgs),
+    Request(request::RequestArgs),
     Infer(infer::InferArgs),
     Model(model::ModelArgs),
+    Node(node::NodeArgs),
+    Jobs(jobs::JobsArgs),
 }
 
 /// Runs the command line of this process.
@@ -77,7 +83,10 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> CommandResult {
     match command {
+        Command::Dev(args) => args.run().await,
         Command::Init(args) => init::run(&args),
+        Command::Request(args) => args.run().await,
+        Command::Node(args) => args.run().await,
         Command::Jobs(args) => jobs::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Infer(args) => args.run().await,

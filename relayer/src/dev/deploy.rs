@@ -1,12 +1,12 @@
 //! Deploys everything to a local chain, and makes nodes that can answer at once.
 
-use super::consumers::IrisClassifier;
+use super::consumers::{DigitMint, IrisClassifier, LendingDesk};
 use super::{Anvil, CHAIN_ID, DevError, NodeKeys, deployer, user};
 use crate::abi::InferenceCoordinator as Coordinator;
 use crate::account::Account;
 use crate::config::Settings;
 use crate::protocol::statement::Domain;
-use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy::primitives::{Address, B256, Bytes, TxKind, U256, aliases::U96};
 use alloy::providers::Provider;
 use alloy::rpc::types::TransactionReceipt;
 use alloy::signers::SignerSync;
@@ -19,6 +19,8 @@ use std::time::Duration;
 pub const SEAT_BOND: u128 = 10_000_000 * GWEI;
 const GWEI: u128 = 1_000_000_000;
 const ETHER: u128 = 1_000_000_000 * GWEI;
+/// Wei per unit of the currency of the lending desk's model: 5,000 of them are 0.5 ETH.
+const LENDING_UNIT: U96 = U96::from_limbs([100_000_000_000_000, 0]);
 
 /// What is deployed.
 #[derive(Clone, Debug)]
@@ -91,12 +93,23 @@ pub struct Consumers {
     /// Which iris is it?
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iris_classifier: Option<Address>,
+    /// Prices loans with a credit model. The user is a member, and it has money to lend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lending_desk: Option<Address>,
+    /// Mints drawings of digits that the model recognises.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digit_mint: Option<Address>,
 }
 
 impl Consumers {
-    /// All that are deployed.
-    pub fn addresses(&self) -> Vec<Address> {
-        [self.iris_classifier].into_iter().flatten().collect()
+    /// All that are deployed, by the contract's name.
+    pub fn named(&self) -> Vec<(&'static str, Address)> {
+        let all = [
+            ("IrisClassifier", self.iris_classifier),
+            ("LendingDesk", self.lending_desk),
+            ("DigitMint", self.digit_mint),
+        ];
+        all.into_iter().filter_map(|(name, address)| Some((name, address?))).collect()
     }
 }
 
@@ -178,18 +191,37 @@ pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment
         deployer.call(&format!("seat {index} of {model}"), coordinator, &activate, 0).await?;
     }
 
-    if let Some(model) = deployment.model("iris/v1") {
-        let constructor = IrisClassifier::constructorCall { coordinator_: coordinator, modelId_: model };
-        let receipt = deployer.create("IrisClassifier", &IrisClassifier::BYTECODE, &constructor, 0).await?;
-        deployment.consumers.iris_classifier = Some(created(&receipt));
-    }
+    deployment.consumers = deploy_consumers(&deployer, &deployment).await?;
     let deposit = Coordinator::depositCall { account: user.account.address() };
     user.call("the user's deposit", coordinator, &deposit, 10 * ETHER).await?;
-    for consumer in deployment.consumers.addresses() {
-        let cap = alloy::primitives::aliases::U96::from(ETHER / 100);
+    for (_, consumer) in deployment.consumers.named() {
+        let cap = U96::from(ETHER / 100);
         user.call("the user's allowance", coordinator, &Coordinator::allowCall { consumer, cap }, 0).await?;
     }
     Ok(deployment)
+}
+
+async fn deploy_consumers(deployer: &Sender<'_>, deployment: &Deployment) -> Result<Consumers, DevError> {
+    let coordinator_ = deployment.coordinator;
+    let mut consumers = Consumers::default();
+    if let Some(model) = deployment.model("iris/v1") {
+        let constructor = IrisClassifier::constructorCall { coordinator_, modelId_: model };
+        let made = deployer.create("IrisClassifier", &IrisClassifier::BYTECODE, &constructor, 0).await?;
+        consumers.iris_classifier = Some(created(&made));
+    }
+    if let Some(model) = deployment.model("credit/v1") {
+        let constructor = LendingDesk::constructorCall { coordinator_, creditModel_: model, unit_: LENDING_UNIT };
+        let made = deployer.create("LendingDesk", &LendingDesk::BYTECODE, &constructor, 100 * ETHER).await?;
+        let member = LendingDesk::setMemberCall { account: deployment.user, member: true };
+        deployer.call("the LendingDesk's member", created(&made), &member, 0).await?;
+        consumers.lending_desk = Some(created(&made));
+    }
+    if let Some(model) = deployment.model("digits/v1") {
+        let constructor = DigitMint::constructorCall { coordinator_, digitsModel_: model };
+        let made = deployer.create("DigitMint", &DigitMint::BYTECODE, &constructor, 0).await?;
+        consumers.digit_mint = Some(created(&made));
+    }
+    Ok(consumers)
 }
 
 /// Makes a node, and takes a seat on every model; the seats are not live yet.

@@ -25,7 +25,9 @@ async fn a_local_deployment_can_be_asked_at_once() {
     assert_eq!(anvil.client().read(COORDINATOR, &balance).await.unwrap(), U256::from(10 * ETHER));
     let json = serde_json::to_value(&deployment).unwrap();
     assert_eq!(json["coordinator"], "0x5fbdb2315678afecb367f032d93f642f64180aa3");
-    assert!(json["consumers"]["irisClassifier"].is_string());
+    for consumer in ["irisClassifier", "lendingDesk", "digitMint"] {
+        assert!(json["consumers"][consumer].is_string(), "{consumer}");
+    }
     let settings = deployment.settings(&anvil, 1, anvil.scratch());
     assert_eq!(settings.node.owner, deployment.nodes[1].owner);
 }
@@ -62,8 +64,8 @@ async fn what_the_coordinator_refuses_is_explained_and_not_sent() {
     let error = account.call(deployment.coordinator, &call, U256::from(SEAT_BOND)).await.unwrap_err().to_string();
     assert!(error.contains("has no signing key; `oraculum node register` first"), "{error}");
     let nonce = anvil.client().provider().get_transaction_count(account.address()).await.unwrap();
-    // The deposit and the allowance.
-    assert_eq!(nonce, 2);
+    // The deposit and three allowances.
+    assert_eq!(nonce, 4);
 }
 
 #[tokio::test]

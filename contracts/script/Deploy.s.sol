@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Script, console} from "forge-std/Script.sol";
+import {InferenceCoordinator} from "../src/InferenceCoordinator.sol";
+import {BlockHashes} from "../src/libraries/BlockHashes.sol";
+import {Parameters} from "../src/types/Parameters.sol";
+import {Defaults} from "./Defaults.sol";
+
+/// @title Deploys a coordinator
+/// @notice `ORACULUM_OWNER=0x… forge script script/Deploy.s.sol --rpc-url URL --account KEYSTORE --broadcast`
+///
+/// `ORACULUM_OWNER` may change future parameters and pause new requests; zero fixes the parameters for ever.
+/// `ORACULUM_DEV=true` takes the short durations of a local chain.
+contract Deploy is Script {
+    /// @notice Sortition needs the hashes of up to 8,000 past blocks, and this chain lacks the contract of EIP-2935.
+    error NoBlockHashHistory(uint256 chainId);
+
+    function run() external returns (InferenceCoordinator) {
+        return deploy(vm.envAddress("ORACULUM_OWNER"), vm.envOr("ORACULUM_DEV", false));
+    }
+
+    function deploy(address owner, bool dev) public returns (InferenceCoordinator coordinator) {
+        if (BlockHashes.HISTORY.code.length == 0) revert NoBlockHashHistory(block.chainid);
+        Parameters memory parameters = dev ? Defaults.dev() : Defaults.standard();
+        vm.startBroadcast();
+        coordinator = new InferenceCoordinator(owner, parameters);
+        vm.stopBroadcast();
+        console.log("InferenceCoordinator", address(coordinator));
+        console.log("first block to scan ", block.number);
+    }
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
+import {INodeRegistry} from "../src/interfaces/INodeRegistry.sol";
+import {Ask, Fulfilment, Outcome, Request, Result} from "../src/types/Request.sol";
+import {BurningConsumer, LoudConsumer, RecordingConsumer, ReentrantConsumer} from "./utils/Consumers.sol";
+import {Fixture, Node} from "./utils/Fixture.sol";
+import {SwitchConsumer} from "./utils/Receivers.sol";
+
+/// @notice Callbacks, batches, redelivery and pay.
+contract DeliveryTest is Fixture {
+    address private stranger = makeAddr("stranger");
+    Node private node;
+
+    function setUp() public override {
+        super.setUp();
+        (node,) = liveNode("node");
+    }
+
+    function askFor(address consumer, uint32 gasLimit) private returns (Request memory) {
+        Ask memory ask = newAsk(consumer);
+        ask.callbackGasLimit = gasLimit;
+        return send(consumer, ask, "input");
+    }
+
+    function flagsOf(Request memory r) private view returns (uint256) {
+        return coordinator.statusOf(coordinator.requestIdOf(r)) & 0xff;
+    }
+
+    // Delivery
+
+    function test_TheConsumerIsToldTheAnswer() external {
+        RecordingConsumer consumer = new RecordingConsumer();
+        Request memory r = askFor(address(consumer), 300_000);
+        roll(1);
+        fulfil(r, "output");
+        assertEq(consumer.requestId(), coordinator.requestIdOf(r));
+        assertEq(consumer.output(), "output");
+        assertEq(flagsOf(r), 2 | 4);
+    }
+
+    function test_AFailureIsToldToo() external {
+        RecordingConsumer consumer = new RecordingConsumer();
+        Request memory r = askFor(address(consumer), 300_000);
+        roll(1);
+        uint32[] memory none;
+        coordinator.fulfill(answerBy(r, Outcome.BadInput, "", 0, none));
+        assertTrue(consumer.outcome() == Outcome.BadInput);
+        assertEq(consumer.output(), "");
+    }
+
+    function testFuzz_TheCallbackGetsExactlyItsGasOrTheAnswerReverts(uint32 gasLimit, uint256 brought) external {
+        gasLimit = uint32(bound(gasLimit, 100_000, 2_000_000));
+        brought = bound(brought, 30_000, 2_500_000);
+        RecordingConsumer consumer = new RecordingConsumer();
+        Request memory r = askFor(address(consumer), gasLimit);
+        roll(1);
+        Fulfilment memory f = answer(r, "output");
+        (bool done,) = address(coordinator).call{gas: brought}(abi.encodeCall(coordinator.fulfill, (f)));
+        if (done) {
+            // A few hundred go to the callee's dispatch before it looks.
+            assertLe(consumer.gasAtStart(), gasLimit);
+            assertGe(consumer.gasAtStart() + 2_000, gasLimit);
+        } else {
+            assertEq(flagsOf(r), 1, "it stays open");
+        }
+    }
+
+    function test_ACallbackThatFailsFailsNothingElse() external {
+        address[3] memory consumers =
+            [address(new BurningConsumer()), address(new LoudConsumer(true)), address(new SwitchConsumer())];
+        SwitchConsumer(consumers[2]).setRefusing(true);
+        for (uint256 i = 0; i < consumers.length; ++i) {
+            Request memory r = askFor(consumers[i], 200_000);
+            roll(1);
+            Fulfilment memory f = answer(r, "output");
+            vm.expectEmit(address(coordinator));
+            emit IInferenceCoordinator.DeliveryFailed(coordinator.requestIdOf(r), consumers[i]);
+            uint256 before = gasleft();
+            coordinator.fulfill(f);
+            assertLt(before - gasleft(), 400_000, "what it does costs no more than the gas it asked for");
+            assertEq(flagsOf(r), 2);
+            Result memory result = resultOf(f);
+            roll(33);
+            uint256 balance = coordinator.balanceOf(ETH, node.owner);
+            claim(result);
+            assertEq(coordinator.balanceOf(ETH, node.owner) - balance, 0.011 ether, "the node is paid");
+        }
+    }
+
+    function test_AHundredKilobytesOfReturnDataAreNotCopied() external {
+        LoudConsumer consumer = new LoudConsumer(false);
+        Request memory r = askFor(address(consumer), 200_000);
+        roll(1);
+        Fulfilment memory f = answer(r, "output");
+        uint256 before = gasleft();
+        coordinator.fulfill(f);
+        assertLt(before - gasleft(), 200_000);
+        assertEq(flagsOf(r), 2 | 4);
+    }
+
+    function test_ACallbackMayAskAndDepositAndChangeNothingElse() external {
+        ReentrantConsumer consumer = new ReentrantConsumer(coordinator);
+        Request memory open = askFor(address(consumer), 0);
+        Request memory r = askFor(address(consumer), 2_000_000);
+        roll(1);
+        Fulfilment[] memory batch = new Fulfilment[](1);
+        batch[0] = answer(open, "output");
+        Ask memory free = newAsk(address(consumer));
+        (free.fee, free.submitFee) = (0, 0);
+        Result memory result = resultOf(batch[0]);
+        Result[] memory results = new Result[](1);
+        results[0] = result;
+        bytes[7] memory locked = [
+            abi.encodeCall(coordinator.fulfill, (batch[0])),
+            abi.encodeCall(coordinator.fulfillBatch, (batch)),
+            abi.encodeCall(coordinator.claim, (results)),
+            abi.encodeCall(coordinator.redeliver, (result, "output", 100_000)),
+            abi.encodeCall(coordinator.refund, (open)),
+            abi.encodeCall(coordinator.withdraw, (payable(address(consumer)), 0)),
+            abi.encodeCall(coordinator.releaseSeat, (modelId, 0))
+        ];
+        for (uint256 i = 0; i < locked.length; ++i) {
+            consumer.prepare(locked[i]);
+        }
+        consumer.prepare(abi.encodeCall(coordinator.request, (free, "again")));
+        consumer.prepare(abi.encodeCall(coordinator.deposit, (address(consumer))));
+        fulfil(r, "output");
+        for (uint256 i = 0; i < locked.length; ++i) {
+            assertFalse(consumer.succeeded(i));
+            assertEq(consumer.answers(i), abi.encodeWithSelector(IInferenceCoordinator.Locked.selector));
+        }
+        assertTrue(consumer.succeeded(locked.length), "it may ask again");
+        assertTrue(consumer.succeeded(locked.length + 1), "and deposit");
+        assertEq(flagsOf(r), 2 | 4);
+        assertEq(flagsOf(open), 1);
+    }
+
+    // Redelivery
+
+    function failedDelivery(SwitchConsumer consumer) private returns (Result memory) {
+        consumer.setRefusing(true);
+        Request memory r = askFor(address(consumer), 100_000);
+        roll(1);
+        Result memory result = fulfil(r, "output");
+        consumer.setRefusing(false);
+        return result;
+    }
+
+    function test_AFailedDeliveryCanBeRepeatedOnce() external {
+        SwitchConsumer consumer = new SwitchConsumer();
+        Result memory result = failedDelivery(consumer);
+        vm.prank(stranger);
+        assertTrue(coordinator.redeliver(result, "output", 150_000));
+        assertEq(consumer.answers(), 1);
+        bytes32 id = coordinator.requestIdOf(result.request);
+        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.AlreadyDelivered.selector, id));
+        coordinator.redeliver(result, "output", 150_000);
+    }
+
+    function test_ARedeliveryThatFailsCanBeRepeated() external {
+        SwitchConsumer consumer = new SwitchConsumer();
+        Result memory result = failedDelivery(consumer);
+        consumer.setRefusing(true);
+        assertFalse(coordinator.redeliver(result, "output", 100_000));
+        consumer.setRefusing(false);
+        assertTrue(coordinator.redeliver(result, "output", 100_000));
+        assertEq(consumer.answers(), 1);
+    }
+
+    function test_ARedeliveryBringsTheRecordedOutputAndAtLeastTheGasAskedFor() external {
+        SwitchConsumer consumer = new SwitchConsumer();
+        Result memory result = failedDelivery(consumer);
+        bytes32 id = coordinator.requestIdOf(result.request);
+        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.ResultMismatch.selector, id));
+        coordinator.redeliver(result, "another", 100_000);
+        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.InsufficientGas.selector, 99_999, 100_000));
+        coordinator.redeliver(result, "output", 99_999);
+        (bool done,) =
+            address(coordinator).call{gas: 112_000}(abi.encodeCall(coordinator.redeliver, (result, "output", 100_000)));
+        assertFalse(done, "the transaction must bring that gas");
+        result.outcome = Outcome.BadInput;
+        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.ResultMismatch.selector, id));
+        coordinator.redeliver(result, "output", 100_000);
+    }
+
+    function test_AfterTheVestingBlockOnlyTheConsumerRedelivers() external {
+        SwitchConsumer consumer = new SwitchConsumer();
+        Result memory result = failedDelivery(consumer);
+        roll(33);
+        vm.prank(stranger);
+        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.NotConsumer.selector, stranger));
+        coordinator.redeliver(result, "output", 100_000);
+        vm.prank(address(consumer));
+        assertTrue(coordinator.redeliver(result, "output", 100_000));
+    }
+
+    function test_ARequestWithoutCallbackIsProvenAndNotRedelivered() external {
+        Request memory r = askFor(stranger, 0);
+        roll(1);
+        Result memory result = fulfil(r, "output");
+        assertTrue(coordinator.isResult(result));
+        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.NoCallback.selector, coordinator.requestIdOf(r)));
+        coordinator.redeliver(result, "output", 100_000);
+    }
+
+    // Batches
+
+    function test_ABatchAnswersWhatCanBeAnsweredAndSkipsTheRest() external {
+        RecordingConsumer consumer = new RecordingConsumer();
+        Request[3] memory asked;
+        for (uint256 i = 0; i < 3; ++i) {
+            asked[i] = askFor(address(consumer), 300_000);
+        }
+        roll(1);
+        Fulfilment[] memory batch = new Fulfilment[](4);
+        for (uint256 i = 0; i < 3; ++i) {
+            batch[i] = answer(asked[i], "output");
+        }
+        batch[1].output = "forged";
+        batch[3] = batch[0]; // twice in one batch
+        coordinator.fulfillBatch(batch);
+        assertEq(flagsOf(asked[0]), 2 | 4);
+        assertEq(flagsOf(asked[1]), 1);
+        assertEq(flagsOf(asked[2]), 2 | 4);
+    }
+
+    function test_AnItemForWhichTheGasIsShortStaysOpen() external {
+        RecordingConsumer consumer = new RecordingConsumer();
+        Request memory small = askFor(address(consumer), 150_000);
+        Request memory large = askFor(address(consumer), 2_000_000);
+        roll(1);
+        Fulfilment[] memory batch = new Fulfilment[](2);
+        (batch[0], batch[1]) = (answer(small, "output"), answer(large, "output"));
+        coordinator.fulfillBatch{gas: 1_500_000}(batch);
+        assertEq(flagsOf(small), 2 | 4);
+        assertEq(flagsOf(large), 1);
+    }
+
+    // Pay
+
+    function test_PayVestsAndIsCollectedOnce() external {
+        Request memory r = askFor(stranger, 0);
+        roll(1);
+        Result memory result = fulfil(r, "output");
+        uint256 vested = vm.getBlockNumber() + 32;
+        vm.roll(vested);
+        Result[] memory results = new Result[](1);
+        results[0] = result;
+        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, vested, vested + 1));
+        coordinator.claim(results);
+        vm.roll(vested + 1);
+        vm.prank(stranger);
+        coordinator.claim(results);
+        assertEq(coordinator.balanceOf(ETH, node.owner), 0.011 ether, "to the seat's owner, whoever calls");
+        assertEq(coordinator.balanceOf(ETH, stranger), 0);
+        assertEq(flagsOf(r), 2 | 8);
+        bytes32 id = coordinator.requestIdOf(r);
+        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.AlreadyPaid.selector, id));
+        coordinator.claim(results);
+    }
+
+    function test_WhoeverCarriesAnAnswerEarnsNothing() external {
+        Request memory r = askFor(address(this), 0);
+        roll(1);
+        Fulfilment memory f = answer(r, "output");
+        vm.prank(stranger);
+        coordinator.fulfill(f);
+        Result memory result = resultOf(f);
+        roll(33);
+        vm.prank(stranger);
+        claim(result);
+        assertEq(coordinator.balanceOf(ETH, stranger), 0);
+        assertEq(coordinator.balanceOf(ETH, node.owner), 0.011 ether);
+    }
+
+    function test_OnlyTheRecordedResultIsPaid() external {
+        Request memory r = askFor(stranger, 0);
+        (Node memory other,) = liveNode("other");
+        Request memory open = askFor(stranger, 0);
+        roll(1);
+        Result memory result = fulfil(r, "output");
+        roll(33);
+        bytes32 id = coordinator.requestIdOf(r);
+        bytes memory mismatch = abi.encodeWithSelector(IInferenceCoordinator.ResultMismatch.selector, id);
+        Result[] memory results = new Result[](1);
+        results[0] = result;
+        results[0].seats = hex"00000001"; // the other node's seat
+        vm.expectRevert(mismatch);
+        coordinator.claim(results);
+        results[0].seats = hex"00000000";
+        results[0].fulfilledAt -= 1;
+        vm.expectRevert(mismatch);
+        coordinator.claim(results);
+        results[0].request = open;
+        vm.expectRevert();
+        coordinator.claim(results);
+        assertEq(coordinator.balanceOf(ETH, other.owner), 0);
+    }
+}

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {IInferenceCoordinator, Feature} from "../src/interfaces/IInferenceCoordinator.sol";
+import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
+import {Ask, Attestation, Fulfilment, InputKind, Level, Outcome, Request, Result} from "../src/types/Request.sol";
+import {SeatRef} from "../src/interfaces/INodeRegistry.sol";
+import {Fixture, Node} from "./utils/Fixture.sol";
+
+/// @notice Asking, and who may answer. Delivery, batches and pay are in `Delivery.t.sol`.
+contract InferenceCoordinatorTest is Fixture {
+    address private consumer = makeAddr("consumer");
+    Node private node;
+
+    function setUp() public override {
+        super.setUp();
+        (node,) = liveNode("node");
+    }
+
+    // Asking
+
+    function expectRefused(Ask memory ask, bytes memory input, bytes memory fault) private {
+        uint256 sum = uint256(ask.fee) + ask.submitFee;
+        vm.deal(consumer, sum);
+        vm.prank(consumer);
+        vm.expectRevert(fault);
+        coordinator.request{value: sum}(ask, input);
+    }
+
+    function test_WhatIsNotOfferedYetIsRefusedByName() external {
+        Ask memory ask = newAsk(consumer);
+        ask.inputKind = InputKind.ChainCall;
+        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.InputKind));
+        ask.inputKind = InputKind.Uri;
+        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.InputKind));
+        ask = newAsk(consumer);
+        ask.token = address(1);
+        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Token));
+        ask = newAsk(consumer);
+        ask.level = Level.Assured;
+        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Assured));
+        ask = newAsk(consumer);
+        ask.valueAtRisk = 1;
+        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.ValueAtRisk));
+        ask = newAsk(consumer);
+        ask.quorum = 2;
+        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Quorum));
+    }
+
+    function test_ABadRequestIsRefusedWithItsValues() external {
+        Ask memory ask = newAsk(consumer);
+        ask.quorum = 0;
+        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.ZeroQuorum.selector));
+        ask.quorum = 5;
+        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.QuorumTooLarge.selector, 5, 4));
+        ask = newAsk(address(0));
+        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.ZeroRefundAccount.selector));
+        ask = newAsk(consumer);
+        ask.modelId = keccak256("no model");
+        expectRefused(ask, "", abi.encodeWithSelector(IModelRegistry.UnknownModel.selector, ask.modelId));
+        ask = newAsk(consumer);
+        expectRefused(
+            ask, new bytes(4097), abi.encodeWithSelector(IInferenceCoordinator.InputTooLarge.selector, 4097, 4096)
+        );
+        ask.callbackGasLimit = 2_000_001;
+        expectRefused(
+            ask, "", abi.encodeWithSelector(IInferenceCoordinator.CallbackGasTooLarge.selector, 2_000_001, 2_000_000)
+        );
+        ask = newAsk(consumer);
+        uint16[4] memory deadlines = [0, 1, 8001, type(uint16).max];
+        for (uint256 i = 0; i < 4; ++i) {
+            ask.deadlineBlocks = deadlines[i];
+            expectRefused(
+                ask,
+                "",
+                abi.encodeWithSelector(IInferenceCoordinator.DeadlineOutOfRange.selector, deadlines[i], 2, 8000)
+            );
+        }
+    }
+
+    function testFuzz_OutputFormatsAreTheListedOnes(uint8 width, uint8 decimals) external {
+        Ask memory ask = newAsk(consumer);
+        (ask.outputWidth, ask.outputDecimals) = (width, decimals);
+        bool fixedPoint = width == 1 || width == 2 || width == 4 || width == 8 || width == 16;
+        if (fixedPoint ? decimals <= 36 : width == 0 && decimals == 0) {
+            send(consumer, ask, "input");
+        } else {
+            expectRefused(
+                ask, "", abi.encodeWithSelector(IInferenceCoordinator.InvalidOutputFormat.selector, width, decimals)
+            );
+        }
+    }
+
+    function test_AModelWithoutLiveSeatsIsNotAsked() external {
+        Ask memory ask = newAsk(consumer);
+        ask.modelId = coordinator.registerModel(card("empty"), "");
+        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.TooFewSeats.selector, 0, 1));
+    }
+
+    function testFuzz_ThePaymentIsExact(uint96 sent) external {
+        Ask memory ask = newAsk(consumer);
+        uint256 sum = uint256(ask.fee) + ask.submitFee;
+        vm.assume(sent != 0 && sent != sum);
+        vm.deal(consumer, sent);
+        vm.prank(consumer);
+        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.WrongPayment.selector, sent, sum));
+        coordinator.request{value: sent}(ask, "");
+    }
+
+    function test_TwoEqualRequestsInOneBlockHaveTwoIds() external {
+        bytes32 first = coordinator.requestIdOf(sendUsual(consumer));
+        bytes32 second = coordinator.requestIdOf(sendUsual(consumer));
+        assertNotEq(first, second);
+        assertEq(coordinator.statusOf(first), 1);
+        assertEq(coordinator.statusOf(second), 1);
+    }
+
+    function test_ARequestIsAnnouncedWholeAndStoredInOneWord() external {
+        vm.recordLogs();
+        Request memory r = sendUsual(consumer);
+        bytes32 id = coordinator.requestIdOf(r);
+        assertEq(vm.getRecordedLogs()[0].data, abi.encode(r, bytes("input")));
+        assertEq(coordinator.statusOf(id), 1);
+        assertEq(id, keccak256(abi.encode(block.chainid, address(coordinator), r)));
+    }
+
+    // Answering
+
+    function expectNoAnswer(Fulfilment memory f, bytes memory fault) private {
+        vm.expectRevert(fault);
+        coordinator.fulfill(f);
+        // In a batch it is skipped, for the same reason, and nothing changes.
+        Fulfilment[] memory batch = new Fulfilment[](1);
+        batch[0] = f;
+        bytes32 id = coordinator.requestIdOf(f.request);
+        uint256 before = coordinator.statusOf(id);
+        vm.expectEmit(address(coordinator));
+        emit IInferenceCoordinator.Skipped(id, bytes4(fault));
+        coordinator.fulfillBatch(batch);
+        assertEq(coordinator.statusOf(id), before);
+    }
+
+    function test_AnAnswerIsRecordedAndAnnounced() external {
+        Request memory r = sendUsual(consumer);
+        roll(1);
+        Fulfilment memory f = answer(r, "output");
+        vm.expectEmit(address(coordinator));
+        emit IInferenceCoordinator.Fulfilled(coordinator.requestIdOf(r), Outcome.Ok, hex"00000000", "output");
+        coordinator.fulfill(f);
+        Result memory result = resultOf(f);
+        assertTrue(coordinator.isResult(result));
+        assertEq(coordinator.statusOf(coordinator.requestIdOf(r)) & 0xff, 2);
+        result.fulfilledAt += 1;
+        assertFalse(coordinator.isResult(result));
+    }
+
+    function test_ARequestIsAnsweredOnce() external {
+        Request memory r = sendUsual(consumer);
+        roll(1);
+        Fulfilment memory f = answer(r, "output");
+        coordinator.fulfill(f);
+        expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.NotOpen.selector, coordinator.requestIdOf(r)));
+    }
+
+    function test_ARequestThatWasNeverMadeIsNotAnswered() external {
+        Request memory r = sendUsual(consumer);
+        roll(1);
+        Fulfilment memory f = answer(r, "output");
+        f.request.escrow = bytes32(uint256(f.request.escrow) + 1); // a higher fee
+        expectNoAnswer(
+            f, abi.encodeWithSelector(IInferenceCoordinator.NotOpen.selector, coordinator.requestIdOf(f.request))
+        );
+    }
+
+    function test_ARequestIsNotAnsweredInItsOwnBlock() external {
+        Request memory r = sendUsual(consumer);
+        roll(1);
+        Fulfilment memory f = answer(r, "output");
+        vm.roll(vm.getBlockNumber() - 1);
+        expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.SameBlock.selector));
+    }
+
+    function test_TheDeadlineIsTheLastBlockForAnAnswerAndTheNextOneTheFirstForARefund() external {
+        Request memory r = sendUsual(consumer);
+        uint256 deadline = vm.getBlockNumber() + 100;
+        vm.roll(deadline);
+        Fulfilment memory f = answer(r, "output");
+        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.DeadlineNotPassed.selector, deadline, deadline));
+        coordinator.refund(r);
+        uint256 snapshot = vm.snapshotState();
+        coordinator.fulfill(f);
+        vm.revertToState(snapshot);
+        vm.roll(deadline + 1);
+        expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.DeadlinePassed.selector, deadline + 1, deadline));
+        coordinator.refund(r);
+        assertEq(coordinator.balanceOf(ETH, consumer), 0.011 ether);
+        assertEq(coordinator.statusOf(coordinator.requestIdOf(r)), 16);
+        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.NotOpen.selector, coordinator.requestIdOf(r)));
+        coordinator.refund(r);
+    }
+
+    function test_AnAnsweredRequestIsNotRefunded() external {
+        Request memory r = sendUsual(consumer);
+        roll(1);
+        fulfil(r, "output");
+        roll(200);
+        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.NotOpen.selector, coordinator.requestIdOf(r)));
+        coordinator.refund(r);
+    }
+
+    function test_AZeroBlockHashIsRefused() external {
+        Ask memory ask = newAsk(consumer);
+        ask.deadlineBlocks = 8000;
+        Request memory r = send(consumer, ask, "input");
+        uint256 asked = vm.getBlockNumber();
+        roll(257);
+        provideHistory(asked);
+        Fulfilment memory f = answer(r, "output");
+        vm.clearMockedCalls();
+        expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.BlockHashUnavailable.selector, asked));
+        vm.mockCall(0x0000F90827F1C53a10cb7A02335B175320002935, abi.encode(asked), abi.encode(bytes32(0)));
+        expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.BlockHashUnavailable.selector, asked));
+        provideHistory(asked);
+        coordinator.fulfill(f);
+    }
+
+    function test_OnlyOkCarriesAnOutput() external {
+        Request memory r = sendUsual(consumer);
+        roll(1);
+        uint32[] memory none;
+        Outcome[2] memory failures = [Outcome.BadInput, Outcome.Unrepresentable];
+        for (uint256 i = 0; i < 2; ++i) {
+            expectNoAnswer(
+                answerBy(r, failures[i], "output", 0, none),
+                abi.encodeWithSelector(IInferenceCoordinator.UnexpectedOutput.selector)
+            );
+        }
+        coordinator.fulfill(answerBy(r, Outcome.BadInput, "", 0, none));
+    }
+
+    function test_TheQuorumIsExact() external {
+        Request memory r = sendUsual(consumer);
+        roll(1);
+        Fulfilment memory f = answer(r, "output");
+        Attestation memory one = f.attestations[0];
+        f.attestations = new Attestation[](0);
+        expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.WrongAttestationCount.selector, 0, 1));
+        f.attestations = new Attestation[](2);
+        (f.attestations[0], f.attestations[1]) = (one, one);
+        expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.WrongAttestationCount.selector, 2, 1));
+    }
+
+    function test_ASignatureCountsForItsRequestOutputOutcomeChainAndContractOnly() external {
+        Request memory r = sendUsual(consumer);
+        Request memory other = sendUsual(consumer);
+        roll(1);
+        bytes memory fault = abi.encodeWithSelector(IInferenceCoordinator.WrongSignature.selector, 0);
+        Fulfilment memory f = answer(r, "output");
+
+        Fulfilment memory moved = answer(r, "output");
+        moved.request = other;
+        expectNoAnswer(moved, fault);
+        Fulfilment memory changed = answer(r, "output");
+        changed.output = "0utput";
+        expectNoAnswer(changed, fault);
+        uint32[] memory none;
+        Fulfilment memory failed = answerBy(r, Outcome.BadInput, "", 0, none);
+        failed.outcome = Outcome.Unrepresentable;
+        expectNoAnswer(failed, fault);
+
+        // Another coordinator in the same place of the same chain, asked the same, knows another domain.
+        (bytes32 sigR, bytes32 sigVs) = vm.signCompact(keyOf[node.signer], keccak256("another chain's statement"));
+        Fulfilment memory foreign = answer(r, "output");
+        (foreign.attestations[0].r, foreign.attestations[0].vs) = (sigR, sigVs);
+        expectNoAnswer(foreign, fault);
+
+        coordinator.fulfill(f);
+    }
+
+    function test_AStatementIsBoundToItsChain() external {
+        Request memory r = sendUsual(consumer);
+        roll(1);
+        bytes32 id = coordinator.requestIdOf(r);
+        bytes32 here = coordinator.digestOf(id, hashOf(START), r.inputHash, Outcome.Ok, 0);
+        vm.chainId(block.chainid + 1);
+        assertNotEq(coordinator.digestOf(id, hashOf(START), r.inputHash, Outcome.Ok, 0), here);
+        assertNotEq(coordinator.requestIdOf(r), id);
+    }
+
+    function test_AStrangersSignatureIsRefused() external {
+        Request memory r = sendUsual(consumer);
+        roll(1);
+        uint32[] memory none;
+        expectNoAnswer(
+            answerSigned(r, Outcome.Ok, "output", 0, none, newKey("stranger")),
+            abi.encodeWithSelector(IInferenceCoordinator.WrongSignature.selector, 0)
+        );
+    }
+
+    function test_AMalleableSignatureIsRefused() external {
+        Request memory r = sendUsual(consumer);
+        roll(1);
+        Fulfilment memory f = answer(r, "output");
+        uint256 order = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
+        uint256 vs = uint256(f.attestations[0].vs);
+        // The twin's s is the order less s, with the other parity; what of it fits into the word is no signature.
+        uint256 mask = type(uint256).max >> 1;
+        f.attestations[0].vs = bytes32((order - (vs & mask)) & mask | (~vs & 1 << 255));
+        expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.WrongSignature.selector, 0));
+    }
+
+    function testFuzz_NoOtherBytesAreASignature(bytes32 r_, bytes32 vs) external {
+        Request memory r = sendUsual(consumer);
+        roll(1);
+        Fulfilment memory f = answer(r, "output");
+        vm.assume(r_ != f.attestations[0].r || vs != f.attestations[0].vs);
+        (f.attestations[0].r, f.attestations[0].vs) = (r_, vs);
+        expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.WrongSignature.selector, 0));
+    }
+
+    // Ranks
+
+    /// @dev The seats of a request in the order of their ranks.
+    function byRank(Request memory r, uint32 seats) private view returns (uint32[] memory order) {
+        order = new uint32[](seats);
+        bytes32 id = coordinator.requestIdOf(r);
+        uint256 asked = uint256(uint40(uint256(r.terms) >> 120));
+        for (uint32 s = 0; s < seats; ++s) {
+            order[coordinator.rankOf(id, hashOf(asked), s, seats)] = s;
+        }
+    }
+
+    function test_TheFirstWindowIsTheDrawnSeatsAndEachFurtherOneOneRankMore() external {
+        liveSeat(node);
+        liveSeat(node);
+        Request memory r = sendUsual(consumer);
+        uint256 asked = vm.getBlockNumber();
+        roll(1);
+        uint32[] memory order = byRank(r, 3);
+        uint32[] memory none;
+        for (uint256 elapsed = 1; elapsed <= 6; ++elapsed) {
+            vm.roll(asked + elapsed);
+            uint256 allowed = 1 + (elapsed - 1) / 2; // a window of two blocks
+            for (uint256 rank = 0; rank < 3; ++rank) {
+                Fulfilment memory f = answerBy(r, Outcome.Ok, "output", order[rank], none);
+                if (rank >= allowed) {
+                    expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.RankTooHigh.selector, rank, allowed));
+                } else {
+                    uint256 snapshot = vm.snapshotState();
+                    coordinator.fulfill(f);
+                    vm.revertToState(snapshot);
+                }
+            }
+        }
+    }
+
+    function test_HolesLowerTheRankAndEveryOneIsChecked() external {
+        (Node memory gone, uint32 index) = liveNode("gone");
+        liveSeat(node);
+        Request memory r;
+        uint32[] memory order;
+        // Until the seat that goes is drawn first.
+        do {
+            r = sendUsual(consumer);
+            roll(1);
+            order = byRank(r, 3);
+        } while (order[0] != index);
+        uint32[] memory hole = new uint32[](1);
+        hole[0] = index;
+        uint32[] memory none;
+        expectNoAnswer(
+            answerBy(r, Outcome.Ok, "output", order[1], hole),
+            abi.encodeWithSelector(IInferenceCoordinator.NotAHole.selector, index)
+        );
+        vm.prank(gone.signer);
+        coordinator.revokeSigner(gone.owner, refs(index));
+        expectNoAnswer(
+            answerBy(r, Outcome.Ok, "output", order[1], none),
+            abi.encodeWithSelector(IInferenceCoordinator.RankTooHigh.selector, 1, 1)
+        );
+        uint32[] memory twice = new uint32[](2);
+        (twice[0], twice[1]) = (index, index);
+        expectNoAnswer(
+            answerBy(r, Outcome.Ok, "output", order[2], twice),
+            abi.encodeWithSelector(IInferenceCoordinator.NotAscending.selector, index)
+        );
+        uint32[] memory beyond = new uint32[](1);
+        beyond[0] = 3;
+        expectNoAnswer(
+            answerBy(r, Outcome.Ok, "output", order[1], beyond),
+            abi.encodeWithSelector(IInferenceCoordinator.UnknownSeat.selector, 3, 3)
+        );
+        coordinator.fulfill(answerBy(r, Outcome.Ok, "output", order[1], hole));
+    }
+
+    function test_AnIneligibleOrUnknownSeatDoesNotAnswer() external {
+        (Node memory gone, uint32 index) = liveNode("gone");
+        Request memory r = sendUsual(consumer);
+        roll(1);
+        uint32[] memory none;
+        Fulfilment memory f = answerBy(r, Outcome.Ok, "output", index, none);
+        vm.prank(gone.owner);
+        coordinator.revokeSigner(gone.owner, refs(index));
+        roll(4);
+        expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.SeatNotEligible.selector, index));
+        f.attestations[0].seat = 2;
+        expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.UnknownSeat.selector, 2, 2));
+    }
+
+    function refs(uint32 index) private view returns (SeatRef[] memory list) {
+        list = new SeatRef[](1);
+        list[0] = SeatRef(modelId, index);
+    }
+}
