@@ -85,3 +85,53 @@ impl<C: Send + Sync, J: Journal> Claimer<C, J> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        chain::Chain,
+        journal::Batch,
+        protocol::Outcome,
+        testing::{Bench, task},
+    };
+    use alloy::primitives::Bytes;
+    use std::time::Duration;
+
+    /// What is claimed at each height, where `count` items vest at block 10.
+    async fn claimed(count: u64, heights: &[u64]) -> Vec<Vec<usize>> {
+        let bench = Bench::new();
+        let claims = (0..count).map(|nonce| {
+            let task = task(nonce);
+            let (output_commitment, seats) = (B256::ZERO, Bytes::new());
+            let (fulfilled_at, vests_at, paid_at) = (0, 10, None);
+            let (id, request, outcome) = (task.id, task.request, Outcome::Ok);
+            Claim { id, request, outcome, output_commitment, seats, fulfilled_at, vests_at, paid_at }
+        });
+        bench.node.journal.commit(&Batch { claims: claims.collect(), ..Batch::default() }).unwrap();
+        let (tips, tips_in) = watch::channel(None);
+        let (out, mut batches) = mpsc::channel(100);
+        let settings = ClaimSettings { batch: 4, every: 2, patience: 20 };
+        let stop = CancellationToken::new();
+        tokio::spawn(Claimer::new(bench.node.clone(), settings, tips_in, out).run(stop.clone()));
+        let mut seen = Vec::new();
+        for height in heights {
+            let mut header = bench.node.chain.head().await.unwrap();
+            header.block.number = *height;
+            tips.send_replace(Some(Tip { header, rewinds: 0 }));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            seen.push(std::iter::from_fn(|| batches.try_recv().ok()).map(|batch| batch.len()).collect());
+        }
+        seen
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_claimed_before_it_vests() {
+        assert_eq!(claimed(8, &[8, 10, 12]).await, [vec![], vec![], vec![4, 4]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fills_no_batch_waits_and_is_claimed_in_the_end_once() {
+        assert_eq!(claimed(6, &[12, 14, 32, 34]).await, [vec![4], vec![], vec![2], vec![]]);
+    }
+}

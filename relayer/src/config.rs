@@ -45,6 +45,8 @@ pub struct ChainSettings {
     pub deployment_block: u64,
     /// Blocks after which a block counts as final.
     pub confirmations: u64,
+    /// How long an endpoint that is down is tried again at start.
+    pub start_timeout: Duration,
     /// How long one call may take.
     pub request_timeout: Duration,
     /// The pace of polling.

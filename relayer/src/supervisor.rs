@@ -38,8 +38,6 @@ use crate::{
     watcher::{WatchSettings, Watcher},
 };
 
-/// How long the endpoint may be unreachable at start.
-const START_PATIENCE: Duration = Duration::from_secs(60);
 /// Blocks whose hashes are kept.
 const REORG_DEPTH: u64 = 64;
 /// Transactions in flight at most.
@@ -53,8 +51,8 @@ const METRICS_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum NodeError {
-    #[error("{error}; the endpoint was tried for {} s: check `chain.rpc_url` and whether it runs", START_PATIENCE.as_secs())]
-    Unreachable { error: ChainError },
+    #[error("{error}; the endpoint was tried for {} s: check `chain.rpc_url` and whether it runs", .tried.as_secs())]
+    Unreachable { error: ChainError, tried: Duration },
     #[error(
         "the endpoint is on chain {found}, and the configuration says {expected}: correct `chain.rpc_url` or `chain.chain_id`"
     )]
@@ -168,26 +166,26 @@ async fn start(settings: &Settings, keys: &Keys) -> Result<Started, NodeError> {
 /// Connects and checks that chain and coordinator are what the configuration says.
 ///
 /// # Errors
-/// `Unreachable` after trying for a minute, `WrongChain`, `NoContract`, or `Read` for a contract that is something
+/// `Unreachable` after trying for `chain.start_timeout`, `WrongChain`, `NoContract`, or `Read` for a contract that is something
 /// else.
 pub async fn connect(settings: &Settings) -> Result<Arc<AlloyChain>, NodeError> {
-    let began = Instant::now();
+    let (began, tried) = (Instant::now(), settings.chain.start_timeout);
     let mut pause = Duration::from_millis(250);
     let (chain, found) = loop {
-        let tried = async {
+        let attempt = async {
             let chain = &settings.chain;
             let chain = AlloyChain::connect(chain.rpc_url.clone(), chain.request_timeout, chain.poll_interval).await?;
             let id = chain.chain_id().await?;
             Ok::<_, ChainError>((chain, id))
         };
-        match tried.await {
+        match attempt.await {
             Ok(connected) => break connected,
-            Err(error) if began.elapsed() < START_PATIENCE && error.is_retryable() => {
+            Err(error) if began.elapsed() < tried && error.is_retryable() => {
                 warn!(%error, "trying the endpoint again");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
-            Err(error) => return Err(NodeError::Unreachable { error }),
+            Err(error) => return Err(NodeError::Unreachable { error, tried }),
         }
     };
     let (expected, coordinator) = (settings.chain.chain_id, settings.chain.coordinator);

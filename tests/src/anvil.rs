@@ -39,6 +39,12 @@ impl Anvil {
         Err("anvil did not start within 10 s; run ./scripts/setup".into())
     }
 
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Its WebSocket endpoint.
     #[must_use]
     pub fn ws_url(&self) -> String {

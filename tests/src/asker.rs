@@ -77,6 +77,12 @@ impl Asker {
         Ok(Self { consumer, payer, models, asked: HashMap::new(), turn: 0 })
     }
 
+    /// The consumer's address.
+    #[must_use]
+    pub fn consumer(&self) -> Address {
+        *self.consumer.address()
+    }
+
     /// The ids of its models.
     #[must_use]
     pub fn ids(&self) -> Vec<B256> {

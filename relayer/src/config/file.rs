@@ -37,6 +37,7 @@ section!(Chain {
     coordinator: Option<String> = None,
     deployment_block: u64 = 0,
     confirmations: u64 = 2,
+    start_timeout: f64 = 60.0,
     request_timeout: f64 = 10.0,
     poll_interval: f64 = 1.0,
     log_page: u64 = 2000,

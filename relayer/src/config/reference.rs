@@ -82,6 +82,13 @@ pub(super) const KEYS: &[Key] = &[
         "2",
         "Blocks after which a block counts as final: an answer's job is closed then. 0 to 8,000. Answers do not wait for it.",
     ),
+    key(
+        "chain",
+        "start_timeout",
+        Kind::Number,
+        "60",
+        "Seconds for which an endpoint that is down is tried again at start, before the node gives up.",
+    ),
     key("chain", "request_timeout", Kind::Number, "10", "Seconds that one call to the endpoint may take."),
     key(
         "chain",

@@ -6,7 +6,10 @@
 
 pub mod fees;
 mod gas;
+mod replace;
+mod send;
 mod sign;
+mod simulate;
 mod upkeep;
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -18,15 +21,14 @@ use alloy::{
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
-use self::fees::{FeeSettings, Fees, market};
+use self::fees::FeeSettings;
 use crate::{
-    chain::{At, Call, Chain, ChainError, Receipt},
-    contract::{self, Refusal, refusal},
+    chain::{Chain, ChainError, Receipt},
     journal::{Batch, Claim, Journal, Purpose, Slot},
-    lifecycle::{Attested, Job, Move, Seen, Skip},
-    node::{Node, StageError, Standing, Tip},
+    lifecycle::{Attested, Job, Move, Seen},
+    node::{Node, StageError, Tip},
     watcher::Ready,
 };
 
@@ -196,53 +198,6 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         Ok(matches!(job, Some(Job::Seen(Seen { task })) if task.block == answer.task.block))
     }
 
-    /// Simulates what can be sent now; `gas_factor` multiplies the formula's gas limit.
-    fn begin(&mut self, work: Work, gas_factor: u64) -> Result<(), StageError> {
-        let Some(tip) = self.tip().filter(|_| self.hold.is_none() && *self.ports.funded.borrow()) else {
-            self.waiting.push(work);
-            return Ok(());
-        };
-        let mut draft = match &work {
-            Work::Claim(claims) => {
-                let data = contract::claim(claims);
-                let ids = claims.iter().map(|claim| claim.id).collect();
-                Draft { purpose: Purpose::Claim { ids }, gas: gas::claim(claims.len(), &data), data }
-            }
-            Work::Answer(answer) => {
-                let task = &answer.task;
-                let place = match self.node.standing(task, tip.next()) {
-                    Standing::Now(place) => place,
-                    Standing::From(_) => {
-                        self.waiting.push(work);
-                        return Ok(());
-                    }
-                    Standing::NoSeat => return self.close(task.id, Move::Skipped(Skip::NoSeat)),
-                    Standing::Expired => {
-                        let deadline = task.request.deadline();
-                        return self.close(task.id, Move::Skipped(Skip::Expired { deadline }));
-                    }
-                };
-                let data = contract::fulfil(answer, &place);
-                let purpose = Purpose::Answer { id: task.id, block: task.block.hash };
-                Draft { purpose, gas: gas::answer(answer, &place, &data), data }
-            }
-        };
-        draft.gas = (draft.gas * gas_factor).min(gas::TRANSACTION_CAP);
-        let call = Call {
-            from: Some(self.node.sender),
-            to: self.node.domain.coordinator,
-            data: draft.data.clone(),
-            gas: Some(draft.gas),
-        };
-        let chain = self.node.chain.clone();
-        self.simulating += 1;
-        self.tasks.push(Box::pin(async move {
-            let result = chain.call(&call, At::Pending).await;
-            Done::Simulated(work, draft, result)
-        }));
-        Ok(())
-    }
-
     fn done(&mut self, done: Done) -> Result<(), StageError> {
         match done {
             Done::Simulated(work, draft, result) => {
@@ -268,51 +223,6 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         }
     }
 
-    fn simulated(&mut self, work: Work, draft: Draft, result: Result<Bytes, ChainError>) -> Result<(), StageError> {
-        let refusal = match result {
-            Ok(_) => return self.send(work, draft),
-            Err(ChainError::Reverted(data)) => refusal(&data),
-            Err(ChainError::OutOfGas(_)) => Refusal::Gas,
-            Err(error) => {
-                self.node.metrics.chain_errors.add();
-                warn!(%error, label = error.label(), "cannot simulate; trying again");
-                self.waiting.push(work);
-                return Ok(());
-            }
-        };
-        match (work, refusal) {
-            (work, Refusal::Gas) if draft.gas < gas::TRANSACTION_CAP => self.begin(work, 4),
-            // Answered in the pool, perhaps: it stays until the chain says so, in case that transaction is dropped.
-            (work @ Work::Answer(_), Refusal::NotOpen | Refusal::TooEarly) => {
-                self.waiting.push(work);
-                Ok(())
-            }
-            (Work::Answer(answer), Refusal::Stale(reason)) => {
-                debug!(id = %answer.task.id, reason, "the chain moved; looking again at the next tip");
-                self.waiting.push(Work::Answer(answer));
-                Ok(())
-            }
-            (Work::Answer(answer), Refusal::Expired) => {
-                let deadline = answer.task.request.deadline();
-                self.close(answer.task.id, Move::Skipped(Skip::Expired { deadline }))
-            }
-            (Work::Answer(answer), refusal) => {
-                self.close(answer.task.id, Move::Failed(format!("the simulation refuses the answer: {refusal:?}")))
-            }
-            // One item that cannot be paid must not hold back the others; the claimer offers them again.
-            (Work::Claim(claims), refusal) if claims.len() > 1 => {
-                debug!(items = claims.len(), ?refusal, "splitting a claim");
-                let (left, right) = claims.split_at(claims.len() / 2);
-                self.begin(Work::Claim(left.to_vec()), 1)?;
-                self.begin(Work::Claim(right.to_vec()), 1)
-            }
-            (Work::Claim(claims), refusal) => {
-                debug!(id = ?claims.first().map(|claim| claim.id), ?refusal, "cannot claim yet");
-                Ok(())
-            }
-        }
-    }
-
     fn close(&mut self, id: B256, step: Move) -> Result<(), StageError> {
         match &step {
             Move::Skipped(reason) => {
@@ -327,95 +237,6 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         }
         self.node.journal.commit(&Batch { moves: vec![(id, step)], ..Batch::default() })?;
         Ok(())
-    }
-
-    fn market(&self) -> Fees {
-        let base_fee = self.tip().map_or(0, |tip| tip.header.base_fee);
-        market(self.settings.fees, base_fee, &self.recent_tips)
-    }
-
-    /// What the transactions in flight may cost at most.
-    fn committed(&self) -> U256 {
-        let unmined = self.slots.values().filter(|slot| slot.mined.is_none());
-        unmined
-            .filter_map(|slot| slot.attempts.last().map(|last| U256::from(slot.gas) * U256::from(last.max_fee)))
-            .sum()
-    }
-
-    /// Signs, writes down and broadcasts a transaction whose simulation passed.
-    fn send(&mut self, work: Work, draft: Draft) -> Result<(), StageError> {
-        if let Work::Answer(answer) = &work {
-            if !self.is_open(answer)? {
-                return Ok(());
-            }
-            self.note_rewind()?;
-            // After a reorganisation the old transaction may still be in somebody's pool: it is sent again if it says
-            // the same, else the new one takes its nonce.
-            let old = self.slots.values().find(|slot| {
-                slot.mined.is_none() && matches!(&slot.purpose, Purpose::Answer { id, .. } if *id == answer.task.id)
-            });
-            if let Some(old) = old {
-                return if old.data == draft.data {
-                    self.resend(old.nonce)
-                } else {
-                    self.replace(old.nonce, Some(draft))
-                };
-            }
-        }
-        let fees = self.market();
-        let cost = U256::from(draft.gas) * U256::from(fees.max_fee);
-        let needed = self.committed() + cost;
-        if self.balance < needed {
-            self.out_of_funds(needed);
-            self.waiting.push(work);
-            return Ok(());
-        }
-        let nonce = self.next;
-        let to = self.node.domain.coordinator;
-        let attempt = self.sign(nonce, to, &draft, fees)?;
-        let (hash, raw) = (attempt.hash, attempt.raw.clone());
-        let Draft { purpose, data, gas } = draft;
-        let mut batch = Batch::default();
-        if let Purpose::Answer { id, block } = &purpose {
-            batch.moves.push((*id, Move::Sent { block: *block, nonce, hash }));
-        }
-        let slot = Slot { nonce, purpose, to, data, gas, attempts: vec![attempt], mined: None };
-        batch.slots.push(slot.clone());
-        if let Some((id, illegal)) = self.node.journal.commit(&batch)?.first() {
-            debug!(%id, %illegal, "not sent");
-            return Ok(());
-        }
-        self.next += 1;
-        self.slots.insert(nonce, slot);
-        self.node.metrics.sent.add();
-        self.broadcast(nonce, hash, raw);
-        Ok(())
-    }
-
-    /// The transaction of a job that was opened again says the right thing already.
-    fn resend(&mut self, nonce: u64) -> Result<(), StageError> {
-        let Some(slot) = self.slots.get(&nonce) else { return Ok(()) };
-        if let (Purpose::Answer { id, block }, Some(last)) = (&slot.purpose, slot.attempts.last()) {
-            let sent = Move::Sent { block: *block, nonce, hash: last.hash };
-            self.node.journal.commit(&Batch { moves: vec![(*id, sent)], ..Batch::default() })?;
-        }
-        self.rebroadcast(nonce);
-        Ok(())
-    }
-
-    fn out_of_funds(&mut self, needed: U256) {
-        if self.ports.funded.send_replace(false) {
-            error!(
-                account = %self.node.sender, balance = %self.balance, %needed,
-                "the sending key cannot pay for gas: no more work is taken until it is funded; send it money"
-            );
-        }
-    }
-
-    fn broadcast(&mut self, nonce: u64, hash: B256, raw: Bytes) {
-        let chain = self.node.chain.clone();
-        self.upkeep.broadcasting += 1;
-        self.tasks.push(Box::pin(async move { Done::Broadcast(nonce, hash, chain.send(&raw).await) }));
     }
 }
 

@@ -3,6 +3,7 @@ use alloy::consensus::{Transaction, TxEnvelope};
 use super::*;
 use crate::{
     chain::fake::FakeChain,
+    contract,
     journal::SledJournal,
     lifecycle::{Ending, Seen, Task},
     protocol::Outcome,
@@ -326,4 +327,33 @@ async fn an_answer_whose_request_is_gone_is_replaced_by_a_self_transfer() {
     let sent = rig.chain().sent();
     let last = &sent[sent.len() - 1];
     assert_eq!((last.nonce(), last.to(), last.input().len()), (0, Some(rig.bench.signer.address()), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_nonce_of_an_answer_without_a_request_serves_the_next_answer() {
+    let rig = Rig::start(Bench::new());
+    let gone = rig.answer(0).await;
+    rig.sent(1).await;
+    rig.journal().commit(&Batch { vanished: vec![gone.id], ..Batch::default() }).unwrap();
+    rig.chain().mine(Vec::new());
+    rig.tell(0);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let task = rig.answer(1).await;
+    let sent = rig.sent(2).await;
+    assert_eq!(sent[1].nonce(), 0);
+    assert_eq!(rig.state(&task), "sent");
+    assert_eq!(rig.journal().slots().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nonce_that_a_reorganisation_frees_after_it_was_final_is_filled() {
+    let bench = Bench::new();
+    bench.node.chain.set_nonces(3, 3);
+    let rig = Rig::start(bench);
+    rig.tell(0);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig.chain().set_nonces(2, 2);
+    rig.tell(1);
+    let sent = rig.sent(1).await;
+    assert_eq!((sent[0].nonce(), sent[0].to()), (2, Some(rig.bench.signer.address())));
 }

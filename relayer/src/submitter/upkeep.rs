@@ -16,15 +16,11 @@ use std::{
     time::Duration,
 };
 
-use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::primitives::{B256, U256};
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
-use super::{
-    Done, Draft, Submitter, Work,
-    fees::{Fees, bumped},
-    gas,
-};
+use super::{Done, Submitter, Work};
 use crate::{
     chain::{At, Chain, ChainError, Receipt},
     journal::{Batch, Journal, Purpose, Slot},
@@ -36,6 +32,8 @@ use crate::{
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a used nonce may have no receipt before it counts as taken by a foreign transaction.
 const RECEIPT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a nonce of ours that no transaction holds may be a reading of the past.
+pub(super) const GAP_PATIENCE: Duration = Duration::from_secs(5);
 /// The least time before a replacement: some chains make a block per transaction.
 const REPLACE_PATIENCE: Duration = Duration::from_secs(5);
 /// Tips between two looks at the fees of recent blocks.
@@ -52,9 +50,11 @@ pub(super) struct Memory {
     /// Since when a nonce is used and has no receipt.
     missing: HashMap<u64, Instant>,
     /// Since when a slot has nothing to answer.
-    orphaned: HashMap<u64, Instant>,
+    pub(super) orphaned: HashMap<u64, Instant>,
     /// When a slot's current attempt was made.
-    attempted: HashMap<u64, Instant>,
+    pub(super) attempted: HashMap<u64, Instant>,
+    /// Since when nonces below ours are held by nothing.
+    pub(super) gap: Option<Instant>,
     /// Slots whose fee the endpoint calls too low.
     too_low: BTreeSet<u64>,
     rebroadcast: Option<Instant>,
@@ -145,6 +145,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         };
         self.rewinds = rewinds;
         self.upkeep.missing.clear();
+        self.ask_account();
         let mut slots = Vec::new();
         for slot in self.slots.values_mut() {
             if slot.mined.take().is_some() {
@@ -162,7 +163,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                 self.redo.push(error.into_inner());
             }
         }
-        if self.in_flight() > 0 || self.hold.is_some() || !*self.ports.funded.borrow() {
+        let unsettled = self.in_flight() > 0 || self.hold.is_some() || self.upkeep.gap.is_some();
+        if unsettled || !*self.ports.funded.borrow() {
             self.ask_account();
         }
         for nonce in std::mem::take(&mut self.upkeep.too_low) {
@@ -227,6 +229,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                 Done::Mined(nonce, Ok(None))
             }));
         }
+        self.fill_gaps(latest)?;
         let unmined: Vec<_> = self.slots.range(latest..).map(|(nonce, _)| *nonce).collect();
         for nonce in unmined {
             if self.is_orphaned(nonce)? {
@@ -243,6 +246,16 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         Ok(())
     }
 
+    /// An unmined slot whose request is gone: its nonce serves the next answer.
+    pub(super) fn orphan(&self) -> Option<u64> {
+        self.upkeep
+            .orphaned
+            .keys()
+            .copied()
+            .filter(|nonce| self.slots.get(nonce).is_some_and(|slot| slot.mined.is_none()))
+            .min()
+    }
+
     /// What a single small transaction may cost now.
     fn reserve(&self) -> U256 {
         U256::from(300_000u64) * U256::from(self.market().max_fee)
@@ -256,7 +269,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     }
 
     /// Whether an unmined answer has nothing left to answer.
-    fn is_orphaned(&self, nonce: u64) -> Result<bool, StageError> {
+    pub(super) fn is_orphaned(&self, nonce: u64) -> Result<bool, StageError> {
         let Purpose::Answer { id, block } = &self.slots[&nonce].purpose else { return Ok(false) };
         Ok(match self.node.journal.job(*id)? {
             Some(Job::Sent(sent)) => sent.task.block.hash != *block,
@@ -337,79 +350,6 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                 self.upkeep.rebroadcast = None;
             }
         }
-        Ok(())
-    }
-
-    pub(super) fn rebroadcast(&mut self, nonce: u64) {
-        let current = self.slots.get(&nonce).and_then(|slot| slot.attempts.last());
-        if let Some((hash, raw)) = current.map(|attempt| (attempt.hash, attempt.raw.clone())) {
-            self.node.metrics.rebroadcast.add();
-            self.broadcast(nonce, hash, raw);
-        }
-    }
-
-    /// Replaces a slot's transaction: by another draft, or by the same with a higher fee.
-    pub(super) fn replace(&mut self, nonce: u64, draft: Option<Draft>) -> Result<(), StageError> {
-        let Some(slot) = self.slots.get(&nonce) else { return Ok(()) };
-        let Some(last) = slot.attempts.last() else { return Ok(()) };
-        let old = Fees { max_fee: last.max_fee, tip: last.tip };
-        let Some(fees) = bumped(self.settings.fees, old, self.market()) else {
-            warn!(
-                nonce,
-                cap = self.settings.fees.cap,
-                "a transaction is stuck, and `fees.max_fee_per_gas` forbids paying more"
-            );
-            // It is broadcast again from time to time: the market may come down.
-            return Ok(());
-        };
-        let cancels = matches!(draft, Some(Draft { purpose: Purpose::Cancel, .. }));
-        let to = if cancels { self.node.sender } else { slot.to };
-        let draft =
-            draft.unwrap_or_else(|| Draft { purpose: slot.purpose.clone(), data: slot.data.clone(), gas: slot.gas });
-        let attempt = self.sign(nonce, to, &draft, fees)?;
-        let (hash, raw) = (attempt.hash, attempt.raw.clone());
-        let mut attempts = slot.attempts.clone();
-        attempts.push(attempt);
-        let Draft { purpose, data, gas } = draft;
-        let slot = Slot { nonce, purpose, to, data, gas, attempts, mined: None };
-        let mut batch = Batch { slots: vec![slot.clone()], ..Batch::default() };
-        if let Purpose::Answer { id, block } = &slot.purpose
-            && let Some(Job::Seen(_)) = self.node.journal.job(*id)?
-        {
-            batch.moves.push((*id, Move::Sent { block: *block, nonce, hash }));
-        }
-        if let Some((id, illegal)) = self.node.journal.commit(&batch)?.first() {
-            debug!(%id, %illegal, "not replaced");
-            return Ok(());
-        }
-        debug!(nonce, %hash, max_fee = fees.max_fee, "replacing a transaction");
-        self.slots.insert(nonce, slot);
-        self.upkeep.attempted.insert(nonce, Instant::now());
-        self.node.metrics.replaced.add();
-        self.broadcast(nonce, hash, raw);
-        Ok(())
-    }
-
-    fn cancel(&mut self, nonce: u64) -> Result<(), StageError> {
-        self.replace(nonce, Some(Draft { purpose: Purpose::Cancel, data: Bytes::new(), gas: gas::CANCEL }))
-    }
-
-    /// Fills a nonce that nothing holds.
-    fn fill(&mut self, nonce: u64) -> Result<(), StageError> {
-        let draft = Draft { purpose: Purpose::Cancel, data: Bytes::new(), gas: gas::CANCEL };
-        let to: Address = self.node.sender;
-        let attempt = self.sign(nonce, to, &draft, self.market())?;
-        let slot = Slot {
-            nonce,
-            purpose: draft.purpose,
-            to,
-            data: draft.data,
-            gas: draft.gas,
-            attempts: vec![attempt],
-            mined: None,
-        };
-        self.node.journal.commit(&Batch { slots: vec![slot.clone()], ..Batch::default() })?;
-        self.slots.insert(nonce, slot);
         Ok(())
     }
 }

@@ -1,0 +1,72 @@
+//! A TCP proxy before an endpoint that can be cut and mended.
+
+use std::sync::Arc;
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+use crate::Res;
+
+/// The proxy; it ends when dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    open: Arc<watch::Sender<bool>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Proxy {
+    /// A proxy to a port of this machine.
+    pub async fn to(target: u16) -> Res<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let port = listener.local_addr()?.port();
+        let open = Arc::new(watch::Sender::new(true));
+        let switch = open.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let mut state = switch.subscribe();
+                if !*state.borrow_and_update() {
+                    continue;
+                }
+                tokio::spawn(async move {
+                    let Ok(mut server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                        _ = state.wait_for(|open| !open) => {}
+                    }
+                });
+            }
+        });
+        Ok(Self { port, open, task })
+    }
+
+    /// Breaks all connections and takes no new ones.
+    pub fn cut(&self) {
+        self.open.send_replace(false);
+    }
+
+    /// Takes connections again.
+    pub fn mend(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// Its WebSocket endpoint.
+    #[must_use]
+    pub fn ws_url(&self) -> String {
+        format!("ws://127.0.0.1:{}", self.port)
+    }
+
+    /// Its HTTP endpoint.
+    #[must_use]
+    pub fn http_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
