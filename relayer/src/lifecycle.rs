@@ -297,6 +297,16 @@ impl Job {
         }
     }
 
+    /// The block that settled it, if one did.
+    #[must_use]
+    pub fn settled_at(&self) -> Option<BlockRef> {
+        match self {
+            Self::Settled(settled) => Some(settled.at),
+            Self::Closed(Closed { end: End::Confirmed { at, .. }, .. }) => Some(*at),
+            _ => None,
+        }
+    }
+
     /// Whether the job is over.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -325,9 +335,13 @@ impl Job {
                 Move::Settled { at, transaction, ending },
             ) => Ok(Self::Settled(Settled { task, at, transaction, ending, nonce: None })),
             // After a reorganisation the answer is found anew: our transaction may be dropped or no longer valid.
-            (Self::Sent(Sent { task, .. }) | Self::Settled(Settled { task, .. }), Move::Reopened) => {
-                Ok(Self::Seen(Seen { task }))
-            }
+            (
+                Self::Sent(Sent { task, .. })
+                | Self::Settled(Settled { task, .. })
+                // Deeper than the operator's confirmations.
+                | Self::Closed(Closed { task, end: End::Confirmed { .. } }),
+                Move::Reopened,
+            ) => Ok(Self::Seen(Seen { task })),
             (Self::Settled(Settled { task, at, transaction, ending, .. }), Move::Confirmed) => {
                 Ok(Self::Closed(Closed { task, end: End::Confirmed { at, transaction, ending } }))
             }

@@ -332,7 +332,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             match views.seats(*model).await? {
                 Some(seats) => self.node.seats_mut().load(*model, seats),
                 None => {
-                    warn!(%model, "the model is not registered with this coordinator: `oraculum model add` registers it");
+                    debug!(%model, "the model is not registered with this coordinator");
                     self.node.seats_mut().load(*model, Vec::new());
                 }
             }
@@ -368,10 +368,10 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         info!(from = from.number, to = ancestor.number, "rewinding a reorganisation");
         let mut batch = Batch { cursor: Some(ancestor), ..Batch::default() };
         batch.ring_gone = self.ring.range(ancestor.number + 1..).map(|(number, _)| *number).collect();
-        for job in self.node.journal.jobs(&|job| !job.is_closed() || job.task().block.number > ancestor.number)? {
+        for job in self.node.journal.jobs(&|_| true)? {
             if job.task().block.number > ancestor.number {
                 batch.vanished.push(job.task().id);
-            } else if matches!(&job, Job::Settled(settled) if settled.at.number > ancestor.number) {
+            } else if job.settled_at().is_some_and(|at| at.number > ancestor.number) {
                 batch.moves.push((job.task().id, Move::Reopened));
             }
         }
