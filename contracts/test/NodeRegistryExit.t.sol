@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
 import {INodeRegistry} from "../src/interfaces/INodeRegistry.sol";
 import {Parameters} from "../src/types/Parameters.sol";
-import {Ask, Fulfilment, Outcome, Request, Result} from "../src/types/Request.sol";
+import {Ask, Request, Result} from "../src/types/Request.sol";
 import {Node} from "./utils/Fixture.sol";
-import {NodeFixture} from "./NodeRegistry.t.sol";
+import {NodeFixture} from "./utils/NodeFixture.sol";
 
 /// @notice How seats leave, when bonds are free, and who is paid for answers of a seat that changed hands.
 contract ExitTest is NodeFixture {

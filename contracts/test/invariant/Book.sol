@@ -66,6 +66,17 @@ abstract contract Book is Fixture {
         accounts.push(payers[1]);
     }
 
+    // Choices
+
+    /// @dev A choice of an action, by its name.
+    function pick(uint256 seed, string memory choice, uint256 min, uint256 max) internal pure returns (uint256) {
+        return min + uint256(keccak256(abi.encode(seed, choice))) % (max - min + 1);
+    }
+
+    function chance(uint256 seed, string memory choice) internal pure returns (bool) {
+        return pick(seed, choice, 0, 1) == 0;
+    }
+
     // Sums
 
     function balanceOf(address account) internal view returns (uint256) {

@@ -5,24 +5,19 @@ import {InferenceCoordinator} from "../../src/InferenceCoordinator.sol";
 import {IGovernance} from "../../src/interfaces/IGovernance.sol";
 import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
 import {SeatRef} from "../../src/interfaces/INodeRegistry.sol";
-import {Parameters} from "../../src/types/Parameters.sol";
 import {Ask, Fulfilment, Outcome, Request, Result} from "../../src/types/Request.sol";
-import {Node} from "../utils/Fixture.sol";
 import {SwitchConsumer} from "../utils/Receivers.sol";
-import {Book, Entry, Stage} from "./Book.sol";
+import {Entry, Stage} from "./Book.sol";
+import {SeatActions} from "./SeatActions.sol";
 
 /// @title Everything that everybody can do, always validly: an action that reverts is a failure
 /// @dev All choices of an action come from its seed. One that finds nothing to act on returns; one that needs time to
 /// pass waits in some of its calls, so that short sequences reach late states.
-contract Handler is Book {
-    uint32 private constant MAX_SEATS = 8;
-
+contract Handler is SeatActions {
     address private sink = makeAddr("sink");
-    uint256 private effectiveBlock;
-    mapping(uint256 index => uint256) private releaseBlocks;
 
     constructor(InferenceCoordinator coordinator_, bytes32 modelId_, address governor_)
-        Book(coordinator_, modelId_, governor_)
+        SeatActions(coordinator_, modelId_, governor_)
     {}
 
     /// @notice All actions.
@@ -254,112 +249,6 @@ contract Handler is Book {
         assertFalse(succeeded, "a stranger's call");
     }
 
-    // Seats
-
-    function joinOne(uint256 seed) external guarded {
-        if (coordinator.paused()) return;
-        address owner = owners[pick(seed, "owner", 0, 2)];
-        if (coordinator.signerOf(owner) == address(0)) renew(owner);
-        uint256 free = find(seed, seatCount(), isFree);
-        if (free == seatCount() && free >= MAX_SEATS) return;
-        vm.deal(owner, 1000 ether);
-        Node memory node = Node(owner, coordinator.signerOf(owner));
-        join(node, modelId, free == seatCount() ? NEW_INDEX : uint32(free));
-        ++done[free + 1 == seatCount() ? "join" : "join again"];
-    }
-
-    function activateOne(uint256 seed) external guarded {
-        uint256 index = find(seed, seatCount(), isDormant);
-        if (index == seatCount()) return;
-        (, uint48 from,) = coordinator.seat(modelId, uint32(index));
-        if (vm.getBlockNumber() < from) vm.roll(from);
-        coordinator.activateSeat(modelId, uint32(index));
-        ++done["activate"];
-    }
-
-    function departOne(uint256 seed) external guarded {
-        uint256 index = find(seed, seatCount(), isStaying);
-        if (index == seatCount()) return;
-        depart(Node(ownerOf(index), address(0)), uint32(index));
-        releaseBlocks[index] = vm.getBlockNumber() + 1 + _longestExitDelay();
-        ++done["depart"];
-    }
-
-    function releaseOne(uint256 seed) external guarded {
-        uint256 index = find(seed, seatCount(), isLeaving);
-        if (index == seatCount()) return;
-        if (vm.getBlockNumber() < releaseBlocks[index]) {
-            if (pick(seed, "wait", 0, 5) != 0) return;
-            vm.roll(releaseBlocks[index]);
-        }
-        address owner = ownerOf(index);
-        (,,, uint256 bond) = coordinator.seatHolder(modelId, uint32(index));
-        uint256 before = balanceOf(owner);
-        coordinator.releaseSeat(modelId, uint32(index));
-        assertEq(balanceOf(owner), before + bond, "the bond is credited");
-        ++done["release"];
-    }
-
-    /// @notice Revokes a node's key, for all its seats that have it.
-    function revokeAll(uint256 seed) external guarded {
-        address owner = owners[pick(seed, "owner", 0, 2)];
-        bool byKey = chance(seed, "by key");
-        address signer = coordinator.signerOf(owner);
-        if (signer == address(0)) return;
-        SeatRef[] memory seats = new SeatRef[](seatCount());
-        uint256 count;
-        for (uint32 index = 0; index < seatCount(); ++index) {
-            (address key,,) = coordinator.seat(modelId, index);
-            if (key == signer) seats[count++] = SeatRef(modelId, index);
-        }
-        assembly ("memory-safe") {
-            mstore(seats, count)
-        }
-        vm.prank(byKey ? signer : owner);
-        coordinator.revokeSigner(owner, seats);
-        ++done[byKey ? "revoke by key" : "revoke by owner"];
-    }
-
-    function rekeyOne(uint256 seed) external guarded {
-        renew(owners[pick(seed, "owner", 0, 2)]);
-        uint256 index = find(seed, seatCount(), hasOldKey);
-        if (index == seatCount()) return;
-        vm.prank(ownerOf(index));
-        coordinator.rekeySeat(modelId, uint32(index));
-        ++done["rekey"];
-    }
-
-    // Governance
-
-    function schedule(uint256 seed) external guarded {
-        Parameters memory p = parameters();
-        p.window = uint16(pick(seed, "window", 1, 10));
-        p.activationDelay = uint32(pick(seed, "activationDelay", 8, 20));
-        p.vesting = uint32(pick(seed, "vesting", 32, 200));
-        p.exitDelay = uint32(pick(seed, "exitDelay", 8000 + p.vesting, 9000));
-        p.parameterDelay = uint32(pick(seed, "parameterDelay", 7200, 7300));
-        p.seatBondGwei = uint64(pick(seed, "seatBondGwei", 1, 1e10));
-        effectiveBlock = vm.getBlockNumber() + coordinator.parameters(coordinator.parameterVersion()).parameterDelay;
-        vm.prank(governor);
-        coordinator.scheduleParameters(p);
-    }
-
-    function applyScheduled(uint256 seed) external guarded {
-        if (effectiveBlock == 0) return;
-        if (vm.getBlockNumber() < effectiveBlock) {
-            if (pick(seed, "wait", 0, 5) != 0) return;
-            vm.roll(effectiveBlock);
-        }
-        coordinator.applyParameters();
-        effectiveBlock = 0;
-        ++done["apply"];
-    }
-
-    function pause(uint256 seed) external guarded {
-        vm.prank(governor);
-        coordinator.setPaused(pick(seed, "on", 0, 3) == 0);
-    }
-
     // Surroundings
 
     function refuse(uint256 seed) external guarded {
@@ -371,15 +260,6 @@ contract Handler is Book {
     }
 
     // Helpers
-
-    /// @dev A choice of an action, by its name.
-    function pick(uint256 seed, string memory choice, uint256 min, uint256 max) private pure returns (uint256) {
-        return min + uint256(keccak256(abi.encode(seed, choice))) % (max - min + 1);
-    }
-
-    function chance(uint256 seed, string memory choice) private pure returns (bool) {
-        return pick(seed, choice, 0, 1) == 0;
-    }
 
     function isAny(uint256) internal pure returns (bool) {
         return true;
@@ -427,14 +307,6 @@ contract Handler is Book {
     function _sumOf(address[3] memory list) private view returns (uint256 sum) {
         for (uint256 i = 0; i < list.length; ++i) {
             sum += balanceOf(list[i]);
-        }
-    }
-
-    /// @dev Of all versions: no seat waits longer.
-    function _longestExitDelay() private view returns (uint256 longest) {
-        for (uint16 version = 1; version <= coordinator.parameterVersion(); ++version) {
-            uint256 delay = coordinator.parameters(version).exitDelay;
-            if (delay > longest) longest = delay;
         }
     }
 }

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {InferenceCoordinator} from "../../src/InferenceCoordinator.sol";
+import {SeatRef} from "../../src/interfaces/INodeRegistry.sol";
+import {Parameters} from "../../src/types/Parameters.sol";
+import {Node} from "../utils/Fixture.sol";
+import {Book} from "./Book.sol";
+
+/// @title What owners of nodes and the governor do
+/// @dev What ends a seat is done in few of its calls, or most requests would find nobody to answer them.
+abstract contract SeatActions is Book {
+    uint32 private constant MAX_SEATS = 8;
+
+    uint256 private effectiveBlock;
+    mapping(uint256 index => uint256) private releaseBlocks;
+
+    constructor(InferenceCoordinator coordinator_, bytes32 modelId_, address governor_)
+        Book(coordinator_, modelId_, governor_)
+    {}
+
+    // Seats
+
+    function joinOne(uint256 seed) external guarded {
+        if (coordinator.paused()) return;
+        address owner = owners[pick(seed, "owner", 0, 2)];
+        if (coordinator.signerOf(owner) == address(0)) renew(owner);
+        uint256 free = find(seed, seatCount(), isFree);
+        if (free == seatCount() && free >= MAX_SEATS) return;
+        vm.deal(owner, 1000 ether);
+        Node memory node = Node(owner, coordinator.signerOf(owner));
+        join(node, modelId, free == seatCount() ? NEW_INDEX : uint32(free));
+        ++done[free + 1 == seatCount() ? "join" : "join again"];
+    }
+
+    function activateOne(uint256 seed) external guarded {
+        uint256 index = find(seed, seatCount(), isDormant);
+        if (index == seatCount()) return;
+        (, uint48 from,) = coordinator.seat(modelId, uint32(index));
+        if (vm.getBlockNumber() < from) vm.roll(from);
+        coordinator.activateSeat(modelId, uint32(index));
+        ++done["activate"];
+    }
+
+    function departOne(uint256 seed) external guarded {
+        if (pick(seed, "really", 0, 3) != 0) return;
+        uint256 index = find(seed, seatCount(), isStaying);
+        if (index == seatCount()) return;
+        depart(Node(ownerOf(index), address(0)), uint32(index));
+        releaseBlocks[index] = vm.getBlockNumber() + 1 + _longestExitDelay();
+        ++done["depart"];
+    }
+
+    function releaseOne(uint256 seed) external guarded {
+        uint256 index = find(seed, seatCount(), isLeaving);
+        if (index == seatCount()) return;
+        if (vm.getBlockNumber() < releaseBlocks[index]) {
+            if (pick(seed, "wait", 0, 5) != 0) return;
+            vm.roll(releaseBlocks[index]);
+        }
+        address owner = ownerOf(index);
+        (,,, uint256 bond) = coordinator.seatHolder(modelId, uint32(index));
+        uint256 before = balanceOf(owner);
+        coordinator.releaseSeat(modelId, uint32(index));
+        assertEq(balanceOf(owner), before + bond, "the bond is credited");
+        ++done["release"];
+    }
+
+    /// @notice Revokes a node's key, for all its seats that have it.
+    function revokeAll(uint256 seed) external guarded {
+        if (pick(seed, "really", 0, 3) != 0) return;
+        address owner = owners[pick(seed, "owner", 0, 2)];
+        bool byKey = chance(seed, "by key");
+        address signer = coordinator.signerOf(owner);
+        if (signer == address(0)) return;
+        SeatRef[] memory seats = new SeatRef[](seatCount());
+        uint256 count;
+        for (uint32 index = 0; index < seatCount(); ++index) {
+            (address key,,) = coordinator.seat(modelId, index);
+            if (key == signer) seats[count++] = SeatRef(modelId, index);
+        }
+        assembly ("memory-safe") {
+            mstore(seats, count)
+        }
+        vm.prank(byKey ? signer : owner);
+        coordinator.revokeSigner(owner, seats);
+        ++done[byKey ? "revoke by key" : "revoke by owner"];
+    }
+
+    function rekeyOne(uint256 seed) external guarded {
+        if (pick(seed, "renew", 0, 3) == 0) renew(owners[pick(seed, "owner", 0, 2)]);
+        uint256 index = find(seed, seatCount(), hasOldKey);
+        if (index == seatCount()) return;
+        vm.prank(ownerOf(index));
+        coordinator.rekeySeat(modelId, uint32(index));
+        ++done["rekey"];
+    }
+
+    // Governance
+
+    function schedule(uint256 seed) external guarded {
+        Parameters memory p = parameters();
+        p.window = uint16(pick(seed, "window", 1, 10));
+        p.activationDelay = uint32(pick(seed, "activationDelay", 8, 20));
+        p.vesting = uint32(pick(seed, "vesting", 32, 200));
+        p.exitDelay = uint32(pick(seed, "exitDelay", 8000 + p.vesting, 9000));
+        p.parameterDelay = uint32(pick(seed, "parameterDelay", 7200, 7300));
+        p.seatBondGwei = uint64(pick(seed, "seatBondGwei", 1, 1e10));
+        effectiveBlock = vm.getBlockNumber() + coordinator.parameters(coordinator.parameterVersion()).parameterDelay;
+        vm.prank(governor);
+        coordinator.scheduleParameters(p);
+    }
+
+    function applyScheduled(uint256 seed) external guarded {
+        if (effectiveBlock == 0) return;
+        if (vm.getBlockNumber() < effectiveBlock) {
+            if (pick(seed, "wait", 0, 5) != 0) return;
+            vm.roll(effectiveBlock);
+        }
+        coordinator.applyParameters();
+        effectiveBlock = 0;
+        ++done["apply"];
+    }
+
+    function pause(uint256 seed) external guarded {
+        vm.prank(governor);
+        coordinator.setPaused(pick(seed, "on", 0, 7) == 0);
+    }
+
+    /// @dev Of all versions: no seat waits longer.
+    function _longestExitDelay() private view returns (uint256 longest) {
+        for (uint16 version = 1; version <= coordinator.parameterVersion(); ++version) {
+            uint256 delay = coordinator.parameters(version).exitDelay;
+            if (delay > longest) longest = delay;
+        }
+    }
+}
