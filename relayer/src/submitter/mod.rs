@@ -34,8 +34,6 @@ use crate::{
 /// How transactions are sent.
 #[derive(Debug, Clone)]
 pub struct SubmitSettings {
-    /// Blocks on top of a transaction until its nonce is forgotten.
-    pub confirmations: u64,
     /// The most transactions in flight.
     pub max_in_flight: usize,
     /// Blocks after which an unmined transaction at the head of the queue is replaced with a higher fee.

@@ -30,7 +30,7 @@ impl Rig {
         let (funded, funded_in) = watch::channel(true);
         let (redo_out, redo) = mpsc::channel(100);
         let ports = SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_in, funded, redo: redo_out };
-        let settings = SubmitSettings { confirmations: 2, max_in_flight: 100, replace_after: 3 };
+        let settings = SubmitSettings { max_in_flight: 100, replace_after: 3 };
         let submitter = Submitter::new(bench.node.clone(), bench.signer.clone(), settings, ports).unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(submitter.run(stop.clone()));
@@ -50,7 +50,7 @@ impl Rig {
     /// Tells the submitter the head.
     fn tell(&self, rewinds: u64) {
         let header = futures::executor::block_on(self.chain().head()).unwrap();
-        self.tips.send_replace(Some(Tip { header, rewinds }));
+        self.tips.send_replace(Some(Tip { header, rewinds, final_block: header.block.number.checked_sub(2) }));
     }
 
     /// Journals a request in a new block, and hands its signed answer to the submitter.

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use alloy::primitives::{B256, Bytes};
 use tracing::warn;
 
-use super::WatchSettings;
 use crate::{
     chain::Chain,
     contract::{Event, Noted},
@@ -55,9 +54,9 @@ impl Intake {
     pub(super) fn take<C: Chain, J: Journal>(
         &mut self,
         node: &Node<C, J>,
-        settings: &WatchSettings,
         noted: &[Noted],
         cursor: u64,
+        final_block: Option<u64>,
         batch: &mut Batch,
     ) -> Result<Vec<Task>, JournalError> {
         self.inputs.clear();
@@ -129,7 +128,7 @@ impl Intake {
                 self.seen.entry(cursor).or_default().push(id);
             }
         }
-        let Some(deep) = cursor.checked_sub(settings.confirmations) else { return Ok(open) };
+        let Some(deep) = final_block.map(|last| last.min(cursor)) else { return Ok(open) };
         for id in drain_to(&mut self.settled, deep) {
             batch.moves.push((id, Move::Confirmed));
         }
