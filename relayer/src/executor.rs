@@ -18,6 +18,7 @@ use crate::{
     journal::{Batch, Journal},
     lifecycle::{Executed, Job, Move, Seen, Skip},
     node::{Node, StageError, Standing, Tip},
+    policy::Verdict,
     watcher::Ready,
 };
 
@@ -112,6 +113,9 @@ impl<C: Chain, J: Journal> Executor<C, J> {
         }
         let head = self.head();
         match self.node.standing(task, head + 1) {
+            Standing::Now(_) if self.node.verdict(&task.request, 0) != Verdict::Worth => {
+                return self.too_cheap(ready);
+            }
             Standing::Now(_) if !*self.funded.borrow() || runs.len() >= self.limit => self.park(ready, head + 1),
             Standing::Now(_) => {
                 self.running.insert((task.id, task.block.hash));
@@ -121,8 +125,24 @@ impl<C: Chain, J: Journal> Executor<C, J> {
             Standing::From(block) => self.park(ready, block.saturating_sub(1).max(head + 1)),
             Standing::NoSeat => self.close(task.id, Move::Skipped(Skip::NoSeat))?,
             Standing::Expired => {
-                let deadline = task.request.deadline();
-                self.close(task.id, Move::Skipped(Skip::Expired { deadline }))?;
+                let reason = self.node.why_expired(&task.request, 0);
+                self.close(task.id, Move::Skipped(reason))?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// A request that does not pay now waits for cheaper gas until its deadline; one that never would is passed over.
+    fn too_cheap(&mut self, ready: Ready) -> Result<Option<Ready>, StageError> {
+        let task = &ready.0.task;
+        match self.node.verdict(&task.request, 0) {
+            Verdict::Never { asks } => {
+                let reason = Skip::Unprofitable { pays: task.request.pay(), asks };
+                self.close(task.id, Move::Skipped(reason))?;
+            }
+            Verdict::Worth | Verdict::NotNow { .. } => {
+                let next = self.head() + 1;
+                self.park(ready, next);
             }
         }
         Ok(None)

@@ -35,12 +35,12 @@ use crate::{
     policy::Policy,
     protocol::statement::Domain,
     status,
-    submitter::{SubmitPorts, SubmitSettings, Submitter},
+    submitter::{SubmitPorts, Submitter},
     watcher::{WatchSettings, Watcher},
 };
 
-/// Transactions in flight at most.
-const IN_FLIGHT: usize = 256;
+/// Answers between two stages at most.
+const BETWEEN: usize = 256;
 /// Restarts within `RESTART_WINDOW` after which the node gives up.
 const RESTARTS: usize = 5;
 const RESTART_WINDOW: Duration = Duration::from_secs(300);
@@ -258,8 +258,8 @@ async fn stages(
     let (tips, tips_seen) = watch::channel(None);
     let (funded, funded_seen) = watch::channel(true);
     let (jobs, jobs_in) = mpsc::channel(1_024);
-    let (executed, executed_in) = mpsc::channel(IN_FLIGHT);
-    let (answers, answers_in) = mpsc::channel(IN_FLIGHT);
+    let (executed, executed_in) = mpsc::channel(BETWEEN);
+    let (answers, answers_in) = mpsc::channel(BETWEEN);
     let (claims, claims_in) = mpsc::channel(4);
 
     let watch_settings = WatchSettings {
@@ -269,7 +269,6 @@ async fn stages(
         page: settings.chain.log_page,
         models: models.clone(),
     };
-    let submit_settings = SubmitSettings { max_in_flight: IN_FLIGHT, replace_after: 3 };
     let claim_settings = ClaimSettings { batch: 32, every: 16, patience: 256 };
     let ports =
         SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_seen.clone(), funded, redo: jobs.clone() };
@@ -279,7 +278,7 @@ async fn stages(
     let executor =
         Executor::new(node.clone(), engine, settings.engine.queue, jobs_in, tips_seen.clone(), funded_seen, executed);
     let attester = Attester::new(node.clone(), keys.signer.clone(), executed_in, answers);
-    let submitter = Submitter::new(node.clone(), keys.senders[0].clone(), submit_settings, ports)?;
+    let submitter = Submitter::new(node.clone(), keys.senders.clone(), ports)?;
     let claimer = Claimer::new(node, claim_settings, tips_seen, claims);
 
     let token = shutdown.child_token();
