@@ -16,6 +16,12 @@ contract Deploy is Script {
     /// @notice Sortition needs the hashes of up to 8,000 past blocks, and this chain lacks the contract of EIP-2935.
     error NoBlockHashHistory(uint256 chainId);
 
+    error NotDeployed();
+
+    /// @dev The committed, optimized bytecode, not what `forge test` compiles; `scripts/artifacts --check` shows that it
+    /// is the sources'.
+    string private constant ARTIFACT = "artifacts/InferenceCoordinator.json";
+
     function run() external returns (InferenceCoordinator) {
         return deploy(vm.envAddress("ORACULUM_OWNER"), vm.envOr("ORACULUM_DEV", false));
     }
@@ -24,8 +30,12 @@ contract Deploy is Script {
         if (BlockHashes.HISTORY.code.length == 0) revert NoBlockHashHistory(block.chainid);
         Parameters memory parameters = dev ? Defaults.dev() : Defaults.standard();
         vm.startBroadcast();
-        coordinator = new InferenceCoordinator(owner, parameters);
+        bytes memory creation = abi.encodePacked(vm.getCode(ARTIFACT), abi.encode(owner, parameters));
+        assembly ("memory-safe") {
+            coordinator := create(0, add(creation, 0x20), mload(creation))
+        }
         vm.stopBroadcast();
+        if (address(coordinator) == address(0)) revert NotDeployed();
         console.log("InferenceCoordinator", address(coordinator));
         console.log("first block to scan ", block.number);
     }

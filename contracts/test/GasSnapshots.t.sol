@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IInferenceConsumer} from "../src/interfaces/IInferenceConsumer.sol";
 import {Ask, Fulfilment, Outcome, Request, Result} from "../src/types/Request.sol";
+import {Build} from "./utils/Build.sol";
 import {Fixture, Node} from "./utils/Fixture.sol";
 
 /// @notice Gas of each call in steady state, kept in `snapshots/` so that a change shows in review.
@@ -15,6 +16,10 @@ contract GasSnapshotsTest is Fixture, IInferenceConsumer {
 
     function onInference(bytes32, Outcome, bytes calldata output) external {
         word = uint256(keccak256(output)) ^ block.number;
+    }
+
+    function bytecode() internal pure override returns (string memory) {
+        return Build.shipped("InferenceCoordinator");
     }
 
     function setUp() public override {

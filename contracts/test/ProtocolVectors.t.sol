@@ -120,7 +120,7 @@ contract ProtocolVectorsTest is Fixture {
     function _coordinatorOf(string memory json, string memory path) private {
         address where = vm.parseJsonAddress(json, string.concat(path, ".coordinator"));
         vm.chainId(vm.parseJsonUint(json, string.concat(path, ".chainId")));
-        deployCodeTo("InferenceCoordinator.sol", abi.encode(governor, parameters()), where);
+        deployCodeTo(bytecode(), abi.encode(governor, parameters()), where);
         coordinator = InferenceCoordinator(where);
     }
 

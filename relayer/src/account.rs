@@ -84,6 +84,18 @@ impl Client {
         }
     }
 
+    /// Connects to the first of several endpoints that can be reached; the error is the last one's.
+    pub async fn connect_any(endpoints: &[Endpoint], expected: Option<u64>) -> Result<Self, AccountError> {
+        let mut last = AccountError::Unreachable { endpoint: "no endpoint".into(), reason: "none is given".into() };
+        for endpoint in endpoints {
+            match Self::connect(endpoint.clone(), expected).await {
+                Err(error @ AccountError::Unreachable { .. }) => last = error,
+                connected => return connected,
+            }
+        }
+        Err(last)
+    }
+
     /// The chain's id.
     pub fn chain_id(&self) -> u64 {
         self.chain_id

@@ -118,7 +118,7 @@ mod tests {
         for height in heights {
             let mut header = bench.node.chain.head().await.unwrap();
             header.block.number = *height;
-            tips.send_replace(Some(Tip { header, rewinds: 0 }));
+            tips.send_replace(Some(Tip { header, rewinds: 0, final_block: None }));
             tokio::time::sleep(Duration::from_secs(1)).await;
             seen.push(std::iter::from_fn(|| batches.try_recv().ok()).map(|batch| batch.len()).collect());
         }

@@ -11,6 +11,7 @@ mod check;
 mod file;
 mod reference;
 
+pub use crate::chain::Finality;
 pub use crate::engine::Provider;
 pub use reference::example;
 
@@ -35,16 +36,18 @@ pub struct Settings {
 /// The chain to serve, and how it is read.
 #[derive(Clone, Debug)]
 pub struct ChainSettings {
-    /// The endpoint.
-    pub rpc_url: Endpoint,
+    /// The endpoints; at least one.
+    pub rpc_urls: Vec<Endpoint>,
     /// The chain's id.
     pub chain_id: u64,
     /// The coordinator.
     pub coordinator: Address,
     /// The block in which the coordinator was deployed.
     pub deployment_block: u64,
-    /// Blocks after which a block counts as final.
-    pub confirmations: u64,
+    /// When a block counts as final.
+    pub finality: Finality,
+    /// The deepest reorganisation that is rewound, in blocks; at least the depth of `finality`, and at least 1.
+    pub reorg_depth: u64,
     /// How long an endpoint that is down is tried again at start.
     pub start_timeout: Duration,
     /// How long one call may take.
@@ -201,8 +204,8 @@ impl Settings {
     }
 
     /// The defaults for a chain, a coordinator and a node's owner. Paths are relative to `base`.
-    pub fn new(base: &Path, rpc_url: Endpoint, chain_id: u64, coordinator: Address, owner: Address) -> Self {
-        check::defaults(base, rpc_url, chain_id, coordinator, owner)
+    pub fn new(base: &Path, endpoint: Endpoint, chain_id: u64, coordinator: Address, owner: Address) -> Self {
+        check::defaults(base, endpoint, chain_id, coordinator, owner)
     }
 }
 

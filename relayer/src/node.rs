@@ -39,6 +39,9 @@ pub struct Tip {
     pub header: Header,
     /// Counts reorganisations; when it changes, what was mined may not be any more.
     pub rewinds: u64,
+    /// The last block that counts as final, at most this one: what happened up to it may be closed and forgotten.
+    /// `None` while there is none.
+    pub final_block: Option<u64>,
 }
 
 impl Tip {
@@ -46,6 +49,12 @@ impl Tip {
     #[must_use]
     pub fn next(&self) -> u64 {
         self.header.block.number + 1
+    }
+
+    /// Whether a block of the chain as the node knows it is final.
+    #[must_use]
+    pub fn is_final(&self, number: u64) -> bool {
+        self.final_block.is_some_and(|last| number <= last)
     }
 }
 
@@ -77,6 +86,26 @@ pub enum StageError {
     /// A stage panicked, or another stage ended.
     #[error("the {0} ended unexpectedly")]
     Gone(&'static str),
+    /// A reorganisation goes back behind all blocks that are remembered. Trying again does not help.
+    #[error(
+        "the chain was reorganised deeper than `chain.reorg_depth`: it has another block {oldest} than the journal, \
+         which ends at block {cursor}. Check that the endpoints are right; if they are, delete `node.data_dir` to scan the \
+         chain anew, and raise `chain.reorg_depth` if the chain may do so again"
+    )]
+    ReorgTooDeep {
+        /// The oldest block that is remembered.
+        oldest: u64,
+        /// The last block taken in.
+        cursor: u64,
+    },
+}
+
+impl StageError {
+    /// Whether building the stages anew cannot help.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Self::Read(ReadError::NotACoordinator(_)) | Self::ReorgTooDeep { .. })
+    }
 }
 
 impl<C, J: Journal> Node<C, J> {

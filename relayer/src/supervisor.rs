@@ -38,8 +38,6 @@ use crate::{
     watcher::{WatchSettings, Watcher},
 };
 
-/// Blocks whose hashes are kept.
-const REORG_DEPTH: u64 = 64;
 /// Transactions in flight at most.
 const IN_FLIGHT: usize = 256;
 /// Restarts within `RESTART_WINDOW` after which the node gives up.
@@ -51,13 +49,13 @@ const METRICS_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum NodeError {
-    #[error("{error}; the endpoint was tried for {} s: check `chain.rpc_url` and whether it runs", .tried.as_secs())]
+    #[error("{error}; the endpoint was tried for {} s: check `chain.rpc_urls` and whether it runs", .tried.as_secs())]
     Unreachable { error: ChainError, tried: Duration },
     #[error(
-        "the endpoint is on chain {found}, and the configuration says {expected}: correct `chain.rpc_url` or `chain.chain_id`"
+        "the endpoint is on chain {found}, and the configuration says {expected}: correct `chain.rpc_urls` or `chain.chain_id`"
     )]
     WrongChain { found: u64, expected: u64 },
-    #[error("there is no contract at {0} on this chain: correct `chain.coordinator` or `chain.rpc_url`")]
+    #[error("there is no contract at {0} on this chain: correct `chain.coordinator` or `chain.rpc_urls`")]
     NoContract(alloy::primitives::Address),
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -100,7 +98,7 @@ pub async fn run(settings: Settings, keys: Keys, shutdown: CancellationToken) ->
         let Err(error) = ended else { break Ok(()) };
         failures.retain(|at| at.elapsed() < RESTART_WINDOW);
         failures.push(Instant::now());
-        if failures.len() > RESTARTS || matches!(error, StageError::Read(ReadError::NotACoordinator(_))) {
+        if failures.len() > RESTARTS || error.is_lasting() {
             break Err(error.into());
         }
         error!(%error, "a stage ended; building all anew from the journal");
@@ -174,7 +172,8 @@ pub async fn connect(settings: &Settings) -> Result<Arc<AlloyChain>, NodeError> 
     let (chain, found) = loop {
         let attempt = async {
             let chain = &settings.chain;
-            let chain = AlloyChain::connect(chain.rpc_url.clone(), chain.request_timeout, chain.poll_interval).await?;
+            let chain =
+                AlloyChain::connect(chain.rpc_urls[0].clone(), chain.request_timeout, chain.poll_interval).await?;
             let id = chain.chain_id().await?;
             Ok::<_, ChainError>((chain, id))
         };
@@ -248,8 +247,8 @@ async fn stages(
 
     let watch_settings = WatchSettings {
         deployment_block: settings.chain.deployment_block,
-        confirmations: settings.chain.confirmations,
-        depth: REORG_DEPTH.max(settings.chain.confirmations),
+        finality: settings.chain.finality,
+        depth: settings.chain.reorg_depth,
         page: settings.chain.log_page,
         min_pay: settings.node.min_fee,
         models: models.clone(),
@@ -260,7 +259,6 @@ async fn stages(
             min_tip: settings.fees.min_priority_fee,
             bump_percent: settings.fees.bump_percent,
         },
-        confirmations: settings.chain.confirmations,
         max_in_flight: IN_FLIGHT,
         replace_after: 3,
     };

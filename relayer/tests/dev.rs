@@ -199,7 +199,7 @@ fn an_owner_sees_and_collects_what_its_node_earned() {
     oraculum::keys::store(&folder.path().join("keys/owner.json"), &owner, &secret).unwrap();
     let text = |value: &dyn std::fmt::Display| format!("\"{value}\"");
     let written = oraculum::config::example(&[
-        ("chain.rpc_url", text(&dev.url())),
+        ("chain.rpc_urls", format!("[\"{}\"]", dev.url())),
         ("chain.coordinator", text(&oraculum::dev::COORDINATOR)),
         ("node.owner", text(&owner.address())),
     ]);

@@ -56,7 +56,7 @@ impl Node {
             (
                 "chain",
                 format!(
-                    "rpc_url = \"{url}\"\nchain_id = {}\ncoordinator = \"{}\"\n",
+                    "rpc_urls = [\"{url}\"]\nchain_id = {}\ncoordinator = \"{}\"\n",
                     market.domain.chain_id, market.domain.coordinator
                 ),
             ),

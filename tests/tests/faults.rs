@@ -138,9 +138,9 @@ async fn a_start_that_cannot_succeed_ends_with_one_line_that_names_the_remedy() 
     std::fs::write(&password, "wrong")?;
     let password = password.display().to_string();
     for (variables, words) in [
-        (vec![("ORACULUM_CHAIN_RPC_URL", down.as_str())], "check `chain.rpc_url`"),
-        (vec![("ORACULUM_CHAIN_RPC_URL", down_ws.as_str())], "check `chain.rpc_url`"),
-        (vec![("ORACULUM_CHAIN_CHAIN_ID", "5")], "correct `chain.rpc_url` or `chain.chain_id`"),
+        (vec![("ORACULUM_CHAIN_RPC_URLS", down.as_str())], "check `chain.rpc_urls`"),
+        (vec![("ORACULUM_CHAIN_RPC_URLS", down_ws.as_str())], "check `chain.rpc_urls`"),
+        (vec![("ORACULUM_CHAIN_CHAIN_ID", "5")], "correct `chain.rpc_urls` or `chain.chain_id`"),
         (vec![("ORACULUM_CHAIN_COORDINATOR", no_contract.as_str())], "there is no contract at"),
         (vec![("ORACULUM_CHAIN_COORDINATOR", consumer.as_str())], "does not answer as an Oraculum coordinator"),
         (vec![("ORACULUM_PASSWORD", "wrong")], "wrong password"),

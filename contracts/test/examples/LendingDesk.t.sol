@@ -41,7 +41,7 @@ contract GreedyBorrower {
 
 /// @notice A borrower that cannot be paid.
 contract PennilessBorrower {
-    function call(address target, bytes calldata data) external returns (bytes memory) {
+    function act(address target, bytes calldata data) external returns (bytes memory) {
         (bool ok, bytes memory result) = target.call(data);
         if (ok) return result;
         assembly ("memory-safe") {
@@ -219,11 +219,11 @@ contract LendingDeskTest is Test {
         desk.setMember(address(poor), true);
         uint32[5] memory figures;
         uint8[13] memory categories;
-        poor.call(address(desk), abi.encodeCall(desk.applyForLoan, (12, 1_000, figures, categories)));
+        poor.act(address(desk), abi.encodeCall(desk.applyForLoan, (12, 1_000, figures, categories)));
         bytes32 id = mock.lastRequestId();
         mock.answer(id, _risk(100_000));
         vm.expectRevert(LendingDesk.TransferFailed.selector);
-        poor.call(address(desk), abi.encodeCall(desk.accept, (id)));
+        poor.act(address(desk), abi.encodeCall(desk.accept, (id)));
         assertEq(uint256(_status(id)), uint256(LendingDesk.Status.Quoted));
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Test, console} from "forge-std/Test.sol";
+import {Test} from "forge-std/Test.sol";
 import {Sortition} from "../../src/libraries/Sortition.sol";
 
 /// @dev Seeds are hashes of counters, so every figure here is the same on every run.
@@ -65,27 +65,6 @@ contract SortitionTest is Test {
         }
     }
 
-    function test_ARankCostsAFewThousandGas() external {
-        uint256[7] memory sizes = [uint256(1), 4, 16, 17, 100, 1000, 100_000];
-        console.log("gas of one rank over 400 seeds: n, least, median, 99th of 100, most");
-        for (uint256 i = 0; i < sizes.length; ++i) {
-            uint256[] memory gas = new uint256[](400);
-            for (uint256 j = 0; j < gas.length; ++j) {
-                bytes32 seed = keccak256(abi.encode("gas", i, j));
-                gas[j] = this.gasOfRank(seed, uint256(seed) % sizes[i], sizes[i]);
-            }
-            gas = vm.sort(gas);
-            console.log(string.concat(_pad(sizes[i]), _pad(gas[0]), _pad(gas[200]), _pad(gas[396]), _pad(gas[399])));
-            assertLt(gas[399], 20_000, "a rank is dear");
-        }
-    }
-
-    function gasOfRank(bytes32 seed, uint256 seat, uint256 n) external view returns (uint256) {
-        uint256 before = gasleft();
-        Sortition.rank(seed, seat, n);
-        return before - gasleft();
-    }
-
     function _assertPermutation(bytes32 seed, uint256 n) private pure {
         bool[] memory seen = new bool[](n);
         for (uint256 seat = 0; seat < n; ++seat) {
@@ -126,10 +105,5 @@ contract SortitionTest is Test {
         uint256 d = cells - 1;
         uint256 chiSquare = squares / expected;
         if (chiSquare > d) assertLe((chiSquare - d) ** 2, 25 * 2 * d, "not uniform");
-    }
-
-    function _pad(uint256 value) private pure returns (string memory text) {
-        text = vm.toString(value);
-        while (bytes(text).length < 9) text = string.concat(" ", text);
     }
 }

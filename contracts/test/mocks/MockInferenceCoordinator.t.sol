@@ -10,6 +10,7 @@ import {TensorError} from "../../src/libraries/TensorError.sol";
 import {MockInferenceCoordinator} from "../../src/mocks/MockInferenceCoordinator.sol";
 import {Parameters} from "../../src/types/Parameters.sol";
 import {Ask, InputKind, Level, Outcome, Request, Result} from "../../src/types/Request.sol";
+import {Build} from "../utils/Build.sol";
 
 /// @notice Does in its callback what a test tells it to.
 contract Puppet is IInferenceConsumer {
@@ -71,7 +72,7 @@ contract MockInferenceCoordinatorTest is Test {
             seatBondGwei: 1e9
         });
         // By name, not `new`: else the compiler builds the coordinator anew inside this contract.
-        real = InferenceCoordinator(deployCode("InferenceCoordinator.sol", abi.encode(address(this), p)));
+        real = InferenceCoordinator(deployCode(Build.coordinator(), abi.encode(address(this), p)));
     }
 
     function _ask() private view returns (Ask memory a) {
@@ -110,7 +111,8 @@ contract MockInferenceCoordinatorTest is Test {
         if (knobs % 5 == 0) (good.outputWidth, good.outputDecimals) = (0, uint8(knob % 2));
 
         (bool ok, bytes memory mocked) = address(mock).call(abi.encodeCall(mock.request, (good, OUTPUT)));
-        (, bytes memory refused) = address(real).call(abi.encodeCall(real.request, (good, OUTPUT)));
+        (bool taken, bytes memory refused) = address(real).call(abi.encodeCall(real.request, (good, OUTPUT)));
+        assertFalse(taken, "the real one knows no model");
         if (ok) {
             assertEq(refused, abi.encodeWithSelector(IModelRegistry.UnknownModel.selector, good.modelId));
         } else {

@@ -8,6 +8,7 @@ import {StatementLib} from "../../src/libraries/StatementLib.sol";
 import {Agreement, AgreementKind, ModelCard} from "../../src/types/ModelCard.sol";
 import {Parameters} from "../../src/types/Parameters.sol";
 import {Ask, Attestation, Fulfilment, Outcome, Request, Result} from "../../src/types/Request.sol";
+import {Build} from "./Build.sol";
 
 /// @notice A node: its owner's account and its signing key.
 struct Node {
@@ -37,8 +38,13 @@ abstract contract Fixture is Test {
     function setUp() public virtual {
         vm.roll(START);
         // By name, not `new`: else the compiler builds the coordinator anew inside every test contract.
-        coordinator = InferenceCoordinator(deployCode("InferenceCoordinator.sol", abi.encode(governor, parameters())));
+        coordinator = InferenceCoordinator(deployCode(bytecode(), abi.encode(governor, parameters())));
         modelId = coordinator.registerModel(card("model"), "file:model.onnx");
+    }
+
+    /// @notice The bytecode under test.
+    function bytecode() internal view virtual returns (string memory) {
+        return Build.coordinator();
     }
 
     /// @notice The shortest durations within the bounds, and a small bond.

@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use crate::config::Endpoint;
 
-use super::{At, BlockRef, Call, Chain, ChainError, Header, LogScope, PromptWs, Receipt, error::classify};
+use super::{At, BlockRef, Call, Chain, ChainError, Header, LogScope, PromptWs, Receipt, Tag, error::classify};
 
 /// An endpoint behind alloy's transports.
 #[derive(Debug)]
@@ -224,6 +224,15 @@ impl Chain for AlloyChain {
 
     async fn header(&self, number: u64) -> Result<Option<Header>, ChainError> {
         let header: Option<RpcHeader> = self.request("eth_getBlockByNumber", (U64::from(number), false)).await?;
+        Ok(header.map(Header::from))
+    }
+
+    async fn tagged(&self, tag: Tag) -> Result<Option<Header>, ChainError> {
+        let tag = match tag {
+            Tag::Safe => "safe",
+            Tag::Finalized => "finalized",
+        };
+        let header: Option<RpcHeader> = self.request("eth_getBlockByNumber", (tag, false)).await?;
         Ok(header.map(Header::from))
     }
 

@@ -14,7 +14,7 @@ use alloy::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{At, BlockRef, Call, Chain, ChainError, Header, LogScope, Receipt};
+use super::{At, BlockRef, Call, Chain, ChainError, Header, LogScope, Receipt, Tag};
 
 /// A block of the script.
 #[derive(Debug, Clone)]
@@ -39,6 +39,7 @@ struct State {
     used_nonces: u64,
     pending_nonces: u64,
     balance: U256,
+    tagged: Option<u64>,
 }
 
 /// See the module.
@@ -130,6 +131,11 @@ impl FakeChain {
         self.state().balance = balance;
     }
 
+    /// The height that `safe` and `finalized` are at.
+    pub(crate) fn set_tagged(&self, number: u64) {
+        self.state().tagged = Some(number);
+    }
+
     /// The hashes of different transactions broadcast.
     pub(crate) fn distinct(&self) -> HashSet<B256> {
         self.sent().iter().map(|transaction| *transaction.tx_hash()).collect()
@@ -160,6 +166,12 @@ impl Chain for FakeChain {
 
     async fn header(&self, number: u64) -> Result<Option<Header>, ChainError> {
         Ok(self.state().blocks.get(number as usize).map(|block| block.header))
+    }
+
+    async fn tagged(&self, _: Tag) -> Result<Option<Header>, ChainError> {
+        let state = self.state();
+        let tagged = state.tagged.and_then(|number| state.blocks.get(number as usize));
+        Ok(tagged.map(|block| block.header))
     }
 
     async fn logs(&self, address: Address, scope: LogScope) -> Result<Vec<Log>, ChainError> {

@@ -61,6 +61,24 @@ pub enum At {
     Pending,
 }
 
+/// A chain's own word for blocks that will stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tag {
+    /// Unlikely to be reorganised.
+    Safe,
+    /// Cannot be reorganised without a fault of the chain.
+    Finalized,
+}
+
+/// When a block counts as final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finality {
+    /// With so many blocks on top of it.
+    Depth(u64),
+    /// When the chain says so.
+    Tag(Tag),
+}
+
 /// A message call without value.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -93,6 +111,8 @@ pub trait Chain: Send + Sync + 'static {
     fn head(&self) -> impl Future<Output = Result<Header, ChainError>> + Send;
     /// The header at a height; `None` above the head.
     fn header(&self, number: u64) -> impl Future<Output = Result<Option<Header>, ChainError>> + Send;
+    /// The latest header that the chain gives a tag; `None` where there is none yet.
+    fn tagged(&self, tag: Tag) -> impl Future<Output = Result<Option<Header>, ChainError>> + Send;
     /// A contract's logs in chain order.
     fn logs(&self, address: Address, scope: LogScope) -> impl Future<Output = Result<Vec<Log>, ChainError>> + Send;
     /// A message call; a revert is `ChainError::Reverted` with its data.

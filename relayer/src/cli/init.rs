@@ -19,9 +19,9 @@ pub(super) struct InitArgs {
     /// The folder; it is made if it does not exist.
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// The endpoint: http, https, ws or wss.
+    /// An endpoint: http, https, ws or wss. May be given several times.
     #[arg(long)]
-    rpc_url: Option<Endpoint>,
+    rpc_url: Vec<Endpoint>,
     /// The chain's id.
     #[arg(long)]
     chain_id: Option<u64>,
@@ -89,7 +89,10 @@ pub(super) fn run(args: &InitArgs) -> CommandResult {
 fn write_config(args: &InitArgs, owner: Option<Address>, file: &Path) -> CommandResult {
     let text = |value: &dyn std::fmt::Display| serde_json::Value::from(value.to_string()).to_string();
     let mut values = Vec::new();
-    values.extend(args.rpc_url.as_ref().map(|url| ("chain.rpc_url", text(url.url()))));
+    if !args.rpc_url.is_empty() {
+        let urls: serde_json::Value = args.rpc_url.iter().map(|endpoint| endpoint.url().as_str()).collect();
+        values.push(("chain.rpc_urls", urls.to_string()));
+    }
     values.extend(args.chain_id.map(|id| ("chain.chain_id", id.to_string())));
     values.extend(args.coordinator.map(|address| ("chain.coordinator", text(&address))));
     values.extend(owner.map(|address| ("node.owner", text(&address))));
@@ -115,7 +118,7 @@ mod tests {
         std::fs::write(&password_file, password).unwrap();
         InitArgs {
             dir: folder.join("node"),
-            rpc_url: Some("wss://rpc.example.org/key".parse().unwrap()),
+            rpc_url: ["wss://rpc.example.org/key", "http://b"].map(|url| url.parse().unwrap()).to_vec(),
             chain_id: Some(1),
             coordinator: Some(Address::repeat_byte(1)),
             owner: None,
@@ -131,7 +134,7 @@ mod tests {
         run(&args).unwrap();
         let file = args.dir.join(config::FILE_NAME);
         let settings = Settings::parse(&std::fs::read_to_string(&file).unwrap(), &file, []).unwrap();
-        assert_eq!(settings.chain.rpc_url.url().as_str(), "wss://rpc.example.org/key");
+        assert_eq!(settings.chain.rpc_urls, args.rpc_url);
         assert_eq!((settings.chain.chain_id, settings.chain.coordinator), (1, Address::repeat_byte(1)));
         keys::Keys::load(&settings.keys, args.password_file.as_deref()).unwrap();
         let owner = keys::decrypt(&args.dir.join("keys/owner.json"), &password(&args)).unwrap();

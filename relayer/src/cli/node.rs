@@ -93,7 +93,7 @@ impl NodeArgs {
     /// Runs the command.
     pub(super) async fn run(self) -> CommandResult {
         let settings = Settings::load(&self.config)?;
-        let client = Client::connect(settings.chain.rpc_url.clone(), Some(settings.chain.chain_id)).await?;
+        let client = Client::connect_any(&settings.chain.rpc_urls, Some(settings.chain.chain_id)).await?;
         client.expect_contract(settings.chain.coordinator).await?;
         let owner = async || self.owner(&settings, &client);
         match &self.command {

@@ -91,9 +91,15 @@ struct TermArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Chain")]
 struct ChainArgs {
-    /// The endpoint: http, https, ws or wss.
-    #[arg(long, env = "ORACULUM_CHAIN_RPC_URL", hide_env_values = true, default_value = "http://127.0.0.1:8545")]
-    rpc_url: Endpoint,
+    /// The endpoint: http, https, ws or wss; of several, joined by commas, the first that answers.
+    #[arg(
+        long,
+        env = "ORACULUM_CHAIN_RPC_URLS",
+        hide_env_values = true,
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:8545"
+    )]
+    rpc_url: Vec<Endpoint>,
     /// The coordinator's address.
     #[arg(long, env = "ORACULUM_CHAIN_COORDINATOR", default_value_t = dev::COORDINATOR)]
     coordinator: Address,
@@ -131,9 +137,9 @@ impl RequestArgs {
         if !terms.is_valid() {
             return Err("--width is 1, 2, 4, 8 or 16 with up to 36 --decimals, or 0 with --decimals 0".into());
         }
-        let client = Client::connect(self.chain.rpc_url.clone(), None).await?;
+        let client = Client::connect_any(&self.chain.rpc_url, None).await?;
         client.expect_contract(self.chain.coordinator).await?;
-        let local = client.chain_id() == dev::CHAIN_ID && is_loopback(&self.chain.rpc_url);
+        let local = client.chain_id() == dev::CHAIN_ID && is_loopback(client.endpoint());
         if let Some(id) = self.refund {
             let account = Account::new(client, self.chain.key(local)?);
             return refund::run(&account, self.chain.coordinator, id, self.json).await;

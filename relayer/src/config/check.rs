@@ -1,7 +1,10 @@
 //! From what was written to what can be used.
 
 use super::file::{Config, Written};
-use super::{ChainSettings, ConfigError, Endpoint, EngineSettings, FeeSettings, KeySettings, NodeSettings, Settings};
+use super::{
+    ChainSettings, ConfigError, Endpoint, EngineSettings, FeeSettings, Finality, KeySettings, NodeSettings, Settings,
+};
+use crate::chain::Tag;
 use alloy::primitives::Address;
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -57,13 +60,30 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
         return Err(wrong("engine.device_ids", "it is empty; write the numbers of the GPUs, such as [0]".into()));
     }
 
+    let confirmations = whole("chain.confirmations", chain.confirmations, 0..=8000, "blocks")?;
+    let finality = match chain.finality.as_str() {
+        "depth" => Finality::Depth(confirmations),
+        "safe" => Finality::Tag(Tag::Safe),
+        "finalized" => Finality::Tag(Tag::Finalized),
+        other => {
+            let reason = format!("`{other}` is no way to be final; write \"depth\", \"safe\" or \"finalized\"");
+            return Err(wrong("chain.finality", reason));
+        }
+    };
+    let reorg_depth = whole("chain.reorg_depth", chain.reorg_depth, 1..=8000, "blocks")?;
+    if matches!(finality, Finality::Depth(depth) if depth > reorg_depth) {
+        let reason = format!("it is below chain.confirmations, {confirmations} blocks; raise it");
+        return Err(wrong("chain.reorg_depth", reason));
+    }
+
     Ok(Settings {
         chain: ChainSettings {
-            rpc_url: chain.rpc_url.parse().map_err(|reason| wrong("chain.rpc_url", reason))?,
+            rpc_urls: endpoints(&chain.rpc_urls).map_err(|reason| wrong("chain.rpc_urls", reason))?,
             chain_id: whole("chain.chain_id", chain.chain_id, 1..=u64::MAX, "")?,
             coordinator: address("chain.coordinator", &chain.coordinator, "write the address of the coordinator")?,
             deployment_block: chain.deployment_block,
-            confirmations: whole("chain.confirmations", chain.confirmations, 0..=8000, "blocks")?,
+            finality,
+            reorg_depth,
             start_timeout: seconds("chain.start_timeout", chain.start_timeout, 0.0..=86_400.0)?,
             request_timeout: seconds("chain.request_timeout", chain.request_timeout, 0.1..=600.0)?,
             poll_interval: seconds("chain.poll_interval", chain.poll_interval, 0.001..=600.0)?,
@@ -99,7 +119,7 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
 
 pub(super) fn defaults(
     base: &Path,
-    rpc_url: Endpoint,
+    endpoint: Endpoint,
     chain_id: u64,
     coordinator: Address,
     owner: Address,
@@ -108,11 +128,12 @@ pub(super) fn defaults(
     let wei = |gwei: f64| (gwei * GWEI).round() as u128;
     Settings {
         chain: ChainSettings {
-            rpc_url,
+            rpc_urls: vec![endpoint],
             chain_id,
             coordinator,
             deployment_block: chain.deployment_block,
-            confirmations: chain.confirmations,
+            finality: Finality::Depth(chain.confirmations),
+            reorg_depth: chain.reorg_depth,
             start_timeout: Duration::from_secs_f64(chain.start_timeout),
             request_timeout: Duration::from_secs_f64(chain.request_timeout),
             poll_interval: Duration::from_secs_f64(chain.poll_interval),
@@ -157,6 +178,21 @@ fn within<T: PartialOrd + Display + Copy>(value: T, range: &RangeInclusive<T>, u
     }
     let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
     Err(format!("{value} is out of range; write {} to {}{unit}", range.start(), range.end()))
+}
+
+fn endpoints(texts: &[String]) -> Result<Vec<Endpoint>, String> {
+    if texts.is_empty() {
+        return Err("it is empty; write one or more URLs such as [\"http://127.0.0.1:8545\"]".into());
+    }
+    let mut endpoints: Vec<Endpoint> = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        let endpoint = text.parse().map_err(|reason| format!("number {}: {reason}", index + 1))?;
+        if endpoints.contains(&endpoint) {
+            return Err(format!("{endpoint} is listed twice; an endpoint does not back itself up"));
+        }
+        endpoints.push(endpoint);
+    }
+    Ok(endpoints)
 }
 
 fn min_fee(text: &str) -> Result<u128, String> {

@@ -32,11 +32,13 @@ macro_rules! section {
 }
 
 section!(Chain {
-    rpc_url: String = "http://127.0.0.1:8545".into(),
+    rpc_urls: Vec<String> = vec!["http://127.0.0.1:8545".into()],
     chain_id: u64 = 31337,
     coordinator: Option<String> = None,
     deployment_block: u64 = 0,
+    finality: String = "depth".into(),
     confirmations: u64 = 2,
+    reorg_depth: u64 = 64,
     start_timeout: f64 = 60.0,
     request_timeout: f64 = 10.0,
     poll_interval: f64 = 1.0,

@@ -29,7 +29,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Its name in full, such as `chain.rpc_url`.
+    /// Its name in full, such as `chain.rpc_urls`.
     pub(super) fn path(&self) -> String {
         format!("{}.{}", self.section, self.name)
     }
@@ -59,7 +59,13 @@ const fn bare(section: &'static str, name: &'static str, kind: Kind, sample: &'s
 
 /// Every key.
 pub(super) const KEYS: &[Key] = &[
-    key("chain", "rpc_url", Kind::Text, "\"http://127.0.0.1:8545\"", "The endpoint: http, https, ws or wss."),
+    key(
+        "chain",
+        "rpc_urls",
+        Kind::Texts,
+        "[\"http://127.0.0.1:8545\"]",
+        "The endpoints, one or more: http, https, ws or wss.",
+    ),
     key("chain", "chain_id", Kind::Integer, "31337", "The chain's id; the node stops if the endpoint has another."),
     bare(
         "chain",
@@ -77,10 +83,18 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "chain",
-        "confirmations",
+        "finality",
+        Kind::Text,
+        "\"depth\"",
+        "When a block counts as final, and an answer's job is closed: `depth` (after `confirmations`), or with the chain's own tag `safe` or `finalized`. Answers do not wait for it.",
+    ),
+    key("chain", "confirmations", Kind::Integer, "2", "Blocks after which a block is final by `depth`, 0 to 8,000."),
+    key(
+        "chain",
+        "reorg_depth",
         Kind::Integer,
-        "2",
-        "Blocks after which a block counts as final: an answer's job is closed then. 0 to 8,000. Answers do not wait for it.",
+        "64",
+        "Blocks of the deepest reorganisation that is rewound, 1 to 8,000; at a deeper one the node halts.",
     ),
     key(
         "chain",
@@ -194,7 +208,7 @@ pub(super) const KEYS: &[Key] = &[
 pub fn example(values: &[(&str, String)]) -> String {
     let mut text = String::from(
         "# Configuration of an Oraculum node. Paths are relative to this file. Every key may be overridden by an\n\
-         # environment variable, ORACULUM_<SECTION>_<KEY>: ORACULUM_CHAIN_RPC_URL overrides rpc_url in [chain].\n",
+         # environment variable, ORACULUM_<SECTION>_<KEY>: ORACULUM_CHAIN_RPC_URLS overrides rpc_urls in [chain].\n",
     );
     for (section, about) in SECTIONS {
         let _ = write!(text, "\n# {about}\n[{section}]\n");

@@ -114,8 +114,13 @@ fn what_is_required_is_asked_for() {
 #[test]
 fn a_wrong_value_is_named_with_its_key_and_the_remedy() {
     for (key, value, says) in [
-        ("rpc_url", "\"ftp://example.org\"", "cannot be reached by `ftp`; write an http"),
-        ("rpc_url", "\"localhost\"", "is no URL"),
+        ("rpc_urls", "[\"ftp://example.org\"]", "number 1: an endpoint cannot be reached by `ftp`; write an http"),
+        ("rpc_urls", "[\"http://a\", \"localhost\"]", "number 2: it is no URL"),
+        ("rpc_urls", "[]", "it is empty"),
+        ("rpc_urls", "[\"http://a/key\", \"http://a/key\"]", "http://a/… is listed twice"),
+        ("finality", "\"soon\"", "write \"depth\", \"safe\" or \"finalized\""),
+        ("reorg_depth", "0", "write 1 to 8000 blocks"),
+        ("confirmations", "65", "chain.reorg_depth is wrong: it is below chain.confirmations"),
         ("chain_id", "0", "chain.chain_id is wrong: 0 is out of range"),
         ("coordinator", "\"0x12\"", "no address; write 0x and 40"),
         ("coordinator", "\"0x0000000000000000000000000000000000000000\"", "zero address"),
@@ -145,9 +150,10 @@ fn a_wrong_value_is_named_with_its_key_and_the_remedy() {
 
 #[test]
 fn environment_variables_override_the_file() {
-    let settings = parse_with("ORACULUM_CHAIN_RPC_URL", "wss://example.org/key").unwrap();
-    assert_eq!(settings.chain.rpc_url.url().as_str(), "wss://example.org/key");
-    assert_eq!(parse_with("ORACULUM_CHAIN_CONFIRMATIONS", "7").unwrap().chain.confirmations, 7);
+    let settings = parse_with("ORACULUM_CHAIN_RPC_URLS", "wss://example.org/key, http://b").unwrap();
+    let urls: Vec<_> = settings.chain.rpc_urls.iter().map(|endpoint| endpoint.url().as_str()).collect();
+    assert_eq!(urls, ["wss://example.org/key", "http://b/"]);
+    assert_eq!(parse_with("ORACULUM_CHAIN_CONFIRMATIONS", "7").unwrap().chain.finality, Finality::Depth(7));
     assert_eq!(parse_with("ORACULUM_ENGINE_DEVICE_IDS", "1, 2").unwrap().engine.device_ids, [1, 2]);
     assert_eq!(parse_with("ORACULUM_NODE_SERVE", "iris/v1,digits/v1").unwrap().node.serve, ["iris/v1", "digits/v1"]);
     assert_eq!(parse_with("ORACULUM_FEES_MAX_FEE_PER_GAS", "0.5").unwrap().fees.max_fee_per_gas, 500_000_000);
@@ -168,7 +174,7 @@ fn a_wrong_variable_is_blamed_itself() {
     let error = parse_with("ORACULUM_FEES_BUMP_PERCENT", "1").unwrap_err().to_string();
     assert!(error.starts_with("ORACULUM_FEES_BUMP_PERCENT: fees.bump_percent"), "{error}");
     let error = parse_with("ORACULUM_CHAIN_RPC_URI", "http://localhost").unwrap_err().to_string();
-    assert!(error.contains("ORACULUM_CHAIN_RPC_URI") && error.contains("ORACULUM_CHAIN_RPC_URL"), "{error}");
+    assert!(error.contains("ORACULUM_CHAIN_RPC_URI") && error.contains("ORACULUM_CHAIN_RPC_URLS"), "{error}");
 }
 
 #[test]
@@ -182,7 +188,7 @@ fn variables_of_other_things_are_left_alone() {
 fn an_endpoints_secret_is_never_shown() {
     let text = valid().replace("http://127.0.0.1:8545", "https://user:hunter2@rpc.example.org:8443/v2/KEY?token=abc");
     let settings = parse(&text).unwrap();
-    let shown = format!("{settings:?} {}", settings.chain.rpc_url);
+    let shown = format!("{settings:?} {}", settings.chain.rpc_urls[0]);
     for secret in ["hunter2", "KEY", "abc"] {
         assert!(!shown.contains(secret), "{shown}");
     }

@@ -37,8 +37,6 @@ use crate::{
 pub struct SubmitSettings {
     /// What to pay for gas.
     pub fees: FeeSettings,
-    /// Blocks on top of a transaction until its nonce is forgotten.
-    pub confirmations: u64,
     /// The most transactions in flight.
     pub max_in_flight: usize,
     /// Blocks after which an unmined transaction at the head of the queue is replaced with a higher fee.

@@ -32,7 +32,6 @@ impl Rig {
         let ports = SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_in, funded, redo: redo_out };
         let settings = SubmitSettings {
             fees: FeeSettings { cap: 1_000_000, min_tip: 100, bump_percent: 10 },
-            confirmations: 2,
             max_in_flight: 100,
             replace_after: 3,
         };
@@ -55,7 +54,7 @@ impl Rig {
     /// Tells the submitter the head.
     fn tell(&self, rewinds: u64) {
         let header = futures::executor::block_on(self.chain().head()).unwrap();
-        self.tips.send_replace(Some(Tip { header, rewinds }));
+        self.tips.send_replace(Some(Tip { header, rewinds, final_block: header.block.number.checked_sub(2) }));
     }
 
     /// Journals a request in a new block, and hands its signed answer to the submitter.

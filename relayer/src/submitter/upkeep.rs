@@ -115,9 +115,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     pub(super) fn on_tip(&mut self) -> Result<(), StageError> {
         let Some(tip) = self.tip() else { return Ok(()) };
         self.note_rewind()?;
-        let deep = tip.header.block.number.checked_sub(self.settings.confirmations);
-        let is_final =
-            |slot: &Slot| slot.mined.is_some_and(|receipt| deep.is_some_and(|deep| receipt.block.number <= deep));
+        let is_final = |slot: &Slot| slot.mined.is_some_and(|receipt| tip.is_final(receipt.block.number));
         let slots_gone: Vec<_> = self.slots.values().filter(|slot| is_final(slot)).map(|slot| slot.nonce).collect();
         if !slots_gone.is_empty() {
             self.slots.retain(|_, slot| !is_final(slot));

@@ -57,6 +57,7 @@ impl Intake {
         settings: &WatchSettings,
         noted: &[Noted],
         cursor: u64,
+        final_block: Option<u64>,
         batch: &mut Batch,
     ) -> Result<Vec<Task>, JournalError> {
         self.inputs.clear();
@@ -128,7 +129,7 @@ impl Intake {
                 self.seen.entry(cursor).or_default().push(id);
             }
         }
-        let Some(deep) = cursor.checked_sub(settings.confirmations) else { return Ok(open) };
+        let Some(deep) = final_block.map(|last| last.min(cursor)) else { return Ok(open) };
         for id in drain_to(&mut self.settled, deep) {
             batch.moves.push((id, Move::Confirmed));
         }

@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 
 use self::{intake::Intake, pages::Pages};
 use crate::{
-    chain::{BlockRef, Chain, ChainError, Header, LogScope},
+    chain::{BlockRef, Chain, ChainError, Finality, Header, LogScope},
     contract::{Event, Noted, ReadError, Views, note, rules},
     journal::{Batch, Journal, JournalError},
     lifecycle::{Job, Move, Seen, Task},
@@ -33,8 +33,8 @@ use crate::{
 pub struct WatchSettings {
     /// The coordinator's deployment block: nothing of it is older.
     pub deployment_block: u64,
-    /// Blocks on top of a settling block until it counts as final.
-    pub confirmations: u64,
+    /// When a block counts as final.
+    pub finality: Finality,
     /// Blocks whose hashes are kept: the deepest reorganisation that can be rewound.
     pub depth: u64,
     /// The most blocks asked for in one log query.
@@ -65,6 +65,8 @@ pub struct Watcher<C, J> {
     seats_at: Option<u64>,
     /// Whether the head was reached once, and with it all open jobs handed on.
     caught_up: bool,
+    /// The last final block, as far as it was read.
+    final_block: Option<u64>,
 }
 
 /// What stops the watcher for a moment, or for good.
@@ -78,6 +80,8 @@ enum WatchError {
     Journal(#[from] JournalError),
     #[error("the executor is gone")]
     Gone,
+    #[error("a reorganisation below block {oldest}")]
+    TooDeep { oldest: u64, cursor: u64 },
 }
 
 impl<C: Chain, J: Journal> Watcher<C, J> {
@@ -109,6 +113,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             rewinds: 0,
             seats_at: None,
             caught_up: false,
+            final_block: None,
         })
     }
 
@@ -137,6 +142,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 }
                 Err(WatchError::Journal(error)) => return Err(error.into()),
                 Err(WatchError::Gone) => return Err(StageError::Gone("executor")),
+                Err(WatchError::TooDeep { oldest, cursor }) => return Err(StageError::ReorgTooDeep { oldest, cursor }),
                 Err(WatchError::Read(error @ ReadError::NotACoordinator(_))) => return Err(error.into()),
                 Err(WatchError::Chain(error) | WatchError::Read(ReadError::Chain(error))) => {
                     self.node.metrics.chain_errors.add();
@@ -171,8 +177,12 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 }
                 return Ok(());
             }
-            self.rewind(cursor).await?;
+            self.rewind(cursor, head).await?;
         }
+        self.final_block = match self.settings.finality {
+            Finality::Depth(depth) => head.block.number.checked_sub(depth),
+            Finality::Tag(tag) => self.node.chain.tagged(tag).await?.map(|header| header.block.number),
+        };
         loop {
             let next = self.cursor.map_or(self.settings.deployment_block, |cursor| cursor.number + 1);
             if next > head.block.number {
@@ -184,7 +194,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 if let Some(cursor) = self.cursor
                     && self.node.chain.header(cursor.number).await?.is_none_or(|header| header.block != cursor)
                 {
-                    self.rewind(cursor).await?;
+                    self.rewind(cursor, head).await?;
                     continue;
                 }
                 // What a page leaves open is handed on when the head is reached.
@@ -196,7 +206,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             if let (Some(cursor), Some(first)) = (self.cursor, headers.first())
                 && first.parent != cursor.hash
             {
-                self.rewind(cursor).await?;
+                self.rewind(cursor, head).await?;
                 continue;
             }
             let open = self.take_blocks(&headers).await?;
@@ -275,7 +285,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let mut batch = Batch { cursor: Some(cursor), ring: blocks.to_vec(), ..Batch::default() };
         let oldest = cursor.number.saturating_sub(self.settings.depth);
         batch.ring_gone = self.ring.range(..oldest).map(|(number, _)| *number).collect();
-        let open = self.intake.take(&self.node, &self.settings, &noted, cursor.number, &mut batch)?;
+        let open = self.intake.take(&self.node, &self.settings, &noted, cursor.number, self.final_block, &mut batch)?;
         for (id, illegal) in self.node.journal.commit(&batch)? {
             debug!(%id, %illegal, "a log changes nothing");
         }
@@ -290,7 +300,11 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
 
     /// The head is taken in: tells the other stages, and hands on what is open.
     async fn reached(&mut self, head: Header, mut open: Vec<Task>) -> Result<(), WatchError> {
-        self.tips.send_replace(Some(Tip { header: head, rewinds: self.rewinds }));
+        self.tips.send_replace(Some(Tip {
+            header: head,
+            rewinds: self.rewinds,
+            final_block: self.final_block.map(|last| last.min(head.block.number)),
+        }));
         if !self.caught_up {
             let jobs = self.node.journal.jobs(&|job| matches!(job, Job::Seen(_)))?;
             open = jobs.into_iter().map(|job| job.task().clone()).collect();
@@ -341,24 +355,33 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         Ok(())
     }
 
-    /// Goes back to the last block that the chain still has.
-    async fn rewind(&mut self, from: BlockRef) -> Result<(), WatchError> {
-        let mut ancestor = None;
-        for (&number, &hash) in self.ring.iter().rev() {
-            if self.node.chain.header(number).await?.is_some_and(|header| header.block.hash == hash) {
-                ancestor = Some(BlockRef { number, hash });
-                break;
+    /// The last block taken in that the chain still has; `None` if it has another deployment block.
+    async fn ancestor(&self, from: BlockRef, head: Header) -> Result<Option<BlockRef>, WatchError> {
+        for (&number, &hash) in self.ring.range(..=head.block.number).rev() {
+            // Below the head there is a block: an endpoint that has none lags, which proves nothing.
+            let header = self.node.chain.header(number).await?;
+            let header = header.ok_or_else(|| ChainError::UnknownBlock(number.to_string()))?;
+            if header.block.hash == hash {
+                return Ok(Some(header.block));
             }
         }
+        match self.ring.first_key_value() {
+            Some((&oldest, _)) if oldest > self.settings.deployment_block => {
+                Err(WatchError::TooDeep { oldest, cursor: from.number })
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Goes back to the last block that the chain still has.
+    async fn rewind(&mut self, from: BlockRef, head: Header) -> Result<(), WatchError> {
+        let ancestor = self.ancestor(from, head).await?;
         self.node.metrics.rewinds.add();
         self.rewinds += 1;
         self.seats_at = None;
         self.caught_up = false;
         let Some(ancestor) = ancestor else {
-            warn!(
-                from = from.number,
-                "a reorganisation deeper than the kept hashes: scanning from the deployment block"
-            );
+            info!(from = from.number, "the deployment's own block was reorganised: scanning from it anew");
             self.node.journal.clear()?;
             self.ring.clear();
             self.cursor = None;

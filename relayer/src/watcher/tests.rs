@@ -21,7 +21,7 @@ struct Rig {
 fn settings() -> WatchSettings {
     WatchSettings {
         deployment_block: 1,
-        confirmations: 3,
+        finality: Finality::Depth(3),
         depth: 8,
         page: 16,
         min_pay: 0,
@@ -241,7 +241,31 @@ async fn a_reorganisation_while_the_node_was_away_is_found_before_history_is_rea
 }
 
 #[tokio::test]
-async fn a_reorganisation_deeper_than_the_ring_scans_from_the_deployment() {
+async fn a_reorganisation_deeper_than_the_ring_halts_and_says_what_to_do() {
+    let mut rig = Rig::new();
+    rig.ask(0);
+    for _ in 0..20 {
+        rig.mine(Vec::new());
+        rig.advance().await;
+    }
+    let cursor = rig.bench.node.journal.cursor().unwrap();
+    rig.chain().reorg(9);
+    for _ in 0..10 {
+        rig.mine(Vec::new());
+    }
+    let head = rig.chain().head().await.unwrap();
+    let (heads, heads_seen) = watch::channel(Some(head));
+    rig.watcher.heads = heads_seen;
+    let ended = rig.watcher.run(CancellationToken::new()).await.unwrap_err();
+    drop(heads);
+    assert!(ended.is_lasting());
+    let told = ended.to_string();
+    assert!(told.contains("`chain.reorg_depth`") && told.contains("another block 13 than"), "{told}");
+    assert_eq!(rig.bench.node.journal.cursor().unwrap(), cursor, "the journal is left as it was");
+}
+
+#[tokio::test]
+async fn a_reorganisation_as_deep_as_the_ring_is_rewound() {
     let mut rig = Rig::new();
     let kept = rig.ask(0);
     for _ in 0..20 {
@@ -249,13 +273,57 @@ async fn a_reorganisation_deeper_than_the_ring_scans_from_the_deployment() {
         rig.advance().await;
     }
     rig.handed();
-    rig.chain().reorg(15);
-    for _ in 0..20 {
+    rig.chain().reorg(8);
+    let new = rig.ask(1);
+    for _ in 0..10 {
         rig.mine(Vec::new());
     }
     rig.advance().await;
-    assert_eq!(rig.state(&kept), "seen");
-    assert_eq!(rig.handed().len(), 1);
+    assert_eq!((rig.state(&kept), rig.state(&new)), ("seen", "seen"));
+}
+
+#[tokio::test]
+async fn a_reorganisation_of_the_whole_deployment_is_scanned_anew() {
+    let mut rig = Rig::new();
+    let gone = rig.ask(0);
+    rig.advance().await;
+    rig.chain().reorg(1);
+    let new = rig.ask(1);
+    rig.mine(Vec::new());
+    rig.advance().await;
+    assert_eq!((rig.state(&gone), rig.state(&new)), ("none", "seen"));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_misses_blocks_below_the_head_proves_no_reorganisation() {
+    let mut rig = Rig::new();
+    for _ in 0..20 {
+        rig.mine(Vec::new());
+        rig.advance().await;
+    }
+    let mut ahead = rig.chain().head().await.unwrap();
+    (ahead.block.number, ahead.parent) = (ahead.block.number + 1, B256::ZERO);
+    rig.chain().reorg(12);
+    let lagging = rig.watcher.advance(ahead).await;
+    assert!(matches!(lagging, Err(WatchError::Chain(ChainError::UnknownBlock(_)))), "{lagging:?}");
+    assert_eq!(rig.tips.borrow().map(|tip| tip.rewinds), Some(0));
+}
+
+#[tokio::test]
+async fn with_a_tag_a_settled_job_is_confirmed_when_the_chain_says_so() {
+    let finality = Finality::Tag(crate::chain::Tag::Finalized);
+    let mut rig = Rig::on(Bench::new(), WatchSettings { finality, ..settings() });
+    let request = rig.ask(0);
+    rig.mine(vec![fulfilled(&request, 0)]);
+    for _ in 0..30 {
+        rig.mine(Vec::new());
+    }
+    rig.advance().await;
+    assert_eq!((rig.state(&request), rig.tips.borrow().and_then(|tip| tip.final_block)), ("settled", None));
+    rig.chain().set_tagged(2);
+    rig.mine(Vec::new());
+    rig.advance().await;
+    assert_eq!((rig.state(&request), rig.tips.borrow().and_then(|tip| tip.final_block)), ("confirmed", Some(2)));
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ impl Bench {
         keys::create(&folder.path().join("keys/signer.json"), &password).unwrap();
         let text = |value: &dyn std::fmt::Display| format!("\"{value}\"");
         let config = example(&[
-            ("chain.rpc_url", text(anvil.http())),
+            ("chain.rpc_urls", format!("[\"{}\"]", anvil.http())),
             ("chain.coordinator", text(&deployment.coordinator)),
             ("node.owner", text(&owner.address())),
         ]);
