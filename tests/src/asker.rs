@@ -123,6 +123,15 @@ impl Asker {
         Ok(pending)
     }
 
+    /// The requests on the chain, with their blocks.
+    pub async fn requests(&self, market: &Market) -> Res<HashMap<B256, u64>> {
+        let logs = market.logs_from(0).await?;
+        let requests = logs.iter().filter_map(|log| {
+            Some((Requested::decode_log(&log.inner).ok()?.requestId, log.block_number?))
+        });
+        Ok(requests.collect())
+    }
+
     /// The answers on the chain, by request.
     ///
     /// # Errors

@@ -30,16 +30,30 @@ pub struct Audited {
     pub answered: usize,
     /// Transactions of the nodes on the chain.
     pub transactions: usize,
+    /// Of these, the ones that reverted because a reorganisation brought the same bytes back.
+    pub excused: usize,
     /// Answers that are paid already; the rest can be claimed.
     pub paid: usize,
 }
 
+/// A reorganisation: the first height that it made anew, and the transactions that were signed before it.
+///
+/// Such a transaction can be mined again as it is, by the chain or by a rebroadcast, where its request is no longer what
+/// it was signed for. Then it reverts, and nobody could have prevented it.
+#[derive(Debug, Clone)]
+pub struct Fork {
+    /// The first block that is another one than before.
+    pub from: u64,
+    /// What was signed before.
+    pub signed: HashSet<B256>,
+}
+
 /// Audits a chain on which nothing is under way any more: every request on it is answered exactly once and rightly, no
-/// transaction of the senders reverted or had an item skipped, and the pay of every answer is claimed once or can be.
+/// transaction of the senders reverted or had an item skipped (but for what `forks` excuse), and the pay of every answer is claimed once or can be.
 ///
 /// # Errors
 /// The first thing that does not hold.
-pub async fn audit(market: &Market, asker: &Asker, senders: &[Address]) -> Res<Audited> {
+pub async fn audit(market: &Market, asker: &Asker, senders: &[Address], forks: &[Fork]) -> Res<Audited> {
     let logs = market.logs_from(0).await?;
     let mut requests: HashMap<B256, Request> = HashMap::new();
     let mut paid = HashSet::new();
@@ -61,7 +75,7 @@ pub async fn audit(market: &Market, asker: &Asker, senders: &[Address]) -> Res<A
         return Err(format!("{id} is paid without an answer").into());
     }
     asker.check(&answers)?;
-    let transactions = sound(market, senders).await?;
+    let (transactions, excused) = sound(market, senders, forks).await?;
 
     market.mine(VESTING).await?;
     let mut due: Vec<Answered> = answers
@@ -82,24 +96,28 @@ pub async fn audit(market: &Market, asker: &Asker, senders: &[Address]) -> Res<A
             format!("some pay of the answers in blocks from {} cannot be claimed: {error}", results[0].fulfilledAt)
         })?;
     }
-    Ok(Audited { answered: answers.len(), transactions, paid: paid.len() })
+    Ok(Audited { answered: answers.len(), transactions, excused, paid: paid.len() })
 }
 
-/// Counts the senders' transactions; none may have reverted or had an item skipped.
-async fn sound(market: &Market, senders: &[Address]) -> Res<usize> {
-    let mut count = 0;
+/// Counts the senders' transactions, and those of them that `forks` excuse; no other may have reverted or had an item
+/// skipped.
+async fn sound(market: &Market, senders: &[Address], forks: &[Fork]) -> Res<(usize, usize)> {
+    let (mut count, mut excused) = (0, 0);
     for number in 0..=market.provider.get_block_number().await? {
         let Some(receipts) = market.provider.get_block_receipts(number.into()).await? else { continue };
         for receipt in receipts.iter().filter(|receipt| senders.contains(&receipt.from)) {
             count += 1;
-            if let Some(wrong) = waste(receipt) {
-                let hash = receipt.transaction_hash;
-                let nonce = market.provider.get_transaction_by_hash(hash).await?.map(|found| found.nonce());
-                return Err(format!("{hash} (nonce {nonce:?}) in block {number} {wrong}").into());
+            let Some(wrong) = waste(receipt) else { continue };
+            let hash = receipt.transaction_hash;
+            if forks.iter().any(|fork| fork.from <= number && fork.signed.contains(&hash)) {
+                excused += 1;
+                continue;
             }
+            let nonce = market.provider.get_transaction_by_hash(hash).await?.map(|found| found.nonce());
+            return Err(format!("{hash} (nonce {nonce:?}) in block {number} {wrong}").into());
         }
     }
-    Ok(count)
+    Ok((count, excused))
 }
 
 fn waste(receipt: &TransactionReceipt) -> Option<String> {

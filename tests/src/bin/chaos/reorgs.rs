@@ -11,7 +11,11 @@ use rand::{Rng, rngs::StdRng};
 use serde_json::json;
 
 use super::stage::{Over, Stage, ms};
-use oraculum_tests::{Res, audit, market::Market};
+use oraculum_tests::{
+    Res,
+    audit::{self, Fork},
+    market::Market,
+};
 
 const DEPTH: u64 = 12;
 
@@ -32,13 +36,17 @@ pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
         back += kept.len();
         gone += lost;
         stage.market.rpc("anvil_reorg", json!([depth, kept])).await?;
-        // A subscriber sees it with the next block.
+        // A subscriber sees it with the next block. What the node was about to send by then was signed before it knew.
         stage.market.mine(1).await?;
+        tokio::time::sleep(ms(250)).await;
+        let signed = stage.proxy.sent_by(stage.node.sender).iter().map(|sent| sent.hash).collect();
+        stage.forks.push(Fork { from: head + 1 - depth, signed });
     }
     let audited = stage.end(0, 120).await?;
     Ok(format!(
-        "{rounds} of depth 1 to {DEPTH}: {gone} transactions gone, {back} back; {} surviving requests answered once in {} transactions",
-        audited.answered, audited.transactions
+        "{rounds} of depth 1 to {DEPTH}: {gone} transactions gone, {back} back; {} surviving requests answered once in {} \
+         transactions, {} of them mined again in vain",
+        audited.answered, audited.transactions, audited.excused
     ))
 }
 

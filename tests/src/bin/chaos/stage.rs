@@ -6,12 +6,13 @@ use oraculum_tests::{
     Res,
     anvil::Anvil,
     asker::Asker,
-    audit::{self, Audited},
+    audit::{self, Audited, Fork},
     faulty::Faulty,
     market::Market,
-    node::Node,
+    node::{Node, binary},
 };
 use serde_json::json;
+use tokio::process::Command;
 
 /// A market with a consumer of two models and one node with a seat on both, not started, behind a proxy.
 pub(crate) struct Stage {
@@ -20,6 +21,8 @@ pub(crate) struct Stage {
     pub(crate) proxy: Faulty,
     pub(crate) asker: Asker,
     pub(crate) market: Market,
+    /// The reorganisations that were made.
+    pub(crate) forks: Vec<Fork>,
     _anvil: Anvil,
 }
 
@@ -43,7 +46,7 @@ impl Stage {
         };
         let node = Node::new(&market, &url, 0, extra)?;
         market.seat(1, &node.signer, &asker.ids()).await?;
-        Ok(Self { node, proxy, asker, market, _anvil: anvil })
+        Ok(Self { node, proxy, asker, market, forks: Vec::new(), _anvil: anvil })
     }
 
     /// From now on a block comes every so often.
@@ -55,8 +58,29 @@ impl Stage {
 
     /// Waits until all is answered, stops the node, and audits the chain and the node's use of nonces on it.
     pub(crate) async fn end(&mut self, requests: usize, seconds: u64) -> Res<Audited> {
-        let audited = self.settle_and_audit(requests, seconds).await;
-        audited.map_err(|error| self.told(&error.to_string()).into())
+        match self.settle_and_audit(requests, seconds).await {
+            Ok(audited) => Ok(audited),
+            Err(error) => {
+                let unanswered = self.unanswered().await.unwrap_or_else(|error| error.to_string());
+                Err(self.told(&format!("{error}\n{unanswered}")).into())
+            }
+        }
+    }
+
+    /// What the node knows of some requests that are not answered.
+    async fn unanswered(&self) -> Res<String> {
+        let answers = self.asker.answers(&self.market).await?;
+        let mut told = String::new();
+        for id in self.asker.requests(&self.market).await?.into_keys().filter(|id| !answers.contains_key(id)).take(3) {
+            let shown = Command::new(binary()?)
+                .args(["jobs", "show", &id.to_string(), "--json", "--config"])
+                .arg(self.node.home().join("oraculum.toml"))
+                .output()
+                .await?;
+            let (out, err) = (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
+            told += &format!("{id}: {out}{err}");
+        }
+        Ok(told)
     }
 
     async fn settle_and_audit(&mut self, requests: usize, seconds: u64) -> Res<Audited> {
@@ -67,7 +91,7 @@ impl Stage {
         }
         // What is in the pool yet is mined.
         self.market.mine(2).await?;
-        audit::audit(&self.market, &self.asker, &[self.node.sender]).await
+        audit::audit(&self.market, &self.asker, &[self.node.sender], &self.forks).await
     }
 
     /// All that the node signed on a chain without reorganisations used each nonce for one thing.
