@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 
 use crate::{
     chain::Chain,
+    crash::crash_point,
     engine::{Engine, EngineError, Inference},
     journal::{Batch, Journal},
     lifecycle::{Executed, Job, Move, Seen, Skip},
@@ -139,7 +140,9 @@ impl<C: Chain, J: Journal> Executor<C, J> {
             }
             _ => {}
         }
+        crash_point("closed.before");
         self.node.journal.commit(&Batch { moves: vec![(id, step)], ..Batch::default() })?;
+        crash_point("closed.after");
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes};
 use serde::{Serialize, de::DeserializeOwned};
 use sled::{
     Transactional, Tree,
@@ -14,7 +14,7 @@ use sled::{
 };
 use tracing::warn;
 
-use super::{Batch, Claim, Identity, Journal, JournalError, Slot};
+use super::{Batch, Claim, Entry, Identity, Journal, JournalError, Slot};
 use crate::{
     chain::BlockRef,
     lifecycle::{Illegal, Job, Move, Seen},
@@ -34,6 +34,7 @@ pub struct SledJournal {
     inputs: Tree,
     slots: Tree,
     claims: Tree,
+    books: Tree,
 }
 
 impl SledJournal {
@@ -80,6 +81,7 @@ impl SledJournal {
             inputs: db.open_tree("inputs")?,
             slots: db.open_tree("slots")?,
             claims: db.open_tree("claims")?,
+            books: db.open_tree("books")?,
             db,
         })
     }
@@ -154,14 +156,33 @@ fn read_job(tree: &TransactionalTree, id: B256) -> Step<Option<Job>> {
         .map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))
 }
 
+/// Sender and nonce, so that a sender's transactions are in order.
+fn slot_key(sender: Address, nonce: u64) -> Vec<u8> {
+    [sender.as_slice(), &nonce.to_be_bytes()].concat()
+}
+
+/// Hour and model: the books of a day are a range of keys.
+fn add_to_books(books: &TransactionalTree, entry: &Entry) -> Step<()> {
+    let key = [&entry.hour.to_be_bytes(), entry.model.as_slice()].concat();
+    let mut sum = *entry;
+    if let Some(bytes) = books.get(&key)? {
+        let old: Entry = serde_json::from_slice(&bytes)
+            .map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))?;
+        sum.spent = old.spent.saturating_add(entry.spent);
+        sum.earned = old.earned.saturating_add(entry.earned);
+        sum.answers = old.answers.saturating_add(entry.answers);
+    }
+    write(books, &key, &sum)
+}
+
 fn all<T: DeserializeOwned>(tree: &Tree) -> Result<Vec<T>, JournalError> {
     tree.iter().values().map(|value| Ok(serde_json::from_slice(&value?)?)).collect()
 }
 
 impl Journal for SledJournal {
     fn commit(&self, batch: &Batch) -> Result<Vec<(B256, Illegal)>, JournalError> {
-        let trees = (&self.meta, &self.ring, &self.jobs, &self.inputs, &self.slots, &self.claims);
-        let outcome = trees.transaction(|(meta, ring, jobs, inputs, slots, claims)| {
+        let trees = (&self.meta, &self.ring, &self.jobs, &self.inputs, &self.slots, &self.claims, &self.books);
+        let outcome = trees.transaction(|(meta, ring, jobs, inputs, slots, claims, books)| {
             let mut refused = Vec::new();
             if let Some(cursor) = &batch.cursor {
                 write(meta, CURSOR, cursor)?;
@@ -199,17 +220,20 @@ impl Journal for SledJournal {
                     Err(illegal) => refused.push((*id, illegal)),
                 }
             }
-            for nonce in &batch.slots_gone {
-                slots.remove(&nonce.to_be_bytes())?;
+            for (sender, nonce) in &batch.slots_gone {
+                slots.remove(slot_key(*sender, *nonce))?;
             }
             for slot in &batch.slots {
-                write(slots, &slot.nonce.to_be_bytes(), slot)?;
+                write(slots, &slot_key(slot.sender, slot.nonce), slot)?;
             }
             for id in &batch.claims_gone {
                 claims.remove(id.as_slice())?;
             }
             for claim in &batch.claims {
                 write(claims, claim.id.as_slice(), claim)?;
+            }
+            for entry in &batch.booked {
+                add_to_books(books, entry)?;
             }
             Ok(refused)
         });
@@ -267,6 +291,11 @@ impl Journal for SledJournal {
 
     fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError> {
         Ok(self.claims.get(id)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+    }
+
+    fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError> {
+        let entries = self.books.range(from_hour.to_be_bytes().as_slice()..);
+        entries.values().map(|value| Ok(serde_json::from_slice(&value?)?)).collect()
     }
 
     fn clear(&self) -> Result<(), JournalError> {

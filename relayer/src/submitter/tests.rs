@@ -30,11 +30,7 @@ impl Rig {
         let (funded, funded_in) = watch::channel(true);
         let (redo_out, redo) = mpsc::channel(100);
         let ports = SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_in, funded, redo: redo_out };
-        let settings = SubmitSettings {
-            fees: FeeSettings { cap: 1_000_000, min_tip: 100, bump_percent: 10 },
-            max_in_flight: 100,
-            replace_after: 3,
-        };
+        let settings = SubmitSettings { max_in_flight: 100, replace_after: 3 };
         let submitter = Submitter::new(bench.node.clone(), bench.signer.clone(), settings, ports).unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(submitter.run(stop.clone()));

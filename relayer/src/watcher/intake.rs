@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use alloy::primitives::{B256, Bytes};
 use tracing::warn;
 
-use super::WatchSettings;
 use crate::{
     chain::Chain,
     contract::{Event, Noted},
     journal::{Batch, Claim, Journal, JournalError},
     lifecycle::{Ending, Job, Move, Skip, Task},
     node::Node,
+    policy::Terms,
     protocol::request::{InputKind, Level, Request},
 };
 
@@ -54,7 +54,6 @@ impl Intake {
     pub(super) fn take<C: Chain, J: Journal>(
         &mut self,
         node: &Node<C, J>,
-        settings: &WatchSettings,
         noted: &[Noted],
         cursor: u64,
         final_block: Option<u64>,
@@ -69,7 +68,7 @@ impl Intake {
                     batch.seen.push((task.clone(), input.clone()));
                     self.seen.entry(log.block.number).or_default().push(*id);
                     node.metrics.requests.add();
-                    match pass_over(&task.request, settings) {
+                    match pass_over(&task.request, node.policy.borrow().terms(task.request.model_id)) {
                         Some(reason) => {
                             node.metrics.skipped.add();
                             batch.moves.push((*id, Move::Skipped(reason)));
@@ -185,7 +184,7 @@ fn held<C, J: Journal>(node: &Node<C, J>, request: &Request, seats: &Bytes) -> b
 }
 
 /// Why a request is not worth looking at, if so.
-fn pass_over(request: &Request, settings: &WatchSettings) -> Option<Skip> {
+fn pass_over(request: &Request, terms: Terms) -> Option<Skip> {
     let not_offered = |what: &str| Some(Skip::NotOffered { what: what.into() });
     if request.input_kind != InputKind::Inline {
         return not_offered("an input that is not inline");
@@ -200,8 +199,8 @@ fn pass_over(request: &Request, settings: &WatchSettings) -> Option<Skip> {
         return not_offered("pay in a token");
     }
     let pays = request.fee.to::<u128>() + request.submit_fee.to::<u128>();
-    if pays < settings.min_pay {
-        return Some(Skip::Unprofitable { pays, asks: settings.min_pay });
+    if pays < terms.min_pay {
+        return Some(Skip::Unprofitable { pays, asks: terms.min_pay });
     }
     None
 }

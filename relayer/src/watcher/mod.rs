@@ -23,6 +23,7 @@ use self::{intake::Intake, pages::Pages};
 use crate::{
     chain::{BlockRef, Chain, ChainError, Finality, Header, LogScope},
     contract::{Event, Noted, ReadError, Views, note, rules},
+    crash::crash_point,
     journal::{Batch, Journal, JournalError},
     lifecycle::{Job, Move, Seen, Task},
     node::{Node, StageError, Tip},
@@ -39,8 +40,6 @@ pub struct WatchSettings {
     pub depth: u64,
     /// The most blocks asked for in one log query.
     pub page: u64,
-    /// The least fee and submit fee together, in wei, for which a request is answered.
-    pub min_pay: u128,
     /// The models whose requests are looked at.
     pub models: HashSet<B256>,
 }
@@ -285,10 +284,12 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let mut batch = Batch { cursor: Some(cursor), ring: blocks.to_vec(), ..Batch::default() };
         let oldest = cursor.number.saturating_sub(self.settings.depth);
         batch.ring_gone = self.ring.range(..oldest).map(|(number, _)| *number).collect();
-        let open = self.intake.take(&self.node, &self.settings, &noted, cursor.number, self.final_block, &mut batch)?;
+        let open = self.intake.take(&self.node, &noted, cursor.number, self.final_block, &mut batch)?;
+        crash_point("taken.before");
         for (id, illegal) in self.node.journal.commit(&batch)? {
             debug!(%id, %illegal, "a log changes nothing");
         }
+        crash_point("taken.after");
         self.intake.committed(&self.node, &batch);
         for number in &batch.ring_gone {
             self.ring.remove(number);
@@ -406,7 +407,9 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 batch.claims.push(claim);
             }
         }
+        crash_point("rewound.before");
         self.node.journal.commit(&batch)?;
+        crash_point("rewound.after");
         for number in &batch.ring_gone {
             self.ring.remove(number);
         }
