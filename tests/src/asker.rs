@@ -126,9 +126,8 @@ impl Asker {
     /// The requests on the chain, with their blocks.
     pub async fn requests(&self, market: &Market) -> Res<HashMap<B256, u64>> {
         let logs = market.logs_from(0).await?;
-        let requests = logs.iter().filter_map(|log| {
-            Some((Requested::decode_log(&log.inner).ok()?.requestId, log.block_number?))
-        });
+        let requests =
+            logs.iter().filter_map(|log| Some((Requested::decode_log(&log.inner).ok()?.requestId, log.block_number?)));
         Ok(requests.collect())
     }
 

@@ -49,7 +49,7 @@ pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
         }
         tokio::time::sleep(ms(pace)).await;
         if turn < blocks {
-            crowd(&stage.market, if turn % 4 == 3 { ROOM } else { 0 }).await?;
+            crowd(&stage.market, if turn % 8 == 7 { ROOM } else { 0 }).await?;
         }
         stage.market.rpc("evm_mine", json!([])).await?;
         let block = stage.market.provider.get_block(BlockNumberOrTag::Latest.into()).await?.ok_or("no block")?;
