@@ -4,9 +4,14 @@
 //! makes that unnecessary, and remembers the signed transactions that may be in somebody's pool. Every write is one
 //! [`Batch`], all or nothing.
 
+mod index;
+mod open;
 mod store;
 
+pub use index::{Position, View};
 pub use store::SledJournal;
+
+use std::ops::Range;
 
 use alloy::primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
@@ -105,6 +110,21 @@ pub struct Identity {
     pub sender: Address,
 }
 
+/// What one model cost and earned in one hour of the chain's clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Hours since 1970.
+    pub hour: u64,
+    /// The model; zero for what serves no model, such as a transaction that fills its nonce.
+    pub model: B256,
+    /// What final transactions paid for gas, wei.
+    pub spent: u128,
+    /// What answers of ours that became final are paid, wei; negative where a reorganisation takes more back.
+    pub earned: i128,
+    /// How many answers that is.
+    pub answers: i64,
+}
+
 /// Writes that happen together or not at all.
 #[derive(Debug, Default, Clone)]
 pub struct Batch {
@@ -128,6 +148,8 @@ pub struct Batch {
     pub claims: Vec<Claim>,
     /// Claims to forget.
     pub claims_gone: Vec<B256>,
+    /// Amounts to add to the books.
+    pub booked: Vec<Entry>,
 }
 
 /// Why the journal cannot be used.
@@ -188,11 +210,25 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store` or `Record`.
     fn job(&self, id: B256) -> Result<Option<Job>, JournalError>;
-    /// The jobs that a predicate picks.
+    /// At most `limit` places of a view from `range`, in order.
     ///
     /// # Errors
-    /// `Store` or `Record`.
-    fn jobs(&self, pick: &dyn Fn(&Job) -> bool) -> Result<Vec<Job>, JournalError>;
+    /// `Store`.
+    fn walk(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
+    /// The same from the far end.
+    ///
+    /// # Errors
+    /// `Store`.
+    fn walk_back(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
+    /// How many records a view has. Costs nothing.
+    fn count(&self, view: View) -> usize;
+    /// At most `limit` open jobs of a model from `range`, by the last block in which they can be answered.
+    ///
+    /// # Errors
+    /// `Store`.
+    fn due(&self, model: B256, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
+    /// The models that have open jobs, and how many. Costs nothing.
+    fn waiting(&self) -> Vec<(B256, usize)>;
     /// The input bytes of a job that is not closed.
     ///
     /// # Errors
@@ -203,17 +239,17 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store` or `Record`.
     fn slots(&self) -> Result<Vec<Slot>, JournalError>;
-    /// The claims.
-    ///
-    /// # Errors
-    /// `Store` or `Record`.
-    fn claims(&self) -> Result<Vec<Claim>, JournalError>;
     /// A claim.
     ///
     /// # Errors
     /// `Store` or `Record`.
     fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError>;
-    /// Forgets all but the transactions, for a scan from the deployment block.
+    /// The books from an hour on, ascending by hour.
+    ///
+    /// # Errors
+    /// `Store` or `Record`.
+    fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError>;
+    /// Forgets all but the transactions and the books, for a scan from the deployment block.
     ///
     /// # Errors
     /// `Store`.
