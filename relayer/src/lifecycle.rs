@@ -11,7 +11,7 @@
 
 use std::sync::{Arc, Weak};
 
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -143,7 +143,9 @@ impl Executed {
 pub struct Sent {
     /// What is asked.
     pub task: Task,
-    /// The nonce under which the transaction's attempts are in the journal.
+    /// The account and nonce under which the transaction's attempts are in the journal.
+    pub sender: Address,
+    /// See `sender`.
     pub nonce: u64,
     /// The first attempt's hash.
     pub hash: B256,
@@ -179,8 +181,8 @@ pub struct Settled {
     pub transaction: Option<B256>,
     /// How.
     pub ending: Ending,
-    /// The nonce of our transaction, if we sent one.
-    pub nonce: Option<u64>,
+    /// Sender and nonce of our transaction, if we sent one.
+    pub sent: Option<(Address, u64)>,
 }
 
 /// Why a request is not answered by this node.
@@ -191,12 +193,12 @@ pub enum Skip {
     #[error("no seat of ours may answer it")]
     NoSeat,
     /// It pays too little.
-    #[error("it pays {pays} wei, and this node asks for {asks}")]
+    #[error("it pays {pays} wei, and this node asks for {asks} wei")]
     Unprofitable {
         /// Fee and submit fee.
         #[serde(with = "decimal")]
         pays: u128,
-        /// `node.min_fee`.
+        /// `policy.min_fee`, or what the answer would cost, with the margin.
         #[serde(with = "decimal")]
         asks: u128,
     },
@@ -277,6 +279,8 @@ pub enum Move {
     Sent {
         /// The block whose hash was signed.
         block: B256,
+        /// Who pays for the transaction.
+        sender: Address,
         /// The transaction's nonce.
         nonce: u64,
         /// Its hash.
@@ -354,20 +358,20 @@ impl Job {
     pub fn apply(self, step: Move) -> Result<Self, Illegal> {
         let name = self.name();
         match (self, step) {
-            (Self::Seen(Seen { task }), Move::Sent { block, nonce, hash }) if task.block.hash == block => {
-                Ok(Self::Sent(Sent { task, nonce, hash }))
+            (Self::Seen(Seen { task }), Move::Sent { block, sender, nonce, hash }) if task.block.hash == block => {
+                Ok(Self::Sent(Sent { task, sender, nonce, hash }))
             }
             (Self::Seen(Seen { task }), Move::Settled { at, transaction, ending }) => {
-                Ok(Self::Settled(Settled { task, at, transaction, ending, nonce: None }))
+                Ok(Self::Settled(Settled { task, at, transaction, ending, sent: None }))
             }
-            (Self::Sent(Sent { task, nonce, .. }), Move::Settled { at, transaction, ending }) => {
-                Ok(Self::Settled(Settled { task, at, transaction, ending, nonce: Some(nonce) }))
+            (Self::Sent(Sent { task, sender, nonce, .. }), Move::Settled { at, transaction, ending }) => {
+                Ok(Self::Settled(Settled { task, at, transaction, ending, sent: Some((sender, nonce)) }))
             }
             // What this node passed over, another may answer; that is worth nothing to us but the record.
             (
                 Self::Closed(Closed { task, end: End::Skipped { .. } | End::Failed { .. } }),
                 Move::Settled { at, transaction, ending },
-            ) => Ok(Self::Settled(Settled { task, at, transaction, ending, nonce: None })),
+            ) => Ok(Self::Settled(Settled { task, at, transaction, ending, sent: None })),
             // After a reorganisation the answer is found anew: our transaction may be dropped or no longer valid.
             (
                 Self::Sent(Sent { task, .. })

@@ -21,7 +21,7 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    journal::{Journal, JournalError, Position, View},
+    journal::{Journal, JournalError, Position, Purpose, Slot, View},
     lifecycle::Job,
     metrics::Metrics,
 };
@@ -152,10 +152,12 @@ pub fn show(journal: &impl Journal, id: B256) -> Result<Option<Value>, JournalEr
     let mut value = summary(&job);
     value["job"] = serde_json::to_value(&job)?;
     let slots = journal.slots()?;
-    let slot =
-        slots.iter().find(|slot| matches!(&slot.purpose, crate::journal::Purpose::Answer { id: of, .. } if *of == id));
+    let carries =
+        |slot: &&Slot| matches!(&slot.purpose, Purpose::Answer { items } if items.iter().any(|item| item.id == id));
+    let slot = slots.iter().find(carries);
     if let Some(slot) = slot {
         value["transaction"] = json!({
+            "sender": slot.sender,
             "nonce": slot.nonce,
             "gas": slot.gas,
             "hashes": slot.attempts.iter().map(|attempt| attempt.hash).collect::<Vec<_>>(),

@@ -68,7 +68,9 @@ impl Node {
                     models::folder().display()
                 ),
             ),
-            ("keys", "signer = \"signer.json\"\nsender = \"sender.json\"\npassword_file = \"password\"\n".into()),
+            // What the tests' requests pay is next to nothing.
+            ("policy", "margin_percent = -100\n".into()),
+            ("keys", "signer = \"signer.json\"\nsenders = [\"sender.json\"]\npassword_file = \"password\"\n".into()),
         ] {
             text += &format!("[{section}]\n{lines}");
             for (_, line) in extra.iter().filter(|(of, _)| *of == section) {

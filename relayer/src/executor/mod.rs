@@ -22,6 +22,7 @@ use self::{
 use crate::{
     chain::{Chain, ChainError, LogScope},
     contract::{Event, note},
+    crash::crash_point,
     engine::{Engine, EngineError, Inference},
     journal::{Batch, Journal, JournalError},
     lifecycle::{Executed, Lease, Move, Seen, Task},
@@ -150,7 +151,13 @@ impl<C: Chain, J: Journal> Executor<C, J> {
             debug!(%id, %reason, "skipped");
             batch.moves.push((id, Move::Skipped(reason)));
         }
-        self.node.journal.commit(&batch)?;
+        self.close(&batch)
+    }
+
+    fn close(&self, batch: &Batch) -> Result<(), StageError> {
+        crash_point("closed.before");
+        self.node.journal.commit(batch)?;
+        crash_point("closed.after");
         Ok(())
     }
 
@@ -203,8 +210,7 @@ impl<C: Chain, J: Journal> Executor<C, J> {
                 self.node.metrics.failed.add();
                 warn!(%id, %error, "cannot answer");
                 let moves = vec![(id, Move::Failed(error.to_string()))];
-                self.node.journal.commit(&Batch { moves, ..Batch::default() })?;
-                Ok(())
+                self.close(&Batch { moves, ..Batch::default() })
             }
             Err(error) => {
                 warn!(%id, %error, "the model did not run; trying again at the next block");

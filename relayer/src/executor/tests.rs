@@ -202,18 +202,18 @@ async fn with_a_hundred_thousand_requests_waiting_a_bounded_number_is_in_memory(
     for first in (0..WAITING).step_by(1_000) {
         rig.ask((first..first + 1_000).map(|nonce| due(nonce, 1_000)), block(1));
     }
-    println!("{WAITING} requests journalled in {:?}; {} kB resident", began.elapsed(), resident());
+    eprintln!("{WAITING} requests journalled in {:?}; {} kB resident", began.elapsed(), resident());
     assert_eq!(rig.journal().count(View::Open) as u64, WAITING);
     let before = resident();
     for number in 1..10 {
         let began = Instant::now();
         rig.tell(number, 0).await;
         let held: usize = rig.executor.queues.values().map(Queue::held).sum();
-        println!("head {number}: {held} in memory, looked in {:?}", began.elapsed());
+        eprintln!("head {number}: {held} in memory, looked in {:?}", began.elapsed());
         assert!(held <= WINDOW + PER_SESSION, "{held}");
         assert_eq!(rig.executor.runs.len(), PER_SESSION);
     }
-    println!("the executor added {} kB", resident().saturating_sub(before));
+    eprintln!("the executor added {} kB", resident().saturating_sub(before));
 }
 
 /// Resident memory in kB, where the system tells.

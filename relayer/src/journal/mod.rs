@@ -26,12 +26,10 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Purpose {
-    /// It answers a request whose block has this hash.
+    /// It answers requests: one, or a batch.
     Answer {
-        /// The request.
-        id: B256,
-        /// The hash of its block, which is part of what was signed.
-        block: B256,
+        /// The requests. Never empty.
+        items: Vec<Item>,
     },
     /// It claims the pay of these requests.
     Claim {
@@ -40,6 +38,15 @@ pub enum Purpose {
     },
     /// It fills its nonce, no more.
     Cancel,
+}
+
+/// A request that a transaction answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// The request.
+    pub id: B256,
+    /// The hash of its block, which is part of what was signed.
+    pub block: B256,
 }
 
 /// One signed form of a logical transaction.
@@ -57,9 +64,11 @@ pub struct Attempt {
     pub at: u64,
 }
 
-/// A logical transaction: one nonce and all its attempts.
+/// A logical transaction: one nonce of one sender, and all its attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot {
+    /// The account that pays for it.
+    pub sender: Address,
     /// Its nonce.
     pub nonce: u64,
     /// What it is for.
@@ -97,19 +106,6 @@ pub struct Claim {
     pub paid_at: Option<u64>,
 }
 
-/// What one deployment and one key make of a journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// The chain's id.
-    pub chain_id: u64,
-    /// The coordinator.
-    pub coordinator: Address,
-    /// The address of the key that signs answers.
-    pub signer: Address,
-    /// The address of the key that pays for transactions.
-    pub sender: Address,
-}
-
 /// What one model cost and earned in one hour of the chain's clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -123,6 +119,17 @@ pub struct Entry {
     pub earned: i128,
     /// How many answers that is.
     pub answers: i64,
+}
+
+/// What one deployment and one signing key make of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The chain's id.
+    pub chain_id: u64,
+    /// The coordinator.
+    pub coordinator: Address,
+    /// The address of the key that signs answers.
+    pub signer: Address,
 }
 
 /// Writes that happen together or not at all.
@@ -142,8 +149,8 @@ pub struct Batch {
     pub moves: Vec<(B256, Move)>,
     /// Transactions to write.
     pub slots: Vec<Slot>,
-    /// Nonces whose transaction is final.
-    pub slots_gone: Vec<u64>,
+    /// Senders and nonces whose transaction is final.
+    pub slots_gone: Vec<(Address, u64)>,
     /// Claims to write.
     pub claims: Vec<Claim>,
     /// Claims to forget.
@@ -234,7 +241,7 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store`.
     fn input(&self, id: B256) -> Result<Option<Bytes>, JournalError>;
-    /// The transactions that are not final, by nonce.
+    /// The transactions that are not final, by sender and nonce.
     ///
     /// # Errors
     /// `Store` or `Record`.

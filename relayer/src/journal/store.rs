@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes};
 use serde::{Serialize, de::DeserializeOwned};
 use sled::{
     Transactional, Tree,
@@ -161,6 +161,11 @@ pub(super) fn all<T: DeserializeOwned>(tree: &Tree) -> impl Iterator<Item = Resu
     tree.iter().values().map(|value| Ok(serde_json::from_slice(&value?)?))
 }
 
+/// Sender and nonce, so that a sender's transactions are in order.
+fn slot_key(sender: Address, nonce: u64) -> Vec<u8> {
+    [sender.as_slice(), &nonce.to_be_bytes()].concat()
+}
+
 /// Hour and model: the books of a day are a range of keys.
 fn add_to_books(books: &TransactionalTree, entry: &Entry) -> Step<()> {
     let key = [&entry.hour.to_be_bytes(), entry.model.as_slice()].concat();
@@ -258,11 +263,11 @@ impl Journal for SledJournal {
                     Err(illegal) => refused.push((*id, illegal)),
                 }
             }
-            for nonce in &batch.slots_gone {
-                slots.remove(&nonce.to_be_bytes())?;
+            for (sender, nonce) in &batch.slots_gone {
+                slots.remove(slot_key(*sender, *nonce))?;
             }
             for slot in &batch.slots {
-                slots.insert(&slot.nonce.to_be_bytes(), encode(slot)?)?;
+                slots.insert(slot_key(slot.sender, slot.nonce), encode(slot)?)?;
             }
             let records = Indexed { tree: claims, index };
             for id in &batch.claims_gone {

@@ -5,12 +5,7 @@ use crate::{
 };
 
 fn identity() -> Identity {
-    Identity {
-        chain_id: DOMAIN.chain_id,
-        coordinator: DOMAIN.coordinator,
-        signer: Address::repeat_byte(1),
-        sender: Address::repeat_byte(2),
-    }
+    Identity { chain_id: DOMAIN.chain_id, coordinator: DOMAIN.coordinator, signer: Address::repeat_byte(1) }
 }
 
 fn open(folder: &tempfile::TempDir) -> SledJournal {
@@ -29,8 +24,9 @@ fn seen(nonce: u64) -> Batch {
 fn slot(nonce: u64, id: B256) -> Slot {
     let raw = Bytes::from_static(b"raw");
     Slot {
+        sender: Address::repeat_byte(2),
         nonce,
-        purpose: Purpose::Answer { id, block: B256::ZERO },
+        purpose: Purpose::Answer { items: vec![Item { id, block: B256::ZERO }] },
         to: Address::ZERO,
         data: Bytes::new(),
         gas: 1,
@@ -60,7 +56,7 @@ fn cursor_jobs_inputs_slots_and_claims_survive_reopening() {
     {
         let journal = open(&folder);
         journal.commit(&seen(1)).unwrap();
-        let step = Move::Sent { block: block(1).hash, nonce: 4, hash: B256::ZERO };
+        let step = Move::Sent { block: block(1).hash, sender: Address::repeat_byte(2), nonce: 4, hash: B256::ZERO };
         let batch =
             Batch { moves: vec![(id, step)], slots: vec![slot(4, id)], claims: vec![claim(1)], ..Batch::default() };
         assert!(journal.commit(&batch).unwrap().is_empty());
@@ -81,7 +77,7 @@ fn a_refused_send_writes_nothing_of_its_batch() {
     let journal = open(&folder);
     journal.commit(&seen(1)).unwrap();
     let id = task(1).id;
-    let wrong = Move::Sent { block: B256::ZERO, nonce: 0, hash: B256::ZERO };
+    let wrong = Move::Sent { block: B256::ZERO, sender: Address::ZERO, nonce: 0, hash: B256::ZERO };
     let batch = Batch { moves: vec![(id, wrong)], slots: vec![slot(0, id)], ..Batch::default() };
     assert_eq!(journal.commit(&batch).unwrap(), vec![(id, Illegal("seen"))]);
     assert!(journal.slots().unwrap().is_empty());

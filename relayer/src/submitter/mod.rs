@@ -23,7 +23,6 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-use self::fees::FeeSettings;
 use crate::{
     chain::{Chain, ChainError, Receipt},
     journal::{Batch, Claim, Journal, Purpose, Slot},
@@ -34,8 +33,6 @@ use crate::{
 /// How transactions are sent.
 #[derive(Debug, Clone)]
 pub struct SubmitSettings {
-    /// What to pay for gas.
-    pub fees: FeeSettings,
     /// The most transactions in flight.
     pub max_in_flight: usize,
     /// Blocks after which an unmined transaction at the head of the queue is replaced with a higher fee.

@@ -28,11 +28,7 @@ impl Rig {
         let (tips, tips_in) = watch::channel(None);
         let (funded, funded_in) = watch::channel(true);
         let ports = SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_in, funded };
-        let settings = SubmitSettings {
-            fees: FeeSettings { cap: 1_000_000, min_tip: 100, bump_percent: 10 },
-            max_in_flight: 100,
-            replace_after: 3,
-        };
+        let settings = SubmitSettings { max_in_flight: 100, replace_after: 3 };
         let submitter = Submitter::new(bench.node.clone(), bench.signer.clone(), settings, ports).unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(submitter.run(stop.clone()));

@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 use alloy::primitives::{B256, Bytes};
 use tracing::{info, warn};
 
-use super::WatchSettings;
 use crate::{
     chain::{BlockRef, Chain},
     contract::{Event, Noted},
     journal::{Batch, Claim, Journal, JournalError, Position, View},
     lifecycle::{Ending, Move, Skip, Task},
     node::Node,
+    policy::Terms,
     protocol::request::{InputKind, Level, Request},
 };
 
@@ -25,7 +25,6 @@ const STEP: usize = 1_024;
 /// Adds to a batch what the logs mean, and what is final by now.
 pub(super) fn take<C: Chain, J: Journal>(
     node: &Node<C, J>,
-    settings: &WatchSettings,
     noted: &[Noted],
     cursor: u64,
     final_block: Option<u64>,
@@ -38,7 +37,7 @@ pub(super) fn take<C: Chain, J: Journal>(
             Event::Requested { id, request, input } if node.seats().serves(request.model_id) => {
                 let task = Task { id: *id, request: (**request).clone(), block: log.block };
                 node.metrics.requests.add();
-                if let Some(reason) = pass_over(&task.request, settings) {
+                if let Some(reason) = pass_over(&task.request, node.policy.borrow().terms(task.request.model_id)) {
                     node.metrics.skipped.add();
                     info!(%id, %reason, "skipped");
                     batch.moves.push((*id, Move::Skipped(reason)));
@@ -170,7 +169,7 @@ fn held<C, J: Journal>(node: &Node<C, J>, request: &Request, seats: &Bytes) -> b
 }
 
 /// Why a request is not worth looking at, if so.
-fn pass_over(request: &Request, settings: &WatchSettings) -> Option<Skip> {
+fn pass_over(request: &Request, terms: Terms) -> Option<Skip> {
     let not_offered = |what: &str| Some(Skip::NotOffered { what: what.into() });
     if request.input_kind != InputKind::Inline {
         return not_offered("an input that is not inline");
@@ -185,8 +184,8 @@ fn pass_over(request: &Request, settings: &WatchSettings) -> Option<Skip> {
         return not_offered("pay in a token");
     }
     let pays = request.fee.to::<u128>() + request.submit_fee.to::<u128>();
-    if pays < settings.min_pay {
-        return Some(Skip::Unprofitable { pays, asks: settings.min_pay });
+    if pays < terms.min_pay {
+        return Some(Skip::Unprofitable { pays, asks: terms.min_pay });
     }
     None
 }

@@ -23,6 +23,7 @@ use self::pages::Pages;
 use crate::{
     chain::{BlockRef, Chain, ChainError, Finality, Header, LogScope},
     contract::{Event, Noted, ReadError, Views, note, rules},
+    crash::crash_point,
     journal::{Batch, Journal, JournalError, View},
     node::{Node, StageError, Tip},
 };
@@ -38,8 +39,6 @@ pub struct WatchSettings {
     pub depth: u64,
     /// The most blocks asked for in one log query.
     pub page: u64,
-    /// The least fee and submit fee together, in wei, for which a request is answered.
-    pub min_pay: u128,
     /// The models whose requests are looked at.
     pub models: HashSet<B256>,
 }
@@ -267,10 +266,12 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let mut batch = Batch { cursor: Some(cursor), ring: blocks.to_vec(), ..Batch::default() };
         let oldest = cursor.number.saturating_sub(self.settings.depth);
         batch.ring_gone = self.ring.range(..oldest).map(|(number, _)| *number).collect();
-        intake::take(&self.node, &self.settings, &noted, cursor.number, self.final_block, &mut batch)?;
+        intake::take(&self.node, &noted, cursor.number, self.final_block, &mut batch)?;
+        crash_point("taken.before");
         for (id, illegal) in self.node.journal.commit(&batch)? {
             debug!(%id, %illegal, "a log changes nothing");
         }
+        crash_point("taken.after");
         intake::committed(&self.node, &batch);
         for number in &batch.ring_gone {
             self.ring.remove(number);
@@ -348,7 +349,9 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         info!(from = from.number, to = ancestor.number, "rewinding a reorganisation");
         let mut batch = intake::rewind(&*self.node.journal, ancestor)?;
         batch.ring_gone = self.ring.range(ancestor.number + 1..).map(|(number, _)| *number).collect();
+        crash_point("rewound.before");
         self.node.journal.commit(&batch)?;
+        crash_point("rewound.after");
         for number in &batch.ring_gone {
             self.ring.remove(number);
         }

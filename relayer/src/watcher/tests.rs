@@ -23,7 +23,6 @@ fn settings() -> WatchSettings {
         finality: Finality::Depth(3),
         depth: 8,
         page: 16,
-        min_pay: 0,
         models: HashSet::from([MODEL]),
     }
 }
@@ -342,7 +341,9 @@ async fn an_endpoint_that_lags_changes_nothing() {
 
 #[tokio::test]
 async fn what_pays_too_little_is_skipped_with_the_reason() {
-    let mut rig = Rig::on(Bench::new(), WatchSettings { min_pay: 1_001, ..settings() });
+    let bench = Bench::new();
+    bench.policy.send_modify(|policy| policy.terms.min_pay = 1_001);
+    let mut rig = Rig::on(bench, settings());
     let request = rig.ask(0);
     rig.advance().await;
     assert!(rig.open().is_empty());
