@@ -24,7 +24,7 @@ use super::{Done, Submitter, Work};
 use crate::{
     chain::{At, Chain, ChainError, Receipt},
     journal::{Batch, Item, Journal, Purpose, Slot},
-    lifecycle::{Ending, Job, Move, Seen},
+    lifecycle::{Ending, Job, Move},
     node::StageError,
 };
 
@@ -157,11 +157,6 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
 
     /// What has to happen on a quiet chain, too.
     pub(super) fn on_tick(&mut self) -> Result<(), StageError> {
-        for ready in std::mem::take(&mut self.redo) {
-            if let Err(error) = self.ports.redo.try_send(ready) {
-                self.redo.push(error.into_inner());
-            }
-        }
         let unsettled = self.in_flight() > 0 || self.hold.is_some() || self.upkeep.gap.is_some();
         if unsettled || !*self.ports.funded.borrow() {
             self.ask_account();
@@ -307,16 +302,17 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         self.upkeep.missing.remove(&nonce);
         let Some(slot) = self.slots.remove(&nonce) else { return Ok(()) };
         let mut batch = Batch { slots_gone: vec![(slot.sender, nonce)], ..Batch::default() };
-        let mut again = None;
-        if let Purpose::Answer { items } = slot.purpose
-            && let Some(Job::Sent(sent)) = self.node.journal.job(items[0].id)?
-        {
-            let id = items[0].id;
+        for Item { id, .. } in match slot.purpose {
+            Purpose::Answer { items } => items,
+            Purpose::Claim { .. } | Purpose::Cancel => Vec::new(),
+        } {
+            if !matches!(self.node.journal.job(id)?, Some(Job::Sent(_))) {
+                continue;
+            }
+            // The executor finds it in the journal.
             batch.moves.push((id, Move::Reopened));
-            again = self.node.journal.input(id)?.map(|input| (Seen { task: sent.task }, input));
         }
         self.node.journal.commit(&batch)?;
-        self.redo.extend(again);
         Ok(())
     }
 
