@@ -9,6 +9,8 @@
 //! `Executed` and `Attested` live in memory only: running a model again is cheaper than writing its output twice.
 //! What the journal keeps is a [`Job`], which changes by [`Move`]s.
 
+use std::sync::{Arc, Weak};
+
 use alloy::primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +54,19 @@ pub struct Place {
     pub holes: Vec<u32>,
 }
 
+/// Keeps a job in hand: its model is not run again while a clone of this lives. Whoever gives a job up without a move in
+/// the journal need only drop it, and the job's turn comes again.
+#[derive(Debug, Clone, Default)]
+pub struct Lease(Arc<()>);
+
+impl Lease {
+    /// What tells whether the job is still in hand.
+    #[must_use]
+    pub fn watch(&self) -> Weak<()> {
+        Arc::downgrade(&self.0)
+    }
+}
+
 /// The model ran.
 #[derive(Debug, Clone)]
 pub struct Executed {
@@ -61,6 +76,8 @@ pub struct Executed {
     pub outcome: Outcome,
     /// Packed tensors; empty unless `Ok`.
     pub output: Bytes,
+    /// Keeps the job in hand.
+    pub lease: Lease,
 }
 
 /// The answer is signed.
@@ -74,17 +91,25 @@ pub struct Attested {
     pub output: Bytes,
     /// The signing key's signature over the statement.
     pub signature: CompactSignature,
+    /// Keeps the job in hand.
+    pub lease: Lease,
 }
 
 impl Seen {
     /// The model ran.
     #[must_use]
     pub fn executed(self, outcome: Outcome, output: Bytes) -> Executed {
-        Executed { task: self.task, outcome, output }
+        Executed { task: self.task, outcome, output, lease: Lease::default() }
     }
 }
 
 impl Executed {
+    /// The same, kept in hand by a lease.
+    #[must_use]
+    pub fn held(self, lease: Lease) -> Self {
+        Self { lease, ..self }
+    }
+
     /// What is to be signed.
     #[must_use]
     pub fn statement(&self) -> Statement {
@@ -108,7 +133,8 @@ impl Executed {
         signer: &impl alloy::signers::SignerSync,
     ) -> Result<Attested, alloy::signers::Error> {
         let signature = self.statement().sign(domain, signer)?;
-        Ok(Attested { task: self.task, outcome: self.outcome, output: self.output, signature })
+        let Self { task, outcome, output, lease } = self;
+        Ok(Attested { task, outcome, output, signature, lease })
     }
 }
 
@@ -181,6 +207,14 @@ pub enum Skip {
     Expired {
         /// The last block in which it could be answered.
         deadline: u64,
+    },
+    /// Too much work was due before it.
+    #[error("the model cannot be run for it before block {deadline}: {ahead} requests are due earlier")]
+    Overloaded {
+        /// The last block in which it could be answered.
+        deadline: u64,
+        /// How many requests for the model were to be run before it.
+        ahead: u64,
     },
     /// This version does not serve it.
     #[error("not offered: {what}")]

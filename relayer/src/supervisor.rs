@@ -26,7 +26,7 @@ use crate::{
     config::{self, Settings},
     contract::{ReadError, Views},
     engine::{Engine, EngineOptions, Limits, LoadError, OnnxEngine, Provider, Source, StartError},
-    executor::Executor,
+    executor::{ExecuteSettings, Executor},
     journal::{Identity, Journal, JournalError, SledJournal},
     keys::Keys,
     metrics::Metrics,
@@ -257,7 +257,6 @@ async fn stages(
     let (heads, heads_seen) = watch::channel(None);
     let (tips, tips_seen) = watch::channel(None);
     let (funded, funded_seen) = watch::channel(true);
-    let (jobs, jobs_in) = mpsc::channel(1_024);
     let (executed, executed_in) = mpsc::channel(BETWEEN);
     let (answers, answers_in) = mpsc::channel(BETWEEN);
     let (claims, claims_in) = mpsc::channel(4);
@@ -270,13 +269,12 @@ async fn stages(
         models: models.clone(),
     };
     let claim_settings = ClaimSettings { batch: 32, every: 16, patience: 256 };
-    let ports =
-        SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_seen.clone(), funded, redo: jobs.clone() };
+    let execute_settings = ExecuteSettings { limit: settings.engine.queue, sessions: engine.sessions() };
+    let ports = SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_seen.clone(), funded };
 
-    let watcher = Watcher::new(node.clone(), watch_settings, heads_seen, jobs, tips)?;
+    let watcher = Watcher::new(node.clone(), watch_settings, heads_seen, tips)?;
     let engine: Arc<dyn Engine> = engine.clone();
-    let executor =
-        Executor::new(node.clone(), engine, settings.engine.queue, jobs_in, tips_seen.clone(), funded_seen, executed);
+    let executor = Executor::new(node.clone(), engine, execute_settings, tips_seen.clone(), funded_seen, executed);
     let attester = Attester::new(node.clone(), keys.signer.clone(), executed_in, answers);
     let submitter = Submitter::new(node.clone(), keys.senders.clone(), ports)?;
     let claimer = Claimer::new(node, claim_settings, tips_seen, claims);

@@ -4,9 +4,14 @@
 //! makes that unnecessary, and remembers the signed transactions that may be in somebody's pool. Every write is one
 //! [`Batch`], all or nothing.
 
+mod index;
+mod open;
 mod store;
 
+pub use index::{Position, View};
 pub use store::SledJournal;
+
+use std::ops::Range;
 
 use alloy::primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
@@ -212,11 +217,25 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store` or `Record`.
     fn job(&self, id: B256) -> Result<Option<Job>, JournalError>;
-    /// The jobs that a predicate picks.
+    /// At most `limit` places of a view from `range`, in order.
     ///
     /// # Errors
-    /// `Store` or `Record`.
-    fn jobs(&self, pick: &dyn Fn(&Job) -> bool) -> Result<Vec<Job>, JournalError>;
+    /// `Store`.
+    fn walk(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
+    /// The same from the far end.
+    ///
+    /// # Errors
+    /// `Store`.
+    fn walk_back(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
+    /// How many records a view has. Costs nothing.
+    fn count(&self, view: View) -> usize;
+    /// At most `limit` open jobs of a model from `range`, by the last block in which they can be answered.
+    ///
+    /// # Errors
+    /// `Store`.
+    fn due(&self, model: B256, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
+    /// The models that have open jobs, and how many. Costs nothing.
+    fn waiting(&self) -> Vec<(B256, usize)>;
     /// The input bytes of a job that is not closed.
     ///
     /// # Errors
@@ -227,11 +246,6 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store` or `Record`.
     fn slots(&self) -> Result<Vec<Slot>, JournalError>;
-    /// The claims.
-    ///
-    /// # Errors
-    /// `Store` or `Record`.
-    fn claims(&self) -> Result<Vec<Claim>, JournalError>;
     /// A claim.
     ///
     /// # Errors
@@ -242,7 +256,7 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store` or `Record`.
     fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError>;
-    /// Forgets all but the transactions, for a scan from the deployment block.
+    /// Forgets all but the transactions and the books, for a scan from the deployment block.
     ///
     /// # Errors
     /// `Store`.

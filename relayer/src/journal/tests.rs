@@ -68,7 +68,7 @@ fn cursor_jobs_inputs_slots_and_claims_survive_reopening() {
     assert!(matches!(journal.job(id).unwrap(), Some(Job::Sent(sent)) if sent.nonce == 4));
     assert_eq!(journal.input(id).unwrap().unwrap(), Bytes::from(input(1)));
     assert_eq!(journal.slots().unwrap(), vec![slot(4, id)]);
-    assert_eq!(journal.claims().unwrap(), vec![claim(1)]);
+    assert_eq!(journal.claims().collect::<Result<Vec<_>, _>>().unwrap(), vec![claim(1)]);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn the_input_of_a_closed_job_is_dropped() {
     batch.moves = vec![(task(1).id, Move::Skipped(Skip::NoSeat))];
     journal.commit(&batch).unwrap();
     assert_eq!(journal.input(task(1).id).unwrap(), None);
-    assert_eq!(journal.jobs(&|job| job.is_closed()).unwrap().len(), 1);
+    assert_eq!(journal.count(View::Skipped), 1);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn clearing_keeps_the_transactions() {
     journal.commit(&batch).unwrap();
     journal.clear().unwrap();
     assert_eq!(journal.cursor().unwrap(), None);
-    assert!(journal.jobs(&|_| true).unwrap().is_empty());
+    assert_eq!((journal.jobs().count(), View::ALL.map(|view| journal.count(view))), (0, [0; 10]));
     assert_eq!(journal.slots().unwrap().len(), 1);
 }
 
@@ -177,7 +177,7 @@ fn a_record_that_cannot_be_read_rebuilds_the_journal() {
         db.open_tree("jobs").unwrap().insert([1; 32], b"{}").unwrap();
         db.flush().unwrap();
     }
-    assert!(open(&folder).jobs(&|_| true).unwrap().is_empty());
+    assert_eq!(open(&folder).jobs().count(), 0);
 }
 
 #[test]

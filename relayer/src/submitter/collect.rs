@@ -114,7 +114,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         match self.node.standing(task, next) {
             Standing::Now(place) => match self.node.verdict(&task.request, held.answer.output.len()) {
                 Verdict::Worth => return Ok(Some(place)),
-                Verdict::NotNow { .. } => self.waiting.push(held.clone()),
+                // Given up: the executor looks again at what gas costs, and the answer is in nobody's way meanwhile.
+                Verdict::NotNow { .. } => {}
                 Verdict::Never { asks } => {
                     let reason = Skip::Unprofitable { pays: task.request.pay(), asks };
                     self.close(task.id, Move::Skipped(reason))?;

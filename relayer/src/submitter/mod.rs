@@ -34,7 +34,6 @@ use crate::{
     lifecycle::{Attested, Job, Move, Seen},
     node::{Node, StageError, Tip},
     transactions::{Draft, Transactions},
-    watcher::Ready,
 };
 
 /// Simulations at once. With one, an answer waits for the whole round trip of the one before it.
@@ -53,8 +52,6 @@ pub struct SubmitPorts {
     pub tips: watch::Receiver<Option<Tip>>,
     /// Whether a key can pay for transactions.
     pub funded: watch::Sender<bool>,
-    /// Jobs to run again.
-    pub redo: mpsc::Sender<Ready>,
 }
 
 /// A signed answer, and since when it waits.
@@ -93,8 +90,6 @@ pub struct Submitter<C, J> {
     waiting: Vec<Held>,
     /// Answers that go out alone, because a batch with them failed.
     alone: HashSet<B256>,
-    /// Jobs to hand back to the executor.
-    redo: Vec<Ready>,
 }
 
 impl<C: Chain, J: Journal> Submitter<C, J> {
@@ -113,7 +108,6 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             claims: VecDeque::new(),
             waiting: Vec::new(),
             alone: HashSet::new(),
-            redo: Vec::new(),
         })
     }
 
@@ -167,20 +161,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
 
     /// Starts what can be started, and tells the other stages what they have to know.
     fn pump(&mut self) -> Result<(), StageError> {
-        for over in self.transactions.take_unanswered() {
-            if over.in_batch {
-                self.alone.insert(over.task.id);
-            }
-            if let Some(input) = self.node.journal.input(over.task.id)? {
-                self.redo.push((Seen { task: over.task }, input));
-            }
-        }
-        let redo = std::mem::take(&mut self.redo);
-        for ready in redo {
-            if let Err(error) = self.ports.redo.try_send(ready) {
-                self.redo.push(error.into_inner());
-            }
-        }
+        self.alone.extend(self.transactions.take_left_out());
         let funded = self.transactions.is_funded();
         self.ports.funded.send_if_modified(|known| std::mem::replace(known, funded) != funded);
         while self.simulations.len() < SIMULATIONS && self.transactions.has_room() {

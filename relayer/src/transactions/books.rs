@@ -29,7 +29,7 @@ alloy::sol! {
 /// What final transactions cost in the present hour of the chain's clock.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    hour: u64,
+    hour: Option<u64>,
     spent: u128,
     /// Whether the operator was told that the hour's money is spent.
     told: bool,
@@ -55,7 +55,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                             batch.slots_gone.push((slot.sender, slot.nonce));
                             continue;
                         }
-                        Err(mined) => State::Mined(mined),
+                        Err(mined) => State::Mined(*mined),
                     },
                     pending => pending,
                 };
@@ -73,8 +73,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
     fn look_at_the_books(&mut self, hour: u64) -> Result<(), StageError> {
         let spent = self.node.journal.books(hour)?.iter().map(|entry| entry.spent).sum();
-        let told = self.books.told && self.books.hour == hour;
-        self.books = Books { hour, spent, told };
+        let told = self.books.told && self.books.hour == Some(hour);
+        self.books = Books { hour: Some(hour), spent, told };
         Ok(())
     }
 
@@ -83,7 +83,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     pub(super) fn is_over_the_hours_limit(&mut self, cost: U256) -> Result<bool, StageError> {
         let Some(limit) = self.node.policy.borrow().max_spend_per_hour else { return Ok(false) };
         let hour = self.tip.as_ref().map_or(0, hour_of);
-        if self.books.hour != hour {
+        if self.books.hour != Some(hour) {
             self.look_at_the_books(hour)?;
         }
         let open: U256 = self.queues.iter().flat_map(|queue| queue.slots.values()).map(State::bound).sum();

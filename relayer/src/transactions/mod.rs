@@ -31,7 +31,6 @@ use self::{books::Books, queue::Queue, slot::State};
 use crate::{
     chain::{Chain, ChainError, Receipt},
     journal::{Batch, Journal},
-    lifecycle::Task,
     node::{Node, StageError, Tip},
 };
 
@@ -45,14 +44,6 @@ enum Done {
     Receipt(usize, u64, Result<Option<(B256, Receipt)>, ChainError>),
     Tips(Result<Vec<u128>, ChainError>),
     DataFee(Option<u128>),
-}
-
-/// A job whose transaction is over without having answered it.
-#[derive(Debug)]
-pub(crate) struct Unanswered {
-    pub(crate) task: Task,
-    /// Whether it shared the transaction with others, so that the fault may be theirs.
-    pub(crate) in_batch: bool,
 }
 
 /// See the module.
@@ -70,7 +61,7 @@ pub(crate) struct Transactions<C, J> {
     has_data_fee: bool,
     books: Books,
     broadcasting: usize,
-    unanswered: Vec<Unanswered>,
+    left_out: Vec<B256>,
 }
 
 impl<C: Chain, J: Journal> Transactions<C, J> {
@@ -96,7 +87,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             has_data_fee: false,
             books: Books::default(),
             broadcasting: 0,
-            unanswered: Vec::new(),
+            left_out: Vec::new(),
         })
     }
 
@@ -125,9 +116,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.queues.iter().find(|queue| queue.funded).or(self.queues.first()).map(Queue::address)
     }
 
-    /// Jobs to answer anew; they are open again in the journal.
-    pub(crate) fn take_unanswered(&mut self) -> Vec<Unanswered> {
-        std::mem::take(&mut self.unanswered)
+    /// Jobs that a mined batch did not answer; they are open again in the journal, and better answered alone.
+    pub(crate) fn take_left_out(&mut self) -> Vec<B256> {
+        std::mem::take(&mut self.left_out)
     }
 
     /// Lets broadcasts on their way end, so that the next start finds less to do.

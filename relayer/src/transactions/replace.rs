@@ -83,13 +83,19 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         Ok(())
     }
 
-    /// Broadcasts all that is pending again.
-    pub(super) fn rebroadcast(&mut self, index: usize) {
-        let pending: Vec<u64> = self.queues[index].pending().map(|(nonce, _)| nonce).collect();
-        for nonce in pending {
+    /// Broadcasts all that is pending again, but for what should rather be forgotten.
+    pub(super) fn rebroadcast(&mut self, index: usize) -> Result<(), StageError> {
+        let mut wanted = Vec::new();
+        for (nonce, pending) in self.queues[index].pending() {
+            if self.standing(pending)?.wanted {
+                wanted.push(nonce);
+            }
+        }
+        for nonce in wanted {
             self.node.metrics.rebroadcast.add();
             self.broadcast(index, nonce);
         }
+        Ok(())
     }
 
     /// A pending transaction that has nothing left to do: its nonce serves a draft. One that carries an answer to the

@@ -36,6 +36,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         if !self.has_room() {
             return Ok(Sending::Later);
         }
+        if let Some(id) = self.carried_already(&draft)? {
+            return Ok(Sending::Refused(id));
+        }
         if let Some((queue, nonce)) = self.idle_nonce(&draft)? {
             return self.take_over(queue, nonce, draft);
         }
@@ -71,6 +74,24 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.node.metrics.sent.add();
         self.insert(index, nonce, pending);
         Ok(Sending::Sent)
+    }
+
+    /// An item of a draft that another transaction of ours has answered, or may yet: a reorganisation opened its job
+    /// again. A second transaction would be skipped; the first counts again instead.
+    fn carried_already(&mut self, draft: &Draft) -> Result<Option<B256>, StageError> {
+        let Purpose::Answer { items } = &draft.purpose else { return Ok(None) };
+        for (index, queue) in self.queues.iter().enumerate() {
+            for (nonce, state) in &queue.slots {
+                let Some(item) = items.iter().find(|item| state.carries(item)) else { continue };
+                let (id, nonce) = (item.id, *nonce);
+                if let Some(pending) = state.pending() {
+                    self.commit(&Batch { moves: sent_moves(pending.slot(), &[*item]), ..Batch::default() })?;
+                    self.broadcast(index, nonce);
+                }
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     /// Sends under the nonce of a transaction that has nothing left to do.

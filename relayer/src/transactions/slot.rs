@@ -11,7 +11,7 @@ use alloy::primitives::{Address, B256, Bytes, U256};
 
 use crate::{
     chain::Receipt,
-    journal::{Attempt, Purpose, Slot},
+    journal::{Attempt, Item, Purpose, Slot},
     node::Tip,
 };
 
@@ -33,8 +33,8 @@ pub(super) struct Pending(Slot);
 pub(super) struct Mined {
     slot: Slot,
     receipt: Receipt,
-    /// Whether what it was to do is known to be done or not.
-    pub(super) judged: bool,
+    /// The jobs that it was to answer and did not, once the logs of its block are known.
+    pub(super) left_out: Option<Vec<B256>>,
 }
 
 /// Nothing changes it any more.
@@ -65,7 +65,7 @@ impl Pending {
     }
 
     pub(super) fn mined(self, receipt: Receipt) -> Mined {
-        Mined { slot: Slot { mined: Some(receipt), ..self.0 }, receipt, judged: false }
+        Mined { slot: Slot { mined: Some(receipt), ..self.0 }, receipt, left_out: None }
     }
 
     pub(super) fn slot(&self) -> &Slot {
@@ -96,11 +96,11 @@ impl Mined {
     }
 
     /// Final if its block is, else what it was.
-    pub(super) fn settle(self, tip: &Tip) -> Result<Final, Self> {
+    pub(super) fn settle(self, tip: &Tip) -> Result<Final, Box<Self>> {
         if tip.is_final(self.receipt.block.number) {
             Ok(Final { slot: self.slot, receipt: self.receipt })
         } else {
-            Err(self)
+            Err(Box::new(self))
         }
     }
 
@@ -116,7 +116,7 @@ impl Mined {
 impl State {
     pub(super) fn load(slot: Slot) -> Self {
         match slot.mined {
-            Some(receipt) => Self::Mined(Mined { slot, receipt, judged: false }),
+            Some(receipt) => Self::Mined(Mined { slot, receipt, left_out: None }),
             None => Self::Pending(Pending(slot)),
         }
     }
@@ -134,6 +134,16 @@ impl State {
             Self::Pending(pending) => pending.bound(),
             Self::Mined(mined) => U256::from(mined.receipt.cost()),
         }
+    }
+
+    /// Whether it has answered an item, or may yet.
+    pub(super) fn carries(&self, item: &Item) -> bool {
+        let (slot, left_out) = match self {
+            Self::Pending(pending) => (pending.slot(), None),
+            Self::Mined(mined) => (mined.slot(), mined.left_out.as_ref()),
+        };
+        matches!(&slot.purpose, Purpose::Answer { items } if items.contains(item))
+            && left_out.is_none_or(|left_out| !left_out.contains(&item.id))
     }
 
     /// Whether one of its attempts has a hash.

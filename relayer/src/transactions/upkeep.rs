@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::{
-    Done, Transactions, Unanswered,
+    Done, Transactions,
     purpose::{self, sent_moves},
     queue::Hold,
     slot::{Pending, State},
@@ -81,7 +81,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             for nonce in free {
                 self.fill(index, nonce)?;
             }
-            self.rebroadcast(index);
+            self.rebroadcast(index)?;
             self.ask_account(index);
         }
         self.recent_tips = self.node.chain.recent_tips().await.unwrap_or_default();
@@ -130,7 +130,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             }
             if self.queues[index].rebroadcast.is_none_or(|last| last.elapsed() >= REBROADCAST) {
                 self.queues[index].rebroadcast = Some(Instant::now());
-                self.rebroadcast(index);
+                self.rebroadcast(index)?;
             }
         }
         Ok(())
@@ -161,7 +161,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         for index in 0..self.queues.len() {
             self.ask_account(index);
             // The pools may have lost them with their blocks.
-            self.rebroadcast(index);
+            self.rebroadcast(index)?;
         }
         Ok(())
     }
@@ -189,22 +189,26 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let mut moves = Vec::new();
         for state in self.queues.iter_mut().flat_map(|queue| queue.slots.values_mut()) {
             let State::Mined(mined) = state else { continue };
-            if mined.judged || mined.receipt().block.number > tip.header.block.number {
+            if mined.left_out.is_some() || mined.receipt().block.number > tip.header.block.number {
                 continue;
             }
-            mined.judged = true;
             let slot = mined.slot();
             let in_batch = matches!(&slot.purpose, Purpose::Answer { items } if items.len() > 1);
-            for task in purpose::left_over(&*self.node.journal, slot)? {
+            let left = purpose::left_over(&*self.node.journal, slot)?;
+            let ids = left.iter().map(|task| task.id).collect();
+            for task in left {
                 let hash = slot.attempts.last().map(|attempt| attempt.hash);
                 if mined.receipt().success || in_batch {
                     warn!(id = %task.id, ?hash, "a mined transaction did not answer its request; answering it anew");
                     moves.push((task.id, Move::Reopened));
-                    self.unanswered.push(Unanswered { task, in_batch });
+                    if in_batch {
+                        self.left_out.push(task.id);
+                    }
                 } else {
                     moves.push((task.id, Move::Failed(format!("the transaction {hash:?} reverted"))));
                 }
             }
+            mined.left_out = Some(ids);
         }
         self.reopen(moves)
     }
@@ -393,7 +397,6 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let mut batch = Batch { slots_gone: vec![(slot.sender, nonce)], ..Batch::default() };
         for task in purpose::left_over(&*self.node.journal, slot)? {
             batch.moves.push((task.id, Move::Reopened));
-            self.unanswered.push(Unanswered { task, in_batch: false });
         }
         self.commit(&batch)
     }
