@@ -66,7 +66,7 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
     function revokeSigner(address owner, SeatRef[] calldata seats) external locked {
         address signer = msg.sender;
         if (msg.sender == owner) signer = signerOf[owner];
-        else if (_keys[msg.sender].owner != owner) revert SignerNotProven(msg.sender, owner);
+        else if (owner == address(0) || _keys[msg.sender].owner != owner) revert SignerNotProven(msg.sender, owner);
         if (signer != address(0) && !_keys[signer].revoked) {
             _keys[signer].revoked = true;
             if (signerOf[owner] == signer) delete signerOf[owner];

@@ -149,6 +149,12 @@ contract SigningKeysTest is NodeFixture {
         }
     }
 
+    function test_AStrangerRevokesNothingOfNobodys() external {
+        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.SignerNotProven.selector, user, address(0)));
+        vm.prank(user);
+        coordinator.revokeSigner(address(0), new SeatRef[](0));
+    }
+
     function test_AKeyTakesNoOtherNodesSeats() external {
         (Node memory node,) = liveNode("node");
         (Node memory other, uint32 index) = liveNode("other");

@@ -1,13 +1,16 @@
 //! Claims pay whose vesting has passed, in batches.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use alloy::primitives::B256;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    journal::{Claim, Journal},
+    journal::{Claim, Journal, Position, View},
     node::{Node, StageError, Tip},
 };
 
@@ -31,6 +34,8 @@ pub struct Claimer<C, J> {
     out: mpsc::Sender<Vec<Claim>>,
 }
 
+/// Vested claims looked at together.
+const LOOK: usize = 1_024;
 /// Looks after which an offered claim that is still unpaid is offered again.
 const PATIENCE: u32 = 8;
 
@@ -62,14 +67,18 @@ impl<C: Send + Sync, J: Journal> Claimer<C, J> {
                 continue;
             }
             looked = head;
-            let unpaid: Vec<_> =
-                self.node.journal.claims()?.into_iter().filter(|claim| claim.paid_at.is_none()).collect();
+            let vested = Position::first_at(0)..Position::first_at(head);
+            let unpaid: HashSet<_> =
+                self.node.journal.walk(View::Vesting, vested, LOOK)?.into_iter().map(|at| at.id).collect();
             offered.retain(|id, looks| {
                 *looks += 1;
-                *looks < PATIENCE && unpaid.iter().any(|claim| claim.id == *id)
+                *looks < PATIENCE && unpaid.contains(id)
             });
-            let due: Vec<_> =
-                unpaid.into_iter().filter(|claim| claim.vests_at < head && !offered.contains_key(&claim.id)).collect();
+            let mut due = Vec::new();
+            for id in unpaid.into_iter().filter(|id| !offered.contains_key(id)) {
+                due.extend(self.node.journal.claim(id)?);
+            }
+            due.sort_by_key(|claim| (claim.vests_at, claim.id));
             let full = self.settings.batch.max(1);
             for batch in due.chunks(full) {
                 let overdue = |claim: &Claim| claim.vests_at + self.settings.patience < head;

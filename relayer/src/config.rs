@@ -1,6 +1,7 @@
 //! The node's configuration: what the operator wrote, read strictly, becomes [`Settings`], which are checked.
 
 use alloy::primitives::Address;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,8 +28,10 @@ pub struct Settings {
     pub node: NodeSettings,
     /// How models are run.
     pub engine: EngineSettings,
-    /// What transactions may cost.
+    /// What a unit of gas may cost.
     pub fees: FeeSettings,
+    /// What is answered, and what that may cost.
+    pub policy: PolicySettings,
     /// Where the keys are.
     pub keys: KeySettings,
 }
@@ -75,8 +78,6 @@ pub struct NodeSettings {
     pub data_dir: PathBuf,
     /// Names or ids of the models to load and answer for; empty for all in `models_dir`.
     pub serve: Vec<String>,
-    /// The least fee in wei, below 2^96.
-    pub min_fee: u128,
     /// Where the local status is served: a loopback address, or nowhere.
     pub status_listen: Option<SocketAddr>,
 }
@@ -107,14 +108,42 @@ pub struct FeeSettings {
     pub bump_percent: u32,
 }
 
+/// What is answered, and what that may cost. Amounts are wei.
+#[derive(Clone, Debug)]
+pub struct PolicySettings {
+    /// The least fee, below 2^96.
+    pub min_fee: u128,
+    /// Per cent by which pay must exceed the estimated cost of gas, from −100, which is at any cost.
+    pub margin_percent: i32,
+    /// The most that transactions may cost in an hour.
+    pub max_spend_per_hour: Option<u128>,
+    /// The balance of a sending key below which the operator is told.
+    pub balance_alert: u128,
+    /// The most answers in one transaction, at least 1.
+    pub max_batch: usize,
+    /// How long a signed answer may wait for others.
+    pub batch_wait: Duration,
+    /// What is different for a model, by its name or id.
+    pub models: BTreeMap<String, ModelPolicySettings>,
+}
+
+/// What is different for one model.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelPolicySettings {
+    /// As in `PolicySettings`.
+    pub min_fee: Option<u128>,
+    /// As in `PolicySettings`.
+    pub margin_percent: Option<i32>,
+}
+
 /// Where the keys are.
 #[derive(Clone, Debug)]
 pub struct KeySettings {
     /// The keystore that signs answers.
     pub signer: PathBuf,
-    /// The keystore that pays for gas.
-    pub sender: PathBuf,
-    /// A file with the password of both.
+    /// The keystores that pay for gas; at least one.
+    pub senders: Vec<PathBuf>,
+    /// A file with the password of all.
     pub password_file: Option<PathBuf>,
 }
 

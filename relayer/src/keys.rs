@@ -4,6 +4,7 @@
 //! passwords are ever printed, and both are wiped from memory when they are dropped.
 
 use crate::config::KeySettings;
+use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 use eth_keystore::{EthKeystore, KdfparamsType, KeystoreError};
 use std::fmt;
@@ -20,8 +21,8 @@ pub const PASSWORD_VARIABLE: &str = "ORACULUM_PASSWORD";
 pub struct Keys {
     /// Signs answers.
     pub signer: PrivateKeySigner,
-    /// Pays for gas.
-    pub sender: PrivateKeySigner,
+    /// Pay for gas, each with transactions of its own. Never empty.
+    pub senders: Vec<PrivateKeySigner>,
 }
 
 /// Why a key cannot be used. The display is one line with the remedy.
@@ -48,6 +49,8 @@ pub enum KeyError {
     PasswordsDiffer,
     #[error("{path} exists already and is left as it is; choose another path")]
     Exists { path: PathBuf },
+    #[error("{path} holds the key of {address} again; `keys.senders` needs different keys")]
+    SameSender { path: PathBuf, address: Address },
     #[error("cannot write the keystore {path}: {reason}")]
     Unwritable { path: PathBuf, reason: String },
 }
@@ -137,8 +140,14 @@ impl Keys {
     pub fn load(settings: &KeySettings, password_file: Option<&Path>) -> Result<Self, KeyError> {
         let source = PasswordSource { argument: password_file, config: settings.password_file.as_deref() };
         let signer = open(&settings.signer, source)?;
-        let sender = if settings.sender == settings.signer { signer.clone() } else { open(&settings.sender, source)? };
-        Ok(Self { signer, sender })
+        let sender = |path: &PathBuf| if *path == settings.signer { Ok(signer.clone()) } else { open(path, source) };
+        let senders = settings.senders.iter().map(sender).collect::<Result<Vec<_>, _>>()?;
+        for (index, key) in senders.iter().enumerate() {
+            if senders[..index].iter().any(|other| other.address() == key.address()) {
+                return Err(KeyError::SameSender { path: settings.senders[index].clone(), address: key.address() });
+            }
+        }
+        Ok(Self { signer, senders })
     }
 }
 
@@ -235,7 +244,8 @@ fn others_can_read(_: &Path) -> bool {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("signer", &self.signer.address()).field("sender", &self.sender.address()).finish()
+        let senders: Vec<_> = self.senders.iter().map(PrivateKeySigner::address).collect();
+        f.debug_struct("Keys").field("signer", &self.signer.address()).field("senders", &senders).finish()
     }
 }
 

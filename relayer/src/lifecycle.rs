@@ -9,7 +9,9 @@
 //! `Executed` and `Attested` live in memory only: running a model again is cheaper than writing its output twice.
 //! What the journal keeps is a [`Job`], which changes by [`Move`]s.
 
-use alloy::primitives::{B256, Bytes};
+use std::sync::{Arc, Weak};
+
+use alloy::primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -52,6 +54,19 @@ pub struct Place {
     pub holes: Vec<u32>,
 }
 
+/// Keeps a job in hand: its model is not run again while a clone of this lives. Whoever gives a job up without a move in
+/// the journal need only drop it, and the job's turn comes again.
+#[derive(Debug, Clone, Default)]
+pub struct Lease(Arc<()>);
+
+impl Lease {
+    /// What tells whether the job is still in hand.
+    #[must_use]
+    pub fn watch(&self) -> Weak<()> {
+        Arc::downgrade(&self.0)
+    }
+}
+
 /// The model ran.
 #[derive(Debug, Clone)]
 pub struct Executed {
@@ -61,6 +76,8 @@ pub struct Executed {
     pub outcome: Outcome,
     /// Packed tensors; empty unless `Ok`.
     pub output: Bytes,
+    /// Keeps the job in hand.
+    pub lease: Lease,
 }
 
 /// The answer is signed.
@@ -74,17 +91,25 @@ pub struct Attested {
     pub output: Bytes,
     /// The signing key's signature over the statement.
     pub signature: CompactSignature,
+    /// Keeps the job in hand.
+    pub lease: Lease,
 }
 
 impl Seen {
     /// The model ran.
     #[must_use]
     pub fn executed(self, outcome: Outcome, output: Bytes) -> Executed {
-        Executed { task: self.task, outcome, output }
+        Executed { task: self.task, outcome, output, lease: Lease::default() }
     }
 }
 
 impl Executed {
+    /// The same, kept in hand by a lease.
+    #[must_use]
+    pub fn held(self, lease: Lease) -> Self {
+        Self { lease, ..self }
+    }
+
     /// What is to be signed.
     #[must_use]
     pub fn statement(&self) -> Statement {
@@ -108,7 +133,8 @@ impl Executed {
         signer: &impl alloy::signers::SignerSync,
     ) -> Result<Attested, alloy::signers::Error> {
         let signature = self.statement().sign(domain, signer)?;
-        Ok(Attested { task: self.task, outcome: self.outcome, output: self.output, signature })
+        let Self { task, outcome, output, lease } = self;
+        Ok(Attested { task, outcome, output, signature, lease })
     }
 }
 
@@ -117,7 +143,9 @@ impl Executed {
 pub struct Sent {
     /// What is asked.
     pub task: Task,
-    /// The nonce under which the transaction's attempts are in the journal.
+    /// The account and nonce under which the transaction's attempts are in the journal.
+    pub sender: Address,
+    /// See `sender`.
     pub nonce: u64,
     /// The first attempt's hash.
     pub hash: B256,
@@ -153,8 +181,8 @@ pub struct Settled {
     pub transaction: Option<B256>,
     /// How.
     pub ending: Ending,
-    /// The nonce of our transaction, if we sent one.
-    pub nonce: Option<u64>,
+    /// Sender and nonce of our transaction, if we sent one.
+    pub sent: Option<(Address, u64)>,
 }
 
 /// Why a request is not answered by this node.
@@ -165,12 +193,12 @@ pub enum Skip {
     #[error("no seat of ours may answer it")]
     NoSeat,
     /// It pays too little.
-    #[error("it pays {pays} wei, and this node asks for {asks}")]
+    #[error("it pays {pays} wei, and this node asks for {asks} wei")]
     Unprofitable {
         /// Fee and submit fee.
         #[serde(with = "decimal")]
         pays: u128,
-        /// `node.min_fee`.
+        /// `policy.min_fee`, or what the answer would cost, with the margin.
         #[serde(with = "decimal")]
         asks: u128,
     },
@@ -179,6 +207,14 @@ pub enum Skip {
     Expired {
         /// The last block in which it could be answered.
         deadline: u64,
+    },
+    /// Too much work was due before it.
+    #[error("the model cannot be run for it before block {deadline}: {ahead} requests are due earlier")]
+    Overloaded {
+        /// The last block in which it could be answered.
+        deadline: u64,
+        /// How many requests for the model were to be run before it.
+        ahead: u64,
     },
     /// This version does not serve it.
     #[error("not offered: {what}")]
@@ -243,6 +279,8 @@ pub enum Move {
     Sent {
         /// The block whose hash was signed.
         block: B256,
+        /// Who pays for the transaction.
+        sender: Address,
         /// The transaction's nonce.
         nonce: u64,
         /// Its hash.
@@ -320,20 +358,20 @@ impl Job {
     pub fn apply(self, step: Move) -> Result<Self, Illegal> {
         let name = self.name();
         match (self, step) {
-            (Self::Seen(Seen { task }), Move::Sent { block, nonce, hash }) if task.block.hash == block => {
-                Ok(Self::Sent(Sent { task, nonce, hash }))
+            (Self::Seen(Seen { task }), Move::Sent { block, sender, nonce, hash }) if task.block.hash == block => {
+                Ok(Self::Sent(Sent { task, sender, nonce, hash }))
             }
             (Self::Seen(Seen { task }), Move::Settled { at, transaction, ending }) => {
-                Ok(Self::Settled(Settled { task, at, transaction, ending, nonce: None }))
+                Ok(Self::Settled(Settled { task, at, transaction, ending, sent: None }))
             }
-            (Self::Sent(Sent { task, nonce, .. }), Move::Settled { at, transaction, ending }) => {
-                Ok(Self::Settled(Settled { task, at, transaction, ending, nonce: Some(nonce) }))
+            (Self::Sent(Sent { task, sender, nonce, .. }), Move::Settled { at, transaction, ending }) => {
+                Ok(Self::Settled(Settled { task, at, transaction, ending, sent: Some((sender, nonce)) }))
             }
             // What this node passed over, another may answer; that is worth nothing to us but the record.
             (
                 Self::Closed(Closed { task, end: End::Skipped { .. } | End::Failed { .. } }),
                 Move::Settled { at, transaction, ending },
-            ) => Ok(Self::Settled(Settled { task, at, transaction, ending, nonce: None })),
+            ) => Ok(Self::Settled(Settled { task, at, transaction, ending, sent: None })),
             // After a reorganisation the answer is found anew: our transaction may be dropped or no longer valid.
             (
                 Self::Sent(Sent { task, .. })

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use alloy::primitives::Address;
+use tokio::sync::watch;
 
 use crate::{
     chain::Header,
@@ -10,6 +11,7 @@ use crate::{
     journal::{Journal, JournalError},
     lifecycle::{Place, Task},
     metrics::Metrics,
+    policy::Policy,
     protocol::statement::Domain,
     seats::{SeatTable, Turn},
 };
@@ -25,8 +27,8 @@ pub struct Node<C, J> {
     pub domain: Domain,
     /// The address of the key that signs answers: the one our seats name.
     pub signer: Address,
-    /// The address of the key that pays for transactions.
-    pub sender: Address,
+    /// What is answered, and what that may cost; it changes while the node runs.
+    pub policy: watch::Receiver<Policy>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     seats: RwLock<SeatTable>,
@@ -115,10 +117,10 @@ impl<C, J: Journal> Node<C, J> {
         journal: Arc<J>,
         domain: Domain,
         signer: Address,
-        sender: Address,
+        policy: watch::Receiver<Policy>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { chain, journal, domain, signer, sender, metrics, seats: RwLock::default() }
+        Self { chain, journal, domain, signer, policy, metrics, seats: RwLock::default() }
     }
 
     /// The seats, to read.

@@ -21,7 +21,7 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    journal::{Journal, JournalError},
+    journal::{Journal, JournalError, Position, Purpose, Slot, View},
     lifecycle::Job,
     metrics::Metrics,
 };
@@ -131,9 +131,16 @@ fn route(path: &str, journal: &impl Journal, metrics: &Metrics) -> (&'static str
 /// # Errors
 /// The journal's.
 pub fn list(journal: &impl Journal, state: Option<&str>) -> Result<Value, JournalError> {
-    let mut jobs = journal.jobs(&|job| state.is_none_or(|state| job.name() == state))?;
-    jobs.sort_by_key(|job| std::cmp::Reverse((job.task().block.number, job.task().request.nonce)));
-    Ok(jobs.iter().map(summary).collect())
+    let view = state.map_or(Some(View::Requested), View::of_state);
+    let mut jobs = Vec::new();
+    for at in view
+        .map(|view| journal.walk_back(view, Position::first_at(0)..Position::last_at(u64::MAX), 1_000))
+        .transpose()?
+        .unwrap_or_default()
+    {
+        jobs.extend(journal.job(at.id)?.as_ref().map(summary));
+    }
+    Ok(Value::Array(jobs))
 }
 
 /// All that the journal holds of a job, its transaction included.
@@ -145,10 +152,12 @@ pub fn show(journal: &impl Journal, id: B256) -> Result<Option<Value>, JournalEr
     let mut value = summary(&job);
     value["job"] = serde_json::to_value(&job)?;
     let slots = journal.slots()?;
-    let slot =
-        slots.iter().find(|slot| matches!(&slot.purpose, crate::journal::Purpose::Answer { id: of, .. } if *of == id));
+    let carries =
+        |slot: &&Slot| matches!(&slot.purpose, Purpose::Answer { items } if items.iter().any(|item| item.id == id));
+    let slot = slots.iter().find(carries);
     if let Some(slot) = slot {
         value["transaction"] = json!({
+            "sender": slot.sender,
             "nonce": slot.nonce,
             "gas": slot.gas,
             "hashes": slot.attempts.iter().map(|attempt| attempt.hash).collect::<Vec<_>>(),

@@ -26,15 +26,16 @@ use crate::{
     config::{self, ChainSettings, Endpoint, Settings},
     contract::{ReadError, Views},
     engine::{Engine, EngineOptions, Limits, LoadError, OnnxEngine, Provider, Source, StartError},
-    executor::Executor,
+    executor::{ExecuteSettings, Executor},
     journal::{Identity, Journal, JournalError, SledJournal},
     keys::Keys,
     metrics::Metrics,
     model::{ModelError, ModelStore},
     node::{Node, StageError},
+    policy::Policy,
     protocol::statement::Domain,
     status,
-    submitter::{SubmitPorts, SubmitSettings, Submitter, fees::FeeSettings},
+    submitter::{SubmitPorts, SubmitSettings, Submitter},
     watcher::{WatchSettings, Watcher},
 };
 
@@ -74,6 +75,8 @@ pub enum NodeError {
     Model(#[from] ModelError),
     #[error("there is no model to serve in {}: `oraculum model add` puts one there, or correct `node.models_dir`", .0.display())]
     NoModel(PathBuf),
+    #[error("{0}")]
+    Policy(String),
     #[error("cannot serve the status on {address}: {error}; correct `node.status_listen`")]
     Status { address: std::net::SocketAddr, error: std::io::Error },
     #[error(transparent)]
@@ -122,6 +125,7 @@ struct Started {
     journal: Arc<SledJournal>,
     engine: Arc<OnnxEngine>,
     models: HashSet<B256>,
+    policy: watch::Sender<Policy>,
     metrics: Arc<Metrics>,
 }
 
@@ -132,7 +136,6 @@ async fn start(settings: &Settings, keys: &Keys) -> Result<Started, NodeError> {
         chain_id: settings.chain.chain_id,
         coordinator: settings.chain.coordinator,
         signer: keys.signer.address(),
-        sender: keys.sender.address(),
     };
     let journal = Arc::new(SledJournal::open(&settings.node.data_dir, &identity)?);
     let limits = Limits { queue: settings.engine.queue, run: settings.engine.time_limit, ..Limits::default() };
@@ -156,14 +159,18 @@ async fn start(settings: &Settings, keys: &Keys) -> Result<Started, NodeError> {
     if chosen.is_empty() {
         return Err(NodeError::NoModel(settings.node.models_dir.clone()));
     }
-    let mut models = HashSet::new();
+    let (mut models, mut named) = (HashSet::new(), Vec::new());
     for model in chosen {
         let failed = |error| NodeError::Load { name: model.name.clone(), error };
         engine.load(Source::card(&model).map_err(failed)?).await.map_err(failed)?;
+        named.push((model.name.clone(), model.id));
         models.insert(model.id);
     }
+    let served =
+        |name: &str| named.iter().find(|(known, id)| known == name || id.to_string() == name).map(|(_, id)| *id);
+    let policy = watch::Sender::new(Policy::new(settings, served).map_err(NodeError::Policy)?);
     warn_of_what_is_missing(settings, keys, &chain, &models).await;
-    Ok(Started { chain, journal, engine: Arc::new(engine), models, metrics: Arc::default() })
+    Ok(Started { chain, journal, engine: Arc::new(engine), models, policy, metrics: Arc::default() })
 }
 
 /// The endpoints of a chain, not connected to yet.
@@ -219,7 +226,7 @@ pub async fn connect(settings: &Settings) -> Result<Arc<Pool>, NodeError> {
 
 /// What keeps a node from earning, each in a line with its remedy. None stops it: all can be mended while it runs.
 async fn warn_of_what_is_missing(settings: &Settings, keys: &Keys, chain: &Pool, models: &HashSet<B256>) {
-    let (signer, sender, owner) = (keys.signer.address(), keys.sender.address(), settings.node.owner);
+    let (signer, owner) = (keys.signer.address(), settings.node.owner);
     let views = Views::new(chain, settings.chain.coordinator);
     if let Ok(registered) = views.read(Coordinator::signerOfCall { owner }).await
         && registered != signer
@@ -235,10 +242,13 @@ async fn warn_of_what_is_missing(settings: &Settings, keys: &Keys, chain: &Pool,
     if seats == 0 {
         warn!(%signer, models = models.len(), "the signer holds no seat on a served model, so nothing can be answered: `oraculum node join MODEL` takes one");
     }
-    if chain.balance(sender).await.is_ok_and(|balance| balance.is_zero()) {
-        warn!(account = %sender, "the sending key has no money for gas: send it some");
+    let senders: Vec<_> = keys.senders.iter().map(|key| key.address()).collect();
+    for sender in &senders {
+        if chain.balance(*sender).await.is_ok_and(|balance| balance.is_zero()) {
+            warn!(account = %sender, "a sending key has no money for gas: send it some");
+        }
     }
-    info!(endpoints = settings.chain.rpc_urls.len(), %signer, %sender, seats, models = models.len(), "the node is set up");
+    info!(endpoints = settings.chain.rpc_urls.len(), %signer, ?senders, seats, models = models.len(), "the node is set up");
 }
 
 /// One life of all stages. Returns when shutdown is asked for, or with what ended one of them.
@@ -248,15 +258,21 @@ async fn stages(
     started: &Started,
     shutdown: &CancellationToken,
 ) -> Result<(), StageError> {
-    let Started { chain, journal, engine, models, metrics } = started;
+    let Started { chain, journal, engine, models, metrics, .. } = started;
     let domain = Domain { chain_id: settings.chain.chain_id, coordinator: settings.chain.coordinator };
-    let (signer, sender) = (keys.signer.address(), keys.sender.address());
-    let node = Arc::new(Node::new(chain.clone(), journal.clone(), domain, signer, sender, metrics.clone()));
+    let signer = keys.signer.address();
+    let node = Arc::new(Node::new(
+        chain.clone(),
+        journal.clone(),
+        domain,
+        signer,
+        started.policy.subscribe(),
+        metrics.clone(),
+    ));
 
     let (heads, heads_seen) = watch::channel(None);
     let (tips, tips_seen) = watch::channel(None);
     let (funded, funded_seen) = watch::channel(true);
-    let (jobs, jobs_in) = mpsc::channel(1_024);
     let (executed, executed_in) = mpsc::channel(IN_FLIGHT);
     let (answers, answers_in) = mpsc::channel(IN_FLIGHT);
     let (claims, claims_in) = mpsc::channel(4);
@@ -266,28 +282,18 @@ async fn stages(
         finality: settings.chain.finality,
         depth: settings.chain.reorg_depth,
         page: settings.chain.log_page,
-        min_pay: settings.node.min_fee,
         models: models.clone(),
     };
-    let submit_settings = SubmitSettings {
-        fees: FeeSettings {
-            cap: settings.fees.max_fee_per_gas,
-            min_tip: settings.fees.min_priority_fee,
-            bump_percent: settings.fees.bump_percent,
-        },
-        max_in_flight: IN_FLIGHT,
-        replace_after: 3,
-    };
+    let submit_settings = SubmitSettings { max_in_flight: IN_FLIGHT, replace_after: 3 };
     let claim_settings = ClaimSettings { batch: 32, every: 16, patience: 256 };
-    let ports =
-        SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_seen.clone(), funded, redo: jobs.clone() };
+    let execute_settings = ExecuteSettings { limit: settings.engine.queue, sessions: engine.sessions() };
+    let ports = SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_seen.clone(), funded };
 
-    let watcher = Watcher::new(node.clone(), watch_settings, heads_seen, jobs, tips)?;
+    let watcher = Watcher::new(node.clone(), watch_settings, heads_seen, tips)?;
     let engine: Arc<dyn Engine> = engine.clone();
-    let executor =
-        Executor::new(node.clone(), engine, settings.engine.queue, jobs_in, tips_seen.clone(), funded_seen, executed);
+    let executor = Executor::new(node.clone(), engine, execute_settings, tips_seen.clone(), funded_seen, executed);
     let attester = Attester::new(node.clone(), keys.signer.clone(), executed_in, answers);
-    let submitter = Submitter::new(node.clone(), keys.sender.clone(), submit_settings, ports)?;
+    let submitter = Submitter::new(node.clone(), keys.senders[0].clone(), submit_settings, ports)?;
     let claimer = Claimer::new(node, claim_settings, tips_seen, claims);
 
     let token = shutdown.child_token();

@@ -1,6 +1,6 @@
 //! What unit tests of several modules build on.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use alloy::{
     consensus::{SignableTransaction, TxEip1559, TxEnvelope},
@@ -8,6 +8,7 @@ use alloy::{
     signers::{SignerSync, local::PrivateKeySigner},
     sol_types::{SolCall, SolEvent, SolValue},
 };
+use tokio::sync::watch;
 
 use crate::{
     abi::{self, InferenceCoordinator as Coordinator},
@@ -15,6 +16,7 @@ use crate::{
     journal::{Identity, SledJournal},
     lifecycle::Task,
     node::Node,
+    policy::{Policy, Terms},
     protocol::{
         Outcome,
         request::{Ask, Filled, InputKind, Level, Request},
@@ -22,6 +24,7 @@ use crate::{
         statement::Domain,
     },
     seats::{Rules, STAYS},
+    submitter::fees::FeeSettings,
 };
 
 pub(crate) const MODEL: B256 = B256::repeat_byte(0x11);
@@ -87,10 +90,24 @@ pub(crate) fn claimed(request: &Request) -> LogData {
     Coordinator::Claimed { requestId: id(request) }.encode_log_data()
 }
 
+/// A policy that answers everything, with fees in round numbers.
+pub(crate) fn policy() -> Policy {
+    Policy {
+        fees: FeeSettings { cap: 1_000_000, min_tip: 100, bump_percent: 10 },
+        terms: Terms { min_pay: 0, margin_percent: -100 },
+        models: HashMap::new(),
+        max_spend_per_hour: None,
+        balance_alert: 0,
+        max_batch: 32,
+        batch_wait: Duration::ZERO,
+    }
+}
+
 /// A node with one seat on `MODEL`, over a scripted chain and a real journal.
 pub(crate) struct Bench {
     pub(crate) node: Arc<Node<FakeChain, SledJournal>>,
     pub(crate) signer: PrivateKeySigner,
+    pub(crate) policy: watch::Sender<Policy>,
     _folder: tempfile::TempDir,
 }
 
@@ -99,8 +116,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let signer = PrivateKeySigner::random();
         let address = signer.address();
-        let identity =
-            Identity { chain_id: DOMAIN.chain_id, coordinator: DOMAIN.coordinator, signer: address, sender: address };
+        let identity = Identity { chain_id: DOMAIN.chain_id, coordinator: DOMAIN.coordinator, signer: address };
         let journal = Arc::new(SledJournal::open(folder.path(), &identity).unwrap());
         let chain = Arc::new(FakeChain::new());
         chain.view(
@@ -111,10 +127,11 @@ impl Bench {
             Coordinator::seatCall { modelId: MODEL, index: 0 }.abi_encode(),
             (address, 0u64, STAYS).abi_encode_params(),
         );
-        let node = Node::new(chain, journal, DOMAIN, address, address, Arc::default());
+        let (policy, reading) = watch::channel(policy());
+        let node = Node::new(chain, journal, DOMAIN, address, reading, Arc::default());
         node.seats_mut().load(MODEL, vec![Seat { signer: address, from: 0, until: STAYS }]);
         node.seats_mut().set_rules(0, Rules { window: 4, vesting: 10 });
-        Self { node: Arc::new(node), signer, _folder: folder }
+        Self { node: Arc::new(node), signer, policy, _folder: folder }
     }
 }
 

@@ -68,12 +68,17 @@ impl Node {
                     models::folder().display()
                 ),
             ),
-            ("keys", "signer = \"signer.json\"\nsender = \"sender.json\"\npassword_file = \"password\"\n".into()),
+            // What the tests' requests pay is next to nothing.
+            ("policy", "margin_percent = -100\n".into()),
+            ("keys", "signer = \"signer.json\"\nsenders = [\"sender.json\"]\npassword_file = \"password\"\n".into()),
         ] {
             text += &format!("[{section}]\n{lines}");
             for (_, line) in extra.iter().filter(|(of, _)| *of == section) {
                 text += &format!("{line}\n");
             }
+        }
+        for (section, lines) in extra.iter().filter(|(of, _)| !["chain", "node", "keys"].contains(of)) {
+            text += &format!("[{section}]\n{lines}\n");
         }
         fs::write(home.path().join("oraculum.toml"), text)?;
         Ok(Self { home, signer, sender: sender.address(), process: None })

@@ -57,7 +57,9 @@ interface INodeRegistry {
 
     /// @notice Revokes a node's signing key at once, and takes it off the seats given. Callable by the owner and by
     /// the signing key itself. Bonds, liability and unclaimed pay stay with the owner.
-    /// @dev May be called again for further seats; seats not owned by the node, or with another key, revert.
+    /// @dev May be called again for further seats; seats not owned by the node, or with another key, revert. An owner
+    /// revokes the key it has now; seats that still have an earlier one get another by `rekeySeat`. A revoked key can never
+    /// be registered again. Anybody else's call reverts with `SignerNotProven`.
     function revokeSigner(address owner, SeatRef[] calldata seats) external;
 
     /// @notice Takes a seat on a model for the caller, with its node's signing key. Attach the bond exactly.

@@ -2,10 +2,12 @@
 
 use super::file::{Config, Written};
 use super::{
-    ChainSettings, ConfigError, Endpoint, EngineSettings, FeeSettings, Finality, KeySettings, NodeSettings, Settings,
+    ChainSettings, ConfigError, Endpoint, EngineSettings, FeeSettings, Finality, KeySettings, ModelPolicySettings,
+    NodeSettings, PolicySettings, Settings,
 };
 use crate::chain::Tag;
 use alloy::primitives::Address;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -18,8 +20,11 @@ const GWEI: f64 = 1e9;
 /// Fees above this are a slip of the unit: gwei, not wei.
 const MAX_GWEI: f64 = 1e6;
 
+/// More than there is.
+const MAX_ETHER: f64 = 1e9;
+
 pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
-    let Config { chain, node, engine, fees, keys } = &written.config;
+    let Config { chain, node, engine, fees, policy, keys } = &written.config;
     let wrong = |key: &str, reason: String| ConfigError::Value { origin: written.origin(key), key: key.into(), reason };
     let address = |key: &str, text: &Option<String>, remedy: &str| {
         let text = text.as_ref().ok_or_else(|| ConfigError::Missing {
@@ -55,6 +60,25 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
     if min_priority_fee > max_fee_per_gas {
         let reason = format!("it is above fees.max_fee_per_gas, {} gwei; lower it", fees.max_fee_per_gas);
         return Err(wrong("fees.min_priority_fee", reason));
+    }
+    let ether = |key: &str, value: f64| {
+        within(value, &(0.0..=MAX_ETHER), "ETH").map(wei_of).map_err(|reason| wrong(key, reason))
+    };
+    let pay = |key: &str, text: &str| min_fee(text).map_err(|reason| wrong(key, reason));
+    let margin = |key: &str, value: i64| {
+        within(value, &(-100..=100_000), "per cent").map(|value| value as i32).map_err(|reason| wrong(key, reason))
+    };
+    let mut models = BTreeMap::new();
+    for (name, of) in &policy.models {
+        let key = |field: &str| format!("policy.models.\"{name}\".{field}");
+        let terms = ModelPolicySettings {
+            min_fee: of.min_fee.as_ref().map(|text| pay(&key("min_fee"), text)).transpose()?,
+            margin_percent: of.margin_percent.map(|value| margin(&key("margin_percent"), value)).transpose()?,
+        };
+        models.insert(name.clone(), terms);
+    }
+    if keys.senders.is_empty() {
+        return Err(wrong("keys.senders", "it is empty; write the keystore of a key that pays for gas".into()));
     }
     if engine.device_ids.is_empty() {
         return Err(wrong("engine.device_ids", "it is empty; write the numbers of the GPUs, such as [0]".into()));
@@ -106,7 +130,6 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
             models_dir: path(&node.models_dir),
             data_dir: path(&node.data_dir),
             serve: node.serve.clone(),
-            min_fee: min_fee(&node.min_fee).map_err(|reason| wrong("node.min_fee", reason))?,
             status_listen: listen(&node.status_listen).map_err(|reason| wrong("node.status_listen", reason))?,
         },
         engine: EngineSettings {
@@ -121,9 +144,21 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
             min_priority_fee,
             bump_percent: whole("fees.bump_percent", fees.bump_percent.into(), 10..=100, "per cent")? as u32,
         },
+        policy: PolicySettings {
+            min_fee: pay("policy.min_fee", &policy.min_fee)?,
+            margin_percent: margin("policy.margin_percent", policy.margin_percent)?,
+            max_spend_per_hour: policy
+                .max_spend_per_hour
+                .map(|value| ether("policy.max_spend_per_hour", value))
+                .transpose()?,
+            balance_alert: ether("policy.balance_alert", policy.balance_alert)?,
+            max_batch: whole("policy.max_batch", policy.max_batch as u64, 1..=1_000, "answers")? as usize,
+            batch_wait: seconds("policy.batch_wait", policy.batch_wait, 0.0..=60.0)?,
+            models,
+        },
         keys: KeySettings {
             signer: path(&keys.signer),
-            sender: path(&keys.sender),
+            senders: keys.senders.iter().map(|sender| path(sender)).collect(),
             password_file: keys.password_file.as_deref().map(path),
         },
     })
@@ -136,7 +171,7 @@ pub(super) fn defaults(
     coordinator: Address,
     owner: Address,
 ) -> Settings {
-    let Config { chain, node, engine, fees, keys } = Config::default();
+    let Config { chain, node, engine, fees, policy, keys } = Config::default();
     let wei = |gwei: f64| (gwei * GWEI).round() as u128;
     Settings {
         chain: ChainSettings {
@@ -159,7 +194,6 @@ pub(super) fn defaults(
             models_dir: resolve(base, &node.models_dir),
             data_dir: resolve(base, &node.data_dir),
             serve: node.serve,
-            min_fee: 0,
             status_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         },
         engine: EngineSettings {
@@ -174,12 +208,25 @@ pub(super) fn defaults(
             min_priority_fee: wei(fees.min_priority_fee),
             bump_percent: fees.bump_percent,
         },
+        policy: PolicySettings {
+            min_fee: 0,
+            margin_percent: policy.margin_percent as i32,
+            max_spend_per_hour: policy.max_spend_per_hour.map(wei_of),
+            balance_alert: wei_of(policy.balance_alert),
+            max_batch: policy.max_batch,
+            batch_wait: Duration::from_secs_f64(policy.batch_wait),
+            models: BTreeMap::new(),
+        },
         keys: KeySettings {
             signer: resolve(base, &keys.signer),
-            sender: resolve(base, &keys.sender),
+            senders: keys.senders.iter().map(|sender| resolve(base, sender)).collect(),
             password_file: keys.password_file,
         },
     }
+}
+
+fn wei_of(ether: f64) -> u128 {
+    (ether * 1e18).round() as u128
 }
 
 fn resolve(base: &Path, path: &Path) -> PathBuf {

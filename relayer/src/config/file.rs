@@ -15,6 +15,7 @@ pub(super) struct Config {
     pub(super) node: Node,
     pub(super) engine: Engine,
     pub(super) fees: Fees,
+    pub(super) policy: Policy,
     pub(super) keys: Keys,
 }
 
@@ -52,7 +53,6 @@ section!(Node {
     models_dir: PathBuf = "models".into(),
     data_dir: PathBuf = "data".into(),
     serve: Vec<String> = Vec::new(),
-    min_fee: String = "0".into(),
     status_listen: String = "127.0.0.1:0".into(),
 });
 section!(Engine {
@@ -63,9 +63,19 @@ section!(Engine {
     time_limit: f64 = 10.0,
 });
 section!(Fees { max_fee_per_gas: f64 = 100.0, min_priority_fee: f64 = 0.1, bump_percent: u32 = 15 });
+section!(Policy {
+    min_fee: String = "0".into(),
+    margin_percent: i64 = 0,
+    max_spend_per_hour: Option<f64> = None,
+    balance_alert: f64 = 0.05,
+    max_batch: usize = 32,
+    batch_wait: f64 = 0.0,
+    models: BTreeMap<String, ModelPolicy> = BTreeMap::new(),
+});
+section!(ModelPolicy { min_fee: Option<String> = None, margin_percent: Option<i64> = None });
 section!(Keys {
     signer: PathBuf = "keys/signer.json".into(),
-    sender: PathBuf = "keys/sender.json".into(),
+    senders: Vec<PathBuf> = vec!["keys/sender.json".into()],
     password_file: Option<PathBuf> = None,
 });
 
@@ -145,6 +155,7 @@ fn literal(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Text => Value::String(text.to_owned()),
         Kind::Integer => integer(text)?,
         Kind::Number => Value::Float(text.trim().parse().map_err(|_| format!("`{text}` is no number"))?),
+        Kind::Table => return Err("a table has no variable; write it in the file".into()),
         Kind::Texts => Value::Array(items().map(|item| Value::String(item.to_owned())).collect()),
         Kind::Integers => Value::Array(items().map(integer).collect::<Result<_, _>>()?),
     })

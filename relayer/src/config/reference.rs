@@ -13,6 +13,8 @@ pub(super) enum Kind {
     Texts,
     /// Integers, in an environment variable joined by commas.
     Integers,
+    /// A table; no environment variable sets it.
+    Table,
 }
 
 /// A key of the configuration.
@@ -41,11 +43,12 @@ impl Key {
 }
 
 /// The sections in the order of the example, with what they are about.
-pub(super) const SECTIONS: [(&str, &str); 5] = [
+pub(super) const SECTIONS: [(&str, &str); 6] = [
     ("chain", "The chain to serve, and how it is read."),
     ("node", "Who this node is, what it serves, and where it keeps its journal."),
     ("engine", "How models are run."),
-    ("fees", "What transactions may cost."),
+    ("fees", "What a unit of gas may cost. Read again on SIGHUP."),
+    ("policy", "What is answered, and what that may cost. Read again on SIGHUP."),
     ("keys", "The encrypted keystores. Their password comes from ORACULUM_PASSWORD, password_file, or a prompt."),
 ];
 
@@ -161,7 +164,6 @@ pub(super) const KEYS: &[Key] = &[
         "[]",
         "Names or ids of the models to load and, where the owner has seats, to answer for; empty for all in models_dir.",
     ),
-    key("node", "min_fee", Kind::Text, "\"0\"", "The least fee in wei for which a request is answered."),
     key(
         "node",
         "status_listen",
@@ -207,20 +209,57 @@ pub(super) const KEYS: &[Key] = &[
         "15",
         "Per cent by which a stuck transaction's fees are raised, 10 to 100.",
     ),
+    key("policy", "min_fee", Kind::Text, "\"0\"", "The least fee in wei for which a request is answered."),
+    key(
+        "policy",
+        "margin_percent",
+        Kind::Integer,
+        "0",
+        "Per cent by which a request's fee must exceed the gas that answering and claiming cost; -100 answers at any cost.",
+    ),
+    bare(
+        "policy",
+        "max_spend_per_hour",
+        Kind::Number,
+        "0.5",
+        "ETH that all transactions may cost in an hour; above it answers wait. Without it, there is no such limit.",
+    ),
+    key(
+        "policy",
+        "balance_alert",
+        Kind::Number,
+        "0.05",
+        "ETH on a sending key below which a warning is logged, once until it is funded again.",
+    ),
+    key("policy", "max_batch", Kind::Integer, "32", "Answers in one transaction, at most."),
+    key(
+        "policy",
+        "batch_wait",
+        Kind::Number,
+        "0",
+        "Seconds for which a signed answer may wait for others. With 0 batches form only while the chain is busy.",
+    ),
+    bare(
+        "policy",
+        "models",
+        Kind::Table,
+        "{ \"iris/v1\" = { min_fee = \"1000000000000\", margin_percent = 50 } }",
+        "What is different for a model, by its name or id: min_fee and margin_percent.",
+    ),
     key("keys", "signer", Kind::Text, "\"keys/signer.json\"", "The keystore that signs answers. It moves no money."),
     key(
         "keys",
-        "sender",
-        Kind::Text,
-        "\"keys/sender.json\"",
-        "The keystore that pays for gas; keep little on it. It may be the signer's.",
+        "senders",
+        Kind::Texts,
+        "[\"keys/sender.json\"]",
+        "The keystores that pay for gas; keep little on them. Several send in parallel. The signer's may be among them.",
     ),
     bare(
         "keys",
         "password_file",
         Kind::Text,
         "\"/run/secrets/oraculum\"",
-        "A file with the password of both keystores. Without it and ORACULUM_PASSWORD, a terminal is asked.",
+        "A file with the password of all keystores. Without it and ORACULUM_PASSWORD, a terminal is asked.",
     ),
 ];
 

@@ -53,6 +53,7 @@ fn the_example_documents_every_key_that_is_read() {
     full.chain.ca_file = Some("x".into());
     full.node.owner = Some(ADDRESS.into());
     full.engine.runtime = Some("x".into());
+    full.policy.max_spend_per_hour = Some(1.0);
     full.keys.password_file = Some("x".into());
     let table = toml::Table::try_from(full).unwrap();
     let mut read: Vec<String> = Vec::new();
@@ -135,6 +136,11 @@ fn a_wrong_value_is_named_with_its_key_and_the_remedy() {
         ("log_page", "0", "out of range"),
         ("min_fee", "\"0.1\"", "write wei as a whole number"),
         ("min_fee", "\"79228162514264337593543950336\"", "no fee"),
+        ("margin_percent", "-101", "write -100 to 100000 per cent"),
+        ("balance_alert", "-1", "out of range"),
+        ("max_batch", "0", "write 1 to 1000 answers"),
+        ("batch_wait", "61", "write 0 to 60 seconds"),
+        ("senders", "[]", "it is empty"),
         ("status_listen", "\"0.0.0.0:80\"", "write a loopback address"),
         ("status_listen", "\"here\"", "127.0.0.1:0"),
         ("provider", "\"gpu\"", "expected one of `cpu`, `cuda`, `auto`"),
@@ -159,6 +165,7 @@ fn environment_variables_override_the_file() {
     assert_eq!(urls, ["wss://example.org/key", "http://b/"]);
     assert_eq!(parse_with("ORACULUM_CHAIN_CONFIRMATIONS", "7").unwrap().chain.finality, Finality::Depth(7));
     assert_eq!(parse_with("ORACULUM_ENGINE_DEVICE_IDS", "1, 2").unwrap().engine.device_ids, [1, 2]);
+    assert_eq!(parse_with("ORACULUM_POLICY_MIN_FEE", "7").unwrap().policy.min_fee, 7);
     assert_eq!(parse_with("ORACULUM_NODE_SERVE", "iris/v1,digits/v1").unwrap().node.serve, ["iris/v1", "digits/v1"]);
     assert_eq!(parse_with("ORACULUM_FEES_MAX_FEE_PER_GAS", "0.5").unwrap().fees.max_fee_per_gas, 500_000_000);
     let settings = Settings::parse(
@@ -167,6 +174,18 @@ fn environment_variables_override_the_file() {
         ["ORACULUM_CHAIN_COORDINATOR", "ORACULUM_NODE_OWNER"].map(|name| (name.to_owned(), ADDRESS.to_owned())),
     );
     assert_eq!(settings.unwrap().node.owner.to_string(), ADDRESS);
+}
+
+#[test]
+fn terms_of_a_model_are_read_by_its_name() {
+    let with = |line: &str| parse(&valid().replace("[keys]", &format!("models = {line}\n[keys]")));
+    let policy = with("{ \"iris/v1\" = { margin_percent = 50 } }").unwrap().policy;
+    let terms = policy.models["iris/v1"];
+    assert_eq!((terms.min_fee, terms.margin_percent), (None, Some(50)));
+    let error = with("{ \"iris/v1\" = { min_fee = \"0.1\" } }").unwrap_err().to_string();
+    assert!(error.contains("policy.models.\"iris/v1\".min_fee is wrong"), "{error}");
+    let error = parse_with("ORACULUM_POLICY_MODELS", "iris").unwrap_err().to_string();
+    assert!(error.contains("write it in the file"), "{error}");
 }
 
 #[test]

@@ -138,6 +138,8 @@ impl Deployment {
         settings.chain.poll_interval = Duration::from_millis(200);
         settings.node.models_dir = self.models_dir.clone();
         settings.node.data_dir = data_dir.to_owned();
+        // Gas costs nothing here.
+        settings.policy.margin_percent = -100;
         settings
     }
 }

@@ -37,7 +37,7 @@ impl NodeKeys {
 
     /// What the running node holds.
     pub fn running(&self) -> Keys {
-        Keys { signer: self.signer.clone(), sender: self.sender.clone() }
+        Keys { signer: self.signer.clone(), senders: vec![self.sender.clone()] }
     }
 }
 

@@ -136,6 +136,11 @@ impl OnnxEngine {
         &self.runtime.version
     }
 
+    /// How many sessions a model has: one on each device.
+    pub fn sessions(&self) -> usize {
+        self.targets.len()
+    }
+
     /// Whether a GPU was preferred (`auto`) and is not used.
     pub fn provider_fallback(&self) -> bool {
         self.fallback

@@ -4,9 +4,14 @@
 //! makes that unnecessary, and remembers the signed transactions that may be in somebody's pool. Every write is one
 //! [`Batch`], all or nothing.
 
+mod index;
+mod open;
 mod store;
 
+pub use index::{Position, View};
 pub use store::SledJournal;
+
+use std::ops::Range;
 
 use alloy::primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
@@ -21,12 +26,10 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Purpose {
-    /// It answers a request whose block has this hash.
+    /// It answers requests: one, or a batch.
     Answer {
-        /// The request.
-        id: B256,
-        /// The hash of its block, which is part of what was signed.
-        block: B256,
+        /// The requests. Never empty.
+        items: Vec<Item>,
     },
     /// It claims the pay of these requests.
     Claim {
@@ -35,6 +38,15 @@ pub enum Purpose {
     },
     /// It fills its nonce, no more.
     Cancel,
+}
+
+/// A request that a transaction answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// The request.
+    pub id: B256,
+    /// The hash of its block, which is part of what was signed.
+    pub block: B256,
 }
 
 /// One signed form of a logical transaction.
@@ -52,9 +64,11 @@ pub struct Attempt {
     pub at: u64,
 }
 
-/// A logical transaction: one nonce and all its attempts.
+/// A logical transaction: one nonce of one sender, and all its attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot {
+    /// The account that pays for it.
+    pub sender: Address,
     /// Its nonce.
     pub nonce: u64,
     /// What it is for.
@@ -92,7 +106,22 @@ pub struct Claim {
     pub paid_at: Option<u64>,
 }
 
-/// What one deployment and one key make of a journal.
+/// What one model cost and earned in one hour of the chain's clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Hours since 1970.
+    pub hour: u64,
+    /// The model; zero for what serves no model, such as a transaction that fills its nonce.
+    pub model: B256,
+    /// What final transactions paid for gas, wei.
+    pub spent: u128,
+    /// What answers of ours that became final are paid, wei; negative where a reorganisation takes more back.
+    pub earned: i128,
+    /// How many answers that is.
+    pub answers: i64,
+}
+
+/// What one deployment and one signing key make of a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The chain's id.
@@ -101,8 +130,6 @@ pub struct Identity {
     pub coordinator: Address,
     /// The address of the key that signs answers.
     pub signer: Address,
-    /// The address of the key that pays for transactions.
-    pub sender: Address,
 }
 
 /// Writes that happen together or not at all.
@@ -122,12 +149,14 @@ pub struct Batch {
     pub moves: Vec<(B256, Move)>,
     /// Transactions to write.
     pub slots: Vec<Slot>,
-    /// Nonces whose transaction is final.
-    pub slots_gone: Vec<u64>,
+    /// Senders and nonces whose transaction is final.
+    pub slots_gone: Vec<(Address, u64)>,
     /// Claims to write.
     pub claims: Vec<Claim>,
     /// Claims to forget.
     pub claims_gone: Vec<B256>,
+    /// Amounts to add to the books.
+    pub booked: Vec<Entry>,
 }
 
 /// Why the journal cannot be used.
@@ -188,32 +217,46 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store` or `Record`.
     fn job(&self, id: B256) -> Result<Option<Job>, JournalError>;
-    /// The jobs that a predicate picks.
+    /// At most `limit` places of a view from `range`, in order.
     ///
     /// # Errors
-    /// `Store` or `Record`.
-    fn jobs(&self, pick: &dyn Fn(&Job) -> bool) -> Result<Vec<Job>, JournalError>;
+    /// `Store`.
+    fn walk(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
+    /// The same from the far end.
+    ///
+    /// # Errors
+    /// `Store`.
+    fn walk_back(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
+    /// How many records a view has. Costs nothing.
+    fn count(&self, view: View) -> usize;
+    /// At most `limit` open jobs of a model from `range`, by the last block in which they can be answered.
+    ///
+    /// # Errors
+    /// `Store`.
+    fn due(&self, model: B256, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
+    /// The models that have open jobs, and how many. Costs nothing.
+    fn waiting(&self) -> Vec<(B256, usize)>;
     /// The input bytes of a job that is not closed.
     ///
     /// # Errors
     /// `Store`.
     fn input(&self, id: B256) -> Result<Option<Bytes>, JournalError>;
-    /// The transactions that are not final, by nonce.
+    /// The transactions that are not final, by sender and nonce.
     ///
     /// # Errors
     /// `Store` or `Record`.
     fn slots(&self) -> Result<Vec<Slot>, JournalError>;
-    /// The claims.
-    ///
-    /// # Errors
-    /// `Store` or `Record`.
-    fn claims(&self) -> Result<Vec<Claim>, JournalError>;
     /// A claim.
     ///
     /// # Errors
     /// `Store` or `Record`.
     fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError>;
-    /// Forgets all but the transactions, for a scan from the deployment block.
+    /// The books from an hour on, ascending by hour.
+    ///
+    /// # Errors
+    /// `Store` or `Record`.
+    fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError>;
+    /// Forgets all but the transactions and the books, for a scan from the deployment block.
     ///
     /// # Errors
     /// `Store`.

@@ -1,78 +1,80 @@
 //! The adapter over sled.
 
 use std::{
+    collections::BTreeMap,
     fs,
+    ops::Range,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes};
 use serde::{Serialize, de::DeserializeOwned};
 use sled::{
     Transactional, Tree,
     transaction::{ConflictableTransactionError, TransactionError, TransactionalTree},
 };
-use tracing::warn;
 
-use super::{Batch, Claim, Identity, Journal, JournalError, Slot};
+use super::{
+    Batch, Claim, Entry, Journal, JournalError, Position, Slot, View,
+    index::{self, Entries},
+};
 use crate::{
     chain::BlockRef,
     lifecycle::{Illegal, Job, Move, Seen},
 };
 
-const IDENTITY: &[u8] = b"identity";
-const CURSOR: &[u8] = b"cursor";
+pub(super) const CURSOR: &[u8] = b"cursor";
+/// Records that one step of a long operation takes.
+const STEP: usize = 1_024;
 
 /// The journal in a sled database.
 #[derive(Debug)]
 pub struct SledJournal {
-    path: PathBuf,
-    db: sled::Db,
-    meta: Tree,
-    ring: Tree,
-    jobs: Tree,
-    inputs: Tree,
-    slots: Tree,
-    claims: Tree,
+    pub(super) path: PathBuf,
+    pub(super) db: sled::Db,
+    pub(super) meta: Tree,
+    pub(super) ring: Tree,
+    pub(super) jobs: Tree,
+    pub(super) inputs: Tree,
+    pub(super) slots: Tree,
+    pub(super) claims: Tree,
+    pub(super) books: Tree,
+    index: Tree,
+    counts: Mutex<Counts>,
+}
+
+/// How many records the views have; negative numbers are changes.
+#[derive(Debug, Default)]
+struct Counts {
+    views: [isize; View::ALL.len()],
+    /// Open jobs by model, without zeros.
+    due: BTreeMap<B256, isize>,
+}
+
+impl Counts {
+    fn note(&mut self, entries: &Entries, change: isize) {
+        for (view, _) in entries.views {
+            self.views[view.slot()] += change;
+        }
+        if let Some((model, _)) = entries.due {
+            *self.due.entry(model).or_default() += change;
+        }
+    }
+
+    fn apply(&mut self, changes: &Self) {
+        self.views.iter_mut().zip(changes.views).for_each(|(count, change)| *count += change);
+        for (model, change) in &changes.due {
+            *self.due.entry(*model).or_default() += change;
+        }
+        self.due.retain(|_, count| *count != 0);
+    }
 }
 
 impl SledJournal {
-    /// Opens or creates the journal in a folder. A damaged database is moved aside: the chain has all it held.
-    ///
-    /// # Errors
-    /// `Locked` if another process has it open, `Foreign` if it was written for another deployment or key.
-    pub fn open(path: &Path, identity: &Identity) -> Result<Self, JournalError> {
-        fs::create_dir_all(path).map_err(|source| folder(path, source))?;
-        match Self::try_open(path, identity) {
-            Err(JournalError::Store(error)) if is_locked(&error) => {
-                Err(JournalError::Locked(path.display().to_string()))
-            }
-            Err(error @ (JournalError::Store(_) | JournalError::Record(_))) => {
-                let aside = move_aside(path)?;
-                warn!(%error, aside = %aside.display(), "the journal is damaged: moved aside, rebuilding it from the chain");
-                Self::try_open(path, identity)
-            }
-            other => other,
-        }
-    }
-
-    /// Opens the journal of a node that does not run, to read it.
-    ///
-    /// # Errors
-    /// `Missing` if there is none, `Locked` if another process has it open.
-    pub fn open_existing(path: &Path) -> Result<Self, JournalError> {
-        if !path.join("db").is_dir() {
-            return Err(JournalError::Missing(path.display().to_string()));
-        }
-        let db = open_quietly(&path.join("db")).map_err(|error| match error {
-            JournalError::Store(error) if is_locked(&error) => JournalError::Locked(path.display().to_string()),
-            error => error,
-        })?;
-        Self::with(path, db)
-    }
-
-    fn with(path: &Path, db: sled::Db) -> Result<Self, JournalError> {
-        Ok(Self {
+    /// The journal in an open database, whose views are counted.
+    pub(super) fn with(path: &Path, db: sled::Db) -> Result<Self, JournalError> {
+        let journal = Self {
             path: path.to_owned(),
             meta: db.open_tree("meta")?,
             ring: db.open_tree("ring")?,
@@ -80,58 +82,61 @@ impl SledJournal {
             inputs: db.open_tree("inputs")?,
             slots: db.open_tree("slots")?,
             claims: db.open_tree("claims")?,
+            books: db.open_tree("books")?,
+            index: db.open_tree("index")?,
+            counts: Mutex::default(),
             db,
-        })
-    }
-
-    fn try_open(path: &Path, identity: &Identity) -> Result<Self, JournalError> {
-        let journal = Self::with(path, open_quietly(&path.join("db"))?)?;
-        match journal.meta.get(IDENTITY)? {
-            None => {
-                journal.meta.insert(IDENTITY, serde_json::to_vec(identity)?)?;
-            }
-            Some(bytes) => {
-                let found: Identity = serde_json::from_slice(&bytes)?;
-                if found != *identity {
-                    return Err(JournalError::Foreign { path: path.display().to_string(), found: Box::new(found) });
-                }
+        };
+        for key in journal.index.iter().keys() {
+            let key = key?;
+            let mut counts = journal.counts();
+            match key.first().and_then(|first| View::ALL.into_iter().find(|view| *view as u8 == *first)) {
+                Some(view) => counts.views[view.slot()] += 1,
+                None => *counts.due.entry(index::due_model(&key).ok_or_else(damaged)?).or_default() += 1,
             }
         }
-        // Records that cannot be read are found now, while the journal can still be rebuilt.
-        journal.cursor()?;
-        journal.ring()?;
-        journal.slots()?;
-        journal.claims()?;
-        journal.jobs(&|_| false)?;
         Ok(journal)
     }
-}
 
-/// sled panics on some damaged files instead of returning an error.
-fn open_quietly(path: &Path) -> Result<sled::Db, JournalError> {
-    let config = sled::Config::new().path(path).cache_capacity(32 << 20).flush_every_ms(Some(200));
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open())) {
-        Ok(opened) => Ok(opened?),
-        Err(_) => Err(JournalError::Store(sled::Error::Corruption { at: None, bt: () })),
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All jobs, one at a time, in no order.
+    pub fn jobs(&self) -> impl Iterator<Item = Result<Job, JournalError>> {
+        all(&self.jobs)
+    }
+
+    /// All claims, one at a time, in no order.
+    pub fn claims(&self) -> impl Iterator<Item = Result<Claim, JournalError>> {
+        all(&self.claims)
+    }
+
+    /// Bytes of its files.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub fn disk_bytes(&self) -> Result<u64, JournalError> {
+        Ok(self.db.size_on_disk()?)
+    }
+
+    fn positions(&self, range: Range<Vec<u8>>) -> impl DoubleEndedIterator<Item = Result<Position, JournalError>> {
+        // An empty range is a mistake to sled.
+        let end = range.end.max(range.start.clone());
+        self.index.range(range.start..end).keys().map(|key| index::position(&key?).ok_or_else(damaged))
+    }
+
+    fn in_view(
+        &self,
+        view: View,
+        range: Range<Position>,
+    ) -> impl DoubleEndedIterator<Item = Result<Position, JournalError>> {
+        self.positions(index::view_key(view, range.start)..index::view_key(view, range.end))
     }
 }
 
-fn folder(path: &Path, source: std::io::Error) -> JournalError {
-    JournalError::Folder { path: path.display().to_string(), source }
-}
-
-fn is_locked(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(io) if io.kind() == std::io::ErrorKind::WouldBlock || io.to_string().contains("lock"))
-}
-
-fn move_aside(path: &Path) -> Result<PathBuf, JournalError> {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let aside = (0..)
-        .map(|n| path.join(format!("damaged-{seconds}-{n}")))
-        .find(|aside| !aside.exists())
-        .unwrap_or_else(|| path.join("damaged"));
-    fs::rename(path.join("db"), &aside).map_err(|source| folder(path, source))?;
-    Ok(aside)
+pub(super) fn damaged() -> JournalError {
+    JournalError::Store(sled::Error::Corruption { at: None, bt: () })
 }
 
 enum Abort {
@@ -141,30 +146,84 @@ enum Abort {
 
 type Step<T> = Result<T, ConflictableTransactionError<Abort>>;
 
-fn write<T: Serialize>(tree: &TransactionalTree, key: &[u8], value: &T) -> Step<()> {
-    let bytes = serde_json::to_vec(value).map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))?;
-    tree.insert(key, bytes)?;
-    Ok(())
+fn encode<T: Serialize>(value: &T) -> Step<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))
 }
 
-fn read_job(tree: &TransactionalTree, id: B256) -> Step<Option<Job>> {
-    tree.get(id)?
+fn read<T: DeserializeOwned>(tree: &TransactionalTree, key: &[u8]) -> Step<Option<T>> {
+    tree.get(key)?
         .map(|bytes| serde_json::from_slice(&bytes))
         .transpose()
         .map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))
 }
 
-fn all<T: DeserializeOwned>(tree: &Tree) -> Result<Vec<T>, JournalError> {
-    tree.iter().values().map(|value| Ok(serde_json::from_slice(&value?)?)).collect()
+pub(super) fn all<T: DeserializeOwned>(tree: &Tree) -> impl Iterator<Item = Result<T, JournalError>> + use<T> {
+    tree.iter().values().map(|value| Ok(serde_json::from_slice(&value?)?))
+}
+
+/// Sender and nonce, so that a sender's transactions are in order.
+fn slot_key(sender: Address, nonce: u64) -> Vec<u8> {
+    [sender.as_slice(), &nonce.to_be_bytes()].concat()
+}
+
+/// Hour and model: the books of a day are a range of keys.
+fn add_to_books(books: &TransactionalTree, entry: &Entry) -> Step<()> {
+    let key = [&entry.hour.to_be_bytes(), entry.model.as_slice()].concat();
+    let mut sum = *entry;
+    if let Some(old) = read::<Entry>(books, &key)? {
+        sum.spent = old.spent.saturating_add(entry.spent);
+        sum.earned = old.earned.saturating_add(entry.earned);
+        sum.answers = old.answers.saturating_add(entry.answers);
+    }
+    books.insert(key, encode(&sum)?)?;
+    Ok(())
+}
+
+/// Records of one tree, and the views in step with them.
+struct Indexed<'a> {
+    tree: &'a TransactionalTree,
+    index: &'a TransactionalTree,
+}
+
+impl Indexed<'_> {
+    fn put<T: Serialize>(
+        &self,
+        id: B256,
+        old: Option<Entries>,
+        new: Option<(&T, Entries)>,
+        changes: &mut Counts,
+    ) -> Step<()> {
+        let entries = new.as_ref().map(|(_, entries)| entries);
+        if old.as_ref() != entries {
+            if let Some(old) = &old {
+                for key in old.keys() {
+                    self.index.remove(key)?;
+                }
+                changes.note(old, -1);
+            }
+            if let Some(new) = entries {
+                for key in new.keys() {
+                    self.index.insert(key, &[])?;
+                }
+                changes.note(new, 1);
+            }
+        }
+        match new {
+            Some((record, _)) => self.tree.insert(id.as_slice(), encode(record)?)?,
+            None => self.tree.remove(id.as_slice())?,
+        };
+        Ok(())
+    }
 }
 
 impl Journal for SledJournal {
     fn commit(&self, batch: &Batch) -> Result<Vec<(B256, Illegal)>, JournalError> {
-        let trees = (&self.meta, &self.ring, &self.jobs, &self.inputs, &self.slots, &self.claims);
-        let outcome = trees.transaction(|(meta, ring, jobs, inputs, slots, claims)| {
-            let mut refused = Vec::new();
+        let trees =
+            (&self.meta, &self.ring, &self.jobs, &self.inputs, &self.slots, &self.claims, &self.books, &self.index);
+        let outcome = trees.transaction(|(meta, ring, jobs, inputs, slots, claims, books, index)| {
+            let (mut refused, mut counts) = (Vec::new(), Counts::default());
             if let Some(cursor) = &batch.cursor {
-                write(meta, CURSOR, cursor)?;
+                meta.insert(CURSOR, encode(cursor)?)?;
             }
             for number in &batch.ring_gone {
                 ring.remove(&number.to_be_bytes())?;
@@ -172,26 +231,31 @@ impl Journal for SledJournal {
             for block in &batch.ring {
                 ring.insert(&block.number.to_be_bytes(), block.hash.as_slice())?;
             }
+            let records = Indexed { tree: jobs, index };
             for id in &batch.vanished {
-                jobs.remove(id.as_slice())?;
+                let old = read::<Job>(jobs, id.as_slice())?;
+                records.put::<Job>(*id, old.as_ref().map(index::of_job), None, &mut counts)?;
                 inputs.remove(id.as_slice())?;
             }
             for (task, input) in &batch.seen {
-                write(jobs, task.id.as_slice(), &Job::Seen(Seen { task: task.clone() }))?;
+                let old = read::<Job>(jobs, task.id.as_slice())?;
+                let job = Job::Seen(Seen { task: task.clone() });
+                let new = Some((&job, index::of_job(&job)));
+                records.put(task.id, old.as_ref().map(index::of_job), new, &mut counts)?;
                 inputs.insert(task.id.as_slice(), input.as_ref())?;
             }
             for (id, step) in &batch.moves {
                 let must = matches!(step, Move::Sent { .. });
-                let moved = match read_job(jobs, *id)? {
-                    None => Err(Illegal("unknown")),
-                    Some(job) => job.apply(step.clone()),
+                let (old, moved) = match read::<Job>(jobs, id.as_slice())? {
+                    None => (None, Err(Illegal("unknown"))),
+                    Some(job) => (Some(index::of_job(&job)), job.apply(step.clone())),
                 };
                 match moved {
                     Ok(job) => {
                         if job.is_closed() {
                             inputs.remove(id.as_slice())?;
                         }
-                        write(jobs, id.as_slice(), &job)?;
+                        records.put(*id, old, Some((&job, index::of_job(&job))), &mut counts)?;
                     }
                     Err(illegal) if must => {
                         return Err(ConflictableTransactionError::Abort(Abort::Refused(*id, illegal)));
@@ -199,22 +263,32 @@ impl Journal for SledJournal {
                     Err(illegal) => refused.push((*id, illegal)),
                 }
             }
-            for nonce in &batch.slots_gone {
-                slots.remove(&nonce.to_be_bytes())?;
+            for (sender, nonce) in &batch.slots_gone {
+                slots.remove(slot_key(*sender, *nonce))?;
             }
             for slot in &batch.slots {
-                write(slots, &slot.nonce.to_be_bytes(), slot)?;
+                slots.insert(slot_key(slot.sender, slot.nonce), encode(slot)?)?;
             }
+            let records = Indexed { tree: claims, index };
             for id in &batch.claims_gone {
-                claims.remove(id.as_slice())?;
+                let old = read::<Claim>(claims, id.as_slice())?;
+                records.put::<Claim>(*id, old.as_ref().map(index::of_claim), None, &mut counts)?;
             }
             for claim in &batch.claims {
-                write(claims, claim.id.as_slice(), claim)?;
+                let old = read::<Claim>(claims, claim.id.as_slice())?;
+                let new = Some((claim, index::of_claim(claim)));
+                records.put(claim.id, old.as_ref().map(index::of_claim), new, &mut counts)?;
             }
-            Ok(refused)
+            for entry in &batch.booked {
+                add_to_books(books, entry)?;
+            }
+            Ok((refused, counts))
         });
         match outcome {
-            Ok(refused) => Ok(refused),
+            Ok((refused, counts)) => {
+                self.counts().apply(&counts);
+                Ok(refused)
+            }
             Err(TransactionError::Abort(Abort::Refused(id, illegal))) => Ok(vec![(id, illegal)]),
             Err(TransactionError::Abort(Abort::Record(error))) => Err(error.into()),
             Err(TransactionError::Storage(error)) => Err(error.into()),
@@ -226,7 +300,6 @@ impl Journal for SledJournal {
     }
 
     fn ring(&self) -> Result<Vec<BlockRef>, JournalError> {
-        let damaged = || JournalError::Store(sled::Error::Corruption { at: None, bt: () });
         self.ring
             .iter()
             .map(|entry| {
@@ -242,15 +315,24 @@ impl Journal for SledJournal {
         Ok(self.jobs.get(id)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
     }
 
-    fn jobs(&self, pick: &dyn Fn(&Job) -> bool) -> Result<Vec<Job>, JournalError> {
-        let mut picked = Vec::new();
-        for value in self.jobs.iter().values() {
-            let job = serde_json::from_slice(&value?)?;
-            if pick(&job) {
-                picked.push(job);
-            }
-        }
-        Ok(picked)
+    fn walk(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError> {
+        self.in_view(view, range).take(limit).collect()
+    }
+
+    fn walk_back(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError> {
+        self.in_view(view, range).rev().take(limit).collect()
+    }
+
+    fn count(&self, view: View) -> usize {
+        self.counts().views[view.slot()].unsigned_abs()
+    }
+
+    fn due(&self, model: B256, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError> {
+        self.positions(index::due_key(model, range.start)..index::due_key(model, range.end)).take(limit).collect()
+    }
+
+    fn waiting(&self) -> Vec<(B256, usize)> {
+        self.counts().due.iter().map(|(model, count)| (*model, count.unsigned_abs())).collect()
     }
 
     fn input(&self, id: B256) -> Result<Option<Bytes>, JournalError> {
@@ -258,29 +340,40 @@ impl Journal for SledJournal {
     }
 
     fn slots(&self) -> Result<Vec<Slot>, JournalError> {
-        all(&self.slots)
-    }
-
-    fn claims(&self) -> Result<Vec<Claim>, JournalError> {
-        all(&self.claims)
+        all(&self.slots).collect()
     }
 
     fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError> {
         Ok(self.claims.get(id)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
     }
 
+    fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError> {
+        let entries = self.books.range(from_hour.to_be_bytes().as_slice()..);
+        entries.values().map(|value| Ok(serde_json::from_slice(&value?)?)).collect()
+    }
+
     fn clear(&self) -> Result<(), JournalError> {
-        for tree in [&self.ring, &self.jobs, &self.inputs, &self.claims] {
-            tree.clear()?;
-        }
+        // Without a cursor the scan begins anew, whatever is still here if this is cut off.
         self.meta.remove(CURSOR)?;
-        Ok(())
+        let all = || Position::first_at(0)..Position::last_at(u64::MAX);
+        let ids = |at: Vec<Position>| at.into_iter().map(|at| at.id).collect::<Vec<_>>();
+        self.ring.clear()?;
+        loop {
+            let vanished = ids(self.walk(View::Requested, all(), STEP)?);
+            let claims_gone = ids(self.walk(View::Fulfilled, all(), STEP)?);
+            if vanished.is_empty() && claims_gone.is_empty() {
+                return Ok(());
+            }
+            self.commit(&Batch { vanished, claims_gone, ..Batch::default() })?;
+        }
     }
 
     fn sync(&self) -> Result<(), JournalError> {
         self.db.flush()?;
         // sled's flush does not reach the disk by itself (its issue 1452).
         let file = self.path.join("db").join("db");
-        fs::File::open(&file).and_then(|file| file.sync_all()).map_err(|source| folder(&file, source))
+        fs::File::open(&file)
+            .and_then(|file| file.sync_all())
+            .map_err(|source| JournalError::Folder { path: file.display().to_string(), source })
     }
 }

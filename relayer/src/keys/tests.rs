@@ -104,15 +104,15 @@ fn one_keystore_can_sign_and_send() {
     let file = folder.path().join("password");
     std::fs::write(&file, "x").unwrap();
     create(&path, &password("x")).unwrap();
-    let settings = KeySettings { signer: path.clone(), sender: path, password_file: None };
+    let settings = KeySettings { signer: path.clone(), senders: vec![path], password_file: None };
     let keys = Keys::load(&settings, Some(&file)).unwrap();
-    assert_eq!(keys.signer.address(), keys.sender.address());
+    assert_eq!(keys.signer.address(), keys.senders[0].address());
 }
 
 #[test]
 fn neither_keys_nor_passwords_are_shown() {
     let key = PrivateKeySigner::random();
-    let keys = Keys { signer: key.clone(), sender: key.clone() };
+    let keys = Keys { signer: key.clone(), senders: vec![key.clone()] };
     let shown = format!("{keys:?} {:?} {key:?}", password("hunter2"));
     assert!(!shown.contains("hunter2") && !shown.contains(&hex::encode(key.to_bytes())), "{shown}");
 }

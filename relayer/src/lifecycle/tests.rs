@@ -10,7 +10,7 @@ fn seen() -> Job {
 }
 
 fn sent() -> Job {
-    let step = Move::Sent { block: task(1).block.hash, nonce: 7, hash: B256::repeat_byte(9) };
+    let step = Move::Sent { block: task(1).block.hash, sender: Address::ZERO, nonce: 7, hash: B256::repeat_byte(9) };
     seen().apply(step).unwrap()
 }
 
@@ -21,7 +21,7 @@ fn settled(job: Job) -> Job {
 #[test]
 fn the_common_path_is_seen_sent_settled_confirmed() {
     let job = settled(sent());
-    assert!(matches!(&job, Job::Settled(Settled { nonce: Some(7), .. })));
+    assert!(matches!(&job, Job::Settled(Settled { sent: Some((_, 7)), .. })));
     let job = job.apply(Move::Confirmed).unwrap();
     assert_eq!(job.name(), "confirmed");
     assert!(job.is_closed());
@@ -29,13 +29,13 @@ fn the_common_path_is_seen_sent_settled_confirmed() {
 
 #[test]
 fn an_answer_signed_for_another_block_is_not_sent() {
-    let step = Move::Sent { block: B256::repeat_byte(0xee), nonce: 0, hash: B256::ZERO };
+    let step = Move::Sent { block: B256::repeat_byte(0xee), sender: Address::ZERO, nonce: 0, hash: B256::ZERO };
     assert_eq!(seen().apply(step), Err(Illegal("seen")));
 }
 
 #[test]
 fn nothing_is_sent_twice() {
-    let step = Move::Sent { block: task(1).block.hash, nonce: 8, hash: B256::ZERO };
+    let step = Move::Sent { block: task(1).block.hash, sender: Address::ZERO, nonce: 8, hash: B256::ZERO };
     assert_eq!(sent().apply(step.clone()), Err(Illegal("sent")));
     assert_eq!(settled(seen()).apply(step), Err(Illegal("settled")));
 }

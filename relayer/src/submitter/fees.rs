@@ -1,7 +1,7 @@
 //! What to pay for gas.
 
 /// Fee settings of an operator, wei per gas.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeeSettings {
     /// No transaction pays more than this.
     pub cap: u128,

@@ -23,20 +23,16 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-use self::fees::FeeSettings;
 use crate::{
     chain::{Chain, ChainError, Receipt},
     journal::{Batch, Claim, Journal, Purpose, Slot},
     lifecycle::{Attested, Job, Move, Seen},
     node::{Node, StageError, Tip},
-    watcher::Ready,
 };
 
 /// How transactions are sent.
 #[derive(Debug, Clone)]
 pub struct SubmitSettings {
-    /// What to pay for gas.
-    pub fees: FeeSettings,
     /// The most transactions in flight.
     pub max_in_flight: usize,
     /// Blocks after which an unmined transaction at the head of the queue is replaced with a higher fee.
@@ -54,8 +50,6 @@ pub struct SubmitPorts {
     pub tips: watch::Receiver<Option<Tip>>,
     /// Whether the key can pay for transactions.
     pub funded: watch::Sender<bool>,
-    /// Jobs to run again.
-    pub redo: mpsc::Sender<Ready>,
 }
 
 /// What is to become a transaction.
@@ -99,8 +93,6 @@ pub struct Submitter<C, J> {
     hold: Option<u64>,
     /// Looked at again at the next tip.
     waiting: Vec<Work>,
-    /// Jobs to hand back to the executor.
-    redo: Vec<Ready>,
     recent_tips: Vec<u128>,
     balance: U256,
     rewinds: u64,
@@ -130,7 +122,6 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             next: 0,
             hold: None,
             waiting: Vec::new(),
-            redo: Vec::new(),
             recent_tips: Vec::new(),
             balance: U256::ZERO,
             rewinds: 0,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     chain::Chain,
-    journal::{Batch, Journal, Purpose, Slot},
+    journal::{Batch, Item, Journal, Purpose, Slot},
     lifecycle::{Job, Move},
     node::StageError,
 };
@@ -51,17 +51,17 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         let Some(slot) = self.slots.get(&nonce) else { return Ok(true) };
         let Some(last) = slot.attempts.last() else { return Ok(true) };
         let old = Fees { max_fee: last.max_fee, tip: last.tip };
-        let Some(fees) = bumped(self.settings.fees, old, self.market()) else {
+        let Some(fees) = bumped(self.node.policy.borrow().fees, old, self.market()) else {
             warn!(
                 nonce,
-                cap = self.settings.fees.cap,
+                cap = self.node.policy.borrow().fees.cap,
                 "a transaction is stuck, and `fees.max_fee_per_gas` forbids paying more"
             );
             // It is broadcast again from time to time: the market may come down.
             return Ok(false);
         };
         let to = match &draft {
-            Some(Draft { purpose: Purpose::Cancel, .. }) => self.node.sender,
+            Some(Draft { purpose: Purpose::Cancel, .. }) => self.sender.address(),
             Some(_) => self.node.domain.coordinator,
             None => slot.to,
         };
@@ -72,12 +72,15 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         let mut attempts = slot.attempts.clone();
         attempts.push(attempt);
         let Draft { purpose, data, gas } = draft;
-        let slot = Slot { nonce, purpose, to, data, gas, attempts, mined: None };
+        let sender = slot.sender;
+        let slot = Slot { sender, nonce, purpose, to, data, gas, attempts, mined: None };
         let mut batch = Batch { slots: vec![slot.clone()], ..Batch::default() };
-        if let Purpose::Answer { id, block } = &slot.purpose
-            && let Some(Job::Seen(_)) = self.node.journal.job(*id)?
-        {
-            batch.moves.push((*id, Move::Sent { block: *block, nonce, hash }));
+        if let Purpose::Answer { items } = &slot.purpose {
+            for Item { id, block } in items {
+                if let Some(Job::Seen(_)) = self.node.journal.job(*id)? {
+                    batch.moves.push((*id, Move::Sent { block: *block, sender, nonce, hash }));
+                }
+            }
         }
         if let Some((id, illegal)) = self.node.journal.commit(&batch)?.first() {
             debug!(%id, %illegal, "not replaced");
@@ -99,9 +102,10 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     /// Fills a nonce that nothing holds.
     pub(super) fn fill(&mut self, nonce: u64) -> Result<(), StageError> {
         let draft = Draft { purpose: Purpose::Cancel, data: Bytes::new(), gas: gas::CANCEL };
-        let to = self.node.sender;
+        let to = self.sender.address();
         let attempt = self.sign(nonce, to, &draft, self.market())?;
         let slot = Slot {
+            sender: to,
             nonce,
             purpose: draft.purpose,
             to,

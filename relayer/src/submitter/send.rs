@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     chain::Chain,
-    journal::{Batch, Journal, Purpose, Slot},
+    crash::crash_point,
+    journal::{Batch, Item, Journal, Purpose, Slot},
     lifecycle::Move,
     node::StageError,
 };
@@ -17,7 +18,7 @@ use crate::{
 impl<C: Chain, J: Journal> Submitter<C, J> {
     pub(super) fn market(&self) -> Fees {
         let base_fee = self.tip().map_or(0, |tip| tip.header.base_fee);
-        market(self.settings.fees, base_fee, &self.recent_tips)
+        market(self.node.policy.borrow().fees, base_fee, &self.recent_tips)
     }
 
     /// What the transactions in flight may cost at most.
@@ -38,7 +39,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             // After a reorganisation the old transaction may still be in somebody's pool: it is sent again if it says
             // the same, else the new one takes its nonce.
             let old = self.slots.values().find(|slot| {
-                slot.mined.is_none() && matches!(&slot.purpose, Purpose::Answer { id, .. } if *id == answer.task.id)
+                slot.mined.is_none()
+                    && matches!(&slot.purpose, Purpose::Answer { items } if items[0].id == answer.task.id)
             });
             if let Some(old) = old {
                 let (nonce, same) = (old.nonce, old.data == draft.data);
@@ -64,15 +66,20 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         let (hash, raw) = (attempt.hash, attempt.raw.clone());
         let Draft { purpose, data, gas } = draft;
         let mut batch = Batch::default();
-        if let Purpose::Answer { id, block } = &purpose {
-            batch.moves.push((*id, Move::Sent { block: *block, nonce, hash }));
+        let sender = self.sender.address();
+        if let Purpose::Answer { items } = &purpose {
+            batch.moves.extend(
+                items.iter().map(|Item { id, block }| (*id, Move::Sent { block: *block, sender, nonce, hash })),
+            );
         }
-        let slot = Slot { nonce, purpose, to, data, gas, attempts: vec![attempt], mined: None };
+        let slot = Slot { sender, nonce, purpose, to, data, gas, attempts: vec![attempt], mined: None };
         batch.slots.push(slot.clone());
+        crash_point("sent.before");
         if let Some((id, illegal)) = self.node.journal.commit(&batch)?.first() {
             debug!(%id, %illegal, "not sent");
             return Ok(());
         }
+        crash_point("sent.after");
         self.next += 1;
         self.slots.insert(nonce, slot);
         self.node.metrics.sent.add();
@@ -91,9 +98,10 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     /// The transaction of a job that was opened again says the right thing already.
     pub(super) fn resend(&mut self, nonce: u64) -> Result<(), StageError> {
         let Some(slot) = self.slots.get(&nonce) else { return Ok(()) };
-        if let (Purpose::Answer { id, block }, Some(last)) = (&slot.purpose, slot.attempts.last()) {
-            let sent = Move::Sent { block: *block, nonce, hash: last.hash };
-            self.node.journal.commit(&Batch { moves: vec![(*id, sent)], ..Batch::default() })?;
+        if let (Purpose::Answer { items }, Some(last)) = (&slot.purpose, slot.attempts.last()) {
+            let (sender, hash) = (slot.sender, last.hash);
+            let moves = items.iter().map(|Item { id, block }| (*id, Move::Sent { block: *block, sender, nonce, hash }));
+            self.node.journal.commit(&Batch { moves: moves.collect(), ..Batch::default() })?;
         }
         self.rebroadcast(nonce);
         Ok(())
@@ -102,7 +110,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     pub(super) fn out_of_funds(&mut self, needed: U256) {
         if self.ports.funded.send_replace(false) {
             error!(
-                account = %self.node.sender, balance = %self.balance, %needed,
+                account = %self.sender.address(), balance = %self.balance, %needed,
                 "the sending key cannot pay for gas: no more work is taken until it is funded; send it money"
             );
         }
@@ -111,6 +119,11 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     pub(super) fn broadcast(&mut self, nonce: u64, hash: B256, raw: Bytes) {
         let chain = self.node.chain.clone();
         self.upkeep.broadcasting += 1;
-        self.tasks.push(Box::pin(async move { Done::Broadcast(nonce, hash, chain.send(&raw).await) }));
+        self.tasks.push(Box::pin(async move {
+            crash_point("broadcast.before");
+            let result = chain.send(&raw).await;
+            crash_point("broadcast.after");
+            Done::Broadcast(nonce, hash, result)
+        }));
     }
 }

@@ -7,7 +7,7 @@ use super::{Done, Draft, Submitter, Work, gas};
 use crate::{
     chain::{At, Call, Chain, ChainError},
     contract::{self, Refusal, refusal},
-    journal::{Journal, Purpose},
+    journal::{Item, Journal, Purpose},
     lifecycle::{Move, Skip},
     node::{StageError, Standing},
 };
@@ -40,13 +40,13 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                     }
                 };
                 let data = contract::fulfil(answer, &place);
-                let purpose = Purpose::Answer { id: task.id, block: task.block.hash };
+                let purpose = Purpose::Answer { items: vec![Item { id: task.id, block: task.block.hash }] };
                 Draft { purpose, gas: gas::answer(answer, &place, &data), data }
             }
         };
         draft.gas = (draft.gas * gas_factor).min(gas::TRANSACTION_CAP);
         let call = Call {
-            from: Some(self.node.sender),
+            from: Some(self.sender.address()),
             to: self.node.domain.coordinator,
             data: draft.data.clone(),
             gas: Some(draft.gas),

@@ -23,8 +23,8 @@ use tracing::{error, info, warn};
 use super::{Done, Submitter, Work};
 use crate::{
     chain::{At, Chain, ChainError, Receipt},
-    journal::{Batch, Journal, Purpose, Slot},
-    lifecycle::{Ending, Job, Move, Seen},
+    journal::{Batch, Item, Journal, Purpose, Slot},
+    lifecycle::{Ending, Job, Move},
     node::StageError,
 };
 
@@ -72,7 +72,7 @@ impl Memory {
 impl<C: Chain, J: Journal> Submitter<C, J> {
     /// Finds where the key stands on chain; tries until the endpoint answers.
     pub(super) async fn recover(&mut self) -> Result<(), StageError> {
-        let me = self.node.sender;
+        let me = self.sender.address();
         let (latest, pending, balance) = loop {
             let asked = futures::try_join!(
                 self.node.chain.nonce(me, At::Latest),
@@ -116,7 +116,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         let Some(tip) = self.tip() else { return Ok(()) };
         self.note_rewind()?;
         let is_final = |slot: &Slot| slot.mined.is_some_and(|receipt| tip.is_final(receipt.block.number));
-        let slots_gone: Vec<_> = self.slots.values().filter(|slot| is_final(slot)).map(|slot| slot.nonce).collect();
+        let slots_gone: Vec<_> =
+            self.slots.values().filter(|slot| is_final(slot)).map(|slot| (slot.sender, slot.nonce)).collect();
         if !slots_gone.is_empty() {
             self.slots.retain(|_, slot| !is_final(slot));
             self.node.journal.commit(&Batch { slots_gone, ..Batch::default() })?;
@@ -156,11 +157,6 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
 
     /// What has to happen on a quiet chain, too.
     pub(super) fn on_tick(&mut self) -> Result<(), StageError> {
-        for ready in std::mem::take(&mut self.redo) {
-            if let Err(error) = self.ports.redo.try_send(ready) {
-                self.redo.push(error.into_inner());
-            }
-        }
         let unsettled = self.in_flight() > 0 || self.hold.is_some() || self.upkeep.gap.is_some();
         if unsettled || !*self.ports.funded.borrow() {
             self.ask_account();
@@ -196,7 +192,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         if std::mem::replace(&mut self.upkeep.asking, true) {
             return;
         }
-        let (chain, me) = (self.node.chain.clone(), self.node.sender);
+        let (chain, me) = (self.node.chain.clone(), self.sender.address());
         self.tasks.push(Box::pin(async move {
             Done::Account(futures::try_join!(chain.nonce(me, At::Latest), chain.balance(me)))
         }));
@@ -268,7 +264,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
 
     /// Whether an unmined answer has nothing left to answer.
     pub(super) fn is_orphaned(&self, nonce: u64) -> Result<bool, StageError> {
-        let Purpose::Answer { id, block } = &self.slots[&nonce].purpose else { return Ok(false) };
+        let Purpose::Answer { items } = &self.slots[&nonce].purpose else { return Ok(false) };
+        let Item { id, block } = &items[0];
         Ok(match self.node.journal.job(*id)? {
             Some(Job::Sent(sent)) => sent.task.block.hash != *block,
             Some(Job::Settled(settled)) => !matches!(settled.ending, Ending::Fulfilled { ours: true, .. }),
@@ -290,8 +287,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             self.node.metrics.reverted.add();
             let hash = slot.attempts.last().map(|attempt| attempt.hash);
             warn!(nonce, ?hash, purpose = ?slot.purpose, "a transaction reverted");
-            if let Purpose::Answer { id, .. } = &slot.purpose {
-                batch.moves.push((*id, Move::Failed(format!("the transaction {hash:?} reverted"))));
+            if let Purpose::Answer { items } = &slot.purpose {
+                batch.moves.push((items[0].id, Move::Failed(format!("the transaction {hash:?} reverted"))));
             }
         }
         // A move of a settled job is refused, and that is right: somebody answered.
@@ -304,16 +301,18 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         error!(nonce, "a transaction that this node did not send used its nonce: is the key used elsewhere?");
         self.upkeep.missing.remove(&nonce);
         let Some(slot) = self.slots.remove(&nonce) else { return Ok(()) };
-        let mut batch = Batch { slots_gone: vec![nonce], ..Batch::default() };
-        let mut again = None;
-        if let Purpose::Answer { id, .. } = slot.purpose
-            && let Some(Job::Sent(sent)) = self.node.journal.job(id)?
-        {
+        let mut batch = Batch { slots_gone: vec![(slot.sender, nonce)], ..Batch::default() };
+        for Item { id, .. } in match slot.purpose {
+            Purpose::Answer { items } => items,
+            Purpose::Claim { .. } | Purpose::Cancel => Vec::new(),
+        } {
+            if !matches!(self.node.journal.job(id)?, Some(Job::Sent(_))) {
+                continue;
+            }
+            // The executor finds it in the journal.
             batch.moves.push((id, Move::Reopened));
-            again = self.node.journal.input(id)?.map(|input| (Seen { task: sent.task }, input));
         }
         self.node.journal.commit(&batch)?;
-        self.redo.extend(again);
         Ok(())
     }
 
@@ -337,8 +336,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             ChainError::InsufficientFunds => self.out_of_funds(self.committed()),
             ChainError::OutOfGas(reason) => {
                 error!(nonce, %hash, reason, "the endpoint will not take the transaction");
-                if let Purpose::Answer { id, .. } = self.slots[&nonce].purpose {
-                    self.close(id, Move::Failed(format!("the endpoint refuses its transaction: {reason}")))?;
+                if let Purpose::Answer { items } = &self.slots[&nonce].purpose {
+                    self.close(items[0].id, Move::Failed(format!("the endpoint refuses its transaction: {reason}")))?;
                 }
                 self.cancel(nonce)?;
             }

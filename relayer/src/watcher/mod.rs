@@ -1,5 +1,5 @@
 //! From blocks to jobs: follows the chain block by block, takes each block's logs in together with the cursor, and
-//! hands on what is to be answered.
+//! tells the other stages the new tip. What is to be answered they find in the journal.
 //!
 //! A new head is only a wake-up. Deep history is read by ranges of heights, the last `depth` blocks one by one with
 //! their hashes; a parent that does not match is a reorganisation, rewound to the common ancestor.
@@ -13,18 +13,18 @@ use std::{
     time::Duration,
 };
 
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::B256;
 use futures::{StreamExt, TryStreamExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::{intake::Intake, pages::Pages};
+use self::pages::Pages;
 use crate::{
     chain::{BlockRef, Chain, ChainError, Finality, Header, LogScope},
     contract::{Event, Noted, ReadError, Views, note, rules},
-    journal::{Batch, Journal, JournalError},
-    lifecycle::{Job, Move, Seen, Task},
+    crash::crash_point,
+    journal::{Batch, Journal, JournalError, View},
     node::{Node, StageError, Tip},
 };
 
@@ -39,14 +39,9 @@ pub struct WatchSettings {
     pub depth: u64,
     /// The most blocks asked for in one log query.
     pub page: u64,
-    /// The least fee and submit fee together, in wei, for which a request is answered.
-    pub min_pay: u128,
     /// The models whose requests are looked at.
     pub models: HashSet<B256>,
 }
-
-/// A job on its way to be run, with its input.
-pub type Ready = (Seen, Bytes);
 
 /// The first stage.
 #[derive(Debug)]
@@ -54,16 +49,14 @@ pub struct Watcher<C, J> {
     node: Arc<Node<C, J>>,
     settings: WatchSettings,
     heads: watch::Receiver<Option<Header>>,
-    jobs: mpsc::Sender<Ready>,
     tips: watch::Sender<Option<Tip>>,
     cursor: Option<BlockRef>,
     ring: BTreeMap<u64, B256>,
     pages: Pages,
-    intake: Intake,
     rewinds: u64,
     /// The block at which the seats were read; `None` while they have to be.
     seats_at: Option<u64>,
-    /// Whether the head was reached once, and with it all open jobs handed on.
+    /// Whether the other stages know the tip since the last start, rewind or page of history.
     caught_up: bool,
     /// The last final block, as far as it was read.
     final_block: Option<u64>,
@@ -78,8 +71,6 @@ enum WatchError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Journal(#[from] JournalError),
-    #[error("the executor is gone")]
-    Gone,
     #[error("a reorganisation below block {oldest}")]
     TooDeep { oldest: u64, cursor: u64 },
 }
@@ -93,23 +84,19 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         node: Arc<Node<C, J>>,
         settings: WatchSettings,
         heads: watch::Receiver<Option<Header>>,
-        jobs: mpsc::Sender<Ready>,
         tips: watch::Sender<Option<Tip>>,
     ) -> Result<Self, JournalError> {
         let cursor = node.journal.cursor()?;
         let ring = node.journal.ring()?.into_iter().map(|block| (block.number, block.hash)).collect();
-        let intake = Intake::from_journal(&*node.journal)?;
         let pages = Pages::new(settings.page);
         Ok(Self {
             node,
             settings,
             heads,
-            jobs,
             tips,
             cursor,
             ring,
             pages,
-            intake,
             rewinds: 0,
             seats_at: None,
             caught_up: false,
@@ -141,7 +128,6 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                     None
                 }
                 Err(WatchError::Journal(error)) => return Err(error.into()),
-                Err(WatchError::Gone) => return Err(StageError::Gone("executor")),
                 Err(WatchError::TooDeep { oldest, cursor }) => return Err(StageError::ReorgTooDeep { oldest, cursor }),
                 Err(WatchError::Read(error @ ReadError::NotACoordinator(_))) => return Err(error.into()),
                 Err(WatchError::Chain(error) | WatchError::Read(ReadError::Chain(error))) => {
@@ -173,7 +159,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             if stale {
                 // The first head after a start may be the cursor's own block.
                 if !self.caught_up && head.block == cursor {
-                    return self.reached(head, Vec::new()).await;
+                    self.reached(head);
                 }
                 return Ok(());
             }
@@ -197,7 +183,6 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                     self.rewind(cursor, head).await?;
                     continue;
                 }
-                // What a page leaves open is handed on when the head is reached.
                 self.caught_up = false;
                 self.take_page(next, head.block.number - self.settings.depth).await?;
                 continue;
@@ -209,13 +194,9 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 self.rewind(cursor, head).await?;
                 continue;
             }
-            let open = self.take_blocks(&headers).await?;
-            let handed = self.reached(head, open).await;
-            if handed.is_err() {
-                // Some are in the journal and were not handed on: next time, all that are open.
-                self.caught_up = false;
-            }
-            return handed;
+            self.take_blocks(&headers).await?;
+            self.reached(head);
+            return Ok(());
         }
     }
 
@@ -255,7 +236,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         }
     }
 
-    async fn take_blocks(&mut self, headers: &[Header]) -> Result<Vec<Task>, WatchError> {
+    async fn take_blocks(&mut self, headers: &[Header]) -> Result<(), WatchError> {
         let coordinator = self.node.domain.coordinator;
         let chain = &self.node.chain;
         let reads: Vec<_> =
@@ -265,9 +246,9 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         self.take(logs.iter().flatten().filter_map(note).collect(), &blocks).await
     }
 
-    /// Writes logs, blocks and cursor in one batch; returns what is open after it.
-    async fn take(&mut self, noted: Vec<Noted>, blocks: &[BlockRef]) -> Result<Vec<Task>, WatchError> {
-        let Some(&cursor) = blocks.last() else { return Ok(Vec::new()) };
+    /// Writes logs, blocks and cursor in one batch.
+    async fn take(&mut self, noted: Vec<Noted>, blocks: &[BlockRef]) -> Result<(), WatchError> {
+        let Some(&cursor) = blocks.last() else { return Ok(()) };
         for log in &noted {
             match &log.event {
                 Event::Requested { request, .. } if self.node.seats().rules(request.version).is_none() => {
@@ -285,53 +266,31 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let mut batch = Batch { cursor: Some(cursor), ring: blocks.to_vec(), ..Batch::default() };
         let oldest = cursor.number.saturating_sub(self.settings.depth);
         batch.ring_gone = self.ring.range(..oldest).map(|(number, _)| *number).collect();
-        let open = self.intake.take(&self.node, &self.settings, &noted, cursor.number, self.final_block, &mut batch)?;
+        intake::take(&self.node, &noted, cursor.number, self.final_block, &mut batch)?;
+        crash_point("taken.before");
         for (id, illegal) in self.node.journal.commit(&batch)? {
             debug!(%id, %illegal, "a log changes nothing");
         }
-        self.intake.committed(&self.node, &batch);
+        crash_point("taken.after");
+        intake::committed(&self.node, &batch);
         for number in &batch.ring_gone {
             self.ring.remove(number);
         }
         self.ring.extend(blocks.iter().map(|block| (block.number, block.hash)));
         self.cursor = Some(cursor);
-        Ok(open)
+        Ok(())
     }
 
-    /// The head is taken in: tells the other stages, and hands on what is open.
-    async fn reached(&mut self, head: Header, mut open: Vec<Task>) -> Result<(), WatchError> {
+    /// The head is taken in: tells the other stages.
+    fn reached(&mut self, head: Header) {
         self.tips.send_replace(Some(Tip {
             header: head,
             rewinds: self.rewinds,
             final_block: self.final_block.map(|last| last.min(head.block.number)),
         }));
-        if !self.caught_up {
-            let jobs = self.node.journal.jobs(&|job| matches!(job, Job::Seen(_)))?;
-            open = jobs.into_iter().map(|job| job.task().clone()).collect();
-            self.caught_up = true;
-            info!(block = head.block.number, open = open.len(), "caught up with the chain");
+        if !std::mem::replace(&mut self.caught_up, true) {
+            info!(block = head.block.number, open = self.node.journal.count(View::Open), "caught up with the chain");
         }
-        for task in open {
-            let input = match self.intake.input(task.id) {
-                Some(input) => input,
-                None => self.input(&task).await?,
-            };
-            self.jobs.send((Seen { task }, input)).await.map_err(|_| WatchError::Gone)?;
-        }
-        Ok(())
-    }
-
-    /// A job's input, from the journal or from its block's logs.
-    async fn input(&self, task: &Task) -> Result<Bytes, WatchError> {
-        if let Some(input) = self.node.journal.input(task.id)? {
-            return Ok(input);
-        }
-        let logs = self.node.chain.logs(self.node.domain.coordinator, LogScope::Block(task.block.hash)).await?;
-        let found = logs.iter().filter_map(note).find_map(|log| match log.event {
-            Event::Requested { id, input, .. } if id == task.id => Some(input),
-            _ => None,
-        });
-        found.ok_or_else(|| ChainError::UnknownBlock(task.block.hash.to_string()).into())
     }
 
     /// Reads the seats of the served models anew if they may not be what the chain has.
@@ -385,33 +344,18 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             self.node.journal.clear()?;
             self.ring.clear();
             self.cursor = None;
-            self.intake = Intake::from_journal(&*self.node.journal)?;
             return self.read_seats().await;
         };
         info!(from = from.number, to = ancestor.number, "rewinding a reorganisation");
-        let mut batch = Batch { cursor: Some(ancestor), ..Batch::default() };
+        let mut batch = intake::rewind(&*self.node.journal, ancestor)?;
         batch.ring_gone = self.ring.range(ancestor.number + 1..).map(|(number, _)| *number).collect();
-        for job in self.node.journal.jobs(&|_| true)? {
-            if job.task().block.number > ancestor.number {
-                batch.vanished.push(job.task().id);
-            } else if job.settled_at().is_some_and(|at| at.number > ancestor.number) {
-                batch.moves.push((job.task().id, Move::Reopened));
-            }
-        }
-        for mut claim in self.node.journal.claims()? {
-            if claim.fulfilled_at > ancestor.number {
-                batch.claims_gone.push(claim.id);
-            } else if claim.paid_at.is_some_and(|at| at > ancestor.number) {
-                claim.paid_at = None;
-                batch.claims.push(claim);
-            }
-        }
+        crash_point("rewound.before");
         self.node.journal.commit(&batch)?;
+        crash_point("rewound.after");
         for number in &batch.ring_gone {
             self.ring.remove(number);
         }
         self.cursor = Some(ancestor);
-        self.intake = Intake::from_journal(&*self.node.journal)?;
         self.read_seats().await
     }
 }

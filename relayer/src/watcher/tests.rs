@@ -3,8 +3,8 @@ use alloy::primitives::LogData;
 use super::*;
 use crate::{
     chain::fake::FakeChain,
-    journal::SledJournal,
-    lifecycle::{Ending, Skip},
+    journal::{Position, SledJournal},
+    lifecycle::{Ending, Job, Skip, Task},
     protocol::request::Request,
     testing::{Bench, MODEL, claimed, fulfilled, id, request, requested},
 };
@@ -13,7 +13,6 @@ use crate::{
 struct Rig {
     bench: Bench,
     watcher: Watcher<FakeChain, SledJournal>,
-    jobs: mpsc::Receiver<Ready>,
     tips: watch::Receiver<Option<Tip>>,
     _heads: watch::Sender<Option<Header>>,
 }
@@ -24,7 +23,6 @@ fn settings() -> WatchSettings {
         finality: Finality::Depth(3),
         depth: 8,
         page: 16,
-        min_pay: 0,
         models: HashSet::from([MODEL]),
     }
 }
@@ -36,10 +34,9 @@ impl Rig {
 
     fn on(bench: Bench, settings: WatchSettings) -> Self {
         let (heads, heads_seen) = watch::channel(None);
-        let (jobs_out, jobs) = mpsc::channel(1_000);
         let (tips_out, tips) = watch::channel(None);
-        let watcher = Watcher::new(bench.node.clone(), settings, heads_seen, jobs_out, tips_out).unwrap();
-        Self { bench, watcher, jobs, tips, _heads: heads }
+        let watcher = Watcher::new(bench.node.clone(), settings, heads_seen, tips_out).unwrap();
+        Self { bench, watcher, tips, _heads: heads }
     }
 
     fn chain(&self) -> &FakeChain {
@@ -66,8 +63,17 @@ impl Rig {
         self.watcher.advance(head).await.unwrap();
     }
 
-    fn handed(&mut self) -> Vec<Task> {
-        std::iter::from_fn(|| self.jobs.try_recv().ok()).map(|(seen, _)| seen.task).collect()
+    /// What is to be answered.
+    fn open(&self) -> Vec<Task> {
+        let journal = &self.bench.node.journal;
+        let everything = Position::first_at(0)..Position::last_at(u64::MAX);
+        let open = journal.due(MODEL, everything, usize::MAX).unwrap();
+        assert_eq!(open.len(), journal.count(View::Open));
+        open.into_iter().map(|at| journal.job(at.id).unwrap().unwrap().task().clone()).collect()
+    }
+
+    fn claims(&self) -> Vec<crate::journal::Claim> {
+        self.bench.node.journal.claims().map(Result::unwrap).collect()
     }
 
     fn state(&self, request: &Request) -> &'static str {
@@ -76,18 +82,16 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn a_request_is_journalled_with_the_cursor_and_handed_on_with_its_input() {
+async fn a_request_is_journalled_with_the_cursor_and_its_input() {
     let mut rig = Rig::new();
     let request = rig.ask(0);
     rig.advance().await;
-    let (seen, input) = rig.jobs.try_recv().unwrap();
-    assert_eq!(seen.task.request, request);
-    assert_eq!(input, Bytes::from(crate::testing::input(0)));
+    assert_eq!(rig.open()[0].request, request);
+    let input = rig.bench.node.journal.input(id(&request)).unwrap();
+    assert_eq!(input, Some(crate::testing::input(0).into()));
     let head = rig.chain().head().await.unwrap();
     assert_eq!(rig.bench.node.journal.cursor().unwrap(), Some(head.block));
     assert_eq!(rig.tips.borrow().map(|tip| tip.header), Some(head));
-    rig.advance().await;
-    assert!(rig.handed().is_empty(), "a repeated head hands on nothing");
 }
 
 #[tokio::test]
@@ -109,7 +113,7 @@ async fn history_is_read_in_pages_that_shrink_when_refused_and_cover_every_block
 }
 
 #[tokio::test]
-async fn what_was_answered_long_ago_is_never_handed_on() {
+async fn what_was_answered_long_ago_is_not_open() {
     let mut rig = Rig::new();
     let answered = rig.ask(0);
     for _ in 0..30 {
@@ -118,19 +122,19 @@ async fn what_was_answered_long_ago_is_never_handed_on() {
     rig.mine(vec![fulfilled(&answered, 0)]);
     let open = rig.ask(1);
     rig.advance().await;
-    assert_eq!(rig.handed().iter().map(|task| task.id).collect::<Vec<_>>(), vec![id(&open)]);
+    assert_eq!(rig.open().iter().map(|task| task.id).collect::<Vec<_>>(), vec![id(&open)]);
     assert_eq!(rig.state(&answered), "settled");
 }
 
 #[tokio::test]
-async fn open_jobs_are_handed_on_again_after_a_restart() {
+async fn open_jobs_are_open_after_a_restart() {
     let mut rig = Rig::new();
     let request = rig.ask(0);
     rig.advance().await;
-    assert_eq!(rig.handed().len(), 1);
+    assert_eq!(rig.open().len(), 1);
     let mut rig = Rig::on(rig.bench, settings());
     rig.advance().await;
-    assert_eq!(rig.handed().iter().map(|task| task.id).collect::<Vec<_>>(), vec![id(&request)]);
+    assert_eq!(rig.open().iter().map(|task| task.id).collect::<Vec<_>>(), vec![id(&request)]);
 }
 
 #[tokio::test]
@@ -139,16 +143,16 @@ async fn an_answer_of_ours_becomes_a_claim_that_is_forgotten_when_its_pay_is_fin
     let request = rig.ask(0);
     let at = rig.mine(vec![fulfilled(&request, 0)]).block.number;
     rig.advance().await;
-    let claims = rig.bench.node.journal.claims().unwrap();
+    let claims = rig.claims();
     assert_eq!((claims[0].fulfilled_at, claims[0].vests_at), (at, at + 10));
     rig.mine(vec![claimed(&request)]);
     rig.advance().await;
-    assert_eq!(rig.bench.node.journal.claims().unwrap()[0].paid_at, Some(at + 1));
+    assert_eq!(rig.claims()[0].paid_at, Some(at + 1));
     for _ in 0..3 {
         rig.mine(Vec::new());
     }
     rig.advance().await;
-    assert!(rig.bench.node.journal.claims().unwrap().is_empty());
+    assert!(rig.claims().is_empty());
 }
 
 #[tokio::test]
@@ -159,7 +163,7 @@ async fn an_answer_of_others_closes_the_job_without_a_claim() {
     rig.advance().await;
     let job = rig.bench.node.journal.job(id(&request)).unwrap().unwrap();
     assert!(matches!(job, Job::Settled(settled) if matches!(settled.ending, Ending::Fulfilled { ours: false, .. })));
-    assert!(rig.bench.node.journal.claims().unwrap().is_empty());
+    assert!(rig.claims().is_empty());
 }
 
 #[tokio::test]
@@ -178,16 +182,16 @@ async fn a_settled_job_is_confirmed_at_the_depth_and_not_before() {
 }
 
 #[tokio::test]
-async fn a_request_in_another_block_after_a_reorganisation_is_handed_on_with_the_new_hash() {
+async fn a_request_in_another_block_after_a_reorganisation_is_open_with_the_new_hash() {
     let mut rig = Rig::new();
     let request = rig.ask(0);
     rig.advance().await;
-    let old = rig.handed().remove(0);
+    let old = rig.open().remove(0);
     rig.chain().reorg(1);
     rig.mine(vec![requested(&request)]);
     rig.mine(Vec::new());
     rig.advance().await;
-    let new = rig.handed().remove(0);
+    let new = rig.open().remove(0);
     assert_eq!(new.id, old.id);
     assert_ne!(new.block.hash, old.block.hash);
     assert_eq!(rig.tips.borrow().map(|tip| tip.rewinds), Some(1));
@@ -198,12 +202,11 @@ async fn a_request_that_a_reorganisation_took_is_forgotten() {
     let mut rig = Rig::new();
     let request = rig.ask(0);
     rig.advance().await;
-    rig.handed();
     rig.chain().reorg(1);
     rig.mine(Vec::new());
     rig.advance().await;
     assert_eq!(rig.state(&request), "none");
-    assert!(rig.handed().is_empty());
+    assert!(rig.open().is_empty());
 }
 
 #[tokio::test]
@@ -211,7 +214,6 @@ async fn an_answer_that_a_reorganisation_took_opens_the_job_again() {
     let mut rig = Rig::new();
     let request = rig.ask(0);
     rig.advance().await;
-    rig.handed();
     rig.mine(vec![fulfilled(&request, 0)]);
     rig.advance().await;
     assert_eq!(rig.state(&request), "settled");
@@ -220,8 +222,8 @@ async fn an_answer_that_a_reorganisation_took_opens_the_job_again() {
     rig.mine(Vec::new());
     rig.advance().await;
     assert_eq!(rig.state(&request), "seen");
-    assert_eq!(rig.handed().len(), 1);
-    assert!(rig.bench.node.journal.claims().unwrap().is_empty());
+    assert_eq!(rig.open().len(), 1);
+    assert!(rig.claims().is_empty());
 }
 
 #[tokio::test]
@@ -237,7 +239,7 @@ async fn a_reorganisation_while_the_node_was_away_is_found_before_history_is_rea
     let mut rig = Rig::on(bench, settings());
     rig.advance().await;
     assert_eq!(rig.state(&request), "none");
-    assert!(rig.handed().is_empty());
+    assert!(rig.open().is_empty());
 }
 
 #[tokio::test]
@@ -272,7 +274,6 @@ async fn a_reorganisation_as_deep_as_the_ring_is_rewound() {
         rig.mine(Vec::new());
         rig.advance().await;
     }
-    rig.handed();
     rig.chain().reorg(8);
     let new = rig.ask(1);
     for _ in 0..10 {
@@ -340,10 +341,12 @@ async fn an_endpoint_that_lags_changes_nothing() {
 
 #[tokio::test]
 async fn what_pays_too_little_is_skipped_with_the_reason() {
-    let mut rig = Rig::on(Bench::new(), WatchSettings { min_pay: 1_001, ..settings() });
+    let bench = Bench::new();
+    bench.policy.send_modify(|policy| policy.terms.min_pay = 1_001);
+    let mut rig = Rig::on(bench, settings());
     let request = rig.ask(0);
     rig.advance().await;
-    assert!(rig.handed().is_empty());
+    assert!(rig.open().is_empty());
     let job = rig.bench.node.journal.job(id(&request)).unwrap().unwrap();
     let reason = Skip::Unprofitable { pays: 1_000, asks: 1_001 };
     assert!(matches!(job, Job::Closed(closed) if closed.end == crate::lifecycle::End::Skipped { reason }));

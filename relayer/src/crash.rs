@@ -1,0 +1,72 @@
+//! Places where a test may have the process die, before and after every write of the journal and every broadcast.
+//!
+//! They exist in builds with the feature `chaos` only. `ORACULUM_CRASH_AT=sent.after:3` aborts the process when it passes
+//! `sent.after` for the third time; without a number, at the first.
+
+/// Every crash point.
+pub const POINTS: &[&str] = &[
+    // A block's logs, with the cursor.
+    "taken.before",
+    "taken.after",
+    // A reorganisation undone.
+    "rewound.before",
+    "rewound.after",
+    // A job passed over or failed.
+    "closed.before",
+    "closed.after",
+    // A signed transaction, before it is broadcast.
+    "sent.before",
+    "sent.after",
+    // Another attempt under the same nonce.
+    "replaced.before",
+    "replaced.after",
+    // A self-transfer under a nonce that nothing holds.
+    "filled.before",
+    "filled.after",
+    // A receipt.
+    "mined.before",
+    "mined.after",
+    // Receipts that a reorganisation took back.
+    "unmined.before",
+    "unmined.after",
+    // Jobs whose transaction did not answer them.
+    "reopened.before",
+    "reopened.after",
+    // A transaction that is final.
+    "final.before",
+    "final.after",
+    // The raw transaction handed to the endpoint.
+    "broadcast.before",
+    "broadcast.after",
+];
+
+/// Passes a crash point of `POINTS`.
+#[cfg(feature = "chaos")]
+pub fn crash_point(name: &str) {
+    use std::sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    };
+    static AT: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+    debug_assert!(POINTS.contains(&name), "{name} is not among the crash points");
+    let at = AT.get_or_init(|| {
+        let text = std::env::var("ORACULUM_CRASH_AT").ok()?;
+        Some(match text.rsplit_once(':') {
+            Some((name, count)) => (name.to_owned(), count.parse().ok()?),
+            None => (text, 1),
+        })
+    });
+    if let Some((wanted, count)) = at
+        && wanted == name
+        && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *count
+    {
+        eprintln!("crash point {name}");
+        std::process::abort();
+    }
+}
+
+/// Passes a crash point; nothing without the feature `chaos`.
+#[cfg(not(feature = "chaos"))]
+#[inline(always)]
+pub fn crash_point(_: &str) {}

@@ -1,0 +1,176 @@
+//! Ordered views of the records: one tree whose keys are `view ‖ height ‖ id`, with no values. Open jobs are there once
+//! more for each model, as `0 ‖ model ‖ deadline ‖ id`: the order in which they are due.
+//!
+//! Stages walk a view in steps of a stated size instead of holding what waits in memory. A commit keeps the views in
+//! step with the records, in the same transaction.
+
+use alloy::primitives::B256;
+
+use super::Claim;
+use crate::lifecycle::{Closed, End, Job};
+
+/// A view. Every job is in `Requested` and in the view of its state; a claim is in `Fulfilled` and in one other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum View {
+    /// All jobs, by the request's block.
+    Requested = 1,
+    /// Jobs to be answered, by the request's block.
+    Open = 2,
+    /// Jobs whose answer our transaction carries, by the request's block.
+    Sent = 3,
+    /// Settled jobs that are not final, by the block that settled them.
+    Settled = 4,
+    /// Confirmed jobs, by the block that settled them.
+    Confirmed = 5,
+    /// Jobs passed over, by the request's block.
+    Skipped = 6,
+    /// Jobs that could not be answered, by the request's block.
+    Failed = 7,
+    /// All claims, by the block of the answer.
+    Fulfilled = 8,
+    /// Claims that are not paid, by the block from which they can be.
+    Vesting = 9,
+    /// Paid claims, by the block that paid them.
+    Paid = 10,
+}
+
+impl View {
+    /// All views.
+    pub const ALL: [Self; 10] = [
+        Self::Requested,
+        Self::Open,
+        Self::Sent,
+        Self::Settled,
+        Self::Confirmed,
+        Self::Skipped,
+        Self::Failed,
+        Self::Fulfilled,
+        Self::Vesting,
+        Self::Paid,
+    ];
+
+    /// The view of a state by the name that [`Job::name`] gives it.
+    #[must_use]
+    pub fn of_state(name: &str) -> Option<Self> {
+        Some(match name {
+            "seen" => Self::Open,
+            "sent" => Self::Sent,
+            "settled" => Self::Settled,
+            "confirmed" => Self::Confirmed,
+            "skipped" => Self::Skipped,
+            "failed" => Self::Failed,
+            _ => return None,
+        })
+    }
+
+    /// Its place in a table of all views.
+    pub(super) fn slot(self) -> usize {
+        self as usize - 1
+    }
+}
+
+/// A place in a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The height by which the view is ordered.
+    pub height: u64,
+    /// The request.
+    pub id: B256,
+}
+
+impl Position {
+    /// The place before all others at a height.
+    #[must_use]
+    pub fn first_at(height: u64) -> Self {
+        Self { height, id: B256::ZERO }
+    }
+
+    /// The place behind all others at a height.
+    #[must_use]
+    pub fn last_at(height: u64) -> Self {
+        Self { height, id: B256::repeat_byte(0xff) }
+    }
+
+    /// The place right behind this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        let mut id = self.id;
+        for byte in id.iter_mut().rev() {
+            *byte = byte.wrapping_add(1);
+            if *byte != 0 {
+                return Self { id, ..self };
+            }
+        }
+        Self::first_at(self.height.saturating_add(1))
+    }
+}
+
+fn place(at: Position) -> [u8; 40] {
+    let mut bytes = [0; 40];
+    bytes[..8].copy_from_slice(&at.height.to_be_bytes());
+    bytes[8..].copy_from_slice(at.id.as_slice());
+    bytes
+}
+
+pub(super) fn view_key(view: View, at: Position) -> Vec<u8> {
+    [&[view as u8][..], &place(at)].concat()
+}
+
+pub(super) fn due_key(model: B256, at: Position) -> Vec<u8> {
+    [&[0][..], model.as_slice(), &place(at)].concat()
+}
+
+/// The model of a key of those that are due.
+pub(super) fn due_model(key: &[u8]) -> Option<B256> {
+    key.get(1..33).map(B256::from_slice)
+}
+
+pub(super) fn position(key: &[u8]) -> Option<Position> {
+    let place = key.last_chunk::<40>()?;
+    let height = place[..8].iter().fold(0, |height, byte| height << 8 | u64::from(*byte));
+    Some(Position { height, id: B256::from_slice(&place[8..]) })
+}
+
+/// Where a record is found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entries {
+    pub(super) views: [(View, Position); 2],
+    /// Of an open job: its model and its place among those due.
+    pub(super) due: Option<(B256, Position)>,
+}
+
+impl Entries {
+    pub(super) fn keys(&self) -> Vec<Vec<u8>> {
+        let mut keys: Vec<_> = self.views.iter().map(|(view, at)| view_key(*view, *at)).collect();
+        keys.extend(self.due.map(|(model, at)| due_key(model, at)));
+        keys
+    }
+}
+
+pub(super) fn of_job(job: &Job) -> Entries {
+    let task = job.task();
+    let (id, requested) = (task.id, task.block.number);
+    let (view, height) = match job {
+        Job::Seen(_) => (View::Open, requested),
+        Job::Sent(_) => (View::Sent, requested),
+        Job::Settled(settled) => (View::Settled, settled.at.number),
+        Job::Closed(Closed { end, .. }) => match end {
+            End::Confirmed { at, .. } => (View::Confirmed, at.number),
+            End::Skipped { .. } => (View::Skipped, requested),
+            End::Failed { .. } => (View::Failed, requested),
+        },
+    };
+    let due = matches!(job, Job::Seen(_));
+    Entries {
+        views: [(View::Requested, Position { height: requested, id }), (view, Position { height, id })],
+        due: due.then(|| (task.request.model_id, Position { height: task.request.deadline(), id })),
+    }
+}
+
+pub(super) fn of_claim(claim: &Claim) -> Entries {
+    let id = claim.id;
+    let (view, height) = claim.paid_at.map_or((View::Vesting, claim.vests_at), |at| (View::Paid, at));
+    let views = [(View::Fulfilled, Position { height: claim.fulfilled_at, id }), (view, Position { height, id })];
+    Entries { views, due: None }
+}
