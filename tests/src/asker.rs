@@ -1,11 +1,12 @@
 //! Requests of every model with both kinds of payment, from a real consumer contract, and their answers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U256, aliases::U96},
-    providers::{DynProvider, Provider},
-    rpc::types::{Filter, Log},
+    network::Ethereum,
+    primitives::{Address, B256, Bytes, U256, aliases::U96, keccak256},
+    providers::{DynProvider, PendingTransactionBuilder, Provider},
+    rpc::types::Log,
     sol_types::SolEvent,
 };
 
@@ -18,6 +19,8 @@ use crate::{
     market::{Market, account},
     models::{self, Model},
 };
+
+const GWEI: u128 = 1_000_000_000;
 
 /// Fee of every request, in wei.
 pub const FEE: u64 = 1_000_000_000_000;
@@ -35,8 +38,6 @@ pub struct Asker {
     payer: Address,
     /// The models it asks.
     pub models: Vec<Model>,
-    /// Model and case of each request, by input, model and turn: the id is known once the request is mined.
-    asked: HashMap<B256, (usize, usize)>,
     turn: usize,
 }
 
@@ -49,6 +50,8 @@ pub struct Answer {
     pub asked_in: B256,
     /// Its model.
     pub model: B256,
+    /// The hash of its input.
+    pub input: B256,
     /// The block of the fulfilment.
     pub answered_at: u64,
     /// The signers' seats.
@@ -74,7 +77,7 @@ impl Asker {
         let payer = account(0)?.address();
         market.coordinator.deposit(payer).value(U256::from(10_000 * FEE)).send().await?.get_receipt().await?;
         market.coordinator.allow(*consumer.address(), U96::from(FEE)).send().await?.get_receipt().await?;
-        Ok(Self { consumer, payer, models, asked: HashMap::new(), turn: 0 })
+        Ok(Self { consumer, payer, models, turn: 0 })
     }
 
     /// The consumer's address.
@@ -93,28 +96,39 @@ impl Asker {
     /// answers. Returns the ids.
     pub async fn ask(&mut self, count: usize) -> Res<Vec<B256>> {
         let mut pending = Vec::new();
+        for sent in self.post(count).await? {
+            pending.push(sent.get_receipt().await?);
+        }
+        pending.iter().map(|receipt| Ok(Market::requested(receipt)?.0)).collect()
+    }
+
+    /// Sends the transactions of `count` questions, and does not wait for their blocks.
+    pub async fn post(&mut self, count: usize) -> Res<Vec<PendingTransactionBuilder<Ethereum>>> {
+        let mut pending = Vec::new();
         for _ in 0..count {
             let model = self.turn % self.models.len();
             let case = self.turn / self.models.len() % self.models[model].cases.len();
             let prepaid = self.turn / 3 % 2 == 1;
             self.turn += 1;
             let (id, input) = (self.models[model].id, self.models[model].cases[case].input.clone());
-            // A limit of its own: an estimate would be a round trip more for each.
-            let sent = if prepaid {
-                self.consumer.askPrepaid(id, input, self.payer, U96::from(FEE)).gas(1_000_000).send().await?
+            // Limit and fees of its own: an estimate would be a round trip more for each, and basefees may be rising.
+            let call = if prepaid {
+                self.consumer.askPrepaid(id, input, self.payer, U96::from(FEE)).into_transaction_request()
             } else {
-                self.consumer.ask(id, input).value(U256::from(FEE)).gas(1_000_000).send().await?
+                self.consumer.ask(id, input).value(U256::from(FEE)).into_transaction_request()
             };
-            pending.push((sent, model, case));
+            let call = call.gas_limit(1_000_000).max_fee_per_gas(500 * GWEI).max_priority_fee_per_gas(GWEI);
+            pending.push(self.consumer.provider().send_transaction(call).await?);
         }
-        let mut ids = Vec::new();
-        for (sent, model, case) in pending {
-            let receipt = sent.get_receipt().await?;
-            let (id, _) = Market::requested(&receipt)?;
-            self.asked.insert(id, (model, case));
-            ids.push(id);
-        }
-        Ok(ids)
+        Ok(pending)
+    }
+
+    /// The requests on the chain, with their blocks.
+    pub async fn requests(&self, market: &Market) -> Res<HashMap<B256, u64>> {
+        let logs = market.logs_from(0).await?;
+        let requests =
+            logs.iter().filter_map(|log| Some((Requested::decode_log(&log.inner).ok()?.requestId, log.block_number?)));
+        Ok(requests.collect())
     }
 
     /// The answers on the chain, by request.
@@ -122,19 +136,21 @@ impl Asker {
     /// # Errors
     /// A request answered twice, an answer to a request never made, or a callback that failed.
     pub async fn answers(&self, market: &Market) -> Res<HashMap<B256, Answer>> {
-        let filter = Filter::new().address(*market.coordinator.address()).from_block(0);
         let mut asked = HashMap::new();
         let mut answers = HashMap::new();
-        for log in market.provider.get_logs(&filter).await? {
+        for log in market.logs_from(0).await? {
             let number = log.block_number.ok_or("a log of no block")?;
             if let Ok(event) = Requested::decode_log(&log.inner) {
-                asked.insert(event.requestId, (number, log.block_hash.ok_or("no hash")?, event.modelId));
+                let at = (number, log.block_hash.ok_or("no hash")?);
+                asked.insert(event.requestId, (at, event.modelId, event.request.inputHash));
             } else if let Ok(event) = Fulfilled::decode_log(&log.inner) {
-                let (asked_at, asked_in, model) = *asked.get(&event.requestId).ok_or("an answer to no request")?;
+                let ((asked_at, asked_in), model, input) =
+                    *asked.get(&event.requestId).ok_or("an answer to no request")?;
                 let answer = Answer {
                     asked_at,
                     asked_in,
                     model,
+                    input,
                     answered_at: number,
                     seats: event.seats.clone(),
                     outcome: event.outcome,
@@ -155,28 +171,92 @@ impl Asker {
     /// # Errors
     /// What is not answered after `seconds`, or answered wrongly.
     pub async fn settle(&self, market: &Market, ids: &[B256], seconds: u64) -> Res<HashMap<B256, Answer>> {
+        self.wait(market, seconds, |progress| ids.iter().filter(|id| !progress.answered.contains(*id)).count()).await
+    }
+
+    /// Waits until at least `count` requests are on the chain, and all that are on it are answered.
+    ///
+    /// # Errors
+    /// As those of [`Self::settle`].
+    pub async fn settle_all(&self, market: &Market, count: usize, seconds: u64) -> Res<HashMap<B256, Answer>> {
+        self.wait(market, seconds, |progress| {
+            let open = progress.asked.difference(&progress.answered).count();
+            open.max(count.saturating_sub(progress.asked.len()))
+        })
+        .await
+    }
+
+    async fn wait(
+        &self,
+        market: &Market,
+        seconds: u64,
+        missing: impl Fn(&Progress) -> usize,
+    ) -> Res<HashMap<B256, Answer>> {
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(seconds);
-        let answers = loop {
-            let answers = self.answers(market).await?;
-            let missing = ids.iter().filter(|id| !answers.contains_key(*id)).count();
-            if missing == 0 {
-                break answers;
+        let mut progress = Progress::default();
+        loop {
+            progress.read(market).await?;
+            let mut left = missing(&progress);
+            if left == 0 {
+                let answers = self.answers(market).await?;
+                // Read once more from the start: a reorganisation may have taken back what was counted.
+                progress = Progress::default();
+                progress.read(market).await?;
+                left = missing(&progress);
+                if left == 0 {
+                    self.check(&answers)?;
+                    return Ok(answers);
+                }
             }
             if tokio::time::Instant::now() > deadline {
-                return Err(format!("{missing} of {} requests are not answered after {seconds} s", ids.len()).into());
+                let asked = progress.asked.len();
+                return Err(format!("{left} of {asked} requests are not answered after {seconds} s").into());
             }
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        };
-        for id in ids {
-            let (model, case) = *self.asked.get(id).ok_or("not asked here")?;
-            let (model, answer) = (&self.models[model], &answers[id]);
-            if answer.outcome != 0 {
-                return Err(format!("{}, case {case}: outcome {}", model.name, answer.outcome).into());
-            }
-            model
-                .check(&model.cases[case], &answer.output)
-                .map_err(|wrong| format!("{}, case {case}: {wrong}", model.name))?;
         }
-        Ok(answers)
+    }
+
+    /// Checks the outputs of answers against ONNX Runtime's own.
+    ///
+    /// # Errors
+    /// The first that differs, or answers what was not asked here.
+    pub fn check(&self, answers: &HashMap<B256, Answer>) -> Res<()> {
+        for (id, answer) in answers {
+            let model = self.models.iter().find(|model| model.id == answer.model).ok_or("another's model")?;
+            let mut cases = model.cases.iter().zip(0..);
+            let (case, number) =
+                cases.find(|(case, _)| keccak256(&case.input) == answer.input).ok_or("another's input")?;
+            let wrong = match answer.outcome {
+                0 => model.check(case, &answer.output).err(),
+                outcome => Some(format!("outcome {outcome}")),
+            };
+            if let Some(wrong) = wrong {
+                return Err(format!("{id}, {}, case {number}: {wrong}", model.name).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was seen so far, each block once.
+#[derive(Default)]
+struct Progress {
+    next: u64,
+    asked: HashSet<B256>,
+    answered: HashSet<B256>,
+}
+
+impl Progress {
+    async fn read(&mut self, market: &Market) -> Res<()> {
+        for log in market.logs_from(self.next).await? {
+            self.next = self.next.max(log.block_number.unwrap_or_default() + 1);
+            let id = log.topics().get(1).copied().unwrap_or_default();
+            match log.topic0() {
+                Some(&Requested::SIGNATURE_HASH) => drop(self.asked.insert(id)),
+                Some(&Fulfilled::SIGNATURE_HASH) => drop(self.answered.insert(id)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }

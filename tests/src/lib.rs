@@ -3,6 +3,9 @@
 pub mod abi;
 pub mod anvil;
 pub mod asker;
+pub mod audit;
+pub mod endpoint;
+pub mod faulty;
 pub mod market;
 pub mod models;
 pub mod node;

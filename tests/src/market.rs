@@ -5,14 +5,16 @@ use alloy::{
     network::EthereumWallet,
     primitives::{Address, B256, Bytes, U256, keccak256},
     providers::{DynProvider, Provider, ProviderBuilder},
-    rpc::types::{TransactionReceipt, TransactionRequest},
+    rpc::types::{Filter, Log, TransactionReceipt, TransactionRequest},
     signers::{SignerSync, local::PrivateKeySigner},
-    sol_types::{SolCall, SolEvent},
+    sol_types::{SolCall, SolEvent, SolValue},
 };
 use oraculum::protocol::{
     Outcome,
     statement::{Domain, Statement, output_commitment},
 };
+
+use serde_json::Value;
 
 use crate::{
     Res,
@@ -57,6 +59,13 @@ pub fn parameters() -> Parameters {
     }
 }
 
+/// The id of a request as it comes back as calldata.
+#[must_use]
+pub fn request_id(request: &Request, domain: Domain) -> B256 {
+    let words = [request.modelId, request.inputHash, request.origin, request.escrow, request.payment, request.terms];
+    keccak256((domain.chain_id, domain.coordinator, words).abi_encode())
+}
+
 /// The market: a provider that signs for `KEYS`, the coordinator, and what was registered on it.
 #[derive(Debug)]
 pub struct Market {
@@ -79,7 +88,15 @@ impl Market {
         for index in 1..KEYS.len() {
             wallet.register_signer(account(index)?);
         }
-        let provider = ProviderBuilder::new().wallet(wallet).connect(url).await?.erased();
+        // A cached nonce would not survive a reorganisation.
+        let provider = ProviderBuilder::default()
+            .with_simple_nonce_management()
+            .with_gas_estimation()
+            .fetch_chain_id()
+            .wallet(wallet)
+            .connect(url)
+            .await?
+            .erased();
         // Blocks are often mined at once here: the default pace of asking for receipts is made for real chains.
         provider.client().set_poll_interval(std::time::Duration::from_millis(20));
         let coordinator = InferenceCoordinator::deploy(provider.clone(), account(0)?.address(), parameters()).await?;
@@ -142,6 +159,24 @@ impl Market {
     pub async fn mine(&self, blocks: u64) -> Res<()> {
         self.provider.raw_request::<_, serde_json::Value>("anvil_mine".into(), [format!("{blocks:#x}")]).await?;
         Ok(())
+    }
+
+    /// The coordinator's logs from a height on, in order, read by pages: all of a long chain are too much for a message.
+    pub async fn logs_from(&self, from: u64) -> Res<Vec<Log>> {
+        const PAGE: u64 = 500;
+        let head = self.provider.get_block_number().await?;
+        let mut logs = Vec::new();
+        for from in (from..=head).step_by(PAGE as usize) {
+            let filter =
+                Filter::new().address(*self.coordinator.address()).from_block(from).to_block(head.min(from + PAGE - 1));
+            logs.extend(self.provider.get_logs(&filter).await?);
+        }
+        Ok(logs)
+    }
+
+    /// Calls a method of Anvil.
+    pub async fn rpc(&self, method: &'static str, params: Value) -> Res<Value> {
+        Ok(self.provider.raw_request(method.into(), params).await?)
     }
 
     /// Sends a transaction from `KEYS[0]` and waits for its receipt, which must say success.

@@ -77,6 +77,9 @@ impl Node {
                 text += &format!("{line}\n");
             }
         }
+        for (section, lines) in extra.iter().filter(|(of, _)| !["chain", "node", "keys"].contains(of)) {
+            text += &format!("[{section}]\n{lines}\n");
+        }
         fs::write(home.path().join("oraculum.toml"), text)?;
         Ok(Self { home, signer, sender: sender.address(), process: None })
     }

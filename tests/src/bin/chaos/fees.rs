@@ -1,0 +1,92 @@
+//! A crowd that fills the blocks, so that the base fee rises by an eighth with each, past the cap; then it goes, and the
+//! base fee falls again.
+
+use alloy::{
+    eips::BlockNumberOrTag,
+    network::TransactionBuilder,
+    primitives::{Bytes, U256},
+    providers::Provider,
+    rpc::types::TransactionRequest,
+};
+use rand::{Rng, rngs::StdRng};
+use serde_json::json;
+
+use super::stage::{Over, Stage, ms};
+use oraculum_tests::{
+    Res, audit,
+    market::{Market, account},
+};
+
+const GWEI: u128 = 1_000_000_000;
+/// What a block holds: one transaction can fill it (EIP-7825).
+const BLOCK_GAS: u64 = 1 << 24;
+/// What the crowd leaves in some of its blocks.
+const ROOM: u64 = 1_500_000;
+/// The account of the crowd.
+const CROWD: usize = 7;
+/// Init code that runs until its gas is used up: `JUMPDEST PUSH1 0 JUMP`.
+const BURN: [u8; 4] = [0x5b, 0x60, 0x00, 0x56];
+
+pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
+    let (blocks, pace) = if short { (28, 700) } else { (40, 1_000) };
+    // The cap is reached shortly before the end of the rise.
+    let cap = (0..blocks * 6 / 7).fold(GWEI, |fee, _| fee + fee / 8);
+    let fees = format!("max_fee_per_gas = {:.9}\nmin_priority_fee = 0.1", cap as f64 / GWEI as f64);
+    let mut stage = Stage::set(rng.random(), Over::WebSocket, &[("fees", &fees)]).await?;
+    stage.market.rpc("evm_setAutomine", json!([false])).await?;
+    stage.market.rpc("evm_setBlockGasLimit", json!([BLOCK_GAS])).await?;
+    stage.market.rpc("anvil_setNextBlockBaseFeePerGas", json!([format!("{GWEI:#x}")])).await?;
+    stage.node.start().await?;
+    stage.market.mine(1).await?;
+
+    let mut asked = 0;
+    let mut highest = 0;
+    for turn in 0..2 * blocks {
+        if asked < blocks as usize * 2 {
+            let count = rng.random_range(0..4);
+            stage.asker.post(count).await?;
+            asked += count;
+        }
+        tokio::time::sleep(ms(pace)).await;
+        if turn < blocks {
+            crowd(&stage.market, if turn % 8 == 7 { ROOM } else { 0 }).await?;
+        }
+        stage.market.rpc("evm_mine", json!([])).await?;
+        let block = stage.market.provider.get_block(BlockNumberOrTag::Latest.into()).await?.ok_or("no block")?;
+        highest = highest.max(block.header.base_fee_per_gas.unwrap_or_default().into());
+    }
+    if highest <= cap {
+        return Err(format!("the base fee rose to {highest} only, not past the cap of {cap}").into());
+    }
+    stage.block_every(1).await?;
+    let audited = stage.end(asked, 60).await?;
+    let checked = async {
+        stage.one_thing_per_nonce().await?;
+        audit::fees(&stage.proxy.sent_by(stage.node.sender), cap)
+    };
+    let replaced = checked.await.map_err(|error| stage.told(&error.to_string()))?;
+    if replaced == 0 {
+        return Err(stage.told("nothing was ever replaced: the fees were not tried").into());
+    }
+    let gwei = |fee: u128| fee as f64 / GWEI as f64;
+    Ok(format!(
+        "{blocks} full blocks and as many empty ones, base fee up to {:.1} gwei: {} requests answered once, {replaced} \
+         replacements, none above the cap of {:.1} gwei",
+        gwei(highest),
+        audited.answered,
+        gwei(cap)
+    ))
+}
+
+/// Fills the next block but for some room.
+async fn crowd(market: &Market, room: u64) -> Res<()> {
+    let filler = TransactionRequest::default()
+        .from(account(CROWD)?.address())
+        .with_deploy_code(Bytes::from_static(&BURN))
+        .value(U256::ZERO)
+        .gas_limit(BLOCK_GAS - room)
+        .max_fee_per_gas(600 * GWEI)
+        .max_priority_fee_per_gas(100 * GWEI);
+    drop(market.provider.send_transaction(filler).await?);
+    Ok(())
+}

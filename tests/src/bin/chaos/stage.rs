@@ -1,0 +1,119 @@
+//! What every scenario begins and ends with.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use oraculum_tests::{
+    Res,
+    anvil::Anvil,
+    asker::Asker,
+    audit::{self, Audited, Fork},
+    faulty::Faulty,
+    market::Market,
+    node::{Node, binary},
+};
+use serde_json::json;
+use tokio::process::Command;
+
+/// A market with a consumer of two models and one node with a seat on both, not started, behind a proxy.
+pub(crate) struct Stage {
+    // The first to go when dropped: it would complain of a chain that is gone.
+    pub(crate) node: Node,
+    pub(crate) proxy: Faulty,
+    pub(crate) asker: Asker,
+    pub(crate) market: Market,
+    /// The reorganisations that were made.
+    pub(crate) forks: Vec<Fork>,
+    _anvil: Anvil,
+}
+
+/// How the node reaches the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    Http,
+    WebSocket,
+}
+
+impl Stage {
+    /// Sets it up on a chain that mines at once; `extra` are lines of configuration by section.
+    pub(crate) async fn set(seed: u64, over: Over, extra: &[(&str, &str)]) -> Res<Self> {
+        let anvil = Anvil::start().await?;
+        let market = Market::deploy(&anvil.ws_url()).await?;
+        let asker = Asker::new(&market, &["iris", "credit"]).await?;
+        let proxy = Faulty::before(&anvil.ws_url(), seed).await?;
+        let url = match over {
+            Over::Http => proxy.http_url(),
+            Over::WebSocket => proxy.ws_url(),
+        };
+        let node = Node::new(&market, &url, 0, extra)?;
+        market.seat(1, &node.signer, &asker.ids()).await?;
+        Ok(Self { node, proxy, asker, market, forks: Vec::new(), _anvil: anvil })
+    }
+
+    /// From now on a block comes every so often.
+    pub(crate) async fn block_every(&self, seconds: u64) -> Res<()> {
+        self.market.rpc("evm_setAutomine", json!([false])).await?;
+        self.market.rpc("evm_setIntervalMining", json!([seconds])).await?;
+        Ok(())
+    }
+
+    /// Waits until all is answered, stops the node, and audits the chain and the node's use of nonces on it.
+    pub(crate) async fn end(&mut self, requests: usize, seconds: u64) -> Res<Audited> {
+        match self.settle_and_audit(requests, seconds).await {
+            Ok(audited) => Ok(audited),
+            Err(error) => {
+                let unanswered = self.unanswered().await.unwrap_or_else(|error| error.to_string());
+                Err(self.told(&format!("{error}\n{unanswered}")).into())
+            }
+        }
+    }
+
+    /// What the node knows of some requests that are not answered.
+    async fn unanswered(&self) -> Res<String> {
+        let answers = self.asker.answers(&self.market).await?;
+        let mut told = String::new();
+        for id in self.asker.requests(&self.market).await?.into_keys().filter(|id| !answers.contains_key(id)).take(3) {
+            let shown = Command::new(binary()?)
+                .args(["jobs", "show", &id.to_string(), "--json", "--config"])
+                .arg(self.node.home().join("oraculum.toml"))
+                .output()
+                .await?;
+            let (out, err) = (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
+            told += &format!("{id}: {out}{err}");
+        }
+        Ok(told)
+    }
+
+    async fn settle_and_audit(&mut self, requests: usize, seconds: u64) -> Res<Audited> {
+        self.asker.settle_all(&self.market, requests, seconds).await?;
+        let code = self.node.stop().await?;
+        if code != Some(0) {
+            return Err(format!("the node ended with {code:?}").into());
+        }
+        // What is in the pool yet is mined.
+        self.market.mine(2).await?;
+        audit::audit(&self.market, &self.asker, &[self.node.sender], &self.forks).await
+    }
+
+    /// All that the node signed on a chain without reorganisations used each nonce for one thing.
+    pub(crate) async fn one_thing_per_nonce(&self) -> Res<()> {
+        let mined = audit::mined_of(&self.market, self.node.sender).await?;
+        audit::nonces(&self.market, &self.proxy.sent_by(self.node.sender), &mined)
+    }
+
+    /// An error with the end of the node's log.
+    pub(crate) fn told(&self, error: &str) -> String {
+        let log = self.node.log();
+        let lines: Vec<&str> = log.lines().collect();
+        format!("{error}\nthe end of the node's log:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"))
+    }
+}
+
+/// Milliseconds as a duration.
+pub(crate) fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// Counts by name as text.
+pub(crate) fn counted(counts: &BTreeMap<&'static str, u32>) -> String {
+    counts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
+}
