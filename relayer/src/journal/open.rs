@@ -6,13 +6,16 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tracing::{info, warn};
 
 use super::{
-    Claim, Entry, Identity, Journal, JournalError, SledJournal, Slot, VERSION, records::rewrite, store::all, v1,
+    Claim, Entry, Identity, Journal, JournalError, SledJournal, Slot, VERSION,
+    records::rewrite,
+    store::{all, damaged},
+    v1,
 };
 use crate::lifecycle::Job;
 
@@ -22,6 +25,8 @@ const DB: &str = "db";
 pub(super) const NEW: &str = "db-new";
 const OLD: &str = "db-old";
 
+/// How long a database in use is tried again.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Files smaller than this are never compacted, in bytes.
 const SMALL: u64 = 64 << 20;
 /// Files this many times larger than what is in them are.
@@ -132,12 +137,20 @@ impl SledJournal {
     }
 }
 
-/// sled panics on some damaged files instead of returning an error.
+/// Opens a database. One that is in use is tried again for a while: sled's threads keep it for a moment after it was
+/// closed, and so does a process that is about to end.
 pub(super) fn open_quietly(path: &Path) -> Result<sled::Db, JournalError> {
     let config = sled::Config::new().path(path).cache_capacity(16 << 20).flush_every_ms(Some(200));
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open())) {
-        Ok(opened) => Ok(opened?),
-        Err(_) => Err(JournalError::Store(sled::Error::Corruption { at: None, bt: () })),
+    let began = Instant::now();
+    loop {
+        // sled panics on some damaged files instead of returning an error.
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open())) {
+            Ok(Err(error)) if is_locked(&error) && began.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok(opened) => return Ok(opened?),
+            Err(_) => return Err(damaged()),
+        }
     }
 }
 
