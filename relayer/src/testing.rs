@@ -3,8 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use alloy::{
+    consensus::{SignableTransaction, TxEip1559, TxEnvelope},
     primitives::{Address, B256, Bytes, LogData, aliases::U96, keccak256},
-    signers::local::PrivateKeySigner,
+    signers::{SignerSync, local::PrivateKeySigner},
     sol_types::{SolCall, SolEvent, SolValue},
 };
 use tokio::sync::watch;
@@ -132,4 +133,11 @@ impl Bench {
         node.seats_mut().set_rules(0, Rules { window: 4, vesting: 10 });
         Self { node: Arc::new(node), signer, policy, _folder: folder }
     }
+}
+
+/// A signed transfer of nothing.
+pub(crate) fn transaction(nonce: u64) -> TxEnvelope {
+    let transfer = TxEip1559 { chain_id: DOMAIN.chain_id, nonce, gas_limit: 21_000, ..TxEip1559::default() };
+    let signature = PrivateKeySigner::random().sign_hash_sync(&transfer.signature_hash()).unwrap();
+    transfer.into_signed(signature).into()
 }

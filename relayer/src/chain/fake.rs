@@ -12,12 +12,11 @@ use alloy::{
     rpc::types::Log,
     sol_types::SolValue,
 };
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::abi::Probe;
 
-use super::{At, BlockRef, Call, Chain, ChainError, Header, LogScope, Receipt, Tag};
+use super::{At, BlockRef, Call, Chain, ChainError, Header, Heard, LogScope, Receipt, Tag};
 
 /// A block of the script.
 #[derive(Debug, Clone)]
@@ -357,7 +356,7 @@ impl Chain for FakeChain {
         Ok(Vec::new())
     }
 
-    async fn follow(&self, _: &watch::Sender<Option<Header>>, shutdown: &CancellationToken) {
+    async fn follow(&self, _: &(dyn Fn(Heard) + Send + Sync), shutdown: &CancellationToken) {
         shutdown.cancelled().await;
     }
 }

@@ -125,7 +125,7 @@ type Heads = mpsc::UnboundedReceiver<(u64, Instant)>;
 
 async fn stamped(url: String) -> Res<Heads> {
     // A connection of its own, on which heads are not held back.
-    let provider: RootProvider = RootProvider::new(ClientBuilder::default().pubsub(PromptWs(url)).await?);
+    let provider: RootProvider = RootProvider::new(ClientBuilder::default().pubsub(PromptWs::new(url.parse()?)).await?);
     let mut subscription = provider.subscribe_blocks().await?;
     let (out, heads) = mpsc::unbounded_channel();
     tokio::spawn(async move {
