@@ -222,9 +222,6 @@ struct Pool {
 
 impl Pool {
     fn take(&mut self, transaction: &TxEnvelope, mined: u64) -> Result<(), ChainError> {
-        if !self.kept {
-            return Ok(());
-        }
         if transaction.nonce() < mined {
             return Err(ChainError::NonceTooLow);
         }
@@ -324,9 +321,11 @@ impl Chain for FakeChain {
         if let Some(error) = state.send_error.clone() {
             return Err(error);
         }
-        let transaction = TxEnvelope::decode_2718(&mut raw.as_ref()).unwrap();
-        let mined = state.nonces_of.get(&signer_of(&transaction)).unwrap_or(&state.nonces).0;
-        state.pool.take(&transaction, mined)?;
+        if state.pool.kept {
+            let transaction = TxEnvelope::decode_2718(&mut raw.as_ref()).unwrap();
+            let mined = state.nonces_of.get(&signer_of(&transaction)).unwrap_or(&state.nonces).0;
+            state.pool.take(&transaction, mined)?;
+        }
         state.sent.push(raw.clone());
         Ok(())
     }
