@@ -57,6 +57,12 @@ pub struct ChainSettings {
     pub request_timeout: Duration,
     /// The pace of polling.
     pub poll_interval: Duration,
+    /// Endpoints that must agree on what moves money: 1 to the number of endpoints.
+    pub quorum: usize,
+    /// Calls per second and endpoint, at most; 0 for no limit.
+    pub requests_per_second: f64,
+    /// Authorities trusted beside the public ones, in PEM.
+    pub ca_file: Option<PathBuf>,
     /// Blocks per query of past logs, at most; at least 1.
     pub log_page: u64,
 }
@@ -155,7 +161,11 @@ impl Endpoint {
     pub fn scrub(&self, message: &str) -> String {
         let mut text = message.replace(self.0.as_str(), &self.to_string());
         let tail = self.0[url::Position::BeforePath..].trim_end_matches('/');
-        for secret in [tail, self.0.username(), self.0.password().unwrap_or("")] {
+        let mut secrets = vec![tail, self.0.username(), self.0.password().unwrap_or("")];
+        // An endpoint may repeat the key alone; shorter parts, such as `v3`, are no keys.
+        let parts = self.0.path().split('/').chain(self.0.query().unwrap_or("").split(['&', '=']));
+        secrets.extend(parts.filter(|part| part.len() >= 8));
+        for secret in secrets {
             if secret.len() > 1 {
                 text = text.replace(secret, "…");
             }

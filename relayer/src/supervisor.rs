@@ -21,9 +21,9 @@ use tracing::{error, info, warn};
 use crate::{
     abi::InferenceCoordinator as Coordinator,
     attester::Attester,
-    chain::{AlloyChain, Chain, ChainError},
+    chain::{AlloyChain, Chain, ChainError, ClientSettings, Endpoints, Heard, PoolSettings, Trust},
     claimer::{ClaimSettings, Claimer},
-    config::{self, Settings},
+    config::{self, ChainSettings, Endpoint, Settings},
     contract::{ReadError, Views},
     engine::{Engine, EngineOptions, Limits, LoadError, OnnxEngine, Provider, Source, StartError},
     executor::{ExecuteSettings, Executor},
@@ -46,6 +46,9 @@ const RESTARTS: usize = 5;
 const RESTART_WINDOW: Duration = Duration::from_secs(300);
 const METRICS_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The endpoints of a chain, as a node uses them.
+pub type Pool = Endpoints<AlloyChain>;
+
 /// Why a node does not run, or stopped.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -53,9 +56,11 @@ pub enum NodeError {
     #[error("{error}; the endpoint was tried for {} s: check `chain.rpc_urls` and whether it runs", .tried.as_secs())]
     Unreachable { error: ChainError, tried: Duration },
     #[error(
-        "the endpoint is on chain {found}, and the configuration says {expected}: correct `chain.rpc_urls` or `chain.chain_id`"
+        "{endpoint} is on chain {found}, and the configuration says {expected}: correct `chain.rpc_urls` or `chain.chain_id`"
     )]
-    WrongChain { found: u64, expected: u64 },
+    WrongChain { endpoint: String, found: u64, expected: u64 },
+    #[error("{0}; correct `chain.ca_file`")]
+    CaFile(String),
     #[error("there is no contract at {0} on this chain: correct `chain.coordinator` or `chain.rpc_urls`")]
     NoContract(alloy::primitives::Address),
     #[error(transparent)]
@@ -116,7 +121,7 @@ pub async fn run(settings: Settings, keys: Keys, shutdown: CancellationToken) ->
 }
 
 struct Started {
-    chain: Arc<AlloyChain>,
+    chain: Arc<Pool>,
     journal: Arc<SledJournal>,
     engine: Arc<OnnxEngine>,
     models: HashSet<B256>,
@@ -168,35 +173,46 @@ async fn start(settings: &Settings, keys: &Keys) -> Result<Started, NodeError> {
     Ok(Started { chain, journal, engine: Arc::new(engine), models, policy, metrics: Arc::default() })
 }
 
+/// The endpoints of a chain, not connected to yet.
+fn endpoints(chain: &ChainSettings) -> Result<Pool, NodeError> {
+    let trust =
+        chain.ca_file.as_deref().map(Trust::from_file).transpose().map_err(NodeError::CaFile)?.unwrap_or_default();
+    let client = ClientSettings {
+        timeout: chain.request_timeout,
+        poll: chain.poll_interval,
+        requests_per_second: chain.requests_per_second,
+        trust,
+    };
+    let endpoint = |url: &Endpoint| (url.to_string(), Arc::new(AlloyChain::new(url.clone(), client.clone())));
+    let settings = PoolSettings { chain_id: chain.chain_id, quorum: chain.quorum, patience: chain.request_timeout };
+    Ok(Endpoints::new(chain.rpc_urls.iter().map(endpoint).collect(), settings))
+}
+
 /// Connects and checks that chain and coordinator are what the configuration says.
 ///
 /// # Errors
 /// `Unreachable` after trying for `chain.start_timeout`, `WrongChain`, `NoContract`, or `Read` for a contract that is something
 /// else.
-pub async fn connect(settings: &Settings) -> Result<Arc<AlloyChain>, NodeError> {
-    let (began, tried) = (Instant::now(), settings.chain.start_timeout);
-    let mut pause = Duration::from_millis(250);
-    let (chain, found) = loop {
-        let attempt = async {
-            let chain = &settings.chain;
-            let chain =
-                AlloyChain::connect(chain.rpc_urls[0].clone(), chain.request_timeout, chain.poll_interval).await?;
-            let id = chain.chain_id().await?;
-            Ok::<_, ChainError>((chain, id))
-        };
-        match attempt.await {
-            Ok(connected) => break connected,
-            Err(error) if began.elapsed() < tried && error.is_retryable() => {
-                warn!(%error, "trying the endpoint again");
+pub async fn connect(settings: &Settings) -> Result<Arc<Pool>, NodeError> {
+    let ChainSettings { coordinator, start_timeout: tried, .. } = settings.chain;
+    let chain = Arc::new(endpoints(&settings.chain)?);
+    let (began, mut pause) = (Instant::now(), Duration::from_millis(250));
+    let ready = loop {
+        match chain.check().await {
+            Ok(ready) => break ready,
+            Err(ChainError::WrongChain { endpoint, found, expected }) => {
+                return Err(NodeError::WrongChain { endpoint, found, expected });
+            }
+            Err(error) if began.elapsed() < tried => {
+                warn!(%error, "trying the endpoints again");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
             Err(error) => return Err(NodeError::Unreachable { error, tried }),
         }
     };
-    let (expected, coordinator) = (settings.chain.chain_id, settings.chain.coordinator);
-    if found != expected {
-        return Err(NodeError::WrongChain { found, expected });
+    if ready < settings.chain.rpc_urls.len() {
+        warn!(ready, of = settings.chain.rpc_urls.len(), "some endpoints do not answer; going on with the others");
     }
     if chain.code(coordinator).await.map_err(ReadError::from)?.is_empty() {
         return Err(NodeError::NoContract(coordinator));
@@ -209,7 +225,7 @@ pub async fn connect(settings: &Settings) -> Result<Arc<AlloyChain>, NodeError> 
 }
 
 /// What keeps a node from earning, each in a line with its remedy. None stops it: all can be mended while it runs.
-async fn warn_of_what_is_missing(settings: &Settings, keys: &Keys, chain: &AlloyChain, models: &HashSet<B256>) {
+async fn warn_of_what_is_missing(settings: &Settings, keys: &Keys, chain: &Pool, models: &HashSet<B256>) {
     let (signer, owner) = (keys.signer.address(), settings.node.owner);
     let views = Views::new(chain, settings.chain.coordinator);
     if let Ok(registered) = views.read(Coordinator::signerOfCall { owner }).await
@@ -232,7 +248,7 @@ async fn warn_of_what_is_missing(settings: &Settings, keys: &Keys, chain: &Alloy
             warn!(account = %sender, "a sending key has no money for gas: send it some");
         }
     }
-    info!(endpoint = chain.endpoint(), %signer, ?senders, seats, models = models.len(), "the node is set up");
+    info!(endpoints = settings.chain.rpc_urls.len(), %signer, ?senders, seats, models = models.len(), "the node is set up");
 }
 
 /// One life of all stages. Returns when shutdown is asked for, or with what ended one of them.
@@ -284,7 +300,12 @@ async fn stages(
     let mut set = JoinSet::new();
     let (following, stop, counters) = (chain.clone(), token.clone(), metrics.clone());
     set.spawn(async move {
-        following.follow(&heads, &stop).await;
+        let tell = |heard: Heard| {
+            if let Ok(head) = heard.head {
+                heads.send_replace(Some(head));
+            }
+        };
+        following.follow(&tell, &stop).await;
         Ok(())
     });
     set.spawn(watcher.run(token.clone()));

@@ -3,8 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use alloy::{
+    consensus::{SignableTransaction, TxEip1559, TxEnvelope},
     primitives::{Address, B256, Bytes, LogData, aliases::U96, keccak256},
-    signers::local::PrivateKeySigner,
+    signers::{SignerSync, local::PrivateKeySigner},
     sol_types::{SolCall, SolEvent, SolValue},
 };
 use tokio::sync::watch;
@@ -126,10 +127,20 @@ impl Bench {
             Coordinator::seatCall { modelId: MODEL, index: 0 }.abi_encode(),
             (address, 0u64, STAYS).abi_encode_params(),
         );
+        chain.view(Coordinator::parameterVersionCall {}.abi_encode(), 1u16.abi_encode());
+        let parameters = Coordinator::Parameters { window: 4, vesting: 10, ..Coordinator::Parameters::default() };
+        chain.view(Coordinator::parametersCall { version: 1 }.abi_encode(), parameters.abi_encode());
         let (policy, reading) = watch::channel(policy());
         let node = Node::new(chain, journal, DOMAIN, address, reading, Arc::default());
         node.seats_mut().load(MODEL, vec![Seat { signer: address, from: 0, until: STAYS }]);
         node.seats_mut().set_rules(0, Rules { window: 4, vesting: 10 });
         Self { node: Arc::new(node), signer, policy, _folder: folder }
     }
+}
+
+/// A signed transfer of nothing.
+pub(crate) fn transaction(nonce: u64) -> TxEnvelope {
+    let transfer = TxEip1559 { chain_id: DOMAIN.chain_id, nonce, gas_limit: 21_000, ..TxEip1559::default() };
+    let signature = PrivateKeySigner::random().sign_hash_sync(&transfer.signature_hash()).unwrap();
+    transfer.into_signed(signature).into()
 }

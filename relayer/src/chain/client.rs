@@ -1,6 +1,6 @@
-//! The adapter over alloy: HTTP, or WebSocket with a connection of its own that is made anew when it breaks.
+//! The adapter over alloy: one endpoint, by HTTP, or by a WebSocket that is made anew when it breaks.
 
-use std::{future::IntoFuture, sync::Arc, time::Duration};
+use std::{future::IntoFuture, time::Duration};
 
 use alloy::{
     primitives::{Address, B256, Bytes, U64, U128, U256},
@@ -10,26 +10,50 @@ use alloy::{
         json_rpc::{RpcRecv, RpcSend},
         types::Log,
     },
-    transports::{RpcError, TransportErrorKind, ws::WsConnect},
+    transports::{RpcError, TransportErrorKind},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, RwLock, watch};
+use tokio::{
+    sync::{Mutex, RwLock},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::config::Endpoint;
 
-use super::{At, BlockRef, Call, Chain, ChainError, Header, LogScope, PromptWs, Receipt, Tag, error::classify};
+use super::{
+    At, BlockRef, Call, Chain, ChainError, Header, Heard, LogScope, PromptWs, Receipt, Tag, Trust, error::classify,
+    pace::Bucket,
+};
 
-/// An endpoint behind alloy's transports.
+/// The first pause after an endpoint cannot be followed, doubled with each further one.
+const RETRY: Duration = Duration::from_millis(200);
+/// No pause is longer: an endpoint that is back is noticed after so long.
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
+/// How an endpoint is spoken to.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// The longest that a call may take.
+    pub timeout: Duration,
+    /// The pace of the wake-up over HTTP, and of the safety net under a WebSocket subscription.
+    pub poll: Duration,
+    /// The most calls per second, with bursts of one second's; 0 for no limit.
+    pub requests_per_second: f64,
+    /// Who is trusted to name the endpoint's host.
+    pub trust: Trust,
+}
+
+/// An endpoint behind alloy's transports. It is connected to by the first call, and again when the connection breaks.
 #[derive(Debug)]
 pub struct AlloyChain {
     endpoint: Endpoint,
-    timeout: Duration,
-    poll: Duration,
-    provider: RwLock<RootProvider>,
-    reconnecting: Mutex<()>,
+    settings: ClientSettings,
+    bucket: Bucket,
+    provider: RwLock<Option<RootProvider>>,
+    connecting: Mutex<()>,
 }
 
 #[derive(Deserialize, Debug, Clone)]
@@ -69,15 +93,11 @@ struct FeeHistory {
 }
 
 impl AlloyChain {
-    /// Connects. `timeout` bounds every call; `poll` is the pace of the wake-up over HTTP, and of the safety net
-    /// under a WebSocket subscription.
-    ///
-    /// # Errors
-    /// `Unreachable` or `Timeout` where the endpoint cannot be connected to; an HTTP endpoint is first tried by the
-    /// first call.
-    pub async fn connect(endpoint: Endpoint, timeout: Duration, poll: Duration) -> Result<Arc<Self>, ChainError> {
-        let provider = dial(&endpoint, timeout).await?;
-        Ok(Arc::new(Self { endpoint, timeout, poll, provider: RwLock::new(provider), reconnecting: Mutex::new(()) }))
+    /// An endpoint, not connected to yet.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, settings: ClientSettings) -> Self {
+        let bucket = Bucket::new(settings.requests_per_second);
+        Self { endpoint, settings, bucket, provider: RwLock::default(), connecting: Mutex::default() }
     }
 
     /// The endpoint as it may be shown.
@@ -103,102 +123,103 @@ impl AlloyChain {
         method: &'static str,
         params: P,
     ) -> Result<Option<R>, ChainError> {
-        let provider = self.provider.read().await.clone();
-        match tokio::time::timeout(self.timeout, provider.client().request::<P, R>(method, params)).await {
-            Err(_) => Err(ChainError::Timeout { endpoint: self.endpoint(), seconds: self.timeout.as_secs() }),
+        self.bucket.take().await;
+        let provider = self.provider(None).await?;
+        match tokio::time::timeout(self.settings.timeout, provider.client().request::<P, R>(method, params)).await {
+            Err(_) => Err(self.timed_out()),
             Ok(Ok(value)) => Ok(Some(value)),
             Ok(Err(error)) => {
                 if matches!(&error, RpcError::Transport(TransportErrorKind::BackendGone)) {
-                    self.reconnect(&provider).await?;
+                    self.provider(Some(&provider)).await?;
                 }
                 classify(method, error, &self.endpoint).map_or(Ok(None), Err)
             }
         }
     }
 
-    /// Replaces a broken WebSocket connection, once for all who noticed.
-    async fn reconnect(&self, broken: &RootProvider) -> Result<(), ChainError> {
-        let _one = self.reconnecting.lock().await;
-        if !std::ptr::eq(self.provider.read().await.client(), broken.client()) {
-            return Ok(());
-        }
-        let fresh = dial(&self.endpoint, self.timeout).await?;
-        debug!(endpoint = self.endpoint(), "reconnected");
-        *self.provider.write().await = fresh;
-        Ok(())
+    fn timed_out(&self) -> ChainError {
+        ChainError::Timeout { endpoint: self.endpoint(), seconds: self.settings.timeout.as_secs() }
     }
 
-    async fn poll_head(&self, heads: &watch::Sender<Option<Header>>) {
-        match self.head().await {
-            Ok(head) => {
-                heads.send_if_modified(|known| {
-                    let changed = *known != Some(head);
-                    *known = Some(head);
-                    changed
-                });
-            }
-            Err(error) => warn!(%error, "cannot read the head"),
+    /// The connection, made if there is none but the broken one; once for all who ask for it.
+    async fn provider(&self, broken: Option<&RootProvider>) -> Result<RootProvider, ChainError> {
+        let usable = |known: &Option<RootProvider>| {
+            known.clone().filter(|known| broken.is_none_or(|broken| !std::ptr::eq(known.client(), broken.client())))
+        };
+        if let Some(known) = usable(&*self.provider.read().await) {
+            return Ok(known);
         }
+        let _one = self.connecting.lock().await;
+        if let Some(known) = usable(&*self.provider.read().await) {
+            return Ok(known);
+        }
+        let fresh = tokio::time::timeout(self.settings.timeout, dial(&self.endpoint, &self.settings.trust));
+        let fresh = fresh.await.map_err(|_| self.timed_out())??;
+        debug!(endpoint = self.endpoint(), "connected");
+        *self.provider.write().await = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    async fn poll_head(&self, heard: &(dyn Fn(Heard) + Send + Sync)) -> bool {
+        let began = Instant::now();
+        let head = self.head().await;
+        let good = head.is_ok();
+        heard(Heard { head, took: Some(began.elapsed()) });
+        good
     }
 
     /// One life of a subscription; returns when it breaks.
-    async fn subscribe(&self, heads: &watch::Sender<Option<Header>>) -> Result<(), ChainError> {
-        let provider = self.provider.read().await.clone();
-        let lost = |error| {
-            classify("eth_subscribe", error, &self.endpoint)
-                .unwrap_or(ChainError::Malformed { method: "eth_subscribe", reason: "unexpected".into() })
-        };
+    async fn subscribe(&self, heard: &(dyn Fn(Heard) + Send + Sync)) -> Result<(), ChainError> {
+        let provider = self.provider(None).await?;
         let subscribing = provider.subscribe::<_, RpcHeader>(("newHeads",)).into_future();
-        let subscription = match tokio::time::timeout(self.timeout, subscribing).await {
+        let mut subscription = match tokio::time::timeout(self.settings.timeout, subscribing).await {
             Ok(Ok(subscription)) => subscription,
             Ok(Err(error)) => {
                 if matches!(&error, RpcError::Transport(TransportErrorKind::BackendGone)) {
-                    self.reconnect(&provider).await?;
+                    self.provider(Some(&provider)).await?;
                 }
-                return Err(lost(error));
+                return Err(classify("eth_subscribe", error, &self.endpoint)
+                    .unwrap_or(ChainError::Malformed { method: "eth_subscribe", reason: "unexpected".into() }));
             }
-            Err(_) => return Err(ChainError::Timeout { endpoint: self.endpoint(), seconds: self.timeout.as_secs() }),
+            Err(_) => return Err(self.timed_out()),
         };
-        let mut subscription = subscription;
         // What happened before the subscription stood is not told by it.
-        self.poll_head(heads).await;
+        self.poll_head(heard).await;
         loop {
-            match tokio::time::timeout(self.poll, subscription.recv()).await {
-                Ok(Ok(header)) => {
-                    heads.send_replace(Some(header.into()));
-                }
+            match tokio::time::timeout(self.settings.poll, subscription.recv()).await {
+                Ok(Ok(header)) => heard(Heard { head: Ok(header.into()), took: None }),
                 // Lagged: the watcher fills the gap itself.
-                Ok(Err(tokio::sync::broadcast::error::RecvError::Lagged(_))) => self.poll_head(heads).await,
+                Ok(Err(tokio::sync::broadcast::error::RecvError::Lagged(_))) => {
+                    self.poll_head(heard).await;
+                }
                 Ok(Err(tokio::sync::broadcast::error::RecvError::Closed)) => {
-                    self.reconnect(&provider).await?;
+                    self.provider(Some(&provider)).await?;
                     return Err(ChainError::Unreachable {
                         endpoint: self.endpoint(),
                         reason: "the subscription ended".into(),
                     });
                 }
                 // A silent subscription is not proof of a silent chain.
-                Err(_) => self.poll_head(heads).await,
+                Err(_) => {
+                    self.poll_head(heard).await;
+                }
             }
         }
     }
 }
 
-async fn dial(endpoint: &Endpoint, timeout: Duration) -> Result<RootProvider, ChainError> {
+async fn dial(endpoint: &Endpoint, trust: &Trust) -> Result<RootProvider, ChainError> {
     let url = endpoint.url();
-    let connecting = async {
-        match url.scheme() {
-            "ws" => ClientBuilder::default().pubsub(PromptWs(url.to_string())).await,
-            "wss" => ClientBuilder::default().ws(WsConnect::new(url.as_str()).with_max_retries(0)).await,
-            _ => Ok(ClientBuilder::default().http(url.clone())),
+    let unreachable = |reason: String| ChainError::Unreachable { endpoint: endpoint.to_string(), reason };
+    let client: RpcClient = match url.scheme() {
+        "ws" | "wss" => ClientBuilder::default()
+            .pubsub(PromptWs::trusting(url.clone(), trust))
+            .await
+            .map_err(|error| classify("connect", error, endpoint).unwrap_or_else(|| unreachable("refused".into())))?,
+        _ => {
+            let http = trust.http().map_err(|error| unreachable(endpoint.scrub(&error.to_string())))?;
+            ClientBuilder::default().http_with_client(http, url.clone())
         }
-    };
-    let client: RpcClient = match tokio::time::timeout(timeout, connecting).await {
-        Err(_) => return Err(ChainError::Timeout { endpoint: endpoint.to_string(), seconds: timeout.as_secs() }),
-        Ok(Err(error)) => {
-            let refused = || ChainError::Unreachable { endpoint: endpoint.to_string(), reason: "refused".into() };
-            return Err(classify("connect", error, endpoint).unwrap_or_else(refused));
-        }
-        Ok(Ok(client)) => client,
     };
     Ok(RootProvider::new(client))
 }
@@ -289,25 +310,30 @@ impl Chain for AlloyChain {
         Ok(history.reward.iter().filter_map(|rewards| rewards.first()).map(|tip| tip.to()).collect())
     }
 
-    async fn follow(&self, heads: &watch::Sender<Option<Header>>, shutdown: &CancellationToken) {
+    async fn follow(&self, heard: &(dyn Fn(Heard) + Send + Sync), shutdown: &CancellationToken) {
         let following = async {
-            let mut pause = Duration::from_millis(200);
+            let mut pause = RETRY;
             loop {
-                if !self.is_websocket() {
-                    self.poll_head(heads).await;
-                    tokio::time::sleep(self.poll).await;
-                    continue;
-                }
-                let began = tokio::time::Instant::now();
-                if let Err(error) = self.subscribe(heads).await {
-                    warn!(%error, "lost the subscription to new heads; connecting again");
-                }
-                pause = if began.elapsed() > Duration::from_secs(30) {
-                    Duration::from_millis(200)
+                let began = Instant::now();
+                let wait = if self.is_websocket() {
+                    if let Err(error) = self.subscribe(heard).await {
+                        heard(Heard { head: Err(error), took: None });
+                    }
+                    // One that held a while is made anew at once.
+                    (began.elapsed() < Duration::from_secs(30)).then_some(Duration::ZERO)
                 } else {
-                    (pause * 2).min(Duration::from_secs(5))
+                    (!self.poll_head(heard).await).then_some(self.settings.poll)
                 };
-                tokio::time::sleep(pause).await;
+                match wait {
+                    Some(least) => {
+                        pause = (pause * 2).min(LONGEST_RETRY);
+                        tokio::time::sleep(pause.max(least)).await;
+                    }
+                    None => {
+                        pause = RETRY;
+                        tokio::time::sleep(if self.is_websocket() { RETRY } else { self.settings.poll }).await;
+                    }
+                }
             }
         };
         tokio::select! {

@@ -1,6 +1,5 @@
 //! The one place where an endpoint's error strings become variants.
 
-use super::redact::scrub;
 use crate::config::Endpoint;
 use alloy::{
     primitives::Bytes,
@@ -53,6 +52,19 @@ pub enum ChainError {
     /// The gas limit is below the intrinsic cost, or ran out.
     #[error("out of gas: {0}")]
     OutOfGas(String),
+    /// The endpoint is on another chain.
+    #[error("{endpoint} is on chain {found}, not {expected}")]
+    WrongChain {
+        /// The endpoint, redacted.
+        endpoint: String,
+        /// Its chain.
+        found: u64,
+        /// The one asked for.
+        expected: u64,
+    },
+    /// Too few endpoints can be read from now.
+    #[error("no endpoint can be read from now: {0}")]
+    Unready(String),
     /// Anything else the endpoint said.
     #[error("the endpoint answered error {code}: {message}")]
     Other {
@@ -83,10 +95,14 @@ impl ChainError {
             | Self::FeeTooLow(_)
             | Self::InsufficientFunds
             | Self::Other { .. }
+            | Self::Unready(_)
             | Self::Malformed { .. } => true,
-            Self::RangeTooLarge(_) | Self::NonceTooLow | Self::Underpriced | Self::Reverted(_) | Self::OutOfGas(_) => {
-                false
-            }
+            Self::WrongChain { .. }
+            | Self::RangeTooLarge(_)
+            | Self::NonceTooLow
+            | Self::Underpriced
+            | Self::Reverted(_)
+            | Self::OutOfGas(_) => false,
         }
     }
 
@@ -105,6 +121,8 @@ impl ChainError {
             Self::InsufficientFunds => "insufficient_funds",
             Self::Reverted(_) => "reverted",
             Self::OutOfGas(_) => "out_of_gas",
+            Self::WrongChain { .. } => "wrong_chain",
+            Self::Unready(_) => "unready",
             Self::Other { .. } => "other",
             Self::Malformed { .. } => "malformed",
         }
@@ -114,11 +132,11 @@ impl ChainError {
 /// Classifies a transport's error. `None` means "already known": the endpoint has the transaction.
 pub(super) fn classify(method: &'static str, error: TransportError, endpoint: &Endpoint) -> Option<ChainError> {
     let unreachable =
-        |reason: &str| ChainError::Unreachable { endpoint: endpoint.to_string(), reason: scrub(reason, endpoint) };
+        |reason: &str| ChainError::Unreachable { endpoint: endpoint.to_string(), reason: endpoint.scrub(reason) };
     Some(match error {
         RpcError::ErrorResp(payload) => {
             let data = payload.as_revert_data();
-            return by_message(payload.code, &scrub(&payload.message, endpoint), data);
+            return by_message(payload.code, &endpoint.scrub(&payload.message), data);
         }
         RpcError::Transport(TransportErrorKind::HttpError(http)) if http.status == 429 => {
             ChainError::RateLimited(format!("HTTP {}", http.status))
@@ -128,9 +146,9 @@ pub(super) fn classify(method: &'static str, error: TransportError, endpoint: &E
             unreachable(&format!("HTTP {}: {body}", http.status))
         }
         RpcError::Transport(kind) => unreachable(&causes(&kind)),
-        RpcError::DeserError { err, .. } => ChainError::Malformed { method, reason: err.to_string() },
+        RpcError::DeserError { err, .. } => ChainError::Malformed { method, reason: endpoint.scrub(&err.to_string()) },
         RpcError::NullResp => ChainError::Malformed { method, reason: "null".into() },
-        other => ChainError::Malformed { method, reason: scrub(&other.to_string(), endpoint) },
+        other => ChainError::Malformed { method, reason: endpoint.scrub(&other.to_string()) },
     })
 }
 

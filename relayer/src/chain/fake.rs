@@ -11,10 +11,9 @@ use alloy::{
     primitives::{Address, B256, Bytes, LogData, U256, keccak256},
     rpc::types::Log,
 };
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{At, BlockRef, Call, Chain, ChainError, Header, LogScope, Receipt, Tag};
+use super::{At, BlockRef, Call, Chain, ChainError, Header, Heard, LogScope, Receipt, Tag};
 
 /// A block of the script.
 #[derive(Debug, Clone)]
@@ -234,7 +233,7 @@ impl Chain for FakeChain {
         Ok(Vec::new())
     }
 
-    async fn follow(&self, _: &watch::Sender<Option<Header>>, shutdown: &CancellationToken) {
+    async fn follow(&self, _: &(dyn Fn(Heard) + Send + Sync), shutdown: &CancellationToken) {
         shutdown.cancelled().await;
     }
 }

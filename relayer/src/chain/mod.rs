@@ -4,21 +4,24 @@ mod client;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
-mod redact;
+mod pace;
+mod pool;
+mod trust;
 mod ws;
 
-pub use client::AlloyChain;
+pub use client::{AlloyChain, ClientSettings};
 pub use error::ChainError;
+pub use pool::{EndpointHealth, EndpointState, Endpoints, PoolSettings};
+pub use trust::Trust;
 pub use ws::PromptWs;
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use alloy::{
     primitives::{Address, B256, Bytes, U256},
     rpc::types::Log,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// A block by number and hash.
@@ -103,6 +106,15 @@ pub struct Receipt {
     pub gas_used: u64,
 }
 
+/// What following the heads brings.
+#[derive(Debug, Clone)]
+pub struct Heard {
+    /// A head, or why none could be read.
+    pub head: Result<Header, ChainError>,
+    /// How long it took, where it was asked for.
+    pub took: Option<Duration>,
+}
+
 /// An EVM endpoint. Every call ends within the adapter's time-out.
 pub trait Chain: Send + Sync + 'static {
     /// The chain's id.
@@ -113,6 +125,10 @@ pub trait Chain: Send + Sync + 'static {
     fn header(&self, number: u64) -> impl Future<Output = Result<Option<Header>, ChainError>> + Send;
     /// The latest header that the chain gives a tag; `None` where there is none yet.
     fn tagged(&self, tag: Tag) -> impl Future<Output = Result<Option<Header>, ChainError>> + Send;
+    /// Whether enough endpoints have this block on their chain to build on it. One endpoint agrees with itself.
+    fn agreed(&self, _block: BlockRef) -> impl Future<Output = Result<bool, ChainError>> + Send {
+        std::future::ready(Ok(true))
+    }
     /// A contract's logs in chain order.
     fn logs(&self, address: Address, scope: LogScope) -> impl Future<Output = Result<Vec<Log>, ChainError>> + Send;
     /// A message call; a revert is `ChainError::Reverted` with its data.
@@ -129,11 +145,10 @@ pub trait Chain: Send + Sync + 'static {
     fn code(&self, account: Address) -> impl Future<Output = Result<Bytes, ChainError>> + Send;
     /// The tips in wei per gas that half the gas of each recent block paid at least.
     fn recent_tips(&self) -> impl Future<Output = Result<Vec<u128>, ChainError>> + Send;
-    /// Keeps `heads` at the latest header seen until shutdown. It may skip headers and repeat them: it wakes, it is
-    /// not a source.
+    /// Tells of heads until shutdown. It may skip some and repeat others: it wakes, it is not a source.
     fn follow(
         &self,
-        heads: &watch::Sender<Option<Header>>,
+        heard: &(dyn Fn(Heard) + Send + Sync),
         shutdown: &CancellationToken,
     ) -> impl Future<Output = ()> + Send;
 }

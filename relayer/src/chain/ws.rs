@@ -3,23 +3,61 @@
 //! Endpoints that leave Nagle's algorithm on, as Anvil does, hold a message back until the one before it is
 //! acknowledged; a kernel that delays acknowledgements then makes every second head 40 ms late.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use alloy::{
     pubsub::{ConnectionHandle, ConnectionInterface, PubSubConnect},
-    transports::{TransportErrorKind, TransportResult},
+    transports::{Authorization, TransportErrorKind, TransportResult},
 };
 use futures::{SinkExt, StreamExt};
 use tokio::{net::TcpStream, time::Instant};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config, tungstenite::Message};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+    tungstenite::{
+        Message,
+        client::IntoClientRequest,
+        http::{HeaderValue, header::AUTHORIZATION},
+    },
+};
 use tracing::debug;
+use url::Url;
+
+use super::Trust;
 
 /// A silent connection is tested after so long, and given up after twice as long.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// Connects to a plain `ws` endpoint. A connection that breaks stays broken: who uses it connects anew.
+/// Connects to a `ws` or `wss` endpoint. A connection that breaks stays broken: who uses it connects anew.
 #[derive(Debug, Clone)]
-pub struct PromptWs(pub String);
+pub struct PromptWs {
+    url: Url,
+    trust: Trust,
+}
+
+impl PromptWs {
+    /// Trusts the public authorities.
+    #[must_use]
+    pub fn new(url: Url) -> Self {
+        Self { url, trust: Trust::default() }
+    }
+
+    /// Trusts others, too.
+    #[must_use]
+    pub fn trusting(url: Url, trust: &Trust) -> Self {
+        Self { url, trust: trust.clone() }
+    }
+
+    async fn dial(&self) -> Result<Socket, Box<dyn std::error::Error + Send + Sync>> {
+        let mut request = self.url.as_str().into_client_request()?;
+        if let Some(authorization) = Authorization::extract_from_url(&self.url) {
+            let mut value = HeaderValue::from_str(&authorization.to_string())?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        let tls = Connector::Rustls(Arc::new(self.trust.tls()?));
+        Ok(connect_async_tls_with_config(request, None, true, Some(tls)).await?.0)
+    }
+}
 
 impl PubSubConnect for PromptWs {
     fn is_local(&self) -> bool {
@@ -27,8 +65,7 @@ impl PubSubConnect for PromptWs {
     }
 
     async fn connect(&self) -> TransportResult<ConnectionHandle> {
-        let (socket, _) =
-            connect_async_with_config(self.0.as_str(), None, true).await.map_err(TransportErrorKind::custom)?;
+        let socket = self.dial().await.map_err(|error| TransportErrorKind::custom_str(&error.to_string()))?;
         let (handle, interface) = ConnectionHandle::new();
         tokio::spawn(serve(socket, interface));
         Ok(handle.with_max_retries(0))
@@ -82,7 +119,12 @@ fn take(text: &str, interface: &ConnectionInterface) -> Result<(), String> {
 /// Asks the kernel to acknowledge what was read now; it forgets the wish after a while, so it is told each time.
 fn acknowledge(socket: &Socket) {
     #[cfg(target_os = "linux")]
-    if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
+    {
+        let stream = match socket.get_ref() {
+            MaybeTlsStream::Plain(stream) => stream,
+            MaybeTlsStream::Rustls(tls) => tls.get_ref().0,
+            _ => return,
+        };
         let _ = stream.set_quickack(true);
     }
     #[cfg(not(target_os = "linux"))]

@@ -100,9 +100,18 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
         return Err(wrong("chain.reorg_depth", reason));
     }
 
+    let rpc_urls = endpoints(&chain.rpc_urls).map_err(|reason| wrong("chain.rpc_urls", reason))?;
+    let quorum = chain.quorum;
+    if !(1..=rpc_urls.len()).contains(&quorum) {
+        let reason = format!("{quorum} of {} endpoints cannot agree; write 1 to {0}", rpc_urls.len());
+        return Err(wrong("chain.quorum", reason));
+    }
+    let requests_per_second = within(chain.requests_per_second, &(0.0..=1e6), "requests per second")
+        .map_err(|reason| wrong("chain.requests_per_second", reason))?;
+
     Ok(Settings {
         chain: ChainSettings {
-            rpc_urls: endpoints(&chain.rpc_urls).map_err(|reason| wrong("chain.rpc_urls", reason))?,
+            rpc_urls,
             chain_id: whole("chain.chain_id", chain.chain_id, 1..=u64::MAX, "")?,
             coordinator: address("chain.coordinator", &chain.coordinator, "write the address of the coordinator")?,
             deployment_block: chain.deployment_block,
@@ -111,6 +120,9 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
             start_timeout: seconds("chain.start_timeout", chain.start_timeout, 0.0..=86_400.0)?,
             request_timeout: seconds("chain.request_timeout", chain.request_timeout, 0.1..=600.0)?,
             poll_interval: seconds("chain.poll_interval", chain.poll_interval, 0.001..=600.0)?,
+            quorum,
+            requests_per_second,
+            ca_file: chain.ca_file.as_deref().map(path),
             log_page: whole("chain.log_page", chain.log_page, 1..=1_000_000, "blocks")?,
         },
         node: NodeSettings {
@@ -172,6 +184,9 @@ pub(super) fn defaults(
             start_timeout: Duration::from_secs_f64(chain.start_timeout),
             request_timeout: Duration::from_secs_f64(chain.request_timeout),
             poll_interval: Duration::from_secs_f64(chain.poll_interval),
+            quorum: chain.quorum,
+            requests_per_second: chain.requests_per_second,
+            ca_file: None,
             log_page: chain.log_page,
         },
         node: NodeSettings {

@@ -43,6 +43,9 @@ section!(Chain {
     start_timeout: f64 = 60.0,
     request_timeout: f64 = 10.0,
     poll_interval: f64 = 1.0,
+    quorum: usize = 1,
+    requests_per_second: f64 = 0.0,
+    ca_file: Option<PathBuf> = None,
     log_page: u64 = 2000,
 });
 section!(Node {

@@ -116,6 +116,27 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "chain",
+        "quorum",
+        Kind::Integer,
+        "1",
+        "Endpoints that must agree on what moves money: our nonces, receipts, and finality. At most as many as there are.",
+    ),
+    key(
+        "chain",
+        "requests_per_second",
+        Kind::Number,
+        "0",
+        "Calls to each endpoint per second, at most, with bursts of one second's; 0 for no limit.",
+    ),
+    bare(
+        "chain",
+        "ca_file",
+        Kind::Text,
+        "\"ca.pem\"",
+        "Certificates in PEM of authorities that https and wss endpoints may be signed by, beside the public ones.",
+    ),
+    key(
+        "chain",
         "log_page",
         Kind::Integer,
         "2000",

@@ -50,6 +50,7 @@ fn the_example_documents_every_key_that_is_read() {
     // Serialized, an absent option has no key, so every option is filled.
     let mut full = Config::default();
     full.chain.coordinator = Some(ADDRESS.into());
+    full.chain.ca_file = Some("x".into());
     full.node.owner = Some(ADDRESS.into());
     full.engine.runtime = Some("x".into());
     full.policy.max_spend_per_hour = Some(1.0);
@@ -120,6 +121,9 @@ fn a_wrong_value_is_named_with_its_key_and_the_remedy() {
         ("rpc_urls", "[]", "it is empty"),
         ("rpc_urls", "[\"http://a/key\", \"http://a/key\"]", "http://a/… is listed twice"),
         ("finality", "\"soon\"", "write \"depth\", \"safe\" or \"finalized\""),
+        ("quorum", "0", "0 of 1 endpoints cannot agree"),
+        ("quorum", "2", "2 of 1 endpoints cannot agree; write 1 to 1"),
+        ("requests_per_second", "-1", "write 0 to 1000000 requests per second"),
         ("reorg_depth", "0", "write 1 to 8000 blocks"),
         ("confirmations", "65", "chain.reorg_depth is wrong: it is below chain.confirmations"),
         ("chain_id", "0", "chain.chain_id is wrong: 0 is out of range"),
@@ -224,10 +228,12 @@ fn a_missing_file_says_how_to_get_one() {
 
 #[test]
 fn messages_of_libraries_lose_the_endpoints_secret() {
-    let endpoint: Endpoint = "https://user:hunter2@rpc.example.org/v2/KEY?token=abc".parse().unwrap();
-    let message = format!("error sending request for url ({}): at /v2/KEY?token=abc by user:hunter2", endpoint.url());
+    let endpoint: Endpoint = "https://user:hunter2@rpc.example.org/v2/KEY?token=abc&key=0123456789".parse().unwrap();
+    let tail = "/v2/KEY?token=abc&key=0123456789";
+    let url = endpoint.url();
+    let message = format!("error sending request for url ({url}): at {tail} by user:hunter2: no key 0123456789");
     let shown = endpoint.scrub(&message);
-    for secret in ["hunter2", "KEY", "abc"] {
+    for secret in ["hunter2", "KEY", "abc", "0123456789"] {
         assert!(!shown.contains(secret), "{shown}");
     }
     assert!(shown.contains("https://rpc.example.org/…"), "{shown}");

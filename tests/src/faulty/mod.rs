@@ -65,7 +65,7 @@ impl Faulty {
             counts: Mutex::default(),
             heads: broadcast::Sender::new(256),
         });
-        let subscribed = RootProvider::new(ClientBuilder::default().pubsub(PromptWs(url.to_owned())).await?);
+        let subscribed = RootProvider::new(ClientBuilder::default().pubsub(PromptWs::new(url.parse()?)).await?);
         let heads = tokio::spawn(tell_heads(subscribed, state.clone()));
         Ok(Self { endpoint: Endpoint::serve(state.clone()).await?, state, heads })
     }

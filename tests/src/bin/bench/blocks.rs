@@ -18,4 +18,3 @@ pub(super) async fn run(seconds: usize) -> Res<()> {
     println!("1 s blocks: {next} of {} requests answered in the very next block ({share:.1}%)", ids.len());
     Ok(())
 }
-

@@ -144,4 +144,3 @@ pub(super) async fn run(requests: usize) -> Res<()> {
     println!("| ratio | {:.2} | {:.2} | {:.2} |", ratio(0.5), ratio(0.9), ratio(0.99));
     Ok(())
 }
-

@@ -50,7 +50,7 @@ pub(crate) type Heads = mpsc::UnboundedReceiver<(u64, Instant)>;
 /// Heads from now on.
 pub(crate) async fn stamped(url: String) -> Res<Heads> {
     // A connection of its own, on which heads are not held back.
-    let provider: RootProvider = RootProvider::new(ClientBuilder::default().pubsub(PromptWs(url)).await?);
+    let provider: RootProvider = RootProvider::new(ClientBuilder::default().pubsub(PromptWs::new(url.parse()?)).await?);
     let mut subscription = provider.subscribe_blocks().await?;
     let (out, heads) = mpsc::unbounded_channel();
     tokio::spawn(async move {
@@ -75,4 +75,3 @@ pub(crate) async fn next_head(heads: &mut Heads, height: u64) -> Res<(u64, Insta
         }
     }
 }
-

@@ -1,0 +1,60 @@
+//! Who is trusted to say that an endpoint is whom its address names: the public authorities, and the operator's own.
+
+use std::{fmt, path::Path, sync::Arc};
+
+use alloy::transports::http::reqwest;
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+/// Authorities trusted beside the public ones.
+#[derive(Clone, Default)]
+pub struct Trust(Vec<CertificateDer<'static>>);
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trust({} of our own)", self.0.len())
+    }
+}
+
+impl Trust {
+    /// Reads a file of certificates in PEM.
+    ///
+    /// # Errors
+    /// Why the file cannot be used, in words.
+    pub fn from_file(path: &Path) -> Result<Self, String> {
+        let pem = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("{} is no PEM file: {error}", path.display()))?;
+        if certificates.is_empty() {
+            return Err(format!("{} holds no certificate; write one or more in PEM into it", path.display()));
+        }
+        // What cannot be an authority is found now.
+        let mut roots = RootCertStore::empty();
+        for certificate in &certificates {
+            let refused = |error| format!("{} holds a certificate that cannot be used: {error}", path.display());
+            roots.add(certificate.clone()).map_err(refused)?;
+        }
+        Ok(Self(certificates))
+    }
+
+    /// Who is trusted, for a connection.
+    pub(super) fn tls(&self) -> Result<ClientConfig, rustls::Error> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        for certificate in &self.0 {
+            roots.add(certificate.clone())?;
+        }
+        Ok(ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth())
+    }
+
+    /// A client for HTTP.
+    pub(super) fn http(&self) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(reqwest::Client::builder().tls_backend_preconfigured(self.tls()?).build()?)
+    }
+}
