@@ -84,7 +84,20 @@ impl Stage {
     }
 
     async fn settle_and_audit(&mut self, requests: usize, seconds: u64) -> Res<Audited> {
-        self.asker.settle_all(&self.market, requests, seconds).await?;
+        let node = &mut self.node;
+        let ended = async {
+            while !node.ended()? {
+                tokio::time::sleep(ms(500)).await;
+            }
+            Res::Ok(())
+        };
+        tokio::select! {
+            settled = self.asker.settle_all(&self.market, requests, seconds) => drop(settled?),
+            ended = ended => {
+                ended?;
+                return Err("the node ended by itself".into());
+            }
+        }
         let code = self.node.stop().await?;
         if code != Some(0) {
             return Err(format!("the node ended with {code:?}").into());
