@@ -3,7 +3,7 @@
 use std::{future::IntoFuture, time::Duration};
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U64, U128, U256},
+    primitives::{Address, B256, Bloom, Bytes, U64, U128, U256},
     providers::{Provider, RootProvider},
     rpc::{
         client::{ClientBuilder, RpcClient},
@@ -64,6 +64,8 @@ struct RpcHeader {
     parent_hash: B256,
     timestamp: U64,
     base_fee_per_gas: Option<U128>,
+    #[serde(default)]
+    logs_bloom: Bloom,
 }
 
 impl From<RpcHeader> for Header {
@@ -73,6 +75,7 @@ impl From<RpcHeader> for Header {
             parent: header.parent_hash,
             timestamp: header.timestamp.to(),
             base_fee: header.base_fee_per_gas.unwrap_or_default().to(),
+            bloom: header.logs_bloom,
         }
     }
 }
