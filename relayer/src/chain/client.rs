@@ -128,7 +128,8 @@ impl AlloyChain {
     ) -> Result<Option<R>, ChainError> {
         self.bucket.take().await;
         let provider = self.provider(None).await?;
-        match tokio::time::timeout(self.settings.timeout, provider.client().request::<P, R>(method, params)).await {
+        let asking = Box::pin(provider.client().request::<P, R>(method, params).into_future());
+        match tokio::time::timeout(self.settings.timeout, asking).await {
             Err(_) => Err(self.timed_out()),
             Ok(Ok(value)) => Ok(Some(value)),
             Ok(Err(error)) => {
@@ -156,7 +157,8 @@ impl AlloyChain {
         if let Some(known) = usable(&*self.provider.read().await) {
             return Ok(known);
         }
-        let fresh = tokio::time::timeout(self.settings.timeout, dial(&self.endpoint, &self.settings.trust));
+        // Boxed: making a connection is large, seldom, and otherwise part of every call's future.
+        let fresh = tokio::time::timeout(self.settings.timeout, Box::pin(dial(&self.endpoint, &self.settings.trust)));
         let fresh = fresh.await.map_err(|_| self.timed_out())??;
         debug!(endpoint = self.endpoint(), "connected");
         *self.provider.write().await = Some(fresh.clone());
