@@ -6,9 +6,12 @@
 
 mod index;
 mod open;
+mod records;
 mod store;
+mod v1;
 
 pub use index::{Position, View};
+pub use records::Record;
 pub use store::SledJournal;
 
 use std::ops::Range;
@@ -21,6 +24,9 @@ use crate::{
     lifecycle::{Illegal, Job, Move, Task},
     protocol::{Outcome, request::Request},
 };
+
+/// The version of the layout, and of exported lines.
+pub const VERSION: u32 = 2;
 
 /// What a logical transaction is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,6 +184,28 @@ pub enum JournalError {
     /// There is none.
     #[error("there is no journal in {0}: has the node run with this `node.data_dir`?")]
     Missing(String),
+    /// There is one already.
+    #[error("there is a journal in {0} already: move its folder `db` away first")]
+    Exists(String),
+    /// A later version wrote it.
+    #[error(
+        "the journal in {path} has layout {found}, and this version knows none after {VERSION}: run the version that wrote it, or \
+         delete the folder `db` in there to scan the chain anew"
+    )]
+    Newer {
+        /// Its folder.
+        path: String,
+        /// Its layout.
+        found: u32,
+    },
+    /// An exported journal cannot be written or read.
+    #[error("line {line} of the exported journal: {reason}")]
+    Lines {
+        /// The line, from 1.
+        line: usize,
+        /// Why.
+        reason: String,
+    },
     /// The disk or the database failed.
     #[error("the journal failed: {0}")]
     Store(#[from] sled::Error),
@@ -194,7 +222,7 @@ pub enum JournalError {
     },
 }
 
-/// Durable memory. All methods are quick: nothing here waits for the disk but `sync`.
+/// Durable memory. All methods are quick: nothing here waits for the disk but `persist` and `sync`.
 pub trait Journal: Send + Sync + 'static {
     /// Writes a batch. Moves that a job's state does not allow are left out and returned; a move of an unknown job is
     /// left out with the state `"unknown"`. If a `Sent` move is refused, so is the whole batch.
@@ -261,6 +289,12 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store`.
     fn clear(&self) -> Result<(), JournalError>;
+    /// Hands what is written so far to the operating system: then the process can be killed and loses none of it. Wait for
+    /// this before the outside sees what was written down. Lost power can take the last moments' writes.
+    ///
+    /// # Errors
+    /// `Store`.
+    fn persist(&self) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// Puts everything on the disk itself.
     ///
     /// # Errors

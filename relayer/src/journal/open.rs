@@ -1,92 +1,187 @@
-//! Opening a journal: whose it is, whether it can be read, and what is done if it cannot.
+//! Opening a journal: whose it is, which layout it has, whether it can be read, and what is done if not.
+//!
+//! A journal is rewritten beside the old one, as `db-new`, brought to the disk, and renamed: the old one is `db-old` for a
+//! moment. A crash leaves one of the two complete, and the next opening finds it.
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tracing::warn;
+use tracing::{info, warn};
 
-use super::{Claim, Entry, Identity, Journal, JournalError, SledJournal, Slot, store::all};
+use super::{
+    Claim, Entry, Identity, Journal, JournalError, SledJournal, Slot, VERSION,
+    records::rewrite,
+    store::{all, damaged},
+    v1,
+};
 use crate::lifecycle::Job;
 
-const IDENTITY: &[u8] = b"identity";
+pub(super) const IDENTITY: &[u8] = b"identity";
+pub(super) const SCHEMA: &[u8] = b"schema";
+const DB: &str = "db";
+pub(super) const NEW: &str = "db-new";
+const OLD: &str = "db-old";
+
+/// How long a database in use is tried again.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// Files smaller than this are never compacted, in bytes.
+const SMALL: u64 = 64 << 20;
+/// Files this many times larger than what is in them are.
+const BLOATED: u64 = 4;
 
 impl SledJournal {
-    /// Opens or creates the journal in a folder. A damaged database is moved aside: the chain has all it held.
+    /// Opens or creates the journal in a folder. One of an older layout is brought to this one, a bloated one is
+    /// compacted, and a damaged one is moved aside: the chain has all it held.
     ///
     /// # Errors
-    /// `Locked` if another process has it open, `Foreign` if it was written for another deployment or key.
+    /// `Locked` if another process has it open, `Foreign` if it was written for another deployment or key, `Newer` if a
+    /// later version wrote it.
     pub fn open(path: &Path, identity: &Identity) -> Result<Self, JournalError> {
         fs::create_dir_all(path).map_err(|source| folder(path, source))?;
-        match Self::try_open(path, identity) {
-            Err(JournalError::Store(error)) if is_locked(&error) => {
-                Err(JournalError::Locked(path.display().to_string()))
-            }
+        let journal = match Self::open_sound(path) {
             Err(error @ (JournalError::Store(_) | JournalError::Record(_))) => {
                 let aside = move_aside(path)?;
                 warn!(%error, aside = %aside.display(), "the journal is damaged: moved aside, rebuilding it from the chain");
-                Self::try_open(path, identity)
+                Self::open_sound(path)?
             }
-            other => other,
+            other => other?,
+        };
+        match journal.identity()? {
+            None => {
+                journal.meta.insert(IDENTITY, serde_json::to_vec(identity)?)?;
+                journal.meta.insert(SCHEMA, serde_json::to_vec(&VERSION)?)?;
+            }
+            Some(found) if found != *identity => {
+                return Err(JournalError::Foreign { path: path.display().to_string(), found: Box::new(found) });
+            }
+            Some(_) => {}
         }
+        Ok(journal)
     }
 
-    /// Opens the journal of a node that does not run, to read it.
+    /// Opens the journal of a node that does not run.
     ///
     /// # Errors
     /// `Missing` if there is none, `Locked` if another process has it open.
     pub fn open_existing(path: &Path) -> Result<Self, JournalError> {
-        if !path.join("db").is_dir() {
+        if !path.join(DB).is_dir() && !path.join(OLD).is_dir() {
             return Err(JournalError::Missing(path.display().to_string()));
         }
-        let db = open_quietly(&path.join("db")).map_err(|error| match error {
+        Self::open_sound(path)
+    }
+
+    fn open_sound(path: &Path) -> Result<Self, JournalError> {
+        let mut journal = Self::open_layout(path)?;
+        // Records that cannot be read are found now, while the journal can still be rebuilt.
+        let content = journal.check()?;
+        let on_disk = journal.disk_bytes()?;
+        if on_disk > SMALL.max(content.saturating_mul(BLOATED)) {
+            rewrite(path, journal.records()?)?;
+            drop(journal);
+            swap(path)?;
+            journal = Self::open_layout(path)?;
+            info!(from = on_disk, to = journal.disk_bytes()?, content, "compacted the journal, in bytes");
+        }
+        Ok(journal)
+    }
+
+    /// Opens what is there in today's layout.
+    fn open_layout(path: &Path) -> Result<Self, JournalError> {
+        if !path.join(DB).exists() && path.join(OLD).exists() {
+            rename(path, OLD, DB)?;
+        }
+        let db = open_quietly(&path.join(DB)).map_err(|error| match error {
             JournalError::Store(error) if is_locked(&error) => JournalError::Locked(path.display().to_string()),
             error => error,
         })?;
-        Self::with(path, db)
+        // Nobody else is at it: what a crash left is of no use.
+        remove(path, NEW)?;
+        remove(path, OLD)?;
+        let meta = db.open_tree("meta")?;
+        let schema: Option<u32> = meta.get(SCHEMA)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?;
+        match schema {
+            Some(VERSION) => Self::with(path, db),
+            // It is new.
+            None if meta.get(IDENTITY)?.is_none() => Self::with(path, db),
+            // The first layout did not say which it is.
+            None => {
+                info!(from = 1, to = VERSION, "bringing the journal to this version's layout");
+                rewrite(path, v1::records(&db)?)?;
+                drop((meta, db));
+                swap(path)?;
+                Self::open_layout(path)
+            }
+            Some(found) => Err(JournalError::Newer { path: path.display().to_string(), found }),
+        }
     }
 
-    fn try_open(path: &Path, identity: &Identity) -> Result<Self, JournalError> {
-        let journal = Self::with(path, open_quietly(&path.join("db"))?)?;
-        match journal.meta.get(IDENTITY)? {
-            None => {
-                journal.meta.insert(IDENTITY, serde_json::to_vec(identity)?)?;
-            }
-            Some(bytes) => {
-                let found: Identity = serde_json::from_slice(&bytes)?;
-                if found != *identity {
-                    return Err(JournalError::Foreign { path: path.display().to_string(), found: Box::new(found) });
-                }
+    /// Reads every record; returns their bytes.
+    fn check(&self) -> Result<u64, JournalError> {
+        self.cursor()?;
+        self.ring()?;
+        all::<Job>(&self.jobs).try_for_each(|job| job.map(drop))?;
+        all::<Slot>(&self.slots).try_for_each(|slot| slot.map(drop))?;
+        all::<Claim>(&self.claims).try_for_each(|claim| claim.map(drop))?;
+        all::<Entry>(&self.books).try_for_each(|entry| entry.map(drop))?;
+        let mut bytes = 0;
+        for tree in self.trees() {
+            for entry in tree.iter() {
+                let (key, value) = entry?;
+                bytes += (key.len() + value.len()) as u64;
             }
         }
-        // Records that cannot be read are found now, while the journal can still be rebuilt.
-        journal.cursor()?;
-        journal.ring()?;
-        all::<Job>(&journal.jobs).try_for_each(|job| job.map(drop))?;
-        all::<Slot>(&journal.slots).try_for_each(|slot| slot.map(drop))?;
-        all::<Claim>(&journal.claims).try_for_each(|claim| claim.map(drop))?;
-        all::<Entry>(&journal.books).try_for_each(|entry| entry.map(drop))?;
-        Ok(journal)
+        Ok(bytes)
     }
 }
 
-/// sled panics on some damaged files instead of returning an error.
-fn open_quietly(path: &Path) -> Result<sled::Db, JournalError> {
-    let config = sled::Config::new().path(path).cache_capacity(32 << 20).flush_every_ms(Some(200));
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open())) {
-        Ok(opened) => Ok(opened?),
-        Err(_) => Err(JournalError::Store(sled::Error::Corruption { at: None, bt: () })),
+/// Opens a database. One that is in use is tried again for a while: sled's threads keep it for a moment after it was
+/// closed, and so does a process that is about to end.
+pub(super) fn open_quietly(path: &Path) -> Result<sled::Db, JournalError> {
+    let config = sled::Config::new().path(path).cache_capacity(16 << 20).flush_every_ms(Some(200));
+    let began = Instant::now();
+    loop {
+        // sled panics on some damaged files instead of returning an error.
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open())) {
+            Ok(Err(error)) if is_locked(&error) && began.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok(opened) => return Ok(opened?),
+            Err(_) => return Err(damaged()),
+        }
     }
 }
 
-fn folder(path: &Path, source: std::io::Error) -> JournalError {
+pub(super) fn folder(path: &Path, source: std::io::Error) -> JournalError {
     JournalError::Folder { path: path.display().to_string(), source }
 }
 
 fn is_locked(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(io) if io.kind() == std::io::ErrorKind::WouldBlock || io.to_string().contains("lock"))
+}
+
+/// Puts a rewritten journal in the place of the old one, if there is an old one.
+pub(super) fn swap(path: &Path) -> Result<(), JournalError> {
+    if path.join(DB).exists() {
+        rename(path, DB, OLD)?;
+    }
+    rename(path, NEW, DB)?;
+    // The names are on the disk before the old journal is gone.
+    fs::File::open(path).and_then(|file| file.sync_all()).map_err(|source| folder(path, source))?;
+    remove(path, OLD)
+}
+
+fn rename(path: &Path, from: &str, to: &str) -> Result<(), JournalError> {
+    fs::rename(path.join(from), path.join(to)).map_err(|source| folder(&path.join(from), source))
+}
+
+fn remove(path: &Path, name: &str) -> Result<(), JournalError> {
+    match fs::remove_dir_all(path.join(name)) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(folder(&path.join(name), source)),
+        _ => Ok(()),
+    }
 }
 
 fn move_aside(path: &Path) -> Result<PathBuf, JournalError> {
@@ -95,6 +190,6 @@ fn move_aside(path: &Path) -> Result<PathBuf, JournalError> {
         .map(|n| path.join(format!("damaged-{seconds}-{n}")))
         .find(|aside| !aside.exists())
         .unwrap_or_else(|| path.join("damaged"));
-    fs::rename(path.join("db"), &aside).map_err(|source| folder(path, source))?;
+    fs::rename(path.join(DB), &aside).map_err(|source| folder(path, source))?;
     Ok(aside)
 }

@@ -120,6 +120,44 @@ impl SledJournal {
         Ok(self.db.size_on_disk()?)
     }
 
+    pub(super) fn trees(&self) -> [&Tree; 8] {
+        [&self.meta, &self.ring, &self.jobs, &self.inputs, &self.slots, &self.claims, &self.books, &self.index]
+    }
+
+    /// Puts everything on the disk; the database is in `folder`.
+    pub(super) fn sync_at(&self, folder: &Path) -> Result<(), JournalError> {
+        self.db.flush()?;
+        // sled's flush does not reach the disk by itself (its issue 1452).
+        let file = folder.join("db");
+        fs::File::open(&file)
+            .and_then(|file| file.sync_all())
+            .map_err(|source| JournalError::Folder { path: file.display().to_string(), source })
+    }
+
+    pub(super) fn put_job(&self, job: &Job) -> Result<(), JournalError> {
+        self.jobs.insert(job.task().id, serde_json::to_vec(job)?)?;
+        self.put_keys(&index::of_job(job))
+    }
+
+    pub(super) fn put_claim(&self, claim: &Claim) -> Result<(), JournalError> {
+        self.claims.insert(claim.id, serde_json::to_vec(claim)?)?;
+        self.put_keys(&index::of_claim(claim))
+    }
+
+    pub(super) fn put_slot(&self, slot: &Slot) -> Result<(), JournalError> {
+        self.slots.insert(slot_key(slot.sender, slot.nonce), serde_json::to_vec(slot)?)?;
+        Ok(())
+    }
+
+    pub(super) fn put_entry(&self, entry: &Entry) -> Result<(), JournalError> {
+        self.books.insert(entry_key(entry), serde_json::to_vec(entry)?)?;
+        Ok(())
+    }
+
+    fn put_keys(&self, entries: &Entries) -> Result<(), JournalError> {
+        entries.keys().into_iter().try_for_each(|key| Ok(self.index.insert(key, &[]).map(drop)?))
+    }
+
     fn positions(&self, range: Range<Vec<u8>>) -> impl DoubleEndedIterator<Item = Result<Position, JournalError>> {
         // An empty range is a mistake to sled.
         let end = range.end.max(range.start.clone());
@@ -167,8 +205,12 @@ fn slot_key(sender: Address, nonce: u64) -> Vec<u8> {
 }
 
 /// Hour and model: the books of a day are a range of keys.
+fn entry_key(entry: &Entry) -> Vec<u8> {
+    [&entry.hour.to_be_bytes(), entry.model.as_slice()].concat()
+}
+
 fn add_to_books(books: &TransactionalTree, entry: &Entry) -> Step<()> {
-    let key = [&entry.hour.to_be_bytes(), entry.model.as_slice()].concat();
+    let key = entry_key(entry);
     let mut sum = *entry;
     if let Some(old) = read::<Entry>(books, &key)? {
         sum.spent = old.spent.saturating_add(entry.spent);
@@ -368,12 +410,12 @@ impl Journal for SledJournal {
         }
     }
 
+    async fn persist(&self) -> Result<(), JournalError> {
+        self.db.flush_async().await?;
+        Ok(())
+    }
+
     fn sync(&self) -> Result<(), JournalError> {
-        self.db.flush()?;
-        // sled's flush does not reach the disk by itself (its issue 1452).
-        let file = self.path.join("db").join("db");
-        fs::File::open(&file)
-            .and_then(|file| file.sync_all())
-            .map_err(|source| JournalError::Folder { path: file.display().to_string(), source })
+        self.sync_at(&self.path.join("db"))
     }
 }

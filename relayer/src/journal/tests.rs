@@ -185,3 +185,154 @@ fn there_is_nothing_to_read_where_no_node_ran() {
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(SledJournal::open_existing(folder.path()), Err(JournalError::Missing(_))));
 }
+
+/// A folder with what the first version wrote for `identity`, sender included.
+fn first_version() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let db = sled::open(folder.path().join("db")).unwrap();
+    for line in include_str!("../../tests/fixtures/journal-v1.jsonl").lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let bytes = |key: &str| line[key].as_str().unwrap().parse::<Bytes>().unwrap().to_vec();
+        db.open_tree(line["tree"].as_str().unwrap()).unwrap().insert(bytes("key"), bytes("value")).unwrap();
+    }
+    db.flush().unwrap();
+    folder
+}
+
+#[test]
+fn a_journal_of_the_first_version_is_brought_to_this_one() {
+    let folder = first_version();
+    let sender = Address::repeat_byte(2);
+    for _ in 0..2 {
+        let journal = open(&folder);
+        assert_eq!(journal.cursor().unwrap(), Some(block(109)));
+        assert_eq!(journal.ring().unwrap(), (100..110).map(block).collect::<Vec<_>>());
+        let name = |nonce: u64| journal.job(task(nonce).id).unwrap().unwrap().name();
+        let names: Vec<_> = (100..107).map(name).collect();
+        assert_eq!(names, ["seen", "sent", "settled", "confirmed", "skipped", "failed", "settled"]);
+        assert!(
+            matches!(journal.job(task(101).id).unwrap(), Some(Job::Sent(sent)) if (sent.sender, sent.nonce) == (sender, 7))
+        );
+        assert!(
+            matches!(journal.job(task(102).id).unwrap(), Some(Job::Settled(settled)) if settled.sent == Some((sender, 6)))
+        );
+        let slots = journal.slots().unwrap();
+        assert_eq!(
+            slots.iter().map(|slot| (slot.sender, slot.nonce)).collect::<Vec<_>>(),
+            [6, 7, 8, 9].map(|nonce| (sender, nonce))
+        );
+        let item = Item { id: task(102).id, block: task(102).block.hash };
+        assert_eq!(slots[0].purpose, Purpose::Answer { items: vec![item] });
+        assert_eq!(slots[1].attempts[0].max_fee, u128::from(u64::MAX) + 1, "numbers beyond JSON's usual ones");
+        assert_eq!((slots[1].attempts.len(), slots[0].mined.map(|receipt| receipt.gas_used)), (2, Some(90_000)));
+        assert_eq!(journal.claims().count(), 2);
+        assert_eq!(journal.input(task(100).id).unwrap(), Some(input(100).into()));
+        assert_eq!(journal.input(task(103).id).unwrap(), None);
+        assert_eq!(View::ALL.map(|view| journal.count(view)), [7, 1, 1, 2, 1, 1, 1, 2, 1, 1]);
+        assert_eq!(journal.waiting(), [(crate::testing::MODEL, 1)]);
+    }
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["db"], "nothing is left of the old one, and nothing was moved aside");
+}
+
+#[test]
+fn a_journal_of_a_later_version_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    journal.meta.insert("schema", "99").unwrap();
+    drop(journal);
+    let error = SledJournal::open(folder.path(), &identity()).unwrap_err();
+    assert!(matches!(error, JournalError::Newer { found: 99, .. }), "{error}");
+    assert!(folder.path().join("db").is_dir());
+}
+
+#[test]
+fn a_rewriting_that_a_crash_cut_off_loses_nothing() {
+    for done in 0..3 {
+        let folder = first_version();
+        let at = |name: &str| folder.path().join(name);
+        match done {
+            // Half written.
+            0 => std::fs::create_dir(at("db-new")).unwrap(),
+            // Written, and the old one out of the way.
+            1 => {
+                std::fs::rename(at("db"), at("db-old")).unwrap();
+                std::fs::create_dir(at("db-new")).unwrap();
+            }
+            // In place, and the old one not deleted.
+            _ => {
+                drop(open(&folder));
+                std::fs::create_dir(at("db-old")).unwrap();
+            }
+        }
+        assert_eq!(open(&folder).jobs().count(), 7, "{done}");
+        assert!(!at("db-new").exists() && !at("db-old").exists(), "{done}");
+    }
+}
+
+#[test]
+fn an_exported_journal_is_imported_as_it_was() {
+    let (from, to) = (first_version(), tempfile::tempdir().unwrap());
+    let journal = open(&from);
+    let entry = Entry { hour: 480_000, model: B256::repeat_byte(1), spent: u128::MAX, earned: -5, answers: 3 };
+    journal.commit(&Batch { booked: vec![entry], ..Batch::default() }).unwrap();
+    let mut lines = Vec::new();
+    let count = journal.export(&mut lines).unwrap();
+    assert_eq!(SledJournal::import(to.path(), &lines[..]).unwrap(), count);
+    let copy = open(&to);
+    let sorted = |journal: &SledJournal| {
+        let mut records: Vec<_> = journal.records().unwrap().map(|record| format!("{:?}", record.unwrap())).collect();
+        records.sort();
+        records
+    };
+    assert_eq!(sorted(&copy), sorted(&journal));
+    assert_eq!(View::ALL.map(|view| copy.count(view)), View::ALL.map(|view| journal.count(view)));
+    assert!(matches!(SledJournal::import(to.path(), &lines[..]), Err(JournalError::Exists(_))));
+}
+
+#[test]
+fn lines_that_are_no_journal_are_refused_with_their_number_and_leave_nothing() {
+    let head = serde_json::to_string(&Record::Journal { version: VERSION, identity: identity() }).unwrap();
+    let old = head.replace("\"version\":2", "\"version\":1");
+    for (lines, number) in [
+        ("{}".to_owned(), 1),
+        (old, 1),
+        (format!("{head}\nnonsense"), 2),
+        (format!("{head}\n{head}"), 2),
+        (r#"{"cursor":{"number":1,"hash":"0x00"}}"#.to_owned(), 1),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let error = SledJournal::import(folder.path(), lines.as_bytes()).unwrap_err();
+        assert!(matches!(error, JournalError::Lines { line, .. } if line == number), "{lines}: {error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn views_follow_a_job_and_are_walked_from_either_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    for nonce in [5, 300, 2] {
+        journal.commit(&seen(nonce)).unwrap();
+    }
+    let everything = || Position::first_at(0)..Position::last_at(u64::MAX);
+    let heights = |at: Vec<Position>| at.iter().map(|at| at.height).collect::<Vec<_>>();
+    assert_eq!(heights(journal.walk(View::Open, everything(), 9).unwrap()), [2, 5, 300]);
+    assert_eq!(heights(journal.walk_back(View::Open, everything(), 2).unwrap()), [300, 5]);
+    let after = journal.walk(View::Open, everything(), 1).unwrap()[0].next();
+    assert_eq!(heights(journal.walk(View::Open, after..Position::first_at(300), 9).unwrap()), [5]);
+    assert_eq!(heights(journal.due(crate::testing::MODEL, everything(), 9).unwrap()), [502, 505, 800]);
+    assert!(journal.due(B256::ZERO, everything(), 9).unwrap().is_empty());
+    let moves = vec![(task(5).id, Move::Skipped(Skip::NoSeat))];
+    journal.commit(&Batch { moves, ..Batch::default() }).unwrap();
+    journal.commit(&Batch { vanished: vec![task(2).id], ..Batch::default() }).unwrap();
+    assert_eq!(heights(journal.walk(View::Open, everything(), 9).unwrap()), [300]);
+    assert_eq!(heights(journal.walk(View::Skipped, everything(), 9).unwrap()), [5]);
+    assert_eq!((journal.count(View::Requested), journal.waiting()), (2, vec![(crate::testing::MODEL, 1)]));
+    drop(journal);
+    assert_eq!(
+        View::ALL.map(|view| open(&folder).count(view))[..7],
+        [2, 1, 0, 0, 0, 1, 0],
+        "counted anew at the start"
+    );
+}
