@@ -24,7 +24,7 @@ use crate::{
         statement::Domain,
     },
     seats::{Rules, STAYS},
-    submitter::fees::FeeSettings,
+    transactions::fees::FeeSettings,
 };
 
 pub(crate) const MODEL: B256 = B256::repeat_byte(0x11);

@@ -21,12 +21,12 @@ use crate::{
     metrics::Metrics,
     node::{Node, StageError},
     protocol::statement::Domain,
-    submitter::{SubmitPorts, SubmitSettings, Submitter},
+    submitter::{SubmitPorts, Submitter},
     watcher::{WatchSettings, Watcher},
 };
 
-/// Transactions in flight at most.
-const IN_FLIGHT: usize = 256;
+/// Answers between two stages at most.
+const BETWEEN: usize = 256;
 const METRICS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// One life of all stages. Returns when shutdown is asked for, or with what ended one of them.
@@ -51,8 +51,8 @@ pub(super) async fn run(
     let (heads, heads_seen) = watch::channel(None);
     let (tips, tips_seen) = watch::channel(None);
     let (funded, funded_seen) = watch::channel(true);
-    let (executed, executed_in) = mpsc::channel(IN_FLIGHT);
-    let (answers, answers_in) = mpsc::channel(IN_FLIGHT);
+    let (executed, executed_in) = mpsc::channel(BETWEEN);
+    let (answers, answers_in) = mpsc::channel(BETWEEN);
     let (claims, claims_in) = mpsc::channel(4);
 
     let watch_settings = WatchSettings {
@@ -62,7 +62,6 @@ pub(super) async fn run(
         page: settings.chain.log_page,
         models: models.clone(),
     };
-    let submit_settings = SubmitSettings { max_in_flight: IN_FLIGHT, replace_after: 3 };
     let claim_settings = ClaimSettings { batch: 32, every: 16, patience: 256 };
     let execute_settings =
         ExecuteSettings { limit: settings.engine.queue.div_ceil(started.chains), sessions: engine.sessions() };
@@ -72,7 +71,7 @@ pub(super) async fn run(
     let engine: Arc<dyn Engine> = engine.clone();
     let executor = Executor::new(node.clone(), engine, execute_settings, tips_seen.clone(), funded_seen, executed);
     let attester = Attester::new(node.clone(), keys.signer.clone(), executed_in, answers);
-    let submitter = Submitter::new(node.clone(), keys.senders[0].clone(), submit_settings, ports)?;
+    let submitter = Submitter::new(node.clone(), keys.senders.clone(), ports)?;
     let claimer = Claimer::new(node, claim_settings, tips_seen, claims);
 
     let token = shutdown.child_token();

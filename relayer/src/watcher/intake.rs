@@ -183,7 +183,7 @@ fn pass_over(request: &Request, terms: Terms) -> Option<Skip> {
     if !request.token.is_zero() {
         return not_offered("pay in a token");
     }
-    let pays = request.fee.to::<u128>() + request.submit_fee.to::<u128>();
+    let pays = request.pay();
     if pays < terms.min_pay {
         return Some(Skip::Unprofitable { pays, asks: terms.min_pay });
     }
