@@ -14,11 +14,13 @@ use tracing::info;
 /// An endpoint that is down at start is tried for a minute. Ctrl-C or SIGTERM end it; what is not finished is in the
 /// journal and goes on at the next start.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  oraculum run --config my-node/oraculum.toml")]
+#[command(after_help = "Example:\n  oraculum run --config my-node/oraculum.toml\n  \
+                        oraculum run --config mainnet.toml --config base.toml")]
 pub(super) struct RunArgs {
-    /// The configuration file.
+    /// The configuration file. Given several times, one for each chain to serve: each with its own data_dir, all with
+    /// one engine.
     #[arg(long, value_name = "FILE", env = "ORACULUM_CONFIG", default_value = FILE_NAME)]
-    config: PathBuf,
+    config: Vec<PathBuf>,
     /// A file with the password of the keystores.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -35,9 +37,12 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
         info!("shutting down");
         on_signal.cancel();
     });
-    let settings = Settings::load(&args.config)?;
-    let keys = Keys::load(&settings.keys, args.password_file.as_deref())?;
-    let result = supervisor::run(settings, keys, shutdown).await;
+    let mut chains = Vec::new();
+    for settings in Settings::load_all(&args.config)? {
+        let keys = Keys::load(&settings.keys, args.password_file.as_deref())?;
+        chains.push((settings, keys));
+    }
+    let result = supervisor::run_all(chains, shutdown).await;
     signals.abort();
     Ok(result?)
 }
