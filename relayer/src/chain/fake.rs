@@ -35,6 +35,7 @@ struct State {
     by_hash: usize,
     views: HashMap<Bytes, Bytes>,
     refusal: Option<ChainError>,
+    no_probes: bool,
     send_error: Option<ChainError>,
     sent: Vec<Bytes>,
     receipts: HashMap<B256, Receipt>,
@@ -109,6 +110,11 @@ impl FakeChain {
     /// What every other call, such as a simulation, ends with; `None` is success.
     pub(crate) fn refuse(&self, refusal: Option<ChainError>) {
         self.state().refusal = refusal;
+    }
+
+    /// From now on probes fail, as where an endpoint allows no calls that create.
+    pub(crate) fn refuse_probes(&self) {
+        self.state().no_probes = true;
     }
 
     /// What broadcasts end with; `None` is success.
@@ -195,6 +201,9 @@ impl State {
 
     /// Every call of a probe ends as it would by itself.
     fn probe(&self, data: &Bytes) -> ChainError {
+        if self.no_probes {
+            return ChainError::Reverted(Bytes::new());
+        }
         let arguments = &data[Probe::BYTECODE.len()..];
         let Ok((_, calls)) = <(Address, Vec<Bytes>)>::abi_decode_params(arguments) else {
             return ChainError::Malformed { method: "eth_call", reason: "no probe".into() };
