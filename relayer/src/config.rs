@@ -85,7 +85,7 @@ pub struct NodeSettings {
 }
 
 /// How models are run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EngineSettings {
     /// ONNX Runtime's library; `None` looks for it.
     pub runtime: Option<PathBuf>,
@@ -220,6 +220,8 @@ pub enum ConfigError {
     Value { origin: String, key: String, reason: String },
     #[error("{file}: {key} is missing; {remedy}")]
     Missing { file: String, key: String, remedy: String },
+    #[error("the environment variable {variable} would set {key} of every chain alike; write it into each file")]
+    SharedVariable { variable: String, key: String },
     #[error("the environment variable {variable} names no key of the configuration: {remedy}")]
     UnknownVariable { variable: String, remedy: String },
 }
@@ -227,12 +229,38 @@ pub enum ConfigError {
 impl Settings {
     /// Reads a configuration file, overridden by the environment.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Unreadable { file: file.clone(), reason: error.to_string() })?;
+        let text = file::text(path)?;
         let variables =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self::parse(&text, path, variables)
+    }
+
+    /// Reads the configuration files of several chains, one each, which share one engine: the first file's. A file
+    /// that has an `[engine]` section must say the same. The environment may not override what is each chain's own.
+    pub fn load_all(paths: &[PathBuf]) -> Result<Vec<Self>, ConfigError> {
+        let [first, others @ ..] = paths else { return Ok(Vec::new()) };
+        if !others.is_empty() {
+            let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+            file::refuse_shared(variables)?;
+        }
+        let first = Self::load(first)?;
+        let mut all = vec![first.clone()];
+        for path in others {
+            let mut next = Self::load(path)?;
+            if !file::has_section(path, "engine")? {
+                next.engine = first.engine.clone();
+            } else if next.engine != first.engine {
+                let reason =
+                    "it differs from the first file's, and one engine serves all chains; leave the section out";
+                return Err(ConfigError::Value {
+                    origin: path.display().to_string(),
+                    key: "engine".into(),
+                    reason: reason.into(),
+                });
+            }
+            all.push(next);
+        }
+        Ok(all)
     }
 
     /// Reads the text of a configuration file at `path`, overridden by `variables`.

@@ -252,3 +252,34 @@ fn a_later_reading_names_what_needs_a_restart() {
             .unwrap();
     assert_eq!(new.changed_for_a_restart(&old), ["chain.log_page", "node.data_dir"]);
 }
+
+fn files(second: &str) -> (tempfile::TempDir, Vec<PathBuf>) {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [("a.toml", valid().replace("queue = 64", "queue = 7")), ("b.toml", second.to_owned())];
+    let paths = files.map(|(name, text)| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name)
+    });
+    (folder, paths.to_vec())
+}
+
+#[test]
+fn the_files_of_several_chains_share_the_first_ones_engine() {
+    let bare = format!("[chain]\ncoordinator = \"{ADDRESS}\"\nchain_id = 7\n[node]\nowner = \"{ADDRESS}\"\n");
+    let (_folder, paths) = files(&bare);
+    let all = Settings::load_all(&paths).unwrap();
+    assert_eq!(all.iter().map(|settings| settings.chain.chain_id).collect::<Vec<_>>(), [31_337, 7]);
+    assert_eq!(all.iter().map(|settings| settings.engine.queue).collect::<Vec<_>>(), [7, 7]);
+    let (_folder, paths) = files(&format!("{bare}[engine]\nqueue = 8\n"));
+    let error = Settings::load_all(&paths).unwrap_err().to_string();
+    assert!(error.contains("b.toml: engine is wrong: it differs from the first"), "{error}");
+    let (_folder, paths) = files(&format!("{bare}[engine]\nqueue = 7\n"));
+    Settings::load_all(&paths).unwrap();
+}
+
+#[test]
+fn a_variable_cannot_set_what_is_each_chains_own() {
+    let error = file::refuse_shared(["PATH", "ORACULUM_CHAIN_CHAIN_ID"].map(str::to_owned)).unwrap_err().to_string();
+    assert!(error.contains("ORACULUM_CHAIN_CHAIN_ID") && error.contains("write it into each file"), "{error}");
+    file::refuse_shared(["ORACULUM_ENGINE_QUEUE", "ORACULUM_LOG"].map(str::to_owned)).unwrap();
+}

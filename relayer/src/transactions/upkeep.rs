@@ -132,7 +132,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         Ok(purpose::standing(&*self.node.journal, pending.slot(), self.height() + 1)?)
     }
 
-    fn ask_account(&mut self, index: usize) {
+    pub(super) fn ask_account(&mut self, index: usize) {
         let queue = &mut self.queues[index];
         if std::mem::replace(&mut queue.asking, true) {
             return;
