@@ -254,7 +254,9 @@ impl<C: Chain> Endpoints<C> {
         let mut rounds = 1;
         loop {
             match self.read_once(least, &call).await {
-                Err(error) if is_local(&error) && !matches!(error, ChainError::Unready(_)) && rounds < ROUNDS => {
+                Err(ChainError::Unready(states)) => return Err(ChainError::Unready(states)),
+                Err(error @ ChainError::WrongChain { .. }) => return Err(error),
+                Err(error) if is_local(&error) && rounds < ROUNDS => {
                     rounds += 1;
                     // Who does not know a block yet does not rest, and may know it soon.
                     if matches!(error, ChainError::UnknownBlock(_)) {

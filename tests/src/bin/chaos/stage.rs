@@ -31,6 +31,8 @@ pub(crate) struct Stage {
 pub(crate) enum Over {
     Http,
     WebSocket,
+    /// And Anvil itself beside it, as a second endpoint.
+    BesideAGoodOne,
 }
 
 impl Stage {
@@ -43,6 +45,7 @@ impl Stage {
         let url = match over {
             Over::Http => proxy.http_url(),
             Over::WebSocket => proxy.ws_url(),
+            Over::BesideAGoodOne => format!("{},{}", proxy.ws_url(), anvil.ws_url()),
         };
         let node = Node::new(&market, &url, 0, extra)?;
         market.seat(1, &node.signer, &asker.ids()).await?;
