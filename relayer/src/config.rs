@@ -11,6 +11,7 @@ use url::Url;
 mod check;
 mod file;
 mod reference;
+mod said;
 
 pub use crate::chain::Finality;
 pub use crate::engine::Provider;
@@ -34,6 +35,7 @@ pub struct Settings {
     pub policy: PolicySettings,
     /// Where the keys are.
     pub keys: KeySettings,
+    said: said::Said,
 }
 
 /// The chain to serve, and how it is read.
@@ -268,6 +270,15 @@ impl Settings {
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         check::check(file::read(text, path, variables)?)
+    }
+
+    /// The keys that say something else than in an older reading, and take effect with a restart only: all but those of
+    /// `[fees]` and `[policy]`.
+    #[must_use]
+    pub fn changed_for_a_restart(&self, older: &Self) -> Vec<String> {
+        let mut changed = self.said.changed(&older.said);
+        changed.retain(|key| !key.starts_with("fees.") && !key.starts_with("policy."));
+        changed
     }
 
     /// The defaults for a chain, a coordinator and a node's owner. Paths are relative to `base`.

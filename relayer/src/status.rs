@@ -21,6 +21,7 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
+    books,
     journal::{Journal, JournalError, Position, Purpose, Slot, View},
     lifecycle::Job,
     metrics::Metrics,
@@ -111,6 +112,7 @@ fn route(path: &str, journal: &impl Journal, metrics: &Metrics) -> (&'static str
     let found = match path {
         "/metrics" => Ok(Some(Value::Object(metrics.snapshot()))),
         "/jobs" => list(journal, None).map(Some),
+        "/books" => books::by_day_and_model(journal).map(Some),
         path => match path.strip_prefix("/jobs/") {
             Some(name) => match name.parse::<B256>() {
                 Ok(id) => show(journal, id),

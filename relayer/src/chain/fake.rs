@@ -37,6 +37,7 @@ struct State {
     empty: usize,
     views: HashMap<Bytes, Bytes>,
     refusal: Option<ChainError>,
+    no_probes: bool,
     send_error: Option<ChainError>,
     sent: Vec<Bytes>,
     receipts: HashMap<B256, Receipt>,
@@ -123,6 +124,11 @@ impl FakeChain {
         self.state().refusal = refusal;
     }
 
+    /// From now on probes fail, as where an endpoint allows no calls that create.
+    pub(crate) fn refuse_probes(&self) {
+        self.state().no_probes = true;
+    }
+
     /// What broadcasts end with; `None` is success.
     pub(crate) fn refuse_broadcasts(&self, error: Option<ChainError>) {
         self.state().send_error = error;
@@ -207,6 +213,9 @@ impl State {
 
     /// Every call of a probe ends as it would by itself.
     fn probe(&self, data: &Bytes) -> ChainError {
+        if self.no_probes {
+            return ChainError::Reverted(Bytes::new());
+        }
         let arguments = &data[Probe::BYTECODE.len()..];
         let Ok((_, calls)) = <(Address, Vec<Bytes>)>::abi_decode_params(arguments) else {
             return ChainError::Malformed { method: "eth_call", reason: "no probe".into() };

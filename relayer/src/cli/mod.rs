@@ -9,6 +9,7 @@ mod init;
 mod jobs;
 mod model;
 mod node;
+mod pnl;
 mod request;
 mod run;
 
@@ -63,6 +64,7 @@ enum Command {
     Model(model::ModelArgs),
     Node(node::NodeArgs),
     Jobs(jobs::JobsArgs),
+    Pnl(pnl::PnlArgs),
 }
 
 /// Runs the command line of this process.
@@ -88,6 +90,7 @@ async fn run(command: Command) -> CommandResult {
         Command::Request(args) => args.run().await,
         Command::Node(args) => args.run().await,
         Command::Jobs(args) => jobs::run(args).await,
+        Command::Pnl(args) => pnl::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Infer(args) => args.run().await,
         Command::Model(args) => args.run(),

@@ -239,6 +239,20 @@ fn messages_of_libraries_lose_the_endpoints_secret() {
     assert!(shown.contains("https://rpc.example.org/…"), "{shown}");
 }
 
+#[test]
+fn a_later_reading_names_what_needs_a_restart() {
+    let old = parse(&valid()).unwrap();
+    let text =
+        valid().replace("max_batch = 32", "max_batch = 7").replace("max_fee_per_gas = 100", "max_fee_per_gas = 9");
+    let new = parse(&text).unwrap();
+    assert_eq!((new.policy.max_batch, new.fees.max_fee_per_gas), (7, 9_000_000_000));
+    assert!(new.changed_for_a_restart(&old).is_empty());
+    let new =
+        parse(&text.replace("log_page = 2000", "log_page = 3").replace("data_dir = \"data\"", "data_dir = \"d\""))
+            .unwrap();
+    assert_eq!(new.changed_for_a_restart(&old), ["chain.log_page", "node.data_dir"]);
+}
+
 fn files(second: &str) -> (tempfile::TempDir, Vec<PathBuf>) {
     let folder = tempfile::tempdir().unwrap();
     let files = [("a.toml", valid().replace("queue = 64", "queue = 7")), ("b.toml", second.to_owned())];

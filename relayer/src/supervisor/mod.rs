@@ -6,10 +6,12 @@
 
 mod connect;
 mod error;
+mod reload;
 mod stages;
 
 pub use connect::connect;
 pub use error::NodeError;
+pub use reload::Rereads;
 
 use std::{
     collections::HashSet,
@@ -49,15 +51,20 @@ pub type Pool = Endpoints<AlloyChain>;
 /// # Errors
 /// `NodeError`: what stops a start, or what restarting the stages did not help.
 pub async fn run(settings: Settings, keys: Keys, shutdown: CancellationToken) -> Result<(), NodeError> {
-    run_all(vec![(settings, keys)], shutdown).await
+    run_all(vec![(settings, keys)], watch::channel(None).1, shutdown).await
 }
 
 /// Runs a node of several chains until shutdown, on the engine of the first one's configuration. A chain that fails
-/// while it runs is given up alone; what is wrong with a configuration at the start ends all.
+/// while it runs is given up alone; what is wrong with a configuration at the start ends all. What may change while it runs
+/// is taken from `rereads`.
 ///
 /// # Errors
 /// `NodeError`: the first chain's that was given up.
-pub async fn run_all(chains: Vec<(Settings, Keys)>, shutdown: CancellationToken) -> Result<(), NodeError> {
+pub async fn run_all(
+    chains: Vec<(Settings, Keys)>,
+    rereads: Rereads,
+    shutdown: CancellationToken,
+) -> Result<(), NodeError> {
     apart(&chains)?;
     let Some((first, _)) = chains.first() else { return Ok(()) };
     let engine = tokio::select! {
@@ -67,9 +74,9 @@ pub async fn run_all(chains: Vec<(Settings, Keys)>, shutdown: CancellationToken)
     let count = chains.len();
     let stop = shutdown.child_token();
     let mut serving = JoinSet::new();
-    for (settings, keys) in chains {
+    for (index, (settings, keys)) in chains.into_iter().enumerate() {
         let span = if count > 1 { error_span!("chain", id = settings.chain.chain_id) } else { Span::none() };
-        let node = ServedChain { settings, keys, engine: engine.clone(), of: count };
+        let node = ServedChain { settings, keys, rereads: rereads.clone(), index, engine: engine.clone(), of: count };
         serving.spawn(node.serve(stop.clone()).instrument(span));
     }
     let mut result = Ok(());
@@ -132,6 +139,9 @@ async fn start_engine(settings: &EngineSettings) -> Result<OnnxEngine, NodeError
 struct ServedChain {
     settings: Settings,
     keys: Keys,
+    rereads: Rereads,
+    /// Its place among the configurations.
+    index: usize,
     engine: Arc<OnnxEngine>,
     /// How many chains the process serves.
     of: usize,
@@ -166,9 +176,15 @@ impl ServedChain {
             }
             None => None,
         };
+        let (rereads, policy) = (self.rereads.clone(), &started.policy);
+        let following = reload::follow(rereads, self.index, &self.settings, &started.named, policy);
+        tokio::pin!(following);
         let mut failures: Vec<Instant> = Vec::new();
         let result = loop {
-            let ended = stages::run(&self.settings, &self.keys, &started, &shutdown).await;
+            let ended = tokio::select! {
+                ended = stages::run(&self.settings, &self.keys, &started, &shutdown) => ended,
+                never = &mut following => match never {},
+            };
             let Err(error) = ended else { break Ok(()) };
             failures.retain(|at| at.elapsed() < RESTART_WINDOW);
             failures.push(Instant::now());
@@ -189,7 +205,7 @@ impl ServedChain {
 
     /// Everything that can be found wrong before work is taken.
     async fn start(&self) -> Result<Started, NodeError> {
-        let Self { settings, keys, engine, of } = self;
+        let Self { settings, keys, engine, of, .. } = self;
         let chain = connect(settings).await?;
         let identity = Identity {
             chain_id: settings.chain.chain_id,
@@ -213,11 +229,11 @@ impl ServedChain {
             named.push((model.name.clone(), model.id));
             models.insert(model.id);
         }
-        let served =
-            |name: &str| named.iter().find(|(known, id)| known == name || id.to_string() == name).map(|(_, id)| *id);
-        let policy = watch::Sender::new(Policy::new(settings, served).map_err(NodeError::Policy)?);
+        let policy = Policy::new(settings, |name| reload::id_of(&named, name)).map_err(NodeError::Policy)?;
+        let policy = watch::Sender::new(policy);
         connect::warn_of_what_is_missing(settings, keys, &chain, &models).await;
-        Ok(Started { chain, journal, engine: engine.clone(), chains: *of, models, policy, metrics: Arc::default() })
+        let (engine, metrics) = (engine.clone(), Arc::default());
+        Ok(Started { chain, journal, engine, chains: *of, models, named, policy, metrics })
     }
 }
 
@@ -228,6 +244,8 @@ struct Started {
     /// How many chains share the engine.
     chains: usize,
     models: HashSet<B256>,
+    /// Their names.
+    named: Vec<(String, B256)>,
     policy: watch::Sender<Policy>,
     metrics: Arc<Metrics>,
 }
