@@ -84,7 +84,7 @@ async fn requests_of_one_block_share_transactions_and_the_books_agree_with_the_c
     asker.settle(&market, &ids, 60).await.map_err(|error| format!("{error}\n{}", node.log()))?;
     assert_eq!(node.wasted(&market).await?, Vec::<String>::new());
     let sent = receipts(&market, node.sender).await?;
-    println!("60 requests of one block were answered in {} transactions", sent.len());
+    eprintln!("60 requests of one block were answered in {} transactions", sent.len());
     assert!(sent.len() < 30, "{}", sent.len());
 
     let spent: u128 = sent.iter().map(|one| u128::from(one.gas_used) * one.effective_gas_price).sum();
