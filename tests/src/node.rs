@@ -79,7 +79,7 @@ impl Node {
                 text += &format!("{line}\n");
             }
         }
-        for (section, lines) in extra.iter().filter(|(of, _)| !["chain", "node", "keys"].contains(of)) {
+        for (section, lines) in extra.iter().filter(|(of, _)| !["chain", "node", "policy", "keys"].contains(of)) {
             text += &format!("[{section}]\n{lines}\n");
         }
         fs::write(home.path().join("oraculum.toml"), text)?;
