@@ -34,7 +34,7 @@ use crate::{
     node::{Node, StageError},
     policy::Policy,
     protocol::statement::Domain,
-    status,
+    status::{self, Board, Life},
     submitter::{SubmitPorts, SubmitSettings, Submitter},
     watcher::{WatchSettings, Watcher},
 };
@@ -94,8 +94,15 @@ pub async fn run(settings: Settings, keys: Keys, shutdown: CancellationToken) ->
     };
     let _status = match settings.node.status_listen {
         Some(address) => {
-            let bound =
-                status::serve(address, &settings.node.data_dir, started.journal.clone(), started.metrics.clone());
+            let chain = started.chain.clone();
+            let board = Board {
+                chain_id: settings.chain.chain_id,
+                journal: started.journal.clone(),
+                metrics: started.metrics.clone(),
+                endpoints: Box::new(move || chain.health()),
+                life: started.life.subscribe(),
+            };
+            let bound = status::serve(address, &settings.node.data_dir, board);
             Some(bound.await.map_err(|error| NodeError::Status { address, error })?)
         }
         None => None,
@@ -127,6 +134,7 @@ struct Started {
     models: HashSet<B256>,
     policy: watch::Sender<Policy>,
     metrics: Arc<Metrics>,
+    life: watch::Sender<Option<Life>>,
 }
 
 /// Everything that can be found wrong before work is taken.
@@ -170,7 +178,15 @@ async fn start(settings: &Settings, keys: &Keys) -> Result<Started, NodeError> {
         |name: &str| named.iter().find(|(known, id)| known == name || id.to_string() == name).map(|(_, id)| *id);
     let policy = watch::Sender::new(Policy::new(settings, served).map_err(NodeError::Policy)?);
     warn_of_what_is_missing(settings, keys, &chain, &models).await;
-    Ok(Started { chain, journal, engine: Arc::new(engine), models, policy, metrics: Arc::default() })
+    Ok(Started {
+        chain,
+        journal,
+        engine: Arc::new(engine),
+        models,
+        policy,
+        metrics: Arc::default(),
+        life: watch::Sender::new(None),
+    })
 }
 
 /// The endpoints of a chain, not connected to yet.
@@ -291,9 +307,15 @@ async fn stages(
 
     let watcher = Watcher::new(node.clone(), watch_settings, heads_seen, tips)?;
     let engine: Arc<dyn Engine> = engine.clone();
-    let executor = Executor::new(node.clone(), engine, execute_settings, tips_seen.clone(), funded_seen, executed);
+    let executor =
+        Executor::new(node.clone(), engine, execute_settings, tips_seen.clone(), funded_seen.clone(), executed);
     let attester = Attester::new(node.clone(), keys.signer.clone(), executed_in, answers);
     let submitter = Submitter::new(node.clone(), keys.senders[0].clone(), submit_settings, ports)?;
+    let seats = {
+        let node = node.clone();
+        Arc::new(move || node.seats().models().iter().map(|model| node.seats().held(*model, node.signer)).sum())
+    };
+    let life = Life { tips: tips_seen.clone(), funded: funded_seen.clone(), seats };
     let claimer = Claimer::new(node, claim_settings, tips_seen, claims);
 
     let token = shutdown.child_token();
@@ -315,7 +337,9 @@ async fn stages(
     set.spawn(claimer.run(token.clone()));
     set.spawn(report(counters, token.clone()));
 
+    started.life.send_replace(Some(life));
     let first = set.join_next().await;
+    started.life.send_replace(None);
     let asked = shutdown.is_cancelled();
     token.cancel();
     let mut result = ended(first);

@@ -165,6 +165,19 @@ pub struct Batch {
     pub booked: Vec<Entry>,
 }
 
+/// How often something happened to jobs of a model since the journal was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// The model.
+    pub model: B256,
+    /// What: `seen`, or a label of [`Move::labels`].
+    pub event: &'static str,
+    /// Why; empty for most.
+    pub reason: &'static str,
+    /// How often.
+    pub count: u64,
+}
+
 /// Why the journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -264,6 +277,8 @@ pub trait Journal: Send + Sync + 'static {
     fn due(&self, model: B256, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
     /// The models that have open jobs, and how many. Costs nothing.
     fn waiting(&self) -> Vec<(B256, usize)>;
+    /// What happened to jobs since the journal was opened. Costs nothing.
+    fn tally(&self) -> Vec<Tally>;
     /// The input bytes of a job that is not closed.
     ///
     /// # Errors

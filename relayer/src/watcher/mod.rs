@@ -335,7 +335,8 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
     /// Goes back to the last block that the chain still has.
     async fn rewind(&mut self, from: BlockRef, head: Header) -> Result<(), WatchError> {
         let ancestor = self.ancestor(from, head).await?;
-        self.node.metrics.rewinds.add();
+        let depth = ancestor.map_or(from.number, |ancestor| from.number - ancestor.number);
+        self.node.metrics.rewound(depth);
         self.rewinds += 1;
         self.seats_at = None;
         self.caught_up = false;
