@@ -1,4 +1,4 @@
-//! The coordinator's ABI, generated from the committed artifact.
+//! The ABI of the coordinator and of the probe, generated from the committed artifacts.
 
 #![allow(missing_docs, clippy::all, unreachable_pub)]
 
@@ -7,6 +7,13 @@ alloy::sol!(
     #[allow(missing_docs)]
     InferenceCoordinator,
     "../contracts/artifacts/InferenceCoordinator.json"
+);
+
+alloy::sol!(
+    #[sol(all_derives)]
+    #[allow(missing_docs)]
+    Probe,
+    "../contracts/artifacts/Probe.json"
 );
 
 pub use InferenceCoordinator::{

@@ -3,7 +3,7 @@
 use alloy::{
     primitives::{Address, B256, Bytes, U256},
     rpc::types::Log,
-    sol_types::{SolCall, SolEventInterface, SolInterface},
+    sol_types::{SolCall, SolConstructor, SolEventInterface, SolInterface, SolValue},
 };
 
 use crate::{
@@ -148,17 +148,42 @@ fn from_words(request: &Request) -> abi::Request {
 /// Calldata that answers a request.
 #[must_use]
 pub fn fulfil(answer: &Attested, place: &Place) -> Bytes {
-    Coordinator::fulfillCall {
-        fulfilment: abi::Fulfilment {
-            request: from_words(&answer.task.request),
-            outcome: answer.outcome as u8,
-            output: answer.output.clone(),
-            attestations: vec![abi::Attestation { seat: place.seat, r: answer.signature.r, vs: answer.signature.vs }],
-            holes: place.holes.clone(),
-        },
+    Coordinator::fulfillCall { fulfilment: fulfilment(answer, place) }.abi_encode().into()
+}
+
+fn fulfilment(answer: &Attested, place: &Place) -> abi::Fulfilment {
+    abi::Fulfilment {
+        request: from_words(&answer.task.request),
+        outcome: answer.outcome as u8,
+        output: answer.output.clone(),
+        attestations: vec![abi::Attestation { seat: place.seat, r: answer.signature.r, vs: answer.signature.vs }],
+        holes: place.holes.clone(),
     }
-    .abi_encode()
-    .into()
+}
+
+/// Calldata that answers many requests.
+#[must_use]
+pub fn fulfil_batch(answers: &[(Attested, Place)]) -> Bytes {
+    let fulfilments = answers.iter().map(|(answer, place)| fulfilment(answer, place)).collect();
+    Coordinator::fulfillBatchCall { fulfilments }.abi_encode().into()
+}
+
+/// What to create in an `eth_call` to learn how each item of a batch would end by itself; it always reverts, and
+/// [`endings`] reads with what. `batch` is calldata of `fulfil_batch`.
+#[must_use]
+pub fn probe(coordinator: Address, batch: &[u8]) -> Bytes {
+    let items = Coordinator::fulfillBatchCall::abi_decode(batch).map(|call| call.fulfilments).unwrap_or_default();
+    let calls = items.into_iter().map(|fulfilment| Coordinator::fulfillCall { fulfilment }.abi_encode().into());
+    let arguments = abi::Probe::constructorCall { target: coordinator, calls: calls.collect() }.abi_encode();
+    [abi::Probe::BYTECODE.as_ref(), &arguments].concat().into()
+}
+
+/// Reads what a probe reverts with: `None` for an item that would be answered, else its revert data. `None` for all if it
+/// is something else.
+#[must_use]
+pub fn endings(told: &[u8]) -> Option<Vec<Option<Bytes>>> {
+    let endings = <Vec<(bool, Bytes)>>::abi_decode(told).ok()?;
+    Some(endings.into_iter().map(|(success, answer)| (!success).then_some(answer)).collect())
 }
 
 /// Calldata that claims pay.
@@ -249,7 +274,7 @@ impl<'a, C: Chain> Views<'a, C> {
     /// # Errors
     /// `NotACoordinator` where the answer cannot be read; `Reverted` with the contract's error.
     pub async fn read<Q: SolCall + Send + Sync>(&self, query: Q) -> Result<Q::Return, ReadError> {
-        let call = Call { from: None, to: self.coordinator, data: query.abi_encode().into(), gas: None };
+        let call = Call { from: None, to: Some(self.coordinator), data: query.abi_encode().into(), gas: None };
         let answer = self.chain.call(&call, At::Latest).await?;
         Q::abi_decode_returns(&answer).map_err(|_| ReadError::NotACoordinator(self.coordinator))
     }

@@ -34,4 +34,5 @@ pub mod submitter;
 pub mod supervisor;
 #[cfg(test)]
 mod testing;
+pub mod transactions;
 pub mod watcher;

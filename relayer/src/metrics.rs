@@ -16,6 +16,8 @@ use prometheus_client::{
 };
 use serde_json::{Map, Value};
 
+use crate::journal::Journal;
+
 /// Labels and their values.
 pub(crate) type Labels = Vec<(&'static str, String)>;
 
@@ -44,9 +46,7 @@ macro_rules! counters {
         }
 
         impl Metrics {
-            /// All counters by name.
-            #[must_use]
-            pub fn snapshot(&self) -> Map<String, Value> {
+            fn snapshot(&self) -> Map<String, Value> {
                 let mut all = Map::new();
                 $(all.insert(stringify!($name).into(), self.$name.get().into());)*
                 all
@@ -64,10 +64,6 @@ counters! {
     blocks,
     /// Reorganisations rewound.
     rewinds,
-    /// Requests seen on served models.
-    requests,
-    /// Models run.
-    executed,
     /// Answers signed.
     attested,
     /// Transactions broadcast for the first time.
@@ -80,16 +76,6 @@ counters! {
     mined,
     /// Transactions mined that reverted.
     reverted,
-    /// Answers of ours recorded on chain.
-    answered,
-    /// Requests that others answered.
-    yielded,
-    /// Requests passed over.
-    skipped,
-    /// Requests this node could not answer.
-    failed,
-    /// Answers paid.
-    claimed,
     /// Calls to the endpoint that failed.
     chain_errors,
 }
@@ -100,6 +86,22 @@ fn seconds() -> Histogram {
 }
 
 impl Metrics {
+    /// The counters, and what happened to jobs since the start, for a line of the log.
+    #[must_use]
+    pub fn so_far(&self, journal: &impl Journal) -> Value {
+        let mut all = self.snapshot();
+        for tally in journal.tally() {
+            let name = if tally.reason.is_empty() {
+                format!("job {}", tally.event)
+            } else {
+                format!("job {}: {}", tally.event, tally.reason)
+            };
+            let sum = all.get(&name).and_then(Value::as_u64).unwrap_or(0) + tally.count;
+            all.insert(name, sum.into());
+        }
+        Value::Object(all)
+    }
+
     /// A model ran on a provider, after it waited for its session.
     pub fn ran(&self, model: B256, provider: &str, waited: Duration, took: Duration) {
         let model = ("model", model.to_string());

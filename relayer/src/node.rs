@@ -9,10 +9,10 @@ use crate::{
     chain::Header,
     contract::ReadError,
     journal::{Journal, JournalError},
-    lifecycle::{Place, Task},
+    lifecycle::{Place, Skip, Task},
     metrics::Metrics,
-    policy::Policy,
-    protocol::statement::Domain,
+    policy::{Policy, Price, Verdict},
+    protocol::{request::Request, statement::Domain},
     seats::{SeatTable, Turn},
 };
 
@@ -31,6 +31,8 @@ pub struct Node<C, J> {
     pub policy: watch::Receiver<Policy>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What gas costs now; `None` until the first tip.
+    pub price: watch::Sender<Option<Price>>,
     seats: RwLock<SeatTable>,
 }
 
@@ -85,6 +87,11 @@ pub enum StageError {
     /// The signing key failed.
     #[error("cannot sign: {0}")]
     Signer(#[from] alloy::signers::Error),
+    /// The journal holds transactions of a key that this node does not have.
+    #[error(
+        "the journal holds unfinished transactions of {0}: keep its keystore in `keys.senders` until they are final"
+    )]
+    SenderGone(Address),
     /// A stage panicked, or another stage ended.
     #[error("the {0} ended unexpectedly")]
     Gone(&'static str),
@@ -120,7 +127,16 @@ impl<C, J: Journal> Node<C, J> {
         policy: watch::Receiver<Policy>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { chain, journal, domain, signer, policy, metrics, seats: RwLock::default() }
+        Self {
+            chain,
+            journal,
+            domain,
+            signer,
+            policy,
+            metrics,
+            price: watch::Sender::new(None),
+            seats: RwLock::default(),
+        }
     }
 
     /// The seats, to read.
@@ -131,6 +147,22 @@ impl<C, J: Journal> Node<C, J> {
     /// The seats, to change.
     pub fn seats_mut(&self) -> RwLockWriteGuard<'_, SeatTable> {
         self.seats.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an answer with an output of so many bytes pays now.
+    pub fn verdict(&self, request: &Request, output: usize) -> Verdict {
+        match *self.price.borrow() {
+            Some(price) => self.policy.borrow().judge(request, output, price),
+            None => Verdict::Worth,
+        }
+    }
+
+    /// Why a request whose deadline passed was not answered: it may never have paid.
+    pub fn why_expired(&self, request: &Request, output: usize) -> Skip {
+        match self.verdict(request, output) {
+            Verdict::Worth => Skip::Expired { deadline: request.deadline() },
+            Verdict::NotNow { asks } | Verdict::Never { asks } => Skip::Unprofitable { pays: request.pay(), asks },
+        }
     }
 
     /// Whether a task is ours to answer in block `next`.

@@ -4,7 +4,12 @@ use std::{collections::HashMap, time::Duration};
 
 use alloy::primitives::B256;
 
-use crate::{config::Settings, submitter::fees::FeeSettings};
+use crate::{
+    config::Settings,
+    protocol::request::Request,
+    submitter::gas::{self, Expected},
+    transactions::fees::FeeSettings,
+};
 
 /// What a request has to pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +18,43 @@ pub struct Terms {
     pub min_pay: u128,
     /// Per cent by which they must exceed what the answer's gas costs; −100 to answer at any cost.
     pub margin_percent: i32,
+}
+
+impl Terms {
+    /// What has to be paid for a use of gas and bytes, wei.
+    pub(crate) fn asks(&self, expected: Expected, price: Price) -> u128 {
+        let cost = u128::from(expected.gas)
+            .saturating_mul(price.gas)
+            .saturating_add(u128::from(expected.bytes).saturating_mul(price.byte));
+        let percent = u128::try_from(100 + i64::from(self.margin_percent)).unwrap_or(0);
+        self.min_pay.max(cost.saturating_mul(percent).div_ceil(100))
+    }
+}
+
+/// What the chain asks for now, in wei.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Price {
+    /// For a unit of gas: base fee and tip.
+    pub gas: u128,
+    /// For a byte of a transaction, on chains that ask for that besides (OP-style chains, for the chain below).
+    pub byte: u128,
+}
+
+/// Whether a request pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does.
+    Worth,
+    /// Not at the present price of gas.
+    NotNow {
+        /// What it would have to pay, wei.
+        asks: u128,
+    },
+    /// Not even at the least price at which this node sends.
+    Never {
+        /// What it would have to pay then, wei.
+        asks: u128,
+    },
 }
 
 /// A checked policy. Stages read it from a watch channel, anew for every decision.
@@ -63,6 +105,24 @@ impl Policy {
             max_batch: policy.max_batch,
             batch_wait: policy.batch_wait,
         })
+    }
+
+    /// Whether a request pays for an answer with `output` bytes:
+    ///
+    /// ```text
+    /// asks = max(min_pay, cost · (100 + margin_percent) / 100, rounded up)
+    /// cost = gas · price + bytes · data price, of the answer and of its part of a claim
+    /// ```
+    #[must_use]
+    pub fn judge(&self, request: &Request, output: usize, price: Price) -> Verdict {
+        let terms = self.terms(request.model_id);
+        let expected = gas::expected(request, output);
+        let (pays, asks) = (request.pay(), terms.asks(expected, price));
+        if pays >= asks {
+            return Verdict::Worth;
+        }
+        let least = terms.asks(expected, Price { gas: self.fees.min_tip, byte: 0 });
+        if pays < least { Verdict::Never { asks: least } } else { Verdict::NotNow { asks } }
     }
 
     /// What a request for a model has to pay.

@@ -35,12 +35,12 @@ use crate::{
     policy::Policy,
     protocol::statement::Domain,
     status::{self, Board, Life},
-    submitter::{SubmitPorts, SubmitSettings, Submitter},
+    submitter::{SubmitPorts, Submitter},
     watcher::{WatchSettings, Watcher},
 };
 
-/// Transactions in flight at most.
-const IN_FLIGHT: usize = 256;
+/// Answers between two stages at most.
+const BETWEEN: usize = 256;
 /// Restarts within `RESTART_WINDOW` after which the node gives up.
 const RESTARTS: usize = 5;
 const RESTART_WINDOW: Duration = Duration::from_secs(300);
@@ -122,7 +122,7 @@ pub async fn run(settings: Settings, keys: Keys, shutdown: CancellationToken) ->
             () = tokio::time::sleep(Duration::from_secs(1 << failures.len().min(5))) => {}
         }
     };
-    info!(counters = %serde_json::Value::Object(started.metrics.snapshot()), "stopped");
+    info!(counters = %started.metrics.so_far(&*started.journal), "stopped");
     started.journal.sync()?;
     result
 }
@@ -289,8 +289,8 @@ async fn stages(
     let (heads, heads_seen) = watch::channel(None);
     let (tips, tips_seen) = watch::channel(None);
     let (funded, funded_seen) = watch::channel(true);
-    let (executed, executed_in) = mpsc::channel(IN_FLIGHT);
-    let (answers, answers_in) = mpsc::channel(IN_FLIGHT);
+    let (executed, executed_in) = mpsc::channel(BETWEEN);
+    let (answers, answers_in) = mpsc::channel(BETWEEN);
     let (claims, claims_in) = mpsc::channel(4);
 
     let watch_settings = WatchSettings {
@@ -300,7 +300,6 @@ async fn stages(
         page: settings.chain.log_page,
         models: models.clone(),
     };
-    let submit_settings = SubmitSettings { max_in_flight: IN_FLIGHT, replace_after: 3 };
     let claim_settings = ClaimSettings { batch: 32, every: 16, patience: 256 };
     let execute_settings = ExecuteSettings { limit: settings.engine.queue, sessions: engine.sessions() };
     let ports = SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_seen.clone(), funded };
@@ -310,7 +309,7 @@ async fn stages(
     let executor =
         Executor::new(node.clone(), engine, execute_settings, tips_seen.clone(), funded_seen.clone(), executed);
     let attester = Attester::new(node.clone(), keys.signer.clone(), executed_in, answers);
-    let submitter = Submitter::new(node.clone(), keys.senders[0].clone(), submit_settings, ports)?;
+    let submitter = Submitter::new(node.clone(), keys.senders.clone(), ports)?;
     let seats = {
         let node = node.clone();
         Arc::new(move || node.seats().models().iter().map(|model| node.seats().held(*model, node.signer)).sum())
@@ -335,7 +334,7 @@ async fn stages(
     set.spawn(attester.run(token.clone()));
     set.spawn(submitter.run(token.clone()));
     set.spawn(claimer.run(token.clone()));
-    set.spawn(report(counters, token.clone()));
+    set.spawn(report(counters, journal.clone(), token.clone()));
 
     started.life.send_replace(Some(life));
     let first = set.join_next().await;
@@ -363,15 +362,19 @@ fn ended(joined: Option<Result<Result<(), StageError>, tokio::task::JoinError>>)
     }
 }
 
-async fn report(metrics: Arc<Metrics>, shutdown: CancellationToken) -> Result<(), StageError> {
+async fn report(
+    metrics: Arc<Metrics>,
+    journal: Arc<SledJournal>,
+    shutdown: CancellationToken,
+) -> Result<(), StageError> {
     let mut last = None;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             () = tokio::time::sleep(METRICS_INTERVAL) => {
-                let now = metrics.snapshot();
+                let now = metrics.so_far(&*journal);
                 if last.as_ref() != Some(&now) {
-                    info!(counters = %serde_json::Value::Object(now.clone()), "so far");
+                    info!(counters = %now, "so far");
                     last = Some(now);
                 }
             }

@@ -24,7 +24,7 @@ use crate::{
         statement::Domain,
     },
     seats::{Rules, STAYS},
-    submitter::fees::FeeSettings,
+    transactions::fees::FeeSettings,
 };
 
 pub(crate) const MODEL: B256 = B256::repeat_byte(0x11);
@@ -127,6 +127,9 @@ impl Bench {
             Coordinator::seatCall { modelId: MODEL, index: 0 }.abi_encode(),
             (address, 0u64, STAYS).abi_encode_params(),
         );
+        chain.view(Coordinator::parameterVersionCall {}.abi_encode(), 1u16.abi_encode());
+        let parameters = Coordinator::Parameters { window: 4, vesting: 10, ..Coordinator::Parameters::default() };
+        chain.view(Coordinator::parametersCall { version: 1 }.abi_encode(), parameters.abi_encode());
         let (policy, reading) = watch::channel(policy());
         let node = Node::new(chain, journal, DOMAIN, address, reading, Arc::default());
         node.seats_mut().load(MODEL, vec![Seat { signer: address, from: 0, until: STAYS }]);

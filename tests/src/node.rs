@@ -104,14 +104,25 @@ impl Node {
 
     /// Starts the process; its log goes to a file in its home.
     pub async fn start(&mut self) -> Res<()> {
+        self.spawn(&mut self.command()?)
+    }
+
+    /// Starts the process; it dies when it passes a crash point of `oraculum::crash` for the `count`-th time.
+    pub async fn start_to_crash(&mut self, point: &str, count: u32) -> Res<()> {
+        self.spawn(self.command()?.env("ORACULUM_CRASH_AT", format!("{point}:{count}")))
+    }
+
+    fn spawn(&mut self, command: &mut Command) -> Res<()> {
         let log = File::options().create(true).append(true).open(self.home.path().join("log"))?;
-        self.process = Some(self.command()?.stderr(log).spawn()?);
+        self.process = Some(command.stderr(log).spawn()?);
         Ok(())
     }
 
     /// SIGKILL: no chance to tidy up.
     pub async fn kill(&mut self) -> Res<()> {
-        if let Some(mut process) = self.process.take() {
+        if let Some(mut process) = self.process.take()
+            && process.try_wait()?.is_none()
+        {
             process.kill().await?;
         }
         Ok(())
@@ -123,6 +134,14 @@ impl Node {
         let id = process.id().ok_or("the node ended by itself")?;
         Command::new("kill").arg(id.to_string()).status().await?;
         Ok(tokio::time::timeout(Duration::from_secs(20), process.wait()).await??.code())
+    }
+
+    /// Whether the process has ended by itself.
+    pub fn ended(&mut self) -> Res<bool> {
+        Ok(match &mut self.process {
+            Some(process) => process.try_wait()?.is_some(),
+            None => true,
+        })
     }
 
     /// Its process id.

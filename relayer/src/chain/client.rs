@@ -84,6 +84,9 @@ struct RpcReceipt {
     block_hash: B256,
     status: U64,
     gas_used: U64,
+    effective_gas_price: Option<U128>,
+    /// On OP-style chains.
+    l1_fee: Option<U128>,
 }
 
 #[derive(Deserialize, Debug, Clone)]
@@ -268,8 +271,11 @@ impl Chain for AlloyChain {
     }
 
     async fn call(&self, call: &Call, at: At) -> Result<Bytes, ChainError> {
-        let mut fields = json!({ "to": call.to, "data": call.data });
+        let mut fields = json!({ "data": call.data });
         if let Value::Object(fields) = &mut fields {
+            if let Some(to) = call.to {
+                fields.insert("to".into(), json!(to));
+            }
             if let Some(from) = call.from {
                 fields.insert("from".into(), json!(from));
             }
@@ -290,6 +296,8 @@ impl Chain for AlloyChain {
             block: BlockRef { number: receipt.block_number.to(), hash: receipt.block_hash },
             success: receipt.status == U64::from(1),
             gas_used: receipt.gas_used.to(),
+            gas_price: receipt.effective_gas_price.unwrap_or_default().to(),
+            data_fee: receipt.l1_fee.unwrap_or_default().to(),
         }))
     }
 

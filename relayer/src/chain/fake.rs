@@ -1,17 +1,20 @@
 //! A scripted chain for unit tests: blocks and logs by hand, a pool that mines when told to.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use alloy::{
-    consensus::{Transaction, TxEnvelope},
+    consensus::{Transaction, TxEnvelope, transaction::SignerRecoverable},
     eips::Decodable2718,
     primitives::{Address, B256, Bytes, LogData, U256, keccak256},
     rpc::types::Log,
+    sol_types::SolValue,
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::abi::Probe;
 
 use super::{At, BlockRef, Call, Chain, ChainError, Header, Heard, LogScope, Receipt, Tag};
 
@@ -35,8 +38,11 @@ struct State {
     send_error: Option<ChainError>,
     sent: Vec<Bytes>,
     receipts: HashMap<B256, Receipt>,
-    used_nonces: u64,
-    pending_nonces: u64,
+    /// Mined and with the pool's, of accounts that none is known of by themselves.
+    nonces: (u64, u64),
+    nonces_of: HashMap<Address, (u64, u64)>,
+    base_fee: u128,
+    pool: Pool,
     balance: U256,
     tagged: Option<u64>,
 }
@@ -54,6 +60,7 @@ impl FakeChain {
     pub(crate) fn new() -> Self {
         let chain = Self::default();
         chain.state().balance = U256::from(10u64).pow(U256::from(20));
+        chain.state().base_fee = 1_000;
         chain.mine(Vec::new());
         chain
     }
@@ -64,7 +71,7 @@ impl FakeChain {
         let number = state.blocks.len() as u64;
         let parent = state.blocks.last().map_or(B256::ZERO, |block| block.header.block.hash);
         let hash = keccak256([parent.as_slice(), &number.to_be_bytes(), &state.salt.to_be_bytes()].concat());
-        let header = Header { block: BlockRef { number, hash }, parent, timestamp: number, base_fee: 1_000 };
+        let header = Header { block: BlockRef { number, hash }, parent, timestamp: number, base_fee: state.base_fee };
         state.blocks.push(Block { header, logs });
         header
     }
@@ -75,6 +82,12 @@ impl FakeChain {
         let kept = state.blocks.len() - depth;
         state.blocks.truncate(kept);
         state.salt += 1;
+        let state = &mut *state;
+        state.receipts.retain(|_, receipt| receipt.block.number < kept as u64);
+        for transaction in state.pool.reorg(kept as u64) {
+            let mined = &mut state.nonces_of.entry(signer_of(&transaction)).or_insert(state.nonces).0;
+            *mined = (*mined).min(transaction.nonce());
+        }
     }
 
     /// Refuses log queries over more blocks.
@@ -112,17 +125,45 @@ impl FakeChain {
     /// Mines a broadcast transaction in a new block.
     pub(crate) fn mine_transaction(&self, transaction: &TxEnvelope, success: bool) -> Header {
         let header = self.mine(Vec::new());
-        let mut state = self.state();
-        state.receipts.insert(*transaction.tx_hash(), Receipt { block: header.block, success, gas_used: 1 });
-        state.used_nonces = state.used_nonces.max(transaction.nonce() + 1);
-        state.pending_nonces = state.pending_nonces.max(state.used_nonces);
+        self.state().include(transaction, header, success);
         header
     }
 
     /// The account's nonces, mined and with the pool's.
     pub(crate) fn set_nonces(&self, mined: u64, pending: u64) {
         let mut state = self.state();
-        (state.used_nonces, state.pending_nonces) = (mined, pending);
+        state.nonces = (mined, pending);
+        state.nonces_of.clear();
+    }
+
+    /// What the next blocks ask for.
+    pub(crate) fn set_base_fee(&self, base_fee: u128) {
+        self.state().base_fee = base_fee;
+    }
+
+    /// From now on broadcasts are kept as a pool keeps them, and mined by `produce`.
+    pub(crate) fn keep_a_pool(&self) {
+        self.state().pool.kept = true;
+    }
+
+    /// Mines what the pool holds and pays the base fee, each account's in the order of its nonces, at most `most`.
+    pub(crate) fn produce(&self, most: usize) -> Vec<TxEnvelope> {
+        let header = self.mine(Vec::new());
+        let mut state = self.state();
+        let mut mined = Vec::new();
+        while mined.len() < most {
+            let state = &mut *state;
+            let nonce = |account: &Address| state.nonces_of.get(account).unwrap_or(&state.nonces).0;
+            let Some(transaction) = state.pool.next(header.base_fee, nonce) else { break };
+            state.include(&transaction, header, true);
+            mined.push(transaction);
+        }
+        mined
+    }
+
+    /// Empties the pool.
+    pub(crate) fn drop_pool(&self) {
+        self.state().pool.waiting.clear();
     }
 
     /// The account's balance.
@@ -138,6 +179,78 @@ impl FakeChain {
     /// The hashes of different transactions broadcast.
     pub(crate) fn distinct(&self) -> HashSet<B256> {
         self.sent().iter().map(|transaction| *transaction.tx_hash()).collect()
+    }
+}
+
+impl State {
+    fn include(&mut self, transaction: &TxEnvelope, header: Header, success: bool) {
+        let gas_price = transaction.effective_gas_price(u64::try_from(header.base_fee).ok());
+        let receipt = Receipt { block: header.block, success, gas_used: 50_000, gas_price, data_fee: 0 };
+        self.receipts.insert(*transaction.tx_hash(), receipt);
+        let nonces = self.nonces_of.entry(signer_of(transaction)).or_insert(self.nonces);
+        nonces.0 = nonces.0.max(transaction.nonce() + 1);
+        nonces.1 = nonces.1.max(nonces.0);
+        self.pool.mined.push((header.block.number, transaction.clone()));
+    }
+
+    /// Every call of a probe ends as it would by itself.
+    fn probe(&self, data: &Bytes) -> ChainError {
+        let arguments = &data[Probe::BYTECODE.len()..];
+        let Ok((_, calls)) = <(Address, Vec<Bytes>)>::abi_decode_params(arguments) else {
+            return ChainError::Malformed { method: "eth_call", reason: "no probe".into() };
+        };
+        let ending = |call: &Bytes| match (self.views.get(call), &self.refusal) {
+            (Some(_), _) | (None, None) => (true, Bytes::new()),
+            (None, Some(ChainError::Reverted(data))) => (false, data.clone()),
+            (None, Some(_)) => (false, Bytes::new()),
+        };
+        ChainError::Reverted(calls.iter().map(ending).collect::<Vec<_>>().abi_encode().into())
+    }
+}
+
+fn signer_of(transaction: &TxEnvelope) -> Address {
+    transaction.recover_signer().unwrap()
+}
+
+/// Broadcast transactions that are not mined, as nodes keep them.
+#[derive(Debug, Default)]
+struct Pool {
+    kept: bool,
+    waiting: BTreeMap<(Address, u64), TxEnvelope>,
+    mined: Vec<(u64, TxEnvelope)>,
+}
+
+impl Pool {
+    fn take(&mut self, transaction: &TxEnvelope, mined: u64) -> Result<(), ChainError> {
+        if transaction.nonce() < mined {
+            return Err(ChainError::NonceTooLow);
+        }
+        let at = (signer_of(transaction), transaction.nonce());
+        if let Some(old) = self.waiting.get(&at).filter(|old| old.tx_hash() != transaction.tx_hash()) {
+            let tip = |one: &TxEnvelope| one.max_priority_fee_per_gas().unwrap_or_default();
+            if transaction.max_fee_per_gas() * 10 < old.max_fee_per_gas() * 11 || tip(transaction) * 10 < tip(old) * 11
+            {
+                return Err(ChainError::Underpriced);
+            }
+        }
+        self.waiting.insert(at, transaction.clone());
+        Ok(())
+    }
+
+    fn next(&mut self, base_fee: u128, nonce: impl Fn(&Address) -> u64) -> Option<TxEnvelope> {
+        let is_due = |at: &(Address, u64), transaction: &TxEnvelope| {
+            at.1 == nonce(&at.0) && transaction.max_fee_per_gas() >= base_fee
+        };
+        let at = self.waiting.iter().find(|(at, transaction)| is_due(at, transaction)).map(|(at, _)| *at)?;
+        self.waiting.remove(&at)
+    }
+
+    /// What was mined from a height on; it is not in the pool again by itself.
+    fn reorg(&mut self, from: u64) -> Vec<TxEnvelope> {
+        let (kept, gone) = std::mem::take(&mut self.mined).into_iter().partition(|(at, _)| *at < from);
+        self.mined = kept;
+        let gone: Vec<(u64, TxEnvelope)> = gone;
+        gone.into_iter().map(|(_, transaction)| transaction).collect()
     }
 }
 
@@ -194,6 +307,9 @@ impl Chain for FakeChain {
 
     async fn call(&self, call: &Call, _: At) -> Result<Bytes, ChainError> {
         let state = self.state();
+        if call.to.is_none() {
+            return Err(state.probe(&call.data));
+        }
         if let Some(answer) = state.views.get(&call.data) {
             return Ok(answer.clone());
         }
@@ -205,6 +321,11 @@ impl Chain for FakeChain {
         if let Some(error) = state.send_error.clone() {
             return Err(error);
         }
+        if state.pool.kept {
+            let transaction = TxEnvelope::decode_2718(&mut raw.as_ref()).unwrap();
+            let mined = state.nonces_of.get(&signer_of(&transaction)).unwrap_or(&state.nonces).0;
+            state.pool.take(&transaction, mined)?;
+        }
         state.sent.push(raw.clone());
         Ok(())
     }
@@ -213,11 +334,12 @@ impl Chain for FakeChain {
         Ok(self.state().receipts.get(&hash).copied())
     }
 
-    async fn nonce(&self, _: Address, at: At) -> Result<u64, ChainError> {
+    async fn nonce(&self, account: Address, at: At) -> Result<u64, ChainError> {
         let state = self.state();
+        let (mined, pending) = *state.nonces_of.get(&account).unwrap_or(&state.nonces);
         Ok(match at {
-            At::Latest => state.used_nonces,
-            At::Pending => state.pending_nonces,
+            At::Latest => mined,
+            At::Pending => pending,
         })
     }
 

@@ -87,8 +87,8 @@ pub enum Finality {
 pub struct Call {
     /// Who calls.
     pub from: Option<Address>,
-    /// The contract.
-    pub to: Address,
+    /// The contract; `None` runs `data` as the code that would create one.
+    pub to: Option<Address>,
     /// Calldata.
     pub data: Bytes,
     /// Gas limit; the endpoint's own where none is given.
@@ -104,6 +104,20 @@ pub struct Receipt {
     pub success: bool,
     /// Gas it used.
     pub gas_used: u64,
+    /// What it paid for a unit of gas, wei.
+    #[serde(default)]
+    pub gas_price: u128,
+    /// What it paid besides for its bytes, on chains that ask for that, wei.
+    #[serde(default)]
+    pub data_fee: u128,
+}
+
+impl Receipt {
+    /// What the transaction cost its sender, wei.
+    #[must_use]
+    pub fn cost(&self) -> u128 {
+        u128::from(self.gas_used).saturating_mul(self.gas_price).saturating_add(self.data_fee)
+    }
 }
 
 /// What following the heads brings.

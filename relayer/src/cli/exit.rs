@@ -91,7 +91,7 @@ impl Exit {
         match error {
             StageError::Journal(_) => Self::Journal,
             StageError::Read(_) => Self::Chain,
-            StageError::Signer(_) => Self::Keys,
+            StageError::Signer(_) | StageError::SenderGone(_) => Self::Keys,
             StageError::ReorgTooDeep { .. } => Self::Reorganised,
             StageError::Gone(_) => Self::Stages,
         }

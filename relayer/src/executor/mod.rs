@@ -158,7 +158,6 @@ impl<C: Chain, J: Journal> Executor<C, J> {
         }
         let mut batch = Batch::default();
         for (id, reason) in passed {
-            self.node.metrics.skipped.add();
             debug!(%id, %reason, "skipped");
             batch.moves.push((id, Move::Skipped(reason)));
         }
@@ -218,13 +217,11 @@ impl<C: Chain, J: Journal> Executor<C, J> {
                 let Inference { profile, queue_time, run_time, .. } = &inference;
                 let provider = profile.target.to_string();
                 self.node.metrics.ran(task.request.model_id, &provider, *queue_time, *run_time);
-                self.node.metrics.executed.add();
                 let executed = Seen { task }.executed(inference.outcome, inference.output).held(lease);
                 self.out.send(executed).await.map_err(|_| StageError::Gone("attester"))
             }
             Err(RunError::Journal(error)) => Err(error.into()),
             Err(RunError::Engine(error)) if !error.is_retryable() => {
-                self.node.metrics.failed.add();
                 warn!(%id, %error, "cannot answer");
                 let moves = vec![(id, Move::Failed(error.to_string()))];
                 self.close(&Batch { moves, ..Batch::default() })

@@ -13,6 +13,7 @@ use crate::{
     journal::{Journal, JournalError, Position},
     lifecycle::{Job, Lease, Skip, Task},
     node::{Node, Standing},
+    policy::Verdict,
 };
 
 /// Jobs in memory per model that may be run now.
@@ -102,19 +103,29 @@ impl Queue {
                 }
                 let Some(Job::Seen(seen)) = node.journal.job(at.id)? else { continue };
                 match node.standing(&seen.task, head + 1) {
-                    Standing::Now(_) => {
-                        self.ready.insert(at, seen.task);
-                        if self.ready.len() > WINDOW {
-                            self.ready.pop_last();
+                    Standing::Now(_) => match node.verdict(&seen.task.request, 0) {
+                        Verdict::Worth => {
+                            self.ready.insert(at, seen.task);
+                            if self.ready.len() > WINDOW {
+                                self.ready.pop_last();
+                            }
                         }
-                    }
+                        // Gas may become cheaper before the deadline.
+                        Verdict::NotNow { .. } if self.parked.len() < PARKED => {
+                            self.parked.insert(at.id, head + 1);
+                        }
+                        Verdict::NotNow { .. } => {}
+                        Verdict::Never { asks } => {
+                            passed.push((at.id, Skip::Unprofitable { pays: seen.task.request.pay(), asks }));
+                        }
+                    },
                     // The block before it is the head at which its transaction can be sent.
                     Standing::From(block) if self.parked.len() < PARKED => {
                         self.parked.insert(at.id, block.saturating_sub(1).max(head + 1));
                     }
                     Standing::From(_) => {}
                     Standing::NoSeat => passed.push((at.id, Skip::NoSeat)),
-                    Standing::Expired => passed.push((at.id, Skip::Expired { deadline: at.height })),
+                    Standing::Expired => passed.push((at.id, node.why_expired(&seen.task.request, 0))),
                 }
             }
             tokio::task::yield_now().await;

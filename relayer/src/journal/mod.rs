@@ -304,12 +304,13 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store`.
     fn clear(&self) -> Result<(), JournalError>;
-    /// Hands what is written so far to the operating system: then the process can be killed and loses none of it. Wait for
-    /// this before the outside sees what was written down. Lost power can take the last moments' writes.
+    /// Hands what is written so far to the operating system, which takes about a millisecond: then the process can be killed
+    /// and loses none of it. Call it before the outside sees what was written down. Lost power can take the last moments'
+    /// writes.
     ///
     /// # Errors
     /// `Store`.
-    fn persist(&self) -> impl Future<Output = Result<(), JournalError>> + Send;
+    fn persist(&self) -> Result<(), JournalError>;
     /// Puts everything on the disk itself.
     ///
     /// # Errors

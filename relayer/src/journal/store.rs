@@ -427,8 +427,8 @@ impl Journal for SledJournal {
         }
     }
 
-    async fn persist(&self) -> Result<(), JournalError> {
-        self.db.flush_async().await?;
+    fn persist(&self) -> Result<(), JournalError> {
+        self.db.flush()?;
         Ok(())
     }
 

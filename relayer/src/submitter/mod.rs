@@ -1,43 +1,45 @@
-//! Carries answers and claims to the chain: one key, one sequence of nonces, many transactions in flight.
+//! Turns signed answers and claims into transactions: what is ready together goes out together.
 //!
-//! A logical transaction is a [`Slot`]: one nonce and all its attempts. It is simulated first, and written to the
-//! journal, signed, before it is broadcast; after that only a mined transaction frees its nonce. See [`upkeep`] for
-//! what happens to a slot until it is final.
+//! An answer that comes alone is simulated and sent at once. While simulations run, or as many transactions are in flight
+//! as the pools promise room for, answers gather, and the next simulation takes as many as fit: batches form by
+//! themselves when the chain is the bottleneck, and only then. See [`Transactions`](crate::transactions) for what happens
+//! to a transaction once it is sent.
 
-pub mod fees;
-mod gas;
-mod replace;
-mod send;
-mod sign;
+mod collect;
+pub(crate) mod gas;
 mod simulate;
-mod upkeep;
 
-use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use alloy::{
-    primitives::{B256, Bytes, U256},
+    primitives::{B256, Bytes},
     signers::local::PrivateKeySigner,
 };
-use futures::{StreamExt, stream::FuturesUnordered};
-use tokio::sync::{mpsc, watch};
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{error, info};
 
 use crate::{
-    chain::{Chain, ChainError, Receipt},
-    journal::{Batch, Claim, Journal, Purpose, Slot},
+    chain::{Chain, ChainError},
+    crash::crash_point,
+    journal::{Batch, Claim, Journal},
     lifecycle::{Attested, Job, Move, Seen},
     node::{Node, StageError, Tip},
+    transactions::{Draft, Transactions},
 };
 
-/// How transactions are sent.
-#[derive(Debug, Clone)]
-pub struct SubmitSettings {
-    /// The most transactions in flight.
-    pub max_in_flight: usize,
-    /// Blocks after which an unmined transaction at the head of the queue is replaced with a higher fee.
-    pub replace_after: u64,
-}
+/// Simulations at once. With one, an answer waits for the whole round trip of the one before it.
+const SIMULATIONS: usize = 2;
+/// Signed answers held at most; more stay in the channel, and hold back the stages before.
+const HELD: usize = 256;
 
 /// The channels of the submitter.
 #[derive(Debug)]
@@ -48,84 +50,64 @@ pub struct SubmitPorts {
     pub claims: mpsc::Receiver<Vec<Claim>>,
     /// The tip.
     pub tips: watch::Receiver<Option<Tip>>,
-    /// Whether the key can pay for transactions.
+    /// Whether a key can pay for transactions.
     pub funded: watch::Sender<bool>,
 }
 
-/// What is to become a transaction.
+/// A signed answer, and since when it waits.
+#[derive(Debug, Clone)]
+struct Held {
+    answer: Attested,
+    since: Instant,
+}
+
+/// What is to become a transaction. Answers are never empty.
 #[derive(Debug, Clone)]
 enum Work {
-    Answer(Box<Attested>),
+    Answers(Vec<Held>),
     Claim(Vec<Claim>),
 }
 
-/// A transaction without nonce and fees.
-#[derive(Debug, Clone)]
-struct Draft {
-    purpose: Purpose,
-    data: Bytes,
-    gas: u64,
+/// What a simulation ended with, and what it was of.
+struct Simulated {
+    work: Work,
+    draft: Draft,
+    /// Whether the items were tried one by one, in the probe.
+    probed: bool,
+    result: Result<Bytes, ChainError>,
 }
-
-/// What a background call brought.
-enum Done {
-    Simulated(Work, Draft, Result<Bytes, ChainError>),
-    Broadcast(u64, B256, Result<(), ChainError>),
-    Account(Result<(u64, U256), ChainError>),
-    Mined(u64, Result<Option<Receipt>, ChainError>),
-    Tips(Result<Vec<u128>, ChainError>),
-}
-
-type Task = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 /// The last stage.
 pub struct Submitter<C, J> {
     node: Arc<Node<C, J>>,
-    sender: PrivateKeySigner,
-    settings: SubmitSettings,
+    transactions: Transactions<C, J>,
     ports: SubmitPorts,
-    tasks: FuturesUnordered<Task>,
-    simulating: usize,
-    slots: BTreeMap<u64, Slot>,
-    next: u64,
-    /// Transactions of our key that the journal does not know are in the pool up to this nonce: nothing is sent before
-    /// they are mined, for they may be answers.
-    hold: Option<u64>,
+    simulations: FuturesUnordered<BoxFuture<'static, Simulated>>,
+    /// To be simulated as soon as there is room.
+    ready: VecDeque<Held>,
+    claims: VecDeque<Vec<Claim>>,
     /// Looked at again at the next tip.
-    waiting: Vec<Work>,
-    recent_tips: Vec<u128>,
-    balance: U256,
-    rewinds: u64,
-    upkeep: upkeep::Memory,
+    waiting: Vec<Held>,
+    /// Answers that go out alone, because a batch with them failed.
+    alone: HashSet<B256>,
 }
 
 impl<C: Chain, J: Journal> Submitter<C, J> {
-    /// A submitter that goes on where the journal ends.
+    /// A submitter that goes on where the journal ends, and pays with these keys.
     ///
     /// # Errors
-    /// The journal's.
-    pub fn new(
-        node: Arc<Node<C, J>>,
-        sender: PrivateKeySigner,
-        settings: SubmitSettings,
-        ports: SubmitPorts,
-    ) -> Result<Self, StageError> {
-        let slots = node.journal.slots()?.into_iter().map(|slot| (slot.nonce, slot)).collect();
+    /// The journal's; `SenderGone` if it holds transactions of another key.
+    pub fn new(node: Arc<Node<C, J>>, senders: Vec<PrivateKeySigner>, ports: SubmitPorts) -> Result<Self, StageError> {
+        let transactions = Transactions::new(node.clone(), senders)?;
         Ok(Self {
             node,
-            sender,
-            settings,
+            transactions,
             ports,
-            slots,
-            tasks: FuturesUnordered::new(),
-            simulating: 0,
-            next: 0,
-            hold: None,
+            simulations: FuturesUnordered::new(),
+            ready: VecDeque::new(),
+            claims: VecDeque::new(),
             waiting: Vec::new(),
-            recent_tips: Vec::new(),
-            balance: U256::ZERO,
-            rewinds: 0,
-            upkeep: upkeep::Memory::default(),
+            alone: HashSet::new(),
         })
     }
 
@@ -136,46 +118,72 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StageError> {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            begun = self.recover() => begun?,
+            begun = self.transactions.recover() => begun?,
         }
         let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut come = Vec::new();
         loop {
-            let room = self.simulating + self.waiting.len() + self.in_flight() < self.settings.max_in_flight;
+            let room = HELD.saturating_sub(self.ready.len() + self.waiting.len());
+            let batch_due = self.batch_due();
             tokio::select! {
-                () = shutdown.cancelled() => return self.drain().await,
-                Some(done) = self.tasks.next(), if !self.tasks.is_empty() => self.done(done)?,
+                () = shutdown.cancelled() => {
+                    self.transactions.drain().await;
+                    return Ok(());
+                }
+                Some(simulated) = self.simulations.next(), if !self.simulations.is_empty() => {
+                    self.simulated(simulated)?;
+                }
+                stepped = self.transactions.step() => stepped?,
                 changed = self.ports.tips.changed() => {
                     if changed.is_err() {
                         return Ok(());
                     }
-                    self.on_tip()?;
+                    let tip = *self.ports.tips.borrow_and_update();
+                    if let Some(tip) = tip {
+                        self.transactions.on_tip(tip)?;
+                        self.look_again()?;
+                    }
                 }
-                Some(answer) = self.ports.answers.recv(), if room => self.begin(Work::Answer(Box::new(answer)), 1)?,
-                Some(claims) = self.ports.claims.recv(), if room => self.begin(Work::Claim(claims), 1)?,
-                _ = tick.tick() => self.on_tick()?,
+                1.. = self.ports.answers.recv_many(&mut come, room), if room > 0 => {
+                    let since = Instant::now();
+                    self.ready.extend(come.drain(..).map(|answer| Held { answer, since }));
+                }
+                Some(claims) = self.ports.claims.recv(), if self.claims.len() < 4 => self.claims.push_back(claims),
+                () = tokio::time::sleep_until(batch_due.unwrap_or_else(Instant::now)), if batch_due.is_some() => {}
+                _ = tick.tick() => {
+                    self.transactions.on_tick()?;
+                    self.look_again()?;
+                }
             }
+            self.pump()?;
         }
     }
 
-    /// Lets broadcasts on their way end, so that the next start finds less to do.
-    async fn drain(mut self) -> Result<(), StageError> {
-        let grace = tokio::time::sleep(Duration::from_secs(2));
-        tokio::pin!(grace);
-        while self.upkeep.broadcasting > 0 {
-            tokio::select! {
-                () = &mut grace => break,
-                Some(done) = self.tasks.next() => {
-                    if matches!(done, Done::Broadcast(..)) {
-                        self.upkeep.broadcasting -= 1;
-                    }
-                }
+    /// Starts what can be started, and tells the other stages what they have to know.
+    fn pump(&mut self) -> Result<(), StageError> {
+        self.alone.extend(self.transactions.take_left_out());
+        let funded = self.transactions.is_funded();
+        self.ports.funded.send_if_modified(|known| std::mem::replace(known, funded) != funded);
+        while self.simulations.len() < SIMULATIONS && self.transactions.has_room() {
+            // Answers have deadlines, claims do not.
+            let begun = self.begin_answers()? || self.begin_claim();
+            if !begun {
+                break;
             }
         }
         Ok(())
     }
 
-    fn in_flight(&self) -> usize {
-        self.slots.values().filter(|slot| slot.mined.is_none()).count()
+    /// What waited may be ready now.
+    fn look_again(&mut self) -> Result<(), StageError> {
+        for held in std::mem::take(&mut self.waiting) {
+            if self.is_open(&held.answer)? {
+                self.ready.push_back(held);
+            } else {
+                self.alone.remove(&held.answer.task.id);
+            }
+        }
+        Ok(())
     }
 
     fn tip(&self) -> Option<Tip> {
@@ -187,44 +195,20 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         Ok(matches!(job, Some(Job::Seen(Seen { task })) if task.block == answer.task.block))
     }
 
-    fn done(&mut self, done: Done) -> Result<(), StageError> {
-        match done {
-            Done::Simulated(work, draft, result) => {
-                self.simulating -= 1;
-                self.simulated(work, draft, result)
-            }
-            Done::Broadcast(nonce, hash, result) => {
-                self.upkeep.broadcasting -= 1;
-                self.broadcast_done(nonce, hash, result)
-            }
-            Done::Account(Ok((nonce, balance))) => self.account(nonce, balance),
-            Done::Mined(nonce, Ok(receipt)) => self.receipt(nonce, receipt),
-            Done::Tips(Ok(tips)) => {
-                self.recent_tips = tips;
-                Ok(())
-            }
-            Done::Account(Err(error)) | Done::Mined(_, Err(error)) | Done::Tips(Err(error)) => {
-                self.node.metrics.chain_errors.add();
-                debug!(%error, label = error.label(), "asking again at the next tip");
-                self.upkeep.asking = false;
-                Ok(())
-            }
-        }
-    }
-
     fn close(&mut self, id: B256, step: Move) -> Result<(), StageError> {
         match &step {
             Move::Skipped(reason) => {
-                self.node.metrics.skipped.add();
                 info!(%id, %reason, "skipped");
             }
             Move::Failed(reason) => {
-                self.node.metrics.failed.add();
                 error!(%id, reason, "cannot answer");
             }
             _ => {}
         }
+        self.alone.remove(&id);
+        crash_point("closed.before");
         self.node.journal.commit(&Batch { moves: vec![(id, step)], ..Batch::default() })?;
+        crash_point("closed.after");
         Ok(())
     }
 }

@@ -1,112 +1,194 @@
-//! From an answer or a claim to a transaction whose simulation passed.
+//! What is sent was tried first, in the pending block. Of a batch every item is tried by itself, in one call, so that a bad
+//! item is found before it costs the others anything.
 
 use alloy::primitives::Bytes;
 use tracing::{debug, warn};
 
-use super::{Done, Draft, Submitter, Work, gas};
+use super::{Held, Simulated, Submitter, Work, gas};
 use crate::{
     chain::{At, Call, Chain, ChainError},
     contract::{self, Refusal, refusal},
-    journal::{Item, Journal, Purpose},
+    journal::{Journal, Purpose},
     lifecycle::{Move, Skip},
-    node::{StageError, Standing},
+    node::StageError,
+    transactions::{Draft, Sending},
 };
 
 impl<C: Chain, J: Journal> Submitter<C, J> {
-    /// Simulates what can be sent now; `gas_factor` multiplies the formula's gas limit.
-    pub(super) fn begin(&mut self, work: Work, gas_factor: u64) -> Result<(), StageError> {
-        let Some(tip) = self.tip().filter(|_| self.hold.is_none() && *self.ports.funded.borrow()) else {
-            self.waiting.push(work);
-            return Ok(());
-        };
-        let mut draft = match &work {
-            Work::Claim(claims) => {
-                let data = contract::claim(claims);
-                let ids = claims.iter().map(|claim| claim.id).collect();
-                Draft { purpose: Purpose::Claim { ids }, gas: gas::claim(claims.len(), &data), data }
-            }
-            Work::Answer(answer) => {
-                let task = &answer.task;
-                let place = match self.node.standing(task, tip.next()) {
-                    Standing::Now(place) => place,
-                    Standing::From(_) => {
-                        self.waiting.push(work);
-                        return Ok(());
-                    }
-                    Standing::NoSeat => return self.close(task.id, Move::Skipped(Skip::NoSeat)),
-                    Standing::Expired => {
-                        let deadline = task.request.deadline();
-                        return self.close(task.id, Move::Skipped(Skip::Expired { deadline }));
-                    }
-                };
-                let data = contract::fulfil(answer, &place);
-                let purpose = Purpose::Answer { items: vec![Item { id: task.id, block: task.block.hash }] };
-                Draft { purpose, gas: gas::answer(answer, &place, &data), data }
-            }
-        };
-        draft.gas = (draft.gas * gas_factor).min(gas::TRANSACTION_CAP);
-        let call = Call {
-            from: Some(self.sender.address()),
-            to: self.node.domain.coordinator,
-            data: draft.data.clone(),
-            gas: Some(draft.gas),
+    pub(super) fn simulate(&mut self, work: Work, draft: Draft) {
+        let from = self.transactions.an_account();
+        let probed = matches!(&draft.purpose, Purpose::Answer { items } if items.len() > 1);
+        let call = if probed {
+            let data = contract::probe(draft.to, &draft.data);
+            Call { from, to: None, data, gas: Some(gas::TRANSACTION_CAP) }
+        } else {
+            Call { from, to: Some(draft.to), data: draft.data.clone(), gas: Some(draft.gas) }
         };
         let chain = self.node.chain.clone();
-        self.simulating += 1;
-        self.tasks.push(Box::pin(async move {
+        self.simulations.push(Box::pin(async move {
             let result = chain.call(&call, At::Pending).await;
-            Done::Simulated(work, draft, result)
+            Simulated { work, draft, probed, result }
         }));
-        Ok(())
     }
 
-    pub(super) fn simulated(
-        &mut self,
-        work: Work,
-        draft: Draft,
-        result: Result<Bytes, ChainError>,
-    ) -> Result<(), StageError> {
-        let refusal = match result {
-            Ok(_) => return self.send(work, draft),
-            Err(ChainError::Reverted(data)) => refusal(&data),
-            Err(ChainError::OutOfGas(_)) => Refusal::Gas,
-            Err(error) => {
+    pub(super) fn simulated(&mut self, simulated: Simulated) -> Result<(), StageError> {
+        let Simulated { work, draft, probed, result } = simulated;
+        match (work, result) {
+            (Work::Answers(held), Err(ChainError::Reverted(told))) if probed => match contract::endings(&told) {
+                Some(endings) if endings.len() == held.len() => self.probed(held, draft, endings),
+                _ => {
+                    debug!(items = held.len(), "the endpoint cannot try a batch: trying its halves");
+                    self.halve(held)
+                }
+            },
+            (Work::Answers(held), Ok(_) | Err(ChainError::OutOfGas(_))) if probed => self.halve(held),
+            (work, Ok(_)) => self.send(work, draft),
+            (Work::Answers(held), Err(ChainError::Reverted(data))) => self.refused_one(held, &draft, refusal(&data)),
+            (Work::Answers(held), Err(ChainError::OutOfGas(_))) => self.refused_one(held, &draft, Refusal::Gas),
+            (Work::Claim(claims), Err(ChainError::Reverted(data))) => {
+                self.refused_claim(claims, &draft, refusal(&data))
+            }
+            (Work::Claim(claims), Err(ChainError::OutOfGas(_))) => self.refused_claim(claims, &draft, Refusal::Gas),
+            (work, Err(error)) => {
                 self.node.metrics.chain_errors.add();
                 warn!(%error, label = error.label(), "cannot simulate; trying again");
-                self.waiting.push(work);
-                return Ok(());
-            }
-        };
-        match (work, refusal) {
-            (work, Refusal::Gas) if draft.gas < gas::TRANSACTION_CAP => self.begin(work, 4),
-            // Answered in the pool, perhaps: it stays until the chain says so, in case that transaction is dropped.
-            (work @ Work::Answer(_), Refusal::NotOpen | Refusal::TooEarly) => {
-                self.waiting.push(work);
-                Ok(())
-            }
-            (Work::Answer(answer), Refusal::Stale(reason)) => {
-                debug!(id = %answer.task.id, reason, "the chain moved; looking again at the next tip");
-                self.waiting.push(Work::Answer(answer));
-                Ok(())
-            }
-            (Work::Answer(answer), Refusal::Expired) => {
-                let deadline = answer.task.request.deadline();
-                self.close(answer.task.id, Move::Skipped(Skip::Expired { deadline }))
-            }
-            (Work::Answer(answer), refusal) => {
-                self.close(answer.task.id, Move::Failed(format!("the simulation refuses the answer: {refusal:?}")))
-            }
-            // One item that cannot be paid must not hold back the others; the claimer offers them again.
-            (Work::Claim(claims), refusal) if claims.len() > 1 => {
-                debug!(items = claims.len(), ?refusal, "splitting a claim");
-                let (left, right) = claims.split_at(claims.len() / 2);
-                self.begin(Work::Claim(left.to_vec()), 1)?;
-                self.begin(Work::Claim(right.to_vec()), 1)
-            }
-            (Work::Claim(claims), refusal) => {
-                debug!(id = ?claims.first().map(|claim| claim.id), ?refusal, "cannot claim yet");
+                match work {
+                    Work::Answers(held) => self.waiting.extend(held),
+                    Work::Claim(claims) => self.claims.push_back(claims),
+                }
                 Ok(())
             }
         }
+    }
+
+    /// Sends what a batch's probe found good; the rest goes the way of an answer that was refused alone.
+    fn probed(&mut self, held: Vec<Held>, draft: Draft, endings: Vec<Option<Bytes>>) -> Result<(), StageError> {
+        if endings.iter().all(Option::is_none) {
+            return self.send(Work::Answers(held), draft);
+        }
+        for (held, ending) in held.into_iter().zip(endings) {
+            match ending {
+                // Tried again with what is left: cheaper than to send what was never tried as it is.
+                None => self.ready.push_back(held),
+                Some(data) => match refusal(&data) {
+                    // By itself, with the gas limit of one.
+                    Refusal::Gas => {
+                        self.alone.insert(held.answer.task.id);
+                        self.ready.push_back(held);
+                    }
+                    refusal => self.refused(held, refusal)?,
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// An endpoint that cannot run the probe tells good from bad by one call each, at the end.
+    fn halve(&mut self, held: Vec<Held>) -> Result<(), StageError> {
+        let Some(tip) = self.tip() else {
+            self.waiting.extend(held);
+            return Ok(());
+        };
+        let (left, right) = held.split_at(held.len() / 2);
+        for half in [left, right] {
+            let mut kept = Vec::new();
+            let mut placed = Vec::new();
+            for held in half {
+                if let Some(place) = self.place(held, tip.next())? {
+                    placed.push((held.answer.clone(), place));
+                    kept.push(held.clone());
+                }
+            }
+            if !kept.is_empty() {
+                let draft = self.draft(&placed, 1);
+                self.simulate(Work::Answers(kept), draft);
+            }
+        }
+        Ok(())
+    }
+
+    fn refused_one(&mut self, mut held: Vec<Held>, draft: &Draft, refusal: Refusal) -> Result<(), StageError> {
+        let (Some(held), Some(tip)) = (held.pop(), self.tip()) else { return Ok(()) };
+        if refusal == Refusal::Gas && draft.gas < gas::TRANSACTION_CAP {
+            if let Some(place) = self.place(&held, tip.next())? {
+                let draft = self.draft(&[(held.answer.clone(), place)], 4);
+                self.simulate(Work::Answers(vec![held]), draft);
+            }
+            return Ok(());
+        }
+        self.refused(held, refusal)
+    }
+
+    fn refused(&mut self, held: Held, refusal: Refusal) -> Result<(), StageError> {
+        let task = &held.answer.task;
+        match refusal {
+            // Answered in the pool, perhaps: it stays until the chain says so, in case that transaction is dropped.
+            Refusal::NotOpen | Refusal::TooEarly => self.waiting.push(held),
+            Refusal::Stale(reason) => {
+                debug!(id = %task.id, reason, "the chain moved; looking again at the next tip");
+                self.waiting.push(held);
+            }
+            Refusal::Expired => {
+                let deadline = task.request.deadline();
+                self.close(task.id, Move::Skipped(Skip::Expired { deadline }))?;
+            }
+            refusal => {
+                self.close(task.id, Move::Failed(format!("the simulation refuses the answer: {refusal:?}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One item that cannot be paid must not hold back the others; the claimer offers them again.
+    fn refused_claim(
+        &mut self,
+        claims: Vec<crate::journal::Claim>,
+        draft: &Draft,
+        refusal: Refusal,
+    ) -> Result<(), StageError> {
+        if refusal == Refusal::Gas && draft.gas < gas::TRANSACTION_CAP {
+            let draft = self.claim_draft(&claims, 4);
+            self.simulate(Work::Claim(claims), draft);
+        } else if claims.len() > 1 {
+            debug!(items = claims.len(), ?refusal, "splitting a claim");
+            let (left, right) = claims.split_at(claims.len() / 2);
+            for half in [left, right] {
+                let draft = self.claim_draft(half, 1);
+                self.simulate(Work::Claim(half.to_vec()), draft);
+            }
+        } else {
+            debug!(id = ?claims.first().map(|claim| claim.id), ?refusal, "cannot claim yet");
+        }
+        Ok(())
+    }
+
+    /// Sends what passed. What cannot be sent now is tried again: money and gas prices change, and so do jobs.
+    fn send(&mut self, work: Work, draft: Draft) -> Result<(), StageError> {
+        match self.transactions.send(draft)? {
+            Sending::Sent => {
+                if let Work::Answers(held) = &work {
+                    for held in held {
+                        self.alone.remove(&held.answer.task.id);
+                    }
+                }
+            }
+            // As soon as there is room, in their order.
+            Sending::Later => match work {
+                Work::Answers(held) => held.into_iter().rev().for_each(|held| self.ready.push_front(held)),
+                Work::Claim(claims) => self.claims.push_front(claims),
+            },
+            // The claimer offers claims again.
+            Sending::TooDear => {
+                if let Work::Answers(held) = work {
+                    self.waiting.extend(held);
+                }
+            }
+            Sending::Refused(id) => {
+                if let Work::Answers(held) = work {
+                    self.ready.extend(held.into_iter().filter(|held| held.answer.task.id != id));
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -1,4 +1,7 @@
-use alloy::consensus::{Transaction, TxEnvelope};
+use alloy::{
+    consensus::{Transaction, TxEnvelope},
+    primitives::U256,
+};
 
 use super::*;
 use crate::{
@@ -28,13 +31,17 @@ impl Rig {
         let (tips, tips_in) = watch::channel(None);
         let (funded, funded_in) = watch::channel(true);
         let ports = SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_in, funded };
-        let settings = SubmitSettings { max_in_flight: 100, replace_after: 3 };
-        let submitter = Submitter::new(bench.node.clone(), bench.signer.clone(), settings, ports).unwrap();
+        let submitter = Submitter::new(bench.node.clone(), vec![bench.signer.clone()], ports).unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(submitter.run(stop.clone()));
         let rig = Self { bench, answers, claims, tips, funded: funded_in, stop, running };
         rig.tell(0);
         rig
+    }
+
+    /// Lets no answers share a transaction.
+    fn alone(&self) {
+        self.bench.policy.send_modify(|policy| policy.max_batch = 1);
     }
 
     fn chain(&self) -> &FakeChain {
@@ -98,6 +105,7 @@ impl Rig {
 #[tokio::test]
 async fn answers_are_journalled_signed_and_sent_with_nonces_in_a_row() {
     let rig = Rig::start(Bench::new());
+    rig.alone();
     let tasks = [rig.answer(0).await, rig.answer(1).await, rig.answer(2).await];
     let mut sent = rig.sent(3).await;
     sent.sort_by_key(Transaction::nonce);
@@ -165,6 +173,7 @@ async fn a_mined_transaction_is_final_at_the_depth() {
 #[tokio::test]
 async fn a_reverted_answer_fails_unless_the_request_is_settled() {
     let rig = Rig::start(Bench::new());
+    rig.alone();
     let (failed, settled) = (rig.answer(0).await, rig.answer(1).await);
     let sent = rig.sent(2).await;
     let ending =
@@ -254,7 +263,7 @@ async fn a_fee_below_the_next_block_is_raised_step_by_step_within_the_cap() {
     for pair in slot.attempts.windows(2) {
         assert!(pair[1].max_fee * 10 >= pair[0].max_fee * 11 && pair[1].tip * 10 >= pair[0].tip * 11);
     }
-    assert!(slot.attempts.iter().all(|attempt| attempt.max_fee <= 1_000_000));
+    assert!(slot.attempts.iter().all(|attempt| attempt.max_fee <= 909_090));
     assert_eq!(slot.to, DOMAIN.coordinator);
 }
 

@@ -36,9 +36,7 @@ pub(super) fn take<C: Chain, J: Journal>(
         match &log.event {
             Event::Requested { id, request, input } if node.seats().serves(request.model_id) => {
                 let task = Task { id: *id, request: (**request).clone(), block: log.block };
-                node.metrics.requests.add();
                 if let Some(reason) = pass_over(&task.request, node.policy.borrow().terms(task.request.model_id)) {
-                    node.metrics.skipped.add();
                     info!(%id, %reason, "skipped");
                     batch.moves.push((*id, Move::Skipped(reason)));
                 }
@@ -131,23 +129,6 @@ pub(super) fn rewind(journal: &impl Journal, ancestor: BlockRef) -> Result<Batch
     Ok(batch)
 }
 
-/// Counts what a batch did.
-pub(super) fn committed<C, J: Journal>(node: &Node<C, J>, batch: &Batch) {
-    for _ in &batch.ring {
-        node.metrics.blocks.add();
-    }
-    for (_, step) in &batch.moves {
-        match step {
-            Move::Settled { ending: Ending::Fulfilled { ours: true, .. }, .. } => node.metrics.answered.add(),
-            Move::Settled { ending: Ending::Fulfilled { ours: false, .. }, .. } => node.metrics.yielded.add(),
-            _ => {}
-        }
-    }
-    for _ in batch.claims.iter().filter(|claim| claim.paid_at.is_some()) {
-        node.metrics.claimed.add();
-    }
-}
-
 fn find<C, J: Journal>(
     node: &Node<C, J>,
     batch: &Batch,
@@ -183,7 +164,7 @@ fn pass_over(request: &Request, terms: Terms) -> Option<Skip> {
     if !request.token.is_zero() {
         return not_offered("pay in a token");
     }
-    let pays = request.fee.to::<u128>() + request.submit_fee.to::<u128>();
+    let pays = request.pay();
     if pays < terms.min_pay {
         return Some(Skip::Unprofitable { pays, asks: terms.min_pay });
     }

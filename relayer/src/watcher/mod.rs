@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 
 use self::pages::Pages;
 use crate::{
+    abi::InferenceCoordinator as Coordinator,
     chain::{BlockRef, Chain, ChainError, Finality, Header, LogScope},
     contract::{Event, Noted, ReadError, Views, note, rules},
     crash::crash_point,
@@ -272,7 +273,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             debug!(%id, %illegal, "a log changes nothing");
         }
         crash_point("taken.after");
-        intake::committed(&self.node, &batch);
+        blocks.iter().for_each(|_| self.node.metrics.blocks.add());
         for number in &batch.ring_gone {
             self.ring.remove(number);
         }
@@ -308,6 +309,13 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                     debug!(%model, "the model is not registered with this coordinator");
                     self.node.seats_mut().load(*model, Vec::new());
                 }
+            }
+        }
+        // After a restart, no log names the rules of the jobs that are open already.
+        for version in 1..=views.read(Coordinator::parameterVersionCall {}).await? {
+            if self.node.seats().rules(version).is_none() {
+                let parameters = views.parameters(version).await?;
+                self.node.seats_mut().set_rules(version, rules(&parameters));
             }
         }
         self.seats_at = Some(at);

@@ -138,6 +138,16 @@ async fn open_jobs_are_open_after_a_restart() {
 }
 
 #[tokio::test]
+async fn the_rules_are_known_before_any_log_names_them() {
+    let mut rig = Rig::new();
+    rig.mine(Vec::new());
+    assert!(rig.bench.node.seats().rules(1).is_none());
+    rig.advance().await;
+    // Else the open jobs of a node that starts again would count as nobody's.
+    assert!(rig.bench.node.seats().rules(1).is_some());
+}
+
+#[tokio::test]
 async fn an_answer_of_ours_becomes_a_claim_that_is_forgotten_when_its_pay_is_final() {
     let mut rig = Rig::new();
     let request = rig.ask(0);

@@ -27,7 +27,7 @@ use tokio::sync::broadcast;
 
 pub use self::{
     fault::Fault,
-    sent::{Aim, Sent},
+    sent::{Aim, Sent, aim},
 };
 use crate::{
     Res,
@@ -135,11 +135,10 @@ impl State {
         }
     }
 
-    fn note(&self, params: &Value) -> Option<Sent> {
-        let raw: Bytes = serde_json::from_value(params[0].clone()).ok()?;
-        let sent = Sent::read(raw)?;
-        locked(&self.sent).push(sent.clone());
-        Some(sent)
+    /// Keeps a transaction that is sent.
+    fn note(&self, params: &Value) {
+        let raw = serde_json::from_value(params[0].clone());
+        locked(&self.sent).extend(raw.ok().and_then(Sent::read));
     }
 
     async fn meet(&self, fault: Fault, method: &str, params: &Value) -> Reply {

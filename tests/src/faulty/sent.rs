@@ -1,5 +1,7 @@
 //! A transaction as its sender signed it.
 
+use std::time::Instant;
+
 use alloy::{
     consensus::{Transaction, TxEnvelope, transaction::SignerRecoverable},
     eips::eip2718::Decodable2718,
@@ -11,7 +13,6 @@ use crate::{
     abi::InferenceCoordinator::{Request, claimCall, fulfillBatchCall, fulfillCall},
     market::request_id,
 };
-
 use oraculum::protocol::statement::Domain;
 
 /// A signed transaction that passed through the proxy.
@@ -31,6 +32,8 @@ pub struct Sent {
     pub gas_limit: u64,
     /// Its calldata.
     pub input: Bytes,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// What a transaction of a node is for.
@@ -58,27 +61,34 @@ impl Sent {
             tip: envelope.max_priority_fee_per_gas().unwrap_or_default(),
             gas_limit: envelope.gas_limit(),
             input: envelope.input().clone(),
+            at: Instant::now(),
         })
     }
 
     /// What it is for, on a deployment.
     #[must_use]
     pub fn aim(&self, domain: Domain) -> Aim {
-        let ids = |requests: Vec<Request>| {
-            let mut ids: Vec<B256> = requests.iter().map(|request| request_id(request, domain)).collect();
-            ids.sort_unstable();
-            Aim::Answer(ids)
-        };
-        if self.input.is_empty() {
-            Aim::Cancel
-        } else if let Ok(call) = fulfillCall::abi_decode(&self.input) {
-            ids(vec![call.fulfilment.request])
-        } else if let Ok(call) = fulfillBatchCall::abi_decode(&self.input) {
-            ids(call.fulfilments.into_iter().map(|one| one.request).collect())
-        } else if let Ok(call) = claimCall::abi_decode(&self.input) {
-            Aim::Claim(call.results.len())
-        } else {
-            Aim::Other
-        }
+        aim(&self.input, domain)
+    }
+}
+
+/// What calldata sent to a deployment is for.
+#[must_use]
+pub fn aim(input: &[u8], domain: Domain) -> Aim {
+    let ids = |requests: Vec<Request>| {
+        let mut ids: Vec<B256> = requests.iter().map(|request| request_id(request, domain)).collect();
+        ids.sort_unstable();
+        Aim::Answer(ids)
+    };
+    if input.is_empty() {
+        Aim::Cancel
+    } else if let Ok(call) = fulfillCall::abi_decode(input) {
+        ids(vec![call.fulfilment.request])
+    } else if let Ok(call) = fulfillBatchCall::abi_decode(input) {
+        ids(call.fulfilments.into_iter().map(|one| one.request).collect())
+    } else if let Ok(call) = claimCall::abi_decode(input) {
+        Aim::Claim(call.results.len())
+    } else {
+        Aim::Other
     }
 }

@@ -42,7 +42,7 @@ impl RegisterArgs {
     pub(super) async fn run(self, models: Option<PathBuf>, as_json: bool) -> CommandResult {
         let settings = Settings::load(&self.config)?;
         let coordinator = settings.chain.coordinator;
-        let model = ModelStore::new(&models.unwrap_or(settings.node.models_dir)).open(&self.model)?;
+        let model = ModelStore::new(models.unwrap_or(settings.node.models_dir)).open(&self.model)?;
         let client = Client::connect_any(&settings.chain.rpc_urls, Some(settings.chain.chain_id)).await?;
         client.expect_contract(coordinator).await?;
         let known = client.read(coordinator, &Coordinator::modelCall { modelId: model.id }).await?.registered;

@@ -18,13 +18,29 @@ use oraculum_tests::{
 };
 
 const DEPTH: u64 = 12;
+/// What is passed only where the chain takes something back.
+const CRASHES: [&str; 8] = [
+    "rewound.before",
+    "rewound.after",
+    "unmined.before",
+    "unmined.after",
+    "filled.before",
+    "filled.after",
+    "reopened.before",
+    "reopened.after",
+];
 
 pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
     let rounds = if short { 6 } else { 100 };
     let mut stage = Stage::set(rng.random(), Over::WebSocket, &[("chain", "confirmations = 4")]).await?;
     stage.node.start().await?;
-    let (mut gone, mut back) = (0, 0);
-    for _ in 0..rounds {
+    let (mut gone, mut back, mut deaths) = (0, 0, 0);
+    for round in 0..rounds {
+        // In every fourth round the node dies while it deals with the reorganisation, if it gets that far.
+        if round % 4 == 1 {
+            stage.node.kill().await?;
+            stage.node.start_to_crash(CRASHES[round / 4 % CRASHES.len()], 1).await?;
+        }
         for _ in 0..rng.random_range(1..4) {
             stage.asker.post(rng.random_range(1..4)).await?;
             tokio::time::sleep(ms(rng.random_range(0..400))).await;
@@ -41,11 +57,18 @@ pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
         tokio::time::sleep(ms(250)).await;
         let signed = stage.proxy.sent_by(stage.node.sender).iter().map(|sent| sent.hash).collect();
         stage.forks.push(Fork { from: head + 1 - depth, signed });
+        if stage.node.ended()? {
+            deaths += 1;
+            stage.node.start().await?;
+        } else if round % 4 == 2 {
+            stage.node.kill().await?;
+            stage.node.start().await?;
+        }
     }
     let audited = stage.end(0, 120).await?;
     Ok(format!(
         "{rounds} of depth 1 to {DEPTH}: {gone} transactions gone, {back} back; {} surviving requests answered once in {} \
-         transactions, {} of them mined again in vain",
+         transactions, {} of them mined again in vain, through {deaths} deaths",
         audited.answered, audited.transactions, audited.excused
     ))
 }

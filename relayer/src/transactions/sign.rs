@@ -3,16 +3,12 @@
 use alloy::{
     consensus::{SignableTransaction, TxEip1559, TxEnvelope},
     eips::Encodable2718,
-    primitives::{Address, Bytes, TxKind, U256},
+    primitives::{Bytes, TxKind, U256},
     signers::{SignerSync, local::PrivateKeySigner},
 };
 
-use super::{Draft, Submitter, fees::Fees};
-use crate::{
-    chain::Chain,
-    journal::{Attempt, Journal},
-    node::StageError,
-};
+use super::{fees::Fees, slot::Draft};
+use crate::journal::Attempt;
 
 /// What a transaction says, apart from fees.
 pub(crate) struct Raw {
@@ -47,18 +43,23 @@ pub(crate) fn sign_raw(
     Ok((hash, TxEnvelope::from(signed).encoded_2718().into()))
 }
 
-impl<C: Chain, J: Journal> Submitter<C, J> {
-    pub(super) fn sign(&self, nonce: u64, to: Address, draft: &Draft, fees: Fees) -> Result<Attempt, StageError> {
-        let raw = Raw {
-            chain_id: self.node.domain.chain_id,
-            nonce,
-            to: TxKind::Call(to),
-            value: U256::ZERO,
-            data: draft.data.clone(),
-            gas: draft.gas,
-        };
-        let (hash, raw) = sign_raw(&self.sender, raw, fees)?;
-        let at = self.tip().map_or(0, |tip| tip.header.block.number);
-        Ok(Attempt { hash, raw, max_fee: fees.max_fee, tip: fees.tip, at })
-    }
+/// An attempt of a draft under a nonce, made at height `at`.
+pub(super) fn attempt(
+    key: &PrivateKeySigner,
+    chain_id: u64,
+    nonce: u64,
+    draft: &Draft,
+    fees: Fees,
+    at: u64,
+) -> Result<Attempt, alloy::signers::Error> {
+    let raw = Raw {
+        chain_id,
+        nonce,
+        to: TxKind::Call(draft.to),
+        value: U256::ZERO,
+        data: draft.data.clone(),
+        gas: draft.gas,
+    };
+    let (hash, raw) = sign_raw(key, raw, fees)?;
+    Ok(Attempt { hash, raw, max_fee: fees.max_fee, tip: fees.tip, at })
 }

@@ -1,65 +1,29 @@
-//! `./scripts/bench`: timings, each beside a floor measured in the same run. They are printed, and decide nothing.
+//! Request block to answer block, beside a program that does the least.
 
-#![allow(clippy::print_stdout)] // printing figures is what this program is for
-
-use std::{
-    process::{ExitCode, Stdio},
-    time::{Duration, Instant},
-};
+use std::{process::Stdio, time::Duration};
 
 use alloy::{
     consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope},
     eips::eip2718::Encodable2718,
     primitives::{Address, Bytes, TxKind, U256},
     providers::{Provider, ProviderBuilder, RootProvider},
-    rpc::{client::ClientBuilder, types::Filter},
+    rpc::types::Filter,
     signers::SignerSync,
     sol_types::SolCall,
 };
-use oraculum::chain::PromptWs;
 use oraculum_tests::{
     Res,
     abi::{InferenceCoordinator::claimCall, IrisClassifier, RequestFloor},
     anvil::Anvil,
-    asker::{Asker, FEE},
-    market::{Market, account},
-    node::Node,
+    asker::FEE,
+    market::account,
 };
-use tokio::{
-    process::{Child, Command},
-    sync::mpsc,
-};
+use tokio::process::{Child, Command};
 
-/// The account that the floor program sends from.
-const FLOOR: usize = 7;
-
-const USAGE: &str = "usage: bench latency [REQUESTS] | blocks [SECONDS] | memory [REQUESTS]";
-
-#[tokio::main]
-async fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let number = |text: Option<&&str>, default: usize| text.map_or(Ok(default), |text| text.parse::<usize>());
-    let result = async {
-        match arguments.split_first() {
-            Some((&"latency", rest)) => latency(number(rest.first(), 500)?).await,
-            Some((&"blocks", rest)) => blocks(number(rest.first(), 60)?).await,
-            Some((&"memory", rest)) => memory(number(rest.first(), 10_000)?).await,
-            Some((&"floor", [url, emitter, callee])) => floor(url, emitter.parse()?, callee.parse()?).await,
-            _ => Err(USAGE.into()),
-        }
-    };
-    match result.await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
+use super::stage::{FLOOR, Heads, Stage, next_head, percentile, stamped};
 
 /// The least that an answer takes: a program that turns a log into a raw transaction, and does nothing else.
-async fn floor(url: &str, emitter: Address, callee: Address) -> Res<()> {
+pub(super) async fn floor(url: &str, emitter: Address, callee: Address) -> Res<()> {
     let provider: RootProvider = ProviderBuilder::default().connect(url).await?;
     let signer = account(FLOOR)?;
     let chain_id = provider.get_chain_id().await?;
@@ -94,63 +58,6 @@ async fn floor(url: &str, emitter: Address, callee: Address) -> Res<()> {
     }
 }
 
-/// A market with one node on the iris model, running.
-struct Stage {
-    anvil: Anvil,
-    market: Market,
-    asker: Asker,
-    node: Node,
-}
-
-impl Stage {
-    async fn set(anvil: Anvil) -> Res<Self> {
-        let market = Market::deploy(&anvil.ws_url()).await?;
-        let mut asker = Asker::new(&market, &["iris"]).await?;
-        let mut node = Node::new(&market, &anvil.ws_url(), 0, &[])?;
-        market.seat(1, &node.signer, &asker.ids()).await?;
-        node.start().await?;
-        let warm = asker.ask(20).await?;
-        asker.settle(&market, &warm, 60).await.map_err(|error| format!("{error}\n{}", node.log()))?;
-        Ok(Self { anvil, market, asker, node })
-    }
-}
-
-/// Milliseconds at a share of the sorted samples.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
-    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
-}
-
-/// Heads with the time at which each came, whenever they are looked at.
-type Heads = mpsc::UnboundedReceiver<(u64, Instant)>;
-
-async fn stamped(url: String) -> Res<Heads> {
-    // A connection of its own, on which heads are not held back.
-    let provider: RootProvider = RootProvider::new(ClientBuilder::default().pubsub(PromptWs::new(url.parse()?)).await?);
-    let mut subscription = provider.subscribe_blocks().await?;
-    let (out, heads) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        let _open = provider;
-        while let Ok(head) = subscription.recv().await {
-            if out.send((head.number, Instant::now())).is_err() {
-                return;
-            }
-        }
-    });
-    Ok(heads)
-}
-
-/// Waits for the head after `height`; returns its number and when it came.
-async fn next_head(heads: &mut Heads, height: u64) -> Res<(u64, Instant)> {
-    loop {
-        let head =
-            tokio::time::timeout(Duration::from_secs(20), heads.recv()).await.map_err(|_| "no answer in 20 s")?;
-        let head = head.ok_or("the subscription ended")?;
-        if head.0 > height {
-            return Ok(head);
-        }
-    }
-}
-
 /// Whether the only transaction of a block goes to an address, and is no claim.
 async fn goes_to(provider: &impl Provider, block: u64, to: Address) -> Res<bool> {
     let block = provider.get_block(block.into()).full().await?.ok_or("no such block")?;
@@ -167,8 +74,8 @@ async fn quiet(heads: &mut Heads, mut height: u64) -> Res<u64> {
 }
 
 /// Request block to answer block on automining Anvil, one request at a time, ours and the floor's by turns.
-async fn latency(requests: usize) -> Res<()> {
-    let stage = Stage::set(Anvil::start().await?).await?;
+pub(super) async fn run(requests: usize) -> Res<()> {
+    let stage = Stage::set(Anvil::start().await?, false).await?;
     let provider = stage.market.provider.clone();
     let iris =
         IrisClassifier::deploy(provider.clone(), *stage.market.coordinator.address(), stage.asker.models[0].id).await?;
@@ -235,49 +142,5 @@ async fn latency(requests: usize) -> Res<()> {
     }
     let ratio = |share| percentile(&samples[0], share) / percentile(&samples[1], share);
     println!("| ratio | {:.2} | {:.2} | {:.2} |", ratio(0.5), ratio(0.9), ratio(0.99));
-    Ok(())
-}
-
-/// Blocks from a request to its answer on 1 s blocks.
-async fn blocks(seconds: usize) -> Res<()> {
-    let mut stage = Stage::set(Anvil::with(&["--block-time", "1"]).await?).await?;
-    let mut ids = Vec::new();
-    for _ in 0..seconds {
-        // Four requests a block; `ask` returns when they are mined.
-        ids.extend(stage.asker.ask(4).await?);
-    }
-    let answers = stage.asker.settle(&stage.market, &ids, 60).await?;
-    let next = ids.iter().filter(|id| answers[*id].answered_at == answers[*id].asked_at + 1).count();
-    let share = 100.0 * next as f64 / ids.len() as f64;
-    println!("1 s blocks: {next} of {} requests answered in the very next block ({share:.1}%)", ids.len());
-    Ok(())
-}
-
-/// A field of the node's /proc status, in MB.
-fn status_mb(node: &Node, field: &str) -> Res<f64> {
-    let pid = node.pid().ok_or("the node is not running")?;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with(field)).ok_or("no such field")?;
-    let kilobytes: f64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
-    Ok(kilobytes / 1024.0)
-}
-
-/// Peak memory of the node, idle and after many requests.
-async fn memory(requests: usize) -> Res<()> {
-    let mut stage = Stage::set(Anvil::start().await?).await?;
-    println!("peak memory of the node, idle: {:.0} MB", status_mb(&stage.node, "VmHWM")?);
-    let began = Instant::now();
-    let mut ids = Vec::new();
-    while ids.len() < requests {
-        ids.extend(stage.asker.ask(50).await?);
-    }
-    stage.asker.settle(&stage.market, &ids, 120).await?;
-    println!(
-        "after {} requests in {:.0} s: peak {:.0} MB, now {:.0} MB",
-        ids.len(),
-        began.elapsed().as_secs_f64(),
-        status_mb(&stage.node, "VmHWM")?,
-        status_mb(&stage.node, "VmRSS")?
-    );
     Ok(())
 }

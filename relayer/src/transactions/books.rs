@@ -1,0 +1,144 @@
+//! What was spent, against what may be, and what gas costs now.
+
+use alloy::primitives::{Address, Bytes, U256, address};
+use alloy::sol_types::{SolCall, SolValue};
+use tracing::warn;
+
+use super::{
+    Done, Transactions,
+    fees::Fees,
+    purpose,
+    slot::{Final, State},
+};
+use crate::{
+    chain::{At, Call, Chain},
+    crash::crash_point,
+    journal::{Batch, Entry, Journal},
+    node::{StageError, Tip},
+    policy::Price,
+};
+
+/// Where OP-style chains tell what a transaction's bytes cost on the chain below.
+const DATA_FEE_ORACLE: Address = address!("420000000000000000000000000000000000000F");
+
+alloy::sol! {
+    /// Wei for the bytes of a signed transaction.
+    function getL1Fee(bytes data) external view returns (uint256);
+}
+
+/// What final transactions cost in the present hour of the chain's clock.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    hour: Option<u64>,
+    spent: u128,
+    /// Whether the operator was told that the hour's money is spent.
+    told: bool,
+}
+
+fn hour_of(tip: &Tip) -> u64 {
+    tip.header.timestamp / 3_600
+}
+
+impl<C: Chain, J: Journal> Transactions<C, J> {
+    /// Closes what is final: out of the journal and into its books, in one write.
+    pub(super) fn close_final(&mut self, tip: &Tip) -> Result<(), StageError> {
+        let hour = hour_of(tip);
+        let mut batch = Batch::default();
+        for queue in &mut self.queues {
+            for (nonce, state) in std::mem::take(&mut queue.slots) {
+                let kept = match state {
+                    State::Mined(mined) => match mined.settle(tip) {
+                        Ok(done) => {
+                            let entries = purpose::entries(&*self.node.journal, &done, hour)?;
+                            batch.booked.extend(entries.into_iter().filter(|entry| !is_empty(entry)));
+                            let Final { slot, .. } = done;
+                            batch.slots_gone.push((slot.sender, slot.nonce));
+                            continue;
+                        }
+                        Err(mined) => State::Mined(*mined),
+                    },
+                    pending => pending,
+                };
+                queue.slots.insert(nonce, kept);
+            }
+        }
+        if batch.slots_gone.is_empty() {
+            return Ok(());
+        }
+        crash_point("final.before");
+        self.commit(&batch)?;
+        crash_point("final.after");
+        self.look_at_the_books(hour)
+    }
+
+    fn look_at_the_books(&mut self, hour: u64) -> Result<(), StageError> {
+        let spent = self.node.journal.books(hour)?.iter().map(|entry| entry.spent).sum();
+        let told = self.books.told && self.books.hour == Some(hour);
+        self.books = Books { hour: Some(hour), spent, told };
+        Ok(())
+    }
+
+    /// Whether `cost` more would pass `policy.max_spend_per_hour`. What is not final yet counts into the present hour: in
+    /// full while it can still cost all its gas limit at its fee cap.
+    pub(super) fn is_over_the_hours_limit(&mut self, cost: U256) -> Result<bool, StageError> {
+        let Some(limit) = self.node.policy.borrow().max_spend_per_hour else { return Ok(false) };
+        let hour = self.tip.as_ref().map_or(0, hour_of);
+        if self.books.hour != Some(hour) {
+            self.look_at_the_books(hour)?;
+        }
+        let open: U256 = self.queues.iter().flat_map(|queue| queue.slots.values()).map(State::bound).sum();
+        let over = U256::from(self.books.spent) + open + cost > U256::from(limit);
+        if over && !std::mem::replace(&mut self.books.told, true) {
+            warn!(spent = self.books.spent, limit, "`policy.max_spend_per_hour` is reached: answers wait");
+        }
+        Ok(over)
+    }
+
+    /// Whether the chain asks for more than `fees.max_fee_per_gas`: what is sent now would wait in the pool, and in the
+    /// way of what comes after it.
+    pub(super) fn is_too_dear(&self, fees: Fees) -> bool {
+        self.tip.is_some_and(|tip| tip.header.base_fee.saturating_add(fees.tip) > fees.max_fee)
+    }
+
+    /// Publishes what gas costs now.
+    pub(super) fn publish_price(&self, tip: &Tip) {
+        let gas = tip.header.base_fee.saturating_add(self.market().tip);
+        self.node.price.send_replace(Some(Price { gas, byte: self.data_fee }));
+    }
+
+    /// Looks whether the chain asks for its transactions' bytes besides gas.
+    pub(super) async fn find_data_fee(&mut self) {
+        self.has_data_fee = self.node.chain.code(DATA_FEE_ORACLE).await.is_ok_and(|code| !code.is_empty());
+        if self.has_data_fee
+            && let Some(fee) = data_fee(&*self.node.chain).await
+        {
+            self.data_fee = fee;
+        }
+    }
+
+    pub(super) fn ask_data_fee(&mut self) {
+        if self.has_data_fee {
+            let chain = self.node.chain.clone();
+            self.tasks.push(Box::pin(async move { Done::DataFee(data_fee(&*chain).await) }));
+        }
+    }
+}
+
+/// The data fee of a byte, rounded up, from that of a thousand bytes that do not compress.
+async fn data_fee<C: Chain>(chain: &C) -> Option<u128> {
+    const SAMPLE: usize = 1_000;
+    let mut sample = Vec::with_capacity(SAMPLE + 32);
+    while sample.len() < SAMPLE {
+        sample.extend_from_slice(alloy::primitives::keccak256(sample.len().to_be_bytes()).as_slice());
+    }
+    sample.truncate(SAMPLE);
+    let data: Bytes = getL1FeeCall { data: sample.into() }.abi_encode().into();
+    let call = Call { from: None, to: Some(DATA_FEE_ORACLE), data, gas: None };
+    let answer = chain.call(&call, At::Latest).await.ok()?;
+    let fee = U256::abi_decode(&answer).ok()?;
+    u128::try_from(fee.div_ceil(U256::from(SAMPLE))).ok()
+}
+
+fn is_empty(entry: &Entry) -> bool {
+    entry.spent == 0 && entry.earned == 0 && entry.answers == 0
+}

@@ -1,0 +1,200 @@
+//! Gets transactions mined: several keys, each with one sequence of nonces and many transactions in flight.
+//!
+//! A logical transaction is one nonce and all its attempts ([`slot`]). It is written to the journal, signed, before it is
+//! broadcast; after that only a mined transaction frees its nonce. Jobs move with their transaction in the same write.
+//! [`upkeep`] says what happens to a transaction until it is final. All time is tokio's, and so are all waits: nothing here
+//! blocks, and everything that is awaited comes back through [`Transactions::step`].
+
+mod books;
+pub mod fees;
+mod purpose;
+mod queue;
+mod replace;
+mod send;
+mod sign;
+mod slot;
+mod upkeep;
+
+pub(crate) use send::Sending;
+pub(crate) use slot::Draft;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use alloy::{
+    primitives::{B256, U256},
+    signers::local::PrivateKeySigner,
+};
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tracing::debug;
+
+use self::{books::Books, queue::Queue, slot::State};
+use crate::{
+    chain::{Chain, ChainError, Receipt},
+    journal::{Batch, Journal, JournalError},
+    node::{Node, StageError, Tip},
+};
+
+/// Transactions of one key in flight at most: pools promise room for 16 of an account.
+const PER_KEY: usize = 16;
+
+/// What a background call brought; the number is the queue's.
+enum Done {
+    Broadcast(usize, u64, B256, Result<(), ChainError>),
+    /// What was to be broadcast could not be written down, so it was not.
+    Unwritten(JournalError),
+    Account(usize, Result<(u64, U256), ChainError>),
+    Receipt(usize, u64, Result<Option<(B256, Receipt)>, ChainError>),
+    Tips(Result<Vec<u128>, ChainError>),
+    DataFee(Option<u128>),
+}
+
+/// See the module.
+pub(crate) struct Transactions<C, J> {
+    node: Arc<Node<C, J>>,
+    queues: Vec<Queue>,
+    tasks: FuturesUnordered<BoxFuture<'static, Done>>,
+    tip: Option<Tip>,
+    rewinds: u64,
+    /// Tips since the start, to do some things with every tenth only.
+    tips: u64,
+    recent_tips: Vec<u128>,
+    /// What the chain asks for a byte of a transaction besides gas; zero where it asks for none.
+    data_fee: u128,
+    has_data_fee: bool,
+    books: Books,
+    broadcasting: usize,
+    left_out: Vec<B256>,
+}
+
+impl<C: Chain, J: Journal> Transactions<C, J> {
+    /// Goes on where the journal ends.
+    ///
+    /// # Errors
+    /// The journal's; `SenderGone` if it holds transactions of another key.
+    pub(crate) fn new(node: Arc<Node<C, J>>, keys: Vec<PrivateKeySigner>) -> Result<Self, StageError> {
+        let mut queues: Vec<Queue> = keys.into_iter().map(|key| Queue::new(key, BTreeMap::new())).collect();
+        for slot in node.journal.slots()? {
+            let queue = queues.iter_mut().find(|queue| queue.address() == slot.sender);
+            queue.ok_or(StageError::SenderGone(slot.sender))?.slots.insert(slot.nonce, State::load(slot));
+        }
+        Ok(Self {
+            node,
+            queues,
+            tasks: FuturesUnordered::new(),
+            tip: None,
+            rewinds: 0,
+            tips: 0,
+            recent_tips: Vec::new(),
+            data_fee: 0,
+            has_data_fee: false,
+            books: Books::default(),
+            broadcasting: 0,
+            left_out: Vec::new(),
+        })
+    }
+
+    /// Handles the next thing that a background call brought; waits for ever while there is none.
+    pub(crate) async fn step(&mut self) -> Result<(), StageError> {
+        match self.tasks.next().await {
+            Some(done) => self.done(done),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether a transaction may be sent: no key waits for transactions that we do not know (they may be answers), and
+    /// one that can pay has fewer than its bound in flight.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queues.iter().all(|queue| queue.hold.is_none())
+            && self.queues.iter().any(|queue| queue.funded && queue.in_flight() < PER_KEY)
+    }
+
+    /// Whether any key can pay.
+    pub(crate) fn is_funded(&self) -> bool {
+        self.queues.iter().any(|queue| queue.funded)
+    }
+
+    /// The account that simulations are made from.
+    pub(crate) fn an_account(&self) -> Option<alloy::primitives::Address> {
+        self.queues.iter().find(|queue| queue.funded).or(self.queues.first()).map(Queue::address)
+    }
+
+    /// Jobs that a mined batch did not answer; they are open again in the journal, and better answered alone.
+    pub(crate) fn take_left_out(&mut self) -> Vec<B256> {
+        std::mem::take(&mut self.left_out)
+    }
+
+    /// Lets broadcasts on their way end, so that the next start finds less to do.
+    pub(crate) async fn drain(mut self) {
+        let grace = tokio::time::sleep(Duration::from_secs(2));
+        tokio::pin!(grace);
+        while self.broadcasting > 0 {
+            tokio::select! {
+                () = &mut grace => break,
+                Some(done) = self.tasks.next() => {
+                    if matches!(done, Done::Broadcast(..)) {
+                        self.broadcasting -= 1;
+                    }
+                }
+            }
+        }
+    }
+
+    fn height(&self) -> u64 {
+        self.tip.map_or(0, |tip| tip.header.block.number)
+    }
+
+    fn market(&self) -> fees::Fees {
+        let base_fee = self.tip.map_or(0, |tip| tip.header.base_fee);
+        fees::market(self.node.policy.borrow().fees, base_fee, &self.recent_tips)
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<(), StageError> {
+        // A move of a settled job is refused, and that is right: somebody answered.
+        for (id, illegal) in self.node.journal.commit(batch)? {
+            debug!(%id, %illegal, "left as it is");
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, done: Done) -> Result<(), StageError> {
+        match done {
+            Done::Broadcast(queue, nonce, hash, result) => {
+                self.broadcasting -= 1;
+                self.broadcast_done(queue, nonce, hash, result)
+            }
+            Done::Unwritten(error) => Err(error.into()),
+            Done::Account(queue, Ok((nonce, balance))) => self.account(queue, nonce, balance),
+            Done::Receipt(queue, nonce, Ok(receipt)) => self.receipt(queue, nonce, receipt),
+            Done::Tips(Ok(tips)) => {
+                self.recent_tips = tips;
+                Ok(())
+            }
+            Done::DataFee(fee) => {
+                self.data_fee = fee.unwrap_or(self.data_fee);
+                Ok(())
+            }
+            Done::Account(queue, Err(error)) => {
+                self.queues[queue].asking = false;
+                self.ask_later(&error);
+                Ok(())
+            }
+            Done::Receipt(queue, nonce, Err(error)) => {
+                self.queues[queue].asked.remove(&nonce);
+                self.ask_later(&error);
+                Ok(())
+            }
+            Done::Tips(Err(error)) => {
+                self.ask_later(&error);
+                Ok(())
+            }
+        }
+    }
+
+    fn ask_later(&self, error: &ChainError) {
+        self.node.metrics.chain_errors.add();
+        debug!(%error, label = error.label(), "asking again at the next tip");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Other transactions under a nonce: a higher fee, another answer, or a self-transfer.
+
+use alloy::primitives::Bytes;
+use tracing::{debug, warn};
+
+use super::{
+    Transactions,
+    fees::{Fees, bumped},
+    purpose::sent_moves,
+    sign,
+    slot::Draft,
+};
+use crate::{
+    chain::Chain,
+    crash::crash_point,
+    journal::{Batch, Item, Journal, Purpose},
+    node::StageError,
+};
+
+/// The gas of a transaction that only fills its nonce.
+const FILLING: u64 = 21_000;
+
+impl<C: Chain, J: Journal> Transactions<C, J> {
+    fn filling(&self, queue: usize) -> Draft {
+        Draft { purpose: Purpose::Cancel, to: self.queues[queue].address(), data: Bytes::new(), gas: FILLING }
+    }
+
+    /// Replaces a slot's transaction: by another draft, or by the same with a higher fee. False where the cap on fees
+    /// forbids it.
+    pub(super) fn replace(&mut self, index: usize, nonce: u64, other: Option<Draft>) -> Result<bool, StageError> {
+        let Some(pending) = self.queues[index].get_pending(nonce) else { return Ok(true) };
+        let Some(last) = pending.current() else { return Ok(true) };
+        let old = Fees { max_fee: last.max_fee, tip: last.tip };
+        let draft = other.unwrap_or_else(|| pending.draft());
+        let settings = self.node.policy.borrow().fees;
+        // What gives up may pay a bump more than what it gives up.
+        let cap = if draft.purpose == Purpose::Cancel { settings.cap } else { settings.work_cap() };
+        let Some(fees) = bumped(settings, cap, old, self.market()) else {
+            debug!(nonce, cap, "a transaction is stuck, and `fees.max_fee_per_gas` forbids paying more");
+            return Ok(false);
+        };
+        let queue = &self.queues[index];
+        let attempt = sign::attempt(&queue.key, self.node.domain.chain_id, nonce, &draft, fees, self.height())?;
+        let same = pending.slot().purpose == draft.purpose;
+        let moved = pending.clone().again(draft, attempt);
+        let mut batch = Batch { slots: vec![moved.slot().clone()], ..Batch::default() };
+        if let (false, Purpose::Answer { items }) = (same, &moved.slot().purpose) {
+            batch.moves = sent_moves(moved.slot(), items);
+        }
+        crash_point("replaced.before");
+        if let Some((id, illegal)) = self.node.journal.commit(&batch)?.first() {
+            debug!(%id, %illegal, "not replaced");
+            return Ok(true);
+        }
+        crash_point("replaced.after");
+        debug!(nonce, max_fee = fees.max_fee, tip = fees.tip, "replacing a transaction");
+        self.node.metrics.replaced.add();
+        self.insert(index, nonce, moved);
+        Ok(true)
+    }
+
+    /// Replaces a transaction by a self-transfer.
+    pub(super) fn cancel(&mut self, index: usize, nonce: u64) -> Result<bool, StageError> {
+        let draft = self.filling(index);
+        self.replace(index, nonce, Some(draft))
+    }
+
+    /// Fills a nonce that nothing holds with a self-transfer.
+    pub(super) fn fill(&mut self, index: usize, nonce: u64) -> Result<(), StageError> {
+        let pending = self.sign_new(index, nonce, self.filling(index), self.market())?;
+        crash_point("filled.before");
+        self.commit(&Batch { slots: vec![pending.slot().clone()], ..Batch::default() })?;
+        crash_point("filled.after");
+        self.insert(index, nonce, pending);
+        Ok(())
+    }
+
+    pub(super) fn fill_gaps(&mut self, index: usize) -> Result<(), StageError> {
+        for nonce in self.queues[index].gaps() {
+            warn!(nonce, account = %self.queues[index].address(), "a nonce is free and stops those after it: filling it");
+            self.fill(index, nonce)?;
+        }
+        Ok(())
+    }
+
+    /// Broadcasts all that is pending again, but for what should rather be forgotten.
+    pub(super) fn rebroadcast(&mut self, index: usize) -> Result<(), StageError> {
+        let mut wanted = Vec::new();
+        for (nonce, pending) in self.queues[index].pending() {
+            if self.standing(pending)?.wanted {
+                wanted.push(nonce);
+            }
+        }
+        for nonce in wanted {
+            self.node.metrics.rebroadcast.add();
+            self.broadcast(index, nonce);
+        }
+        Ok(())
+    }
+
+    /// A pending transaction that has nothing left to do: its nonce serves a draft. One that carries an answer to the
+    /// same request, for a block that a reorganisation took, comes first.
+    pub(super) fn idle_nonce(&self, draft: &Draft) -> Result<Option<(usize, u64)>, StageError> {
+        let ids: Vec<_> = answers(&draft.purpose).iter().map(|item| item.id).collect();
+        let mut found = None;
+        for (index, queue) in self.queues.iter().enumerate() {
+            for (nonce, pending) in queue.pending().filter(|(nonce, _)| *nonce >= queue.used) {
+                let related = answers(&pending.slot().purpose).iter().any(|item| ids.contains(&item.id));
+                let candidate = related || (found.is_none() && queue.idle.contains_key(&nonce));
+                if candidate && !self.standing(pending)?.wanted {
+                    found = Some((index, nonce));
+                    if related {
+                        return Ok(found);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn answers(purpose: &Purpose) -> &[Item] {
+    match purpose {
+        Purpose::Answer { items } => items,
+        Purpose::Claim { .. } | Purpose::Cancel => &[],
+    }
+}

@@ -1,0 +1,163 @@
+//! A new transaction: the key, the nonce, the fees; written down, then broadcast.
+
+use alloy::primitives::{B256, Bytes, U256};
+use tokio::time::Instant;
+use tracing::{debug, error};
+
+use super::{
+    Done, PER_KEY, Transactions,
+    purpose::sent_moves,
+    sign,
+    slot::{Draft, Pending, State},
+};
+use crate::{
+    chain::Chain,
+    crash::crash_point,
+    journal::{Batch, Journal, Purpose},
+    node::StageError,
+};
+
+/// What became of a draft.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Sending {
+    /// It is in the journal and on its way.
+    Sent,
+    /// No key has room, or money.
+    Later,
+    /// Gas is dearer than `fees.max_fee_per_gas`, or the hour's money is spent.
+    TooDear,
+    /// A job is not open any more; nothing was sent.
+    Refused(B256),
+}
+
+impl<C: Chain, J: Journal> Transactions<C, J> {
+    /// Sends a draft whose simulation passed, from the key with the fewest transactions in flight that can pay.
+    pub(crate) fn send(&mut self, draft: Draft) -> Result<Sending, StageError> {
+        if !self.has_room() {
+            return Ok(Sending::Later);
+        }
+        if let Some(id) = self.carried_already(&draft)? {
+            return Ok(Sending::Refused(id));
+        }
+        if let Some((queue, nonce)) = self.idle_nonce(&draft)? {
+            return self.take_over(queue, nonce, draft);
+        }
+        let fees = self.market();
+        let cost = U256::from(draft.gas) * U256::from(fees.max_fee);
+        if self.is_too_dear(fees) || self.is_over_the_hours_limit(cost)? {
+            return Ok(Sending::TooDear);
+        }
+        let with_room = self.queues.iter().enumerate().filter(|(_, queue)| queue.funded && queue.in_flight() < PER_KEY);
+        let can_pay = with_room.filter(|(_, queue)| queue.balance >= queue.committed() + cost);
+        let Some(index) = can_pay.min_by_key(|(_, queue)| queue.in_flight()).map(|(index, _)| index) else {
+            for index in 0..self.queues.len() {
+                let queue = &self.queues[index];
+                if queue.funded && queue.in_flight() < PER_KEY {
+                    let needed = queue.committed() + cost;
+                    self.out_of_funds(index, needed);
+                }
+            }
+            return Ok(Sending::Later);
+        };
+        let nonce = self.queues[index].free_nonce();
+        let pending = self.sign_new(index, nonce, draft, fees)?;
+        let mut batch = Batch { slots: vec![pending.slot().clone()], ..Batch::default() };
+        if let Purpose::Answer { items } = &pending.slot().purpose {
+            batch.moves = sent_moves(pending.slot(), items);
+        }
+        crash_point("sent.before");
+        if let Some((id, illegal)) = self.node.journal.commit(&batch)?.first() {
+            debug!(%id, %illegal, "not sent");
+            return Ok(Sending::Refused(*id));
+        }
+        crash_point("sent.after");
+        self.node.metrics.sent.add();
+        self.insert(index, nonce, pending);
+        Ok(Sending::Sent)
+    }
+
+    /// An item of a draft that another transaction of ours has answered, or may yet: a reorganisation opened its job
+    /// again. A second transaction would be skipped; the first counts again instead.
+    fn carried_already(&mut self, draft: &Draft) -> Result<Option<B256>, StageError> {
+        let Purpose::Answer { items } = &draft.purpose else { return Ok(None) };
+        for (index, queue) in self.queues.iter().enumerate() {
+            for (nonce, state) in &queue.slots {
+                let Some(item) = items.iter().find(|item| state.carries(item)) else { continue };
+                let (id, nonce) = (item.id, *nonce);
+                if let Some(pending) = state.pending() {
+                    self.commit(&Batch { moves: sent_moves(pending.slot(), &[*item]), ..Batch::default() })?;
+                    self.broadcast(index, nonce);
+                }
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends under the nonce of a transaction that has nothing left to do.
+    fn take_over(&mut self, queue: usize, nonce: u64, draft: Draft) -> Result<Sending, StageError> {
+        if let Purpose::Answer { items } = &draft.purpose {
+            for item in items {
+                let job = self.node.journal.job(item.id)?;
+                if !matches!(job, Some(crate::lifecycle::Job::Seen(seen)) if seen.task.block.hash == item.block) {
+                    return Ok(Sending::Refused(item.id));
+                }
+            }
+        }
+        Ok(if self.replace(queue, nonce, Some(draft))? { Sending::Sent } else { Sending::TooDear })
+    }
+
+    pub(super) fn sign_new(
+        &self,
+        queue: usize,
+        nonce: u64,
+        draft: Draft,
+        fees: super::fees::Fees,
+    ) -> Result<Pending, StageError> {
+        let queue = &self.queues[queue];
+        let attempt = sign::attempt(&queue.key, self.node.domain.chain_id, nonce, &draft, fees, self.height())?;
+        Ok(Pending::new(queue.address(), nonce, draft, attempt))
+    }
+
+    /// Keeps a transaction that is in the journal, and broadcasts it.
+    pub(super) fn insert(&mut self, index: usize, nonce: u64, pending: Pending) {
+        let queue = &mut self.queues[index];
+        queue.slots.insert(nonce, State::Pending(pending));
+        queue.next = queue.next.max(nonce + 1);
+        queue.attempted.insert(nonce, Instant::now());
+        queue.idle.remove(&nonce);
+        queue.too_low.remove(&nonce);
+        self.broadcast(index, nonce);
+    }
+
+    pub(super) fn broadcast(&mut self, index: usize, nonce: u64) {
+        let Some(pending) = self.queues[index].get_pending(nonce) else { return };
+        let Some((hash, raw)) = pending.current().map(|attempt| (attempt.hash, attempt.raw.clone())) else { return };
+        self.hand_over(index, nonce, hash, raw);
+    }
+
+    fn hand_over(&mut self, index: usize, nonce: u64, hash: B256, raw: Bytes) {
+        let node = self.node.clone();
+        self.broadcasting += 1;
+        self.tasks.push(Box::pin(async move {
+            // A process that is killed after this must find the transaction in its journal.
+            if let Err(error) = node.journal.persist() {
+                return Done::Unwritten(error);
+            }
+            crash_point("broadcast.before");
+            let result = node.chain.send(&raw).await;
+            crash_point("broadcast.after");
+            Done::Broadcast(index, nonce, hash, result)
+        }));
+    }
+
+    pub(super) fn out_of_funds(&mut self, index: usize, needed: U256) {
+        let queue = &mut self.queues[index];
+        if std::mem::replace(&mut queue.funded, false) {
+            error!(
+                account = %queue.address(), balance = %queue.balance, %needed,
+                "a sending key cannot pay for gas: it takes no more work until it is funded; send it money"
+            );
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! One nonce of one key, from the moment it is written down until it is final. Each state is a type that says what it may
+//! do, and its moves consume it.
+//!
+//! ```text
+//! Pending ──mined──▶ Mined ──settle──▶ Final
+//!    ▲ └─again─┐       │
+//!    └─────────┴─────reorged
+//! ```
+
+use alloy::primitives::{Address, B256, Bytes, U256};
+
+use crate::{
+    chain::Receipt,
+    journal::{Attempt, Item, Purpose, Slot},
+    node::Tip,
+};
+
+/// A transaction without nonce and fees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Draft {
+    pub(crate) purpose: Purpose,
+    pub(crate) to: Address,
+    pub(crate) data: Bytes,
+    pub(crate) gas: u64,
+}
+
+/// Written down, and in the pool as far as we can see to it. All its attempts may still be mined.
+#[derive(Debug, Clone)]
+pub(super) struct Pending(Slot);
+
+/// In a block that can still be reorganised.
+#[derive(Debug, Clone)]
+pub(super) struct Mined {
+    slot: Slot,
+    receipt: Receipt,
+    /// The jobs that it was to answer and did not, once the logs of its block are known.
+    pub(super) left_out: Option<Vec<B256>>,
+}
+
+/// Nothing changes it any more.
+#[derive(Debug)]
+pub(super) struct Final {
+    pub(super) slot: Slot,
+    pub(super) receipt: Receipt,
+}
+
+/// A slot that is not final.
+#[derive(Debug, Clone)]
+pub(super) enum State {
+    Pending(Pending),
+    Mined(Mined),
+}
+
+impl Pending {
+    pub(super) fn new(sender: Address, nonce: u64, draft: Draft, attempt: Attempt) -> Self {
+        let Draft { purpose, to, data, gas } = draft;
+        Self(Slot { sender, nonce, purpose, to, data, gas, attempts: vec![attempt], mined: None })
+    }
+
+    /// Another attempt under the same nonce, with other fees or to another purpose.
+    pub(super) fn again(mut self, draft: Draft, attempt: Attempt) -> Self {
+        let Draft { purpose, to, data, gas } = draft;
+        self.0.attempts.push(attempt);
+        Self(Slot { purpose, to, data, gas, ..self.0 })
+    }
+
+    pub(super) fn mined(self, receipt: Receipt) -> Mined {
+        Mined { slot: Slot { mined: Some(receipt), ..self.0 }, receipt, left_out: None }
+    }
+
+    pub(super) fn slot(&self) -> &Slot {
+        &self.0
+    }
+
+    /// The attempt that counts, which is broadcast.
+    pub(super) fn current(&self) -> Option<&Attempt> {
+        self.0.attempts.last()
+    }
+
+    pub(super) fn draft(&self) -> Draft {
+        let Slot { purpose, to, data, gas, .. } = self.0.clone();
+        Draft { purpose, to, data, gas }
+    }
+
+    /// What it may cost at most, wei.
+    pub(super) fn bound(&self) -> U256 {
+        let dearest = self.0.attempts.iter().map(|attempt| attempt.max_fee).max().unwrap_or(0);
+        U256::from(self.0.gas) * U256::from(dearest)
+    }
+}
+
+impl Mined {
+    /// Its block may be gone: the receipt is asked for again.
+    pub(super) fn reorged(self) -> Pending {
+        Pending(Slot { mined: None, ..self.slot })
+    }
+
+    /// Final if its block is, else what it was.
+    pub(super) fn settle(self, tip: &Tip) -> Result<Final, Box<Self>> {
+        if tip.is_final(self.receipt.block.number) {
+            Ok(Final { slot: self.slot, receipt: self.receipt })
+        } else {
+            Err(Box::new(self))
+        }
+    }
+
+    pub(super) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    pub(super) fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+}
+
+impl State {
+    pub(super) fn load(slot: Slot) -> Self {
+        match slot.mined {
+            Some(receipt) => Self::Mined(Mined { slot, receipt, left_out: None }),
+            None => Self::Pending(Pending(slot)),
+        }
+    }
+
+    pub(super) fn pending(&self) -> Option<&Pending> {
+        match self {
+            Self::Pending(pending) => Some(pending),
+            Self::Mined(_) => None,
+        }
+    }
+
+    /// What it costs, or may cost at most while that is open, wei.
+    pub(super) fn bound(&self) -> U256 {
+        match self {
+            Self::Pending(pending) => pending.bound(),
+            Self::Mined(mined) => U256::from(mined.receipt.cost()),
+        }
+    }
+
+    /// Whether it has answered an item, or may yet.
+    pub(super) fn carries(&self, item: &Item) -> bool {
+        let (slot, left_out) = match self {
+            Self::Pending(pending) => (pending.slot(), None),
+            Self::Mined(mined) => (mined.slot(), mined.left_out.as_ref()),
+        };
+        matches!(&slot.purpose, Purpose::Answer { items } if items.contains(item))
+            && left_out.is_none_or(|left_out| !left_out.contains(&item.id))
+    }
+
+    /// Whether one of its attempts has a hash.
+    pub(super) fn is_transaction(slot: &Slot, hash: B256) -> bool {
+        slot.attempts.iter().any(|attempt| attempt.hash == hash)
+    }
+}

@@ -1,0 +1,179 @@
+//! The manager on a scripted chain, in simulated time. The names of the first tests are the rows of the table of what goes
+//! wrong with transactions.
+
+use super::*;
+use crate::{
+    chain::{At, fake::FakeChain},
+    journal::{Item, Purpose, SledJournal, Slot},
+    lifecycle::{Ending, Move, Task},
+    protocol::Outcome,
+    testing::{Bench, DOMAIN, id, input, request},
+};
+use alloy::{
+    consensus::{Transaction, TxEnvelope},
+    primitives::{Address, Bytes},
+};
+use futures::FutureExt;
+
+mod fees;
+mod limits;
+mod table;
+
+struct Rig {
+    bench: Bench,
+    keys: Vec<PrivateKeySigner>,
+    transactions: Transactions<FakeChain, SledJournal>,
+    rewinds: u64,
+    requests: u64,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        Self::with(Bench::new(), 1).await
+    }
+
+    async fn with(bench: Bench, keys: usize) -> Self {
+        bench.node.chain.keep_a_pool();
+        let keys = (0..keys).map(|_| PrivateKeySigner::random()).collect();
+        Self::on(bench, keys).await
+    }
+
+    async fn on(bench: Bench, keys: Vec<PrivateKeySigner>) -> Self {
+        let mut transactions = Transactions::new(bench.node.clone(), keys.clone()).unwrap();
+        transactions.recover().await.unwrap();
+        let mut rig = Self { bench, keys, transactions, rewinds: 0, requests: 0 };
+        rig.tip().await;
+        rig
+    }
+
+    /// The process dies, and another one starts.
+    async fn restart(self) -> Self {
+        let mut rig = Self::on(self.bench, self.keys).await;
+        rig.requests = self.requests;
+        rig
+    }
+
+    fn chain(&self) -> &FakeChain {
+        &self.bench.node.chain
+    }
+
+    fn journal(&self) -> &SledJournal {
+        &self.bench.node.journal
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        self.journal().slots().unwrap()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.transactions.queues.iter().map(Queue::in_flight).sum()
+    }
+
+    /// All that background calls brought, and what that led to.
+    fn settle(&mut self) {
+        while let Some(stepped) = self.transactions.step().now_or_never() {
+            stepped.unwrap();
+        }
+    }
+
+    /// The node takes in the head.
+    async fn tip(&mut self) {
+        let header = self.chain().head().await.unwrap();
+        let final_block = header.block.number.checked_sub(2);
+        self.transactions.on_tip(Tip { header, rewinds: self.rewinds, final_block }).unwrap();
+        self.settle();
+    }
+
+    async fn seconds(&mut self, count: u64) {
+        for _ in 0..count {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            self.transactions.on_tick().unwrap();
+            self.settle();
+        }
+    }
+
+    /// A block with at most `most` transactions, whose answers the node takes in, and `seconds` until the next one.
+    async fn block(&mut self, most: usize, seconds: u64) -> Vec<TxEnvelope> {
+        let mined = self.chain().produce(most);
+        self.take_in(&mined).await;
+        self.tip().await;
+        self.seconds(seconds).await;
+        mined
+    }
+
+    /// What the watcher makes of mined answers.
+    async fn take_in(&self, mined: &[TxEnvelope]) {
+        let at = self.chain().head().await.unwrap().block;
+        let slots = self.slots();
+        for transaction in mined {
+            let hash = *transaction.tx_hash();
+            let of = slots.iter().find(|slot| State::is_transaction(slot, hash));
+            let Some(Purpose::Answer { items }) =
+                of.filter(|slot| slot.data == *transaction.input()).map(|slot| &slot.purpose)
+            else {
+                continue;
+            };
+            let moves = items.iter().map(|item| (item.id, settled(at, Some(hash), true)));
+            self.journal().commit(&Batch { moves: moves.collect(), ..Batch::default() }).unwrap();
+        }
+    }
+
+    /// A request in a new block, and a draft that answers it.
+    async fn ask(&mut self) -> Item {
+        let nonce = self.requests;
+        self.requests += 1;
+        let header = self.chain().mine(Vec::new());
+        let request = request(nonce, header.block.number);
+        let item = Item { id: id(&request), block: header.block.hash };
+        let task = Task { id: item.id, request, block: header.block };
+        let seen = vec![(task, input(nonce).into())];
+        self.journal().commit(&Batch { seen, ..Batch::default() }).unwrap();
+        self.tip().await;
+        item
+    }
+
+    fn draft(items: &[Item]) -> Draft {
+        let data = items.iter().flat_map(|item| item.id.0).collect::<Vec<u8>>();
+        Draft {
+            purpose: Purpose::Answer { items: items.to_vec() },
+            to: DOMAIN.coordinator,
+            data: data.into(),
+            gas: 100_000,
+        }
+    }
+
+    fn send(&mut self, items: &[Item]) -> Sending {
+        let sending = self.transactions.send(Self::draft(items)).unwrap();
+        self.settle();
+        sending
+    }
+
+    async fn answer(&mut self) -> Item {
+        let item = self.ask().await;
+        assert_eq!(self.send(&[item]), Sending::Sent);
+        item
+    }
+
+    fn state(&self, item: &Item) -> &'static str {
+        self.journal().job(item.id).unwrap().map_or("none", |job| job.name())
+    }
+
+    fn last_sent(&self) -> TxEnvelope {
+        self.chain().sent().pop().unwrap()
+    }
+}
+
+fn settled(at: crate::chain::BlockRef, transaction: Option<B256>, ours: bool) -> Move {
+    let ending = Ending::Fulfilled { outcome: Outcome::Ok, output_commitment: B256::ZERO, seats: Bytes::new(), ours };
+    Move::Settled { at, transaction, ending }
+}
+
+fn nonces(transactions: &[TxEnvelope]) -> Vec<u64> {
+    transactions.iter().map(Transaction::nonce).collect()
+}
+
+/// Both fees at least a tenth higher.
+fn is_a_raise(old: &TxEnvelope, new: &TxEnvelope) -> bool {
+    let tip = |one: &TxEnvelope| one.max_priority_fee_per_gas().unwrap();
+    new.max_fee_per_gas() * 10 >= old.max_fee_per_gas() * 11 && tip(new) * 10 >= tip(old) * 11
+}

@@ -1,0 +1,60 @@
+use super::*;
+use std::collections::BTreeMap;
+
+/// Blocks in which the base fee rises by an eighth.
+const RISING: usize = 40;
+/// Seconds between two blocks.
+const PACE: u64 = 12;
+
+#[tokio::test(start_paused = true)]
+async fn a_base_fee_that_rises_for_40_blocks_and_falls_leaves_no_queue_stuck_and_no_fee_above_the_cap() {
+    let bench = Bench::new();
+    let cap = 60_000;
+    bench.policy.send_modify(|policy| policy.fees.cap = cap);
+    let mut rig = Rig::with(bench, 2).await;
+    let mut base_fee = 1_000u128;
+    let mut sent = Vec::new();
+    let mut waiting: Vec<Item> = Vec::new();
+    let mut highest = 0;
+    for block in 0..2 * RISING + 10 {
+        if block < RISING {
+            base_fee += base_fee / 8;
+        } else {
+            base_fee = (base_fee - base_fee / 8).max(1_000);
+        }
+        highest = highest.max(base_fee);
+        rig.chain().set_base_fee(base_fee);
+        if block < RISING {
+            waiting.push(rig.ask().await);
+            waiting.push(rig.ask().await);
+        }
+        for item in std::mem::take(&mut waiting) {
+            match rig.send(&[item]) {
+                Sending::Sent => sent.push(item),
+                _ => waiting.push(item),
+            }
+        }
+        // While fees rise, blocks have less room than is asked for.
+        rig.block(if block < RISING { 1 } else { 8 }, PACE).await;
+    }
+    assert!(highest > cap, "{highest}: the rise passes the cap, so that some have to wait");
+    assert!(waiting.is_empty(), "all were sent");
+    assert!(sent.iter().all(|item| rig.state(item) == "settled" || rig.state(item) == "confirmed"));
+    assert_eq!(rig.in_flight(), 0, "no queue is stuck");
+
+    let mut attempts = BTreeMap::<(Address, u64), Vec<TxEnvelope>>::new();
+    for transaction in rig.chain().sent() {
+        assert!(transaction.max_fee_per_gas() <= cap);
+        let sender = alloy::consensus::transaction::SignerRecoverable::recover_signer(&transaction).unwrap();
+        let of = attempts.entry((sender, transaction.nonce())).or_default();
+        if of.iter().all(|one| one.tx_hash() != transaction.tx_hash()) {
+            of.push(transaction);
+        }
+    }
+    assert_eq!(attempts.len(), 2 * RISING, "no nonce is wasted");
+    let replaced = attempts.values().filter(|of| of.len() > 1).count();
+    assert!(replaced > 5, "{replaced}: the rise forces replacements");
+    for of in attempts.values() {
+        assert!(of.windows(2).all(|pair| is_a_raise(&pair[0], &pair[1])));
+    }
+}

@@ -1,0 +1,120 @@
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn several_keys_send_in_parallel_and_the_shortest_queue_is_next() {
+    let mut rig = Rig::with(Bench::new(), 3).await;
+    for _ in 0..9 {
+        rig.answer().await;
+    }
+    let mut by_sender = std::collections::BTreeMap::<Address, Vec<u64>>::new();
+    for slot in rig.slots() {
+        by_sender.entry(slot.sender).or_default().push(slot.nonce);
+    }
+    assert_eq!(by_sender.into_values().collect::<Vec<_>>(), vec![vec![0, 1, 2]; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_with_transactions_of_a_missing_key_is_refused() {
+    let mut rig = Rig::with(Bench::new(), 2).await;
+    rig.answer().await;
+    rig.answer().await;
+    let Rig { bench, keys, .. } = rig;
+    let gone = keys[1].address();
+    let error = Transactions::new(bench.node.clone(), keys[..1].to_vec()).err().unwrap();
+    assert!(matches!(error, StageError::SenderGone(sender) if sender == gone));
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_pending_transactions_are_waited_for_and_in_the_end_replaced() {
+    let bench = Bench::new();
+    bench.node.chain.set_nonces(3, 5);
+    let mut rig = Rig::with(bench, 1).await;
+    let item = rig.ask().await;
+    assert_eq!(rig.send(&[item]), Sending::Later);
+    rig.seconds(60).await;
+    assert!(rig.chain().sent().is_empty());
+    rig.seconds(61).await;
+    assert_eq!(nonces(&rig.chain().sent()), [3, 4]);
+    assert!(rig.slots().iter().all(|slot| slot.purpose == Purpose::Cancel));
+    assert_eq!(rig.send(&[item]), Sending::Sent);
+    assert_eq!(rig.last_sent().nonce(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_mined_batch_skipped_is_open_again_and_goes_alone() {
+    let mut rig = Rig::new().await;
+    let items = [rig.ask().await, rig.ask().await, rig.ask().await];
+    assert_eq!(rig.send(&items), Sending::Sent);
+    assert_eq!(rig.chain().sent().len(), 1);
+    let mined = rig.chain().produce(1);
+    let at = rig.chain().head().await.unwrap().block;
+    let hash = Some(*mined[0].tx_hash());
+    let moves = [items[0], items[2]].map(|item| (item.id, settled(at, hash, true)));
+    rig.journal().commit(&Batch { moves: moves.into(), ..Batch::default() }).unwrap();
+    rig.tip().await;
+    assert_eq!(items.map(|item| rig.state(&item)), ["settled", "seen", "settled"]);
+    assert_eq!(rig.transactions.take_left_out(), [items[1].id]);
+    assert_eq!(rig.send(&items[1..2]), Sending::Sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_a_transaction_carries_is_not_sent_again() {
+    let mut rig = Rig::new().await;
+    let items = [rig.ask().await, rig.ask().await];
+    rig.send(&items);
+    rig.journal().commit(&Batch { moves: vec![(items[0].id, Move::Reopened)], ..Batch::default() }).unwrap();
+    assert_eq!(rig.send(&items[..1]), Sending::Refused(items[0].id));
+    assert_eq!((rig.state(&items[0]), rig.chain().distinct().len()), ("sent", 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_books_hold_what_final_transactions_cost_and_earned_once() {
+    let mut rig = Rig::new().await;
+    let items = [rig.ask().await, rig.ask().await];
+    rig.send(&items);
+    for _ in 0..5 {
+        rig.block(10, 0).await;
+    }
+    let books = rig.journal().books(0).unwrap();
+    let model = books.iter().find(|entry| entry.model == crate::testing::MODEL).unwrap();
+    assert_eq!((model.earned, model.answers), (2_000, 2));
+    // 50,000 gas at a base fee of 1,000 and a tip of 100.
+    assert_eq!(books.iter().map(|entry| entry.spent).sum::<u128>(), 50_000 * 1_100);
+    let mut rig = rig.restart().await;
+    rig.block(10, 0).await;
+    assert_eq!(rig.journal().books(0).unwrap(), books);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_new_is_sent_above_the_hours_limit_and_the_limit_outlives_a_restart() {
+    let mut rig = Rig::new().await;
+    // One transaction may cost 100,000 gas at 2,100, and costs 50,000 at 1,100 once mined.
+    rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = Some(300_000_000));
+    rig.answer().await;
+    let second = rig.ask().await;
+    assert_eq!(rig.send(&[second]), Sending::TooDear);
+    for _ in 0..4 {
+        rig.block(10, 0).await;
+    }
+    assert_eq!(rig.send(&[second]), Sending::Sent);
+    for _ in 0..4 {
+        rig.block(10, 0).await;
+    }
+    let mut rig = rig.restart().await;
+    let third = rig.ask().await;
+    assert_eq!(rig.send(&[third]), Sending::TooDear, "110,000,000 are spent, and 210,000,000 may be");
+    rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = Some(320_000_000));
+    assert_eq!(rig.send(&[third]), Sending::Sent, "a policy holds at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewind_of_other_blocks_leaves_a_mined_transaction_mined_in_the_end() {
+    let mut rig = Rig::new().await;
+    let item = rig.answer().await;
+    rig.block(10, 0).await;
+    rig.rewinds += 1;
+    rig.tip().await;
+    assert!(rig.slots()[0].mined.is_some());
+    assert_eq!((rig.state(&item), rig.chain().distinct().len()), ("settled", 1));
+    assert_eq!(rig.chain().nonce(rig.keys[0].address(), At::Latest).await.unwrap(), 1);
+}

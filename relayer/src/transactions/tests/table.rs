@@ -1,0 +1,216 @@
+use super::*;
+use crate::chain::ChainError;
+
+#[tokio::test(start_paused = true)]
+async fn crash_after_broadcast_the_same_bytes_are_sent_again_and_every_hash_is_looked_for() {
+    let mut rig = Rig::new().await;
+    let item = rig.answer().await;
+    let first = rig.last_sent();
+    // A replacement that nobody mines: the first attempt is the one that is.
+    assert!(rig.transactions.replace(0, 0, None).unwrap());
+    rig.settle();
+    let mut rig = rig.restart().await;
+    assert_eq!(rig.chain().distinct().len(), 2, "nothing new is signed");
+    assert_eq!(rig.slots()[0].attempts.len(), 2);
+    rig.chain().drop_pool();
+    rig.chain().mine_transaction(&first, true);
+    rig.take_in(std::slice::from_ref(&first)).await;
+    rig.tip().await;
+    assert!(rig.slots()[0].mined.is_some());
+    assert_eq!(rig.state(&item), "settled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nonce_gap_is_filled_with_the_next_job_or_after_a_while_a_self_transfer() {
+    let bench = Bench::new();
+    bench.node.chain.set_nonces(5, 5);
+    let mut rig = Rig::with(bench, 1).await;
+    // A reorganisation takes back nonces whose transactions were final and forgotten.
+    rig.chain().set_nonces(3, 3);
+    rig.rewinds += 1;
+    rig.tip().await;
+    rig.answer().await;
+    assert_eq!(rig.last_sent().nonce(), 3);
+    rig.seconds(8).await;
+    let last = rig.last_sent();
+    assert!(
+        rig.chain().sent().iter().any(|one| one.nonce() == 4 && one.to() == Some(rig.keys[0].address())),
+        "{last:?}"
+    );
+    assert_eq!(nonces(&rig.block(10, 0).await), [3, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nonce_too_low_a_receipt_of_any_attempt_ends_it() {
+    let mut rig = Rig::new().await;
+    let item = rig.answer().await;
+    let first = rig.last_sent();
+    rig.chain().mine_transaction(&first, true);
+    rig.take_in(&[first]).await;
+    // The broadcast of the replacement is refused, and that has the receipts looked for.
+    assert!(rig.transactions.replace(0, 0, None).unwrap());
+    rig.settle();
+    assert!(rig.slots()[0].mined.is_some());
+    assert_eq!(rig.state(&item), "settled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nonce_too_low_without_a_receipt_a_foreign_transaction_took_it_and_the_job_gets_a_new_nonce() {
+    let mut rig = Rig::new().await;
+    let item = rig.answer().await;
+    rig.chain().drop_pool();
+    rig.chain().set_nonces(1, 1);
+    rig.seconds(5).await;
+    assert_eq!(rig.state(&item), "sent", "receipts can be late");
+    rig.seconds(10).await;
+    assert_eq!(rig.state(&item), "seen");
+    assert!(rig.slots().is_empty());
+    assert_eq!(rig.send(&[item]), Sending::Sent);
+    assert_eq!(rig.last_sent().nonce(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_from_the_mempool_the_same_bytes_are_sent_again() {
+    let mut rig = Rig::new().await;
+    let item = rig.answer().await;
+    rig.chain().drop_pool();
+    rig.seconds(6).await;
+    assert_eq!(rig.chain().distinct().len(), 1);
+    rig.block(10, 1).await;
+    assert_eq!(rig.state(&item), "settled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn underpriced_replacement_both_fees_are_raised_by_a_tenth_or_to_the_market() {
+    let mut rig = Rig::new().await;
+    rig.answer().await;
+    let first = rig.last_sent();
+    rig.chain().set_base_fee(10_000);
+    for _ in 0..4 {
+        rig.chain().mine(Vec::new());
+    }
+    rig.tip().await;
+    rig.seconds(6).await;
+    let second = rig.last_sent();
+    assert!(is_a_raise(&first, &second));
+    assert_eq!(second.max_fee_per_gas(), 2 * 10_000 + 100, "the market is higher");
+    // A pool that holds something dearer than what we know of refuses until we pay more than that.
+    rig.chain().refuse_broadcasts(Some(ChainError::Underpriced));
+    rig.seconds(12).await;
+    rig.chain().refuse_broadcasts(None);
+    rig.seconds(2).await;
+    let attempts = &rig.slots()[0].attempts;
+    assert!(attempts.len() > 4);
+    for pair in attempts.windows(2) {
+        assert!(pair[1].max_fee * 10 >= pair[0].max_fee * 11 && pair[1].tip * 10 >= pair[0].tip * 11);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn already_known_is_success() {
+    let mut rig = Rig::new().await;
+    let item = rig.answer().await;
+    rig.seconds(30).await;
+    assert!(rig.chain().sent().len() > 3, "the same bytes, from time to time");
+    assert_eq!(rig.slots()[0].attempts.len(), 1);
+    rig.block(10, 0).await;
+    assert_eq!(rig.state(&item), "settled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn mined_then_reorged_out_it_is_pending_again_until_it_is_final() {
+    let mut rig = Rig::new().await;
+    let item = rig.answer().await;
+    rig.block(10, 0).await;
+    assert!(rig.slots()[0].mined.is_some());
+    rig.chain().reorg(1);
+    rig.journal().commit(&Batch { moves: vec![(item.id, Move::Reopened)], ..Batch::default() }).unwrap();
+    rig.chain().mine(Vec::new());
+    rig.rewinds += 1;
+    rig.tip().await;
+    assert!(rig.slots()[0].mined.is_none());
+    assert_eq!(rig.state(&item), "sent", "its transaction is on its way again, so nobody answers it anew");
+    rig.block(10, 0).await;
+    assert_eq!((rig.state(&item), rig.chain().distinct().len()), ("settled", 1));
+    rig.block(10, 0).await;
+    assert_eq!(rig.slots().len(), 1);
+    rig.block(10, 0).await;
+    assert!(rig.slots().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn insufficient_funds_no_work_is_taken_until_there_is_money() {
+    let mut rig = Rig::new().await;
+    rig.chain().set_balance(U256::from(1));
+    rig.tip().await;
+    for _ in 0..10 {
+        rig.tip().await;
+    }
+    let item = rig.ask().await;
+    assert_eq!(rig.send(&[item]), Sending::Later);
+    assert!(!rig.transactions.is_funded() && rig.chain().sent().is_empty());
+    rig.chain().set_balance(U256::from(10u64).pow(U256::from(18)));
+    rig.seconds(1).await;
+    assert!(rig.transactions.is_funded());
+    assert_eq!(rig.send(&[item]), Sending::Sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_behind_its_balancer_never_lowers_a_nonce() {
+    let mut rig = Rig::new().await;
+    for _ in 0..3 {
+        rig.answer().await;
+    }
+    rig.block(10, 0).await;
+    for _ in 0..3 {
+        rig.block(10, 0).await;
+    }
+    assert!(rig.slots().is_empty());
+    rig.chain().set_nonces(1, 1);
+    for _ in 0..12 {
+        rig.tip().await;
+    }
+    rig.seconds(30).await;
+    assert_eq!(rig.chain().distinct().len(), 3, "nothing is filled");
+    rig.answer().await;
+    assert_eq!(rig.last_sent().nonce(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stuck_head_of_queue_what_is_in_flight_is_bounded_the_head_raised_and_in_the_end_cancelled() {
+    let mut rig = Rig::new().await;
+    let mut items = Vec::new();
+    loop {
+        let item = rig.ask().await;
+        if rig.send(&[item]) == Sending::Later {
+            break;
+        }
+        items.push(item);
+    }
+    assert_eq!(rig.in_flight(), PER_KEY);
+    // Nothing is mined until the deadlines of all.
+    for _ in 0..600 {
+        rig.block(0, 1).await;
+    }
+    assert!(rig.slots()[0].attempts.len() > 5);
+    assert!(items.iter().all(|item| rig.state(item) == "failed"));
+    assert!(rig.slots().iter().all(|slot| slot.purpose == Purpose::Cancel));
+    let cap = rig.bench.policy.borrow().fees.cap;
+    assert!(rig.chain().sent().iter().all(|one| one.max_fee_per_gas() <= cap));
+    rig.block(PER_KEY, 1).await;
+    assert_eq!(rig.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reverted_an_answered_request_is_done_and_another_is_reported() {
+    let mut rig = Rig::new().await;
+    let (answered, other) = (rig.answer().await, rig.answer().await);
+    let at = rig.chain().head().await.unwrap().block;
+    rig.journal().commit(&Batch { moves: vec![(answered.id, settled(at, None, false))], ..Batch::default() }).unwrap();
+    for transaction in rig.chain().sent() {
+        rig.chain().mine_transaction(&transaction, false);
+    }
+    rig.tip().await;
+    assert_eq!((rig.state(&answered), rig.state(&other)), ("settled", "failed"));
+    assert_eq!(rig.bench.node.metrics.reverted.get(), 2);
+}

@@ -1,0 +1,444 @@
+//! What happens to a transaction until it is final.
+//!
+//! | what is seen | what is done |
+//! |---|---|
+//! | a new start | the same bytes are broadcast again; receipts of used nonces are looked for |
+//! | a pending transaction of the key that is not ours | nothing is sent until it is mined; after a while a self-transfer replaces it |
+//! | a gap in our nonces | the next transaction takes it, or a self-transfer fills it |
+//! | not mined for a while | the same bytes again, then the head of the queue with a higher fee, and all whose fee is below the block's |
+//! | its requests are gone, settled by others, or late | the next draft takes its nonce, or a self-transfer replaces it |
+//! | its nonce is used and none of its attempts has a receipt | a foreign transaction took it: its jobs are answered anew |
+//! | mined, but a job is still open | answered anew; alone, and reverted, it failed |
+//! | a reorganisation | every receipt is asked for again; jobs opened again that a transaction still carries count as sent |
+
+use std::{collections::BTreeMap, time::Duration};
+
+use alloy::primitives::{B256, U256};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::{
+    Done, Transactions,
+    purpose::{self, sent_moves},
+    queue::Hold,
+    slot::{Pending, State},
+};
+use crate::{
+    chain::{At, Chain, ChainError, Receipt},
+    crash::crash_point,
+    journal::{Batch, Journal, Purpose},
+    lifecycle::Move,
+    node::{StageError, Tip},
+};
+
+/// How long a transaction without a request waits for a new draft before a self-transfer replaces it.
+const IDLE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a used nonce may have no receipt before it counts as taken by a foreign transaction.
+const RECEIPT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a nonce of ours that no transaction holds may be a reading of the past.
+const GAP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long transactions that we do not know are waited for.
+const UNKNOWN_PATIENCE: Duration = Duration::from_secs(120);
+/// The least time before a replacement: some chains make a block per transaction.
+const REPLACE_PATIENCE: Duration = Duration::from_secs(5);
+/// Blocks after which an unmined transaction is replaced with a higher fee.
+const REPLACE_AFTER: u64 = 3;
+/// Tips between two looks at the fees of recent blocks.
+const FEE_TIPS: u64 = 10;
+/// Time between two broadcasts of the same bytes.
+const REBROADCAST: Duration = Duration::from_secs(5);
+
+impl<C: Chain, J: Journal> Transactions<C, J> {
+    /// Finds where the keys stand on chain; tries until the endpoint answers.
+    pub(crate) async fn recover(&mut self) -> Result<(), StageError> {
+        for index in 0..self.queues.len() {
+            let me = self.queues[index].address();
+            let (latest, pending, balance) = loop {
+                let chain = &self.node.chain;
+                match futures::try_join!(chain.nonce(me, At::Latest), chain.nonce(me, At::Pending), chain.balance(me)) {
+                    Ok(answers) => break answers,
+                    Err(error) => {
+                        warn!(%error, account = %me, "cannot read a sending key's account; trying again");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+            };
+            let queue = &mut self.queues[index];
+            queue.balance = balance;
+            queue.used = latest;
+            let after_slots = queue.slots.keys().next_back().map_or(0, |last| last + 1);
+            queue.next = latest.max(pending).max(after_slots);
+            if (latest..pending).any(|nonce| !queue.slots.contains_key(&nonce)) {
+                warn!(
+                    account = %me, latest, pending,
+                    "transactions of this key that the journal does not know are pending: waiting for them"
+                );
+                queue.hold = Some(Hold { until: pending, since: Instant::now() });
+            }
+            let free: Vec<u64> =
+                (latest.max(pending)..queue.next).filter(|nonce| !queue.slots.contains_key(nonce)).collect();
+            queue.rebroadcast = Some(Instant::now());
+            for nonce in free {
+                self.fill(index, nonce)?;
+            }
+            self.rebroadcast(index)?;
+            self.ask_account(index);
+        }
+        self.recent_tips = self.node.chain.recent_tips().await.unwrap_or_default();
+        self.find_data_fee().await;
+        Ok(())
+    }
+
+    /// The node took in a new tip.
+    pub(crate) fn on_tip(&mut self, tip: Tip) -> Result<(), StageError> {
+        let first = self.tip.is_none();
+        self.tip = Some(tip);
+        if self.rewinds != tip.rewinds {
+            self.rewinds = tip.rewinds;
+            self.rewound()?;
+        } else if first {
+            self.adopt()?;
+        }
+        self.judge_mined(&tip)?;
+        self.close_final(&tip)?;
+        self.tips += 1;
+        let tenth = self.tips.is_multiple_of(FEE_TIPS);
+        if tenth {
+            let chain = self.node.chain.clone();
+            self.tasks.push(Box::pin(async move { Done::Tips(chain.recent_tips().await) }));
+            self.ask_data_fee();
+        }
+        self.publish_price(&tip);
+        for index in 0..self.queues.len() {
+            let queue = &self.queues[index];
+            if tenth || queue.in_flight() > 0 || queue.hold.is_some() || !queue.funded {
+                self.ask_account(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// What has to happen on a quiet chain, too.
+    pub(crate) fn on_tick(&mut self) -> Result<(), StageError> {
+        for index in 0..self.queues.len() {
+            let queue = &self.queues[index];
+            if queue.in_flight() > 0 || queue.hold.is_some() || queue.gap.is_some() || !queue.funded {
+                self.ask_account(index);
+            }
+            for nonce in std::mem::take(&mut self.queues[index].too_low) {
+                self.replace(index, nonce, None)?;
+            }
+            if self.queues[index].rebroadcast.is_none_or(|last| last.elapsed() >= REBROADCAST) {
+                self.queues[index].rebroadcast = Some(Instant::now());
+                self.rebroadcast(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// After a reorganisation, what was mined may not be any more.
+    fn rewound(&mut self) -> Result<(), StageError> {
+        let mut slots = Vec::new();
+        for queue in &mut self.queues {
+            queue.rewound = true;
+            queue.missing.clear();
+            let states = std::mem::take(&mut queue.slots).into_iter().map(|(nonce, state)| match state {
+                State::Mined(mined) => {
+                    let pending = mined.reorged();
+                    slots.push(pending.slot().clone());
+                    (nonce, State::Pending(pending))
+                }
+                pending => (nonce, pending),
+            });
+            queue.slots = states.collect::<BTreeMap<_, _>>();
+        }
+        if !slots.is_empty() {
+            crash_point("unmined.before");
+            self.commit(&Batch { slots, ..Batch::default() })?;
+            crash_point("unmined.after");
+        }
+        self.adopt()?;
+        for index in 0..self.queues.len() {
+            self.ask_account(index);
+            // The pools may have lost them with their blocks.
+            self.rebroadcast(index)?;
+        }
+        Ok(())
+    }
+
+    /// Jobs that were opened again while a transaction carries their answer are on their way: not to be sent twice.
+    fn adopt(&mut self) -> Result<(), StageError> {
+        let mut moves = Vec::new();
+        for (_, pending) in self.queues.iter().flat_map(|queue| queue.pending()) {
+            let adopted = self.standing(pending)?.adopt;
+            moves.extend(sent_moves(pending.slot(), &adopted));
+        }
+        for step in moves {
+            // One by one: a refused one must not hold back the others.
+            self.commit(&Batch { moves: vec![step], ..Batch::default() })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn standing(&self, pending: &Pending) -> Result<purpose::Standing, StageError> {
+        Ok(purpose::standing(&*self.node.journal, pending.slot(), self.height() + 1)?)
+    }
+
+    /// Looks whether mined transactions did what they were to do, now that the logs of their blocks are in the journal.
+    fn judge_mined(&mut self, tip: &Tip) -> Result<(), StageError> {
+        let mut moves = Vec::new();
+        for state in self.queues.iter_mut().flat_map(|queue| queue.slots.values_mut()) {
+            let State::Mined(mined) = state else { continue };
+            if mined.left_out.is_some() || mined.receipt().block.number > tip.header.block.number {
+                continue;
+            }
+            let slot = mined.slot();
+            let in_batch = matches!(&slot.purpose, Purpose::Answer { items } if items.len() > 1);
+            let left = purpose::left_over(&*self.node.journal, slot)?;
+            let ids = left.iter().map(|task| task.id).collect();
+            for task in left {
+                let hash = slot.attempts.last().map(|attempt| attempt.hash);
+                if mined.receipt().success || in_batch {
+                    warn!(id = %task.id, ?hash, "a mined transaction did not answer its request; answering it anew");
+                    moves.push((task.id, Move::Reopened));
+                    if in_batch {
+                        self.left_out.push(task.id);
+                    }
+                } else {
+                    moves.push((task.id, Move::Failed(format!("the transaction {hash:?} reverted"))));
+                }
+            }
+            mined.left_out = Some(ids);
+        }
+        self.reopen(moves)
+    }
+
+    fn reopen(&self, moves: Vec<(B256, Move)>) -> Result<(), StageError> {
+        if moves.is_empty() {
+            return Ok(());
+        }
+        crash_point("reopened.before");
+        self.commit(&Batch { moves, ..Batch::default() })?;
+        crash_point("reopened.after");
+        Ok(())
+    }
+
+    fn ask_account(&mut self, index: usize) {
+        let queue = &mut self.queues[index];
+        if std::mem::replace(&mut queue.asking, true) {
+            return;
+        }
+        let (chain, me) = (self.node.chain.clone(), queue.address());
+        self.tasks.push(Box::pin(async move {
+            Done::Account(index, futures::try_join!(chain.nonce(me, At::Latest), chain.balance(me)))
+        }));
+    }
+
+    pub(super) fn account(&mut self, index: usize, latest: u64, balance: U256) -> Result<(), StageError> {
+        self.queues[index].asking = false;
+        self.note_balance(index, balance);
+        let queue = &mut self.queues[index];
+        queue.used = if std::mem::take(&mut queue.rewound) { latest } else { queue.used.max(latest) };
+        queue.next = queue.next.max(queue.used);
+        self.look_for_unknown(index)?;
+        self.ask_receipts(index);
+        let queue = &mut self.queues[index];
+        if queue.gaps().is_empty() {
+            queue.gap = None;
+        } else if queue.gap.get_or_insert_with(Instant::now).elapsed() >= GAP_PATIENCE {
+            queue.gap = None;
+            self.fill_gaps(index)?;
+        }
+        let used = self.queues[index].used;
+        let open: Vec<u64> =
+            self.queues[index].pending().map(|(nonce, _)| nonce).filter(|nonce| *nonce >= used).collect();
+        for nonce in open {
+            self.keep_moving(index, nonce)?;
+        }
+        self.queues[index].tidy();
+        Ok(())
+    }
+
+    /// Raises, cancels or leaves alone a transaction that is not mined.
+    fn keep_moving(&mut self, index: usize, nonce: u64) -> Result<(), StageError> {
+        let Some(pending) = self.queues[index].get_pending(nonce) else { return Ok(()) };
+        let standing = self.standing(pending)?;
+        for id in standing.late {
+            let reason = "its transaction was not mined before the deadline".to_owned();
+            warn!(%id, reason, "cannot answer");
+            self.reopen(vec![(id, Move::Failed(reason))])?;
+        }
+        if !standing.wanted {
+            let since = *self.queues[index].idle.entry(nonce).or_insert_with(Instant::now);
+            if since.elapsed() >= IDLE_PATIENCE {
+                self.queues[index].idle.remove(&nonce);
+                self.cancel(index, nonce)?;
+            }
+            return Ok(());
+        }
+        self.queues[index].idle.remove(&nonce);
+        if self.is_stuck(index, nonce) {
+            self.replace(index, nonce, None)?;
+        }
+        Ok(())
+    }
+
+    fn is_stuck(&mut self, index: usize, nonce: u64) -> bool {
+        let (height, base_fee) = (self.height(), self.tip.map_or(0, |tip| tip.header.base_fee));
+        let queue = &mut self.queues[index];
+        let since = *queue.attempted.entry(nonce).or_insert_with(Instant::now);
+        let Some(last) = queue.get_pending(nonce).and_then(Pending::current) else { return false };
+        let below = last.max_fee < base_fee.saturating_add(last.tip);
+        (nonce == queue.used || below) && since.elapsed() >= REPLACE_PATIENCE && height >= last.at + REPLACE_AFTER
+    }
+
+    fn note_balance(&mut self, index: usize, balance: U256) {
+        let reserve = U256::from(300_000u64) * U256::from(self.market().max_fee);
+        let alert = U256::from(self.node.policy.borrow().balance_alert);
+        let queue = &mut self.queues[index];
+        queue.balance = balance;
+        if !queue.funded && balance >= queue.committed() + reserve {
+            info!(account = %queue.address(), %balance, "a sending key is funded again");
+            queue.funded = true;
+        }
+        if balance >= alert {
+            queue.alerted = false;
+        } else if !std::mem::replace(&mut queue.alerted, true) {
+            warn!(account = %queue.address(), %balance, %alert, "the balance of a sending key is low: send it money");
+        }
+    }
+
+    /// Waits for transactions that the journal does not know, but not for ever.
+    fn look_for_unknown(&mut self, index: usize) -> Result<(), StageError> {
+        let queue = &mut self.queues[index];
+        let Some(Hold { until, since }) = queue.hold else { return Ok(()) };
+        if queue.used >= until {
+            info!(account = %queue.address(), "the unknown transactions are mined");
+            queue.hold = None;
+        } else if since.elapsed() >= UNKNOWN_PATIENCE {
+            warn!(
+                account = %queue.address(), from = queue.used, until,
+                "transactions of this key that the journal does not know are not mined: replacing them"
+            );
+            queue.hold = None;
+            self.fill_gaps(index)?;
+        }
+        Ok(())
+    }
+
+    fn ask_receipts(&mut self, index: usize) {
+        let queue = &mut self.queues[index];
+        let used: Vec<(u64, Vec<B256>)> = queue
+            .pending()
+            .filter(|(nonce, _)| *nonce < queue.used && !queue.asked.contains(nonce))
+            .map(|(nonce, pending)| (nonce, pending.slot().attempts.iter().rev().map(|one| one.hash).collect()))
+            .collect();
+        for (nonce, hashes) in used {
+            queue.asked.insert(nonce);
+            let chain = self.node.chain.clone();
+            self.tasks.push(Box::pin(async move {
+                for hash in hashes {
+                    match chain.receipt(hash).await {
+                        Ok(None) => {}
+                        found => return Done::Receipt(index, nonce, found.map(|found| found.map(|one| (hash, one)))),
+                    }
+                }
+                Done::Receipt(index, nonce, Ok(None))
+            }));
+        }
+    }
+
+    pub(super) fn receipt(
+        &mut self,
+        index: usize,
+        nonce: u64,
+        found: Option<(B256, Receipt)>,
+    ) -> Result<(), StageError> {
+        let queue = &mut self.queues[index];
+        queue.asked.remove(&nonce);
+        let Some((hash, receipt)) = found else {
+            if queue.get_pending(nonce).is_some() {
+                let since = *queue.missing.entry(nonce).or_insert_with(Instant::now);
+                if since.elapsed() >= RECEIPT_PATIENCE {
+                    return self.taken(index, nonce);
+                }
+            }
+            return Ok(());
+        };
+        queue.missing.remove(&nonce);
+        let Some(pending) = queue.take_pending(nonce) else { return Ok(()) };
+        if !receipt.success {
+            self.node.metrics.reverted.add();
+            warn!(nonce, %hash, purpose = ?pending.slot().purpose, "a transaction reverted");
+        }
+        let mined = pending.mined(receipt);
+        crash_point("mined.before");
+        self.commit(&Batch { slots: vec![mined.slot().clone()], ..Batch::default() })?;
+        crash_point("mined.after");
+        self.node.metrics.mined.add();
+        self.queues[index].slots.insert(nonce, State::Mined(mined));
+        match self.tip {
+            Some(tip) => self.judge_mined(&tip),
+            None => Ok(()),
+        }
+    }
+
+    /// A foreign transaction used the nonce.
+    fn taken(&mut self, index: usize, nonce: u64) -> Result<(), StageError> {
+        let queue = &mut self.queues[index];
+        error!(
+            nonce, account = %queue.address(),
+            "a transaction that this node did not send used its nonce: is the key used elsewhere?"
+        );
+        queue.missing.remove(&nonce);
+        let Some(pending) = queue.take_pending(nonce) else { return Ok(()) };
+        let slot = pending.slot();
+        let mut batch = Batch { slots_gone: vec![(slot.sender, nonce)], ..Batch::default() };
+        for task in purpose::left_over(&*self.node.journal, slot)? {
+            batch.moves.push((task.id, Move::Reopened));
+        }
+        self.commit(&batch)
+    }
+
+    pub(super) fn broadcast_done(
+        &mut self,
+        index: usize,
+        nonce: u64,
+        hash: B256,
+        result: Result<(), ChainError>,
+    ) -> Result<(), StageError> {
+        let Err(error) = result else { return Ok(()) };
+        // Of an attempt that was replaced meanwhile, or is mined, nothing is to be learnt.
+        let current = self.queues[index].get_pending(nonce).and_then(Pending::current);
+        if current.is_none_or(|current| current.hash != hash) {
+            return Ok(());
+        }
+        match error {
+            // Mined already, by us or by another: the receipts tell.
+            ChainError::NonceTooLow => self.ask_account(index),
+            // The base fee rose, or the pool holds a dearer one: the next tick raises it.
+            ChainError::FeeTooLow(_) | ChainError::Underpriced => {
+                self.queues[index].too_low.insert(nonce);
+            }
+            ChainError::InsufficientFunds => {
+                let needed = self.queues[index].committed();
+                self.out_of_funds(index, needed);
+            }
+            ChainError::OutOfGas(reason) => {
+                error!(nonce, %hash, reason, "the endpoint will not take the transaction");
+                if let Some(pending) = self.queues[index].get_pending(nonce) {
+                    let left = purpose::left_over(&*self.node.journal, pending.slot())?;
+                    let why = format!("the endpoint refuses its transaction: {reason}");
+                    self.reopen(left.into_iter().map(|task| (task.id, Move::Failed(why.clone()))).collect())?;
+                }
+                self.cancel(index, nonce)?;
+            }
+            error => {
+                self.node.metrics.chain_errors.add();
+                warn!(nonce, %hash, %error, label = error.label(), "not broadcast; trying again");
+                self.queues[index].rebroadcast = None;
+            }
+        }
+        Ok(())
+    }
+}

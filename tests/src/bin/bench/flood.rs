@@ -1,0 +1,105 @@
+//! Many requests at once: signed here, sent side by side, and mined when the chain is told to.
+
+use alloy::{
+    consensus::{SignableTransaction, TxEip1559, TxEnvelope},
+    eips::eip2718::Encodable2718,
+    primitives::{Address, Bytes, TxKind, U256},
+    providers::Provider,
+    signers::{SignerSync, local::PrivateKeySigner},
+    sol_types::SolCall,
+};
+use futures::{StreamExt, TryStreamExt};
+use oraculum_tests::{
+    Res,
+    abi::BenchConsumer,
+    asker::{Asker, FEE},
+    market::Market,
+};
+use serde_json::json;
+
+const GWEI: u128 = 1_000_000_000;
+/// Gas of a transaction that asks, at most.
+const GAS: u64 = 250_000;
+/// Gas of a block while requests are mined: as many as there are.
+const WIDE: u64 = 10_000_000_000;
+
+/// A transaction without the nonce of its sender.
+#[derive(Debug, Clone)]
+pub(crate) struct Unsigned {
+    pub(crate) to: Address,
+    pub(crate) input: Bytes,
+    pub(crate) value: u128,
+    pub(crate) gas_limit: u64,
+    pub(crate) max_fee: u128,
+    pub(crate) tip: u128,
+}
+
+/// Signs transactions under successive nonces.
+pub(crate) fn sign(all: &[Unsigned], key: &PrivateKeySigner, chain_id: u64, from: u64) -> Res<Vec<Vec<u8>>> {
+    let sign = |(one, nonce): (&Unsigned, u64)| {
+        let transaction = TxEip1559 {
+            chain_id,
+            nonce,
+            gas_limit: one.gas_limit,
+            max_fee_per_gas: one.max_fee,
+            max_priority_fee_per_gas: one.tip,
+            to: TxKind::Call(one.to),
+            value: U256::from(one.value),
+            input: one.input.clone(),
+            ..Default::default()
+        };
+        let signature = key.sign_hash_sync(&transaction.signature_hash())?;
+        Ok(TxEnvelope::from(transaction.into_signed(signature)).encoded_2718())
+    };
+    all.iter().zip(from..).map(sign).collect()
+}
+
+/// Sends raw transactions side by side, in order.
+pub(crate) async fn send(provider: &impl Provider, raw: &[Vec<u8>]) -> Res<()> {
+    let sends = raw.iter().map(|raw| async move { provider.send_raw_transaction(raw).await.map(drop) });
+    futures::stream::iter(sends).buffered(32).try_collect::<()>().await?;
+    Ok(())
+}
+
+/// Puts the transactions of `count` requests to one model into the pool.
+pub(crate) async fn post(market: &Market, asker: &Asker, key: &PrivateKeySigner, count: usize) -> Res<()> {
+    let model = &asker.models[0];
+    let all: Vec<_> = (0..count)
+        .map(|turn| {
+            let input = model.cases[turn % model.cases.len()].input.clone();
+            Unsigned {
+                to: asker.consumer(),
+                input: BenchConsumer::askCall { model: model.id, input }.abi_encode().into(),
+                value: FEE.into(),
+                gas_limit: GAS,
+                max_fee: 500 * GWEI,
+                tip: GWEI,
+            }
+        })
+        .collect();
+    let from = market.provider.get_transaction_count(key.address()).pending().await?;
+    send(&market.provider, &sign(&all, key, market.domain.chain_id, from)?).await
+}
+
+/// Mines `count` requests in blocks of at most `portion`, one right after the other, and leaves automining off.
+pub(crate) async fn mine(
+    market: &Market,
+    asker: &Asker,
+    key: &PrivateKeySigner,
+    count: usize,
+    portion: usize,
+) -> Res<()> {
+    market.rpc("evm_setIntervalMining", json!([0])).await?;
+    market.rpc("evm_setAutomine", json!([false])).await?;
+    let limit = market.provider.get_block(alloy::eips::BlockId::latest()).await?.ok_or("no block")?.header.gas_limit;
+    market.rpc("evm_setBlockGasLimit", json!([WIDE])).await?;
+    let mut left = count;
+    while left > 0 {
+        let now = left.min(portion);
+        post(market, asker, key, now).await?;
+        market.rpc("evm_mine", json!([])).await?;
+        left -= now;
+    }
+    market.rpc("evm_setBlockGasLimit", json!([limit])).await?;
+    Ok(())
+}

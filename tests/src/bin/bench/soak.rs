@@ -1,0 +1,58 @@
+//! Steady traffic for a long time: the node's memory and journal must not grow with it.
+
+use std::time::Duration;
+
+use oraculum_tests::{Res, anvil::Anvil, market::account};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{flood, plot::Plot, process, stage::Stage};
+
+/// Requests a second.
+const RATE: usize = 20;
+/// Samples that are drawn.
+const SAMPLES: u32 = 240;
+
+/// Runs for so many seconds; the plot goes to the file, if one is given.
+pub(super) async fn run(seconds: usize, file: Option<&str>) -> Res<()> {
+    let mut stage = Stage::set(Anvil::with(&["--prune-history", "10000"]).await?, false).await?;
+    let warm = stage.asker.requests(&stage.market).await?.len();
+    stage.market.rpc("evm_setAutomine", json!([false])).await?;
+    stage.market.rpc("evm_setIntervalMining", json!([1])).await?;
+    let every = Duration::from_secs(seconds as u64).div_f64(f64::from(SAMPLES)).max(Duration::from_secs(1));
+    let (mut memory, mut disk) = (Vec::new(), Vec::new());
+    let (began, mut sampled) = (Instant::now(), Instant::now());
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut asked = 0;
+    while began.elapsed().as_secs() < seconds as u64 {
+        tick.tick().await;
+        flood::post(&stage.market, &stage.asker, &account(0)?, RATE).await?;
+        asked += RATE;
+        if sampled.elapsed() >= every {
+            sampled = Instant::now();
+            let minutes = began.elapsed().as_secs_f64() / 60.0;
+            memory.push((minutes, process::resident(&stage.node)?));
+            disk.push((minutes, process::disk(&stage.node)?));
+        }
+    }
+    let settled = stage.asker.settle_all(&stage.market, warm + asked, 120).await;
+    settled.map_err(|error| format!("{error}\n{}", stage.node.log()))?;
+    let quarter = |samples: &[(f64, f64)], from: usize| {
+        let part = &samples[samples.len() * from / 4..samples.len() * (from + 1) / 4];
+        part.iter().map(|(_, value)| value).sum::<f64>() / part.len().max(1) as f64
+    };
+    println!("{asked} requests in {:.0} min, {RATE} per second, all answered\n", seconds as f64 / 60.0);
+    println!("| mean of a quarter of the time | 1st | 2nd | 3rd | 4th |\n|---|---:|---:|---:|---:|");
+    for (name, samples) in [("memory, MB", &memory), ("journal on disk, MB", &disk)] {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|at| quarter(samples, at));
+        println!("| {name} | {a:.1} | {b:.1} | {c:.1} | {d:.1} |");
+    }
+    println!("| CPU, s in all | | | | {:.1} |", process::cpu(&stage.node)?);
+    stage.node.stop().await?;
+    if let Some(file) = file {
+        let plot = Plot { x: "minutes", lines: &[("memory, MB", &memory), ("journal on disk, MB", &disk)] };
+        std::fs::write(file, plot.svg())?;
+        println!("\nthe plot is in {file}");
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! What several figures begin with.
+
+use std::time::{Duration, Instant};
+
+use alloy::{
+    providers::{Provider, RootProvider},
+    rpc::client::ClientBuilder,
+};
+use oraculum::chain::PromptWs;
+use oraculum_tests::{Res, anvil::Anvil, asker::Asker, faulty::Faulty, market::Market, node::Node};
+use tokio::sync::mpsc;
+
+/// The account that floor programs send from.
+pub(crate) const FLOOR: usize = 7;
+
+/// A market with one node on the iris model, running.
+pub(crate) struct Stage {
+    pub(crate) anvil: Anvil,
+    pub(crate) market: Market,
+    pub(crate) asker: Asker,
+    pub(crate) node: Node,
+    /// What the node reaches the chain through, where its sends are to be seen.
+    pub(crate) proxy: Option<Faulty>,
+}
+
+impl Stage {
+    /// Sets it up, and has it answer a few requests.
+    pub(crate) async fn set(anvil: Anvil, recorded: bool) -> Res<Self> {
+        let market = Market::deploy(&anvil.ws_url()).await?;
+        let mut asker = Asker::new(&market, &["iris"]).await?;
+        let proxy = if recorded { Some(Faulty::before(&anvil.ws_url(), 0).await?) } else { None };
+        let url = proxy.as_ref().map_or(anvil.ws_url(), Faulty::ws_url);
+        let mut node = Node::new(&market, &url, 0, &[])?;
+        market.seat(1, &node.signer, &asker.ids()).await?;
+        node.start().await?;
+        let warm = asker.ask(20).await?;
+        asker.settle(&market, &warm, 60).await.map_err(|error| format!("{error}\n{}", node.log()))?;
+        Ok(Self { anvil, market, asker, node, proxy })
+    }
+}
+
+/// Milliseconds at a share of the sorted samples.
+pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
+}
+
+/// Heads with the time at which each came, whenever they are looked at.
+pub(crate) type Heads = mpsc::UnboundedReceiver<(u64, Instant)>;
+
+/// Heads from now on.
+pub(crate) async fn stamped(url: String) -> Res<Heads> {
+    // A connection of its own, on which heads are not held back.
+    let provider: RootProvider = RootProvider::new(ClientBuilder::default().pubsub(PromptWs::new(url.parse()?)).await?);
+    let mut subscription = provider.subscribe_blocks().await?;
+    let (out, heads) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let _open = provider;
+        while let Ok(head) = subscription.recv().await {
+            if out.send((head.number, Instant::now())).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(heads)
+}
+
+/// Waits for the head after `height`; returns its number and when it came.
+pub(crate) async fn next_head(heads: &mut Heads, height: u64) -> Res<(u64, Instant)> {
+    loop {
+        let head =
+            tokio::time::timeout(Duration::from_secs(20), heads.recv()).await.map_err(|_| "no answer in 20 s")?;
+        let head = head.ok_or("the subscription ended")?;
+        if head.0 > height {
+            return Ok(head);
+        }
+    }
+}

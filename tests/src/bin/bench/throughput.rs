@@ -1,0 +1,163 @@
+//! Many waiting requests on 1 s blocks, beside a program that only sends the same fulfilments, precomputed.
+
+use alloy::{
+    consensus::Transaction,
+    eips::BlockId,
+    network::TransactionResponse,
+    primitives::{Address, U256},
+    providers::Provider,
+};
+use oraculum_tests::{
+    Res,
+    anvil::Anvil,
+    faulty::{Aim, aim},
+    market::{Market, account},
+};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use super::{
+    flood::{self, Unsigned},
+    process,
+    stage::{FLOOR, Stage},
+};
+
+/// Gas of a block, which is what bounds the floor. Mainnet's limit of 2025.
+const BLOCK_GAS: &str = "30000000";
+/// Requests in a block while they are made.
+const PORTION: usize = 500;
+
+/// How many answers came in how many blocks, the empty ones from the start on counted too.
+struct Pace {
+    answers: usize,
+    blocks: u64,
+    gas: u64,
+}
+
+impl Pace {
+    fn per_second(&self) -> f64 {
+        // Blocks are a second apart.
+        self.answers as f64 / self.blocks as f64
+    }
+}
+
+/// Answered requests a second, the node's and the floor's.
+pub(crate) struct Figures {
+    pub(crate) node: f64,
+    pub(crate) floor: f64,
+}
+
+pub(super) async fn run(requests: usize) -> Res<()> {
+    let figures = measure(requests).await?;
+    println!("ratio to the floor: {:.2}", figures.node / figures.floor);
+    Ok(())
+}
+
+pub(super) async fn measure(requests: usize) -> Res<Figures> {
+    let mut stage = Stage::set(Anvil::with(&["--gas-limit", BLOCK_GAS]).await?, false).await?;
+    let (market, provider) = (&stage.market, stage.market.provider.clone());
+    let idle = process::peak(&stage.node)?;
+    // The node sleeps while its work is laid out, and wakes to all of it.
+    signal(&stage, "STOP").await?;
+    flood::mine(market, &stage.asker, &account(0)?, requests, PORTION).await?;
+    let start = provider.get_block_number().await?;
+    let snapshot = market.rpc("evm_snapshot", json!([])).await?;
+    let cpu = process::cpu(&stage.node)?;
+    market.rpc("evm_setIntervalMining", json!([1])).await?;
+    signal(&stage, "CONT").await?;
+    let settled = stage.asker.settle_all(market, requests, 280).await;
+    settled.map_err(|error| format!("{error}\n{}", stage.node.log()))?;
+    let (cpu, peak) = (process::cpu(&stage.node)? - cpu, process::peak(&stage.node)?);
+    stage.node.stop().await?;
+    market.rpc("evm_setIntervalMining", json!([0])).await?;
+    let (pace, sent) = read(market, start, stage.node.sender).await?;
+    println!("{requests} waiting requests, 1 s blocks of {BLOCK_GAS} gas:\n");
+    println!("| | answered per second | blocks | answers per block | transactions | gas per answer |");
+    println!("|---|---:|---:|---:|---:|---:|");
+    row("oraculum", &pace, sent.len());
+
+    if market.rpc("evm_revert", json!([snapshot])).await? != Value::Bool(true) {
+        return Err("Anvil did not go back to the snapshot".into());
+    }
+    let key = account(FLOOR)?;
+    let from = provider.get_transaction_count(key.address()).await?;
+    let raw = flood::sign(&sent, &key, market.domain.chain_id, from)?;
+    market.rpc("evm_setIntervalMining", json!([1])).await?;
+    flood::send(&provider, &raw).await?;
+    stage.asker.settle_all(market, requests, 280).await?;
+    let (floor, _) = read(market, start, key.address()).await?;
+    row("floor: the same fulfilments, precomputed", &floor, raw.len());
+    println!(
+        "\nthe relayer's CPU: {cpu:.2} s, {:.2} ms per answer; peak memory {peak:.0} MB, {:.0} MB above that with its \
+         models loaded and idle",
+        cpu * 1e3 / pace.answers as f64,
+        peak - idle
+    );
+    Ok(Figures { node: pace.per_second(), floor: floor.per_second() })
+}
+
+fn row(name: &str, pace: &Pace, transactions: usize) {
+    println!(
+        "| {name} | {:.1} | {} | {:.0} | {transactions} | {} |",
+        pace.per_second(),
+        pace.blocks,
+        pace.answers as f64 / pace.blocks as f64,
+        pace.gas / pace.answers.max(1) as u64
+    );
+}
+
+async fn signal(stage: &Stage, name: &str) -> Res<()> {
+    let pid = stage.node.pid().ok_or("the node is not running")?;
+    let status = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().await?;
+    if status.success() { Ok(()) } else { Err(format!("cannot send SIG{name}").into()) }
+}
+
+/// The pace of a sender's answers above a height, and their transactions in order.
+async fn read(market: &Market, above: u64, sender: Address) -> Res<(Pace, Vec<Unsigned>)> {
+    let mut pace = Pace { answers: 0, blocks: 0, gas: 0 };
+    let mut sent = Vec::new();
+    for number in above + 1..=market.provider.get_block_number().await? {
+        let block = market.provider.get_block(BlockId::from(number)).full().await?.ok_or("no such block")?;
+        for transaction in block.transactions.txns().filter(|one| one.from() == sender) {
+            let Aim::Answer(ids) = aim(transaction.input(), market.domain) else { continue };
+            let receipt = market.provider.get_transaction_receipt(transaction.tx_hash()).await?.ok_or("no receipt")?;
+            if !receipt.status() {
+                return Err(format!("{} reverted", transaction.tx_hash()).into());
+            }
+            pace.answers += ids.len();
+            pace.gas += receipt.gas_used;
+            pace.blocks = number - above;
+            sent.push(Unsigned {
+                to: *market.coordinator.address(),
+                input: transaction.input().clone(),
+                value: 0,
+                gas_limit: transaction.gas_limit(),
+                max_fee: Transaction::max_fee_per_gas(transaction),
+                tip: transaction.max_priority_fee_per_gas().unwrap_or_default(),
+            });
+        }
+    }
+    Ok((pace, sent))
+}
+
+/// Memory of a node that cannot pay for gas, while more and more requests wait for it.
+pub(super) async fn memory(requests: usize) -> Res<()> {
+    let stage = Stage::set(Anvil::with(&["--gas-limit", BLOCK_GAS]).await?, false).await?;
+    let idle = process::resident(&stage.node)?;
+    stage.market.rpc("anvil_setBalance", json!([stage.node.sender, U256::ZERO])).await?;
+    println!("a node that cannot answer, and requests that wait for it:\n");
+    println!("| waiting | memory now, MB | peak, MB | journal, MB |\n|---:|---:|---:|---:|");
+    let mut waiting = 0;
+    loop {
+        let (now, peak) = (process::resident(&stage.node)?, process::peak(&stage.node)?);
+        println!("| {waiting} | {now:.0} | {peak:.0} | {:.1} |", process::disk(&stage.node)?);
+        if waiting >= requests {
+            break;
+        }
+        let portion = (requests / 10).max(1).min(requests - waiting);
+        flood::mine(&stage.market, &stage.asker, &account(0)?, portion, PORTION).await?;
+        waiting += portion;
+    }
+    println!("\nabove the models: {:.0} MB", process::peak(&stage.node)? - idle);
+    Ok(())
+}
