@@ -42,6 +42,8 @@ abstract contract InferenceConsumer is IInferenceConsumer {
 
     /// @notice Asks on terms of one's own: `Ask memory ask = _ask(modelId); ask.outputDecimals = 9; _request(ask, input)`.
     /// @dev `fee` and `submitFee` come from the ETH attached to this call, which must be their exact sum.
+    /// @dev Warning: ask so once per call. A second time in the same call attaches the same sum again, out of this contract's
+    /// own ETH; and in `_onInference`, where the caller is the coordinator and attaches nothing, ask with `_requestPrepaid`.
     function _request(Ask memory ask, bytes memory input) internal returns (bytes32 requestId) {
         return coordinator.request{value: msg.value}(ask, input);
     }

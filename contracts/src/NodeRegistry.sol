@@ -14,7 +14,7 @@ import {StatementLib} from "./libraries/StatementLib.sol";
 /// @dev A seat is one word for the sortition (`Seat`), and beside it who holds it and held it (`Tenure`), which only
 /// cold paths read.
 abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegistry, Domain {
-    uint32 private constant NEW_INDEX = type(uint32).max;
+    uint32 private constant ANY_INDEX = type(uint32).max;
     uint48 private constant NOT_LEAVING = type(uint48).max;
 
     struct Seat {
@@ -43,6 +43,8 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
     mapping(bytes32 modelId => mapping(uint32 index => Seat)) private _seats;
     mapping(bytes32 modelId => mapping(uint32 index => Tenure)) private _tenures;
     mapping(bytes32 modelId => mapping(uint32 index => Tenure[])) private _formerTenures;
+    /// @dev The indices below `seatCount` that nobody holds; the last of them is the next to be taken.
+    mapping(bytes32 modelId => uint32[]) private _released;
     mapping(address signer => Key) private _keys;
 
     /// @inheritdoc INodeRegistry
@@ -90,13 +92,8 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
         if (!m.registered) revert UnknownModel(modelId);
         uint256 bond = p.seatBondGwei() * 1 gwei;
         if (msg.value != bond) revert WrongBond(msg.value, bond);
-        if (reuse == NEW_INDEX) {
-            index = m.seatCount++;
-        } else {
-            index = reuse;
-            bool free = index < m.seatCount && _tenures[modelId][index].owner == address(0);
-            if (!free) revert SeatNotFree(modelId, index);
-        }
+        index = _nextIndex(modelId, m);
+        if (reuse != ANY_INDEX && reuse != index) revert SeatNotFree(modelId, reuse);
         _tenures[modelId][index] = Tenure({
             owner: msg.sender,
             since: uint48(block.number),
@@ -113,7 +110,8 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
     function activateSeat(bytes32 modelId, uint32 index) external locked {
         Seat memory s = _seats[modelId][index];
         Tenure storage tenure = _tenures[modelId][index];
-        if (s.signer == address(0) || s.until != NOT_LEAVING || tenure.live) revert SeatNotReady(modelId, index);
+        bool ready = s.signer != address(0) && !_keys[s.signer].revoked && s.until == NOT_LEAVING && !tenure.live;
+        if (!ready) revert SeatNotReady(modelId, index);
         if (block.number < s.from) revert TooEarly(block.number, s.from);
         tenure.live = true;
         ++_models[modelId].liveSeats;
@@ -153,6 +151,7 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
         delete _seats[modelId][index];
         delete _tenures[modelId][index];
         _formerTenures[modelId][index].push(tenure);
+        _released[modelId].push(index);
         uint256 bond = uint256(tenure.bondGwei) * 1 gwei;
         _credit(tenure.owner, bond);
         emit SeatReleased(modelId, index, tenure.owner, bond);
@@ -196,6 +195,16 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
     function _ownTenure(bytes32 modelId, uint32 index, address owner) private view returns (Tenure storage tenure) {
         tenure = _tenures[modelId][index];
         if (owner == address(0) || tenure.owner != owner) revert NotSeatOwner(modelId, index, tenure.owner);
+    }
+
+    /// @dev The index that was released last, before a new one: an index that nobody holds is a hole, which answers have
+    /// to list. So there are never more indices than seats were held at one time.
+    function _nextIndex(bytes32 modelId, Model storage m) private returns (uint32 index) {
+        uint32[] storage released = _released[modelId];
+        uint256 left = released.length;
+        if (left == 0) return m.seatCount++;
+        index = released[left - 1];
+        released.pop();
     }
 
     /// @dev Gives a seat the caller's signing key, from the end of the activation delay on.

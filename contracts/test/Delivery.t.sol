@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {Vm} from "forge-std/Vm.sol";
 import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
 import {INodeRegistry} from "../src/interfaces/INodeRegistry.sol";
 import {Ask, Fulfilment, Outcome, Request, Result} from "../src/types/Request.sol";
@@ -163,7 +164,12 @@ contract DeliveryTest is Fixture {
         SwitchConsumer consumer = new SwitchConsumer();
         Result memory result = failedDelivery(consumer);
         consumer.setRefusing(true);
+        vm.recordLogs();
         assertFalse(coordinator.redeliver(result, "output", 100_000));
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        assertEq(logs.length, 1);
+        assertEq(logs[0].topics[0], IInferenceCoordinator.DeliveryFailed.selector);
+        assertEq(flagsOf(result.request), 2);
         consumer.setRefusing(false);
         assertTrue(coordinator.redeliver(result, "output", 100_000));
         assertEq(consumer.answers(), 1);
@@ -185,10 +191,43 @@ contract DeliveryTest is Fixture {
         coordinator.redeliver(result, "output", 100_000);
     }
 
+    function test_ARedeliveryGivesTheGasItNames() external {
+        RecordingConsumer consumer = new RecordingConsumer();
+        Request memory r = askFor(address(consumer), 10_000); // too little to record anything
+        roll(1);
+        Result memory result = fulfil(r, "output");
+        assertEq(flagsOf(r), 2);
+        vm.expectEmit(address(coordinator));
+        emit IInferenceCoordinator.Redelivered(coordinator.requestIdOf(r));
+        assertTrue(coordinator.redeliver(result, "output", 300_000));
+        assertLe(consumer.gasAtStart(), 300_000);
+        assertGe(consumer.gasAtStart(), 298_000);
+        assertEq(flagsOf(r), 2 | 4);
+    }
+
+    function test_ARedeliveryGivesAllTheGasOrReverts() external {
+        RecordingConsumer consumer = new RecordingConsumer();
+        Request memory r = askFor(address(consumer), 10_000);
+        roll(1);
+        bytes memory call = abi.encodeCall(coordinator.redeliver, (fulfil(r, "output"), "output", 2_000_000));
+        uint256 refused;
+        for (uint256 brought = 2_000_000; flagsOf(r) == 2; brought += 1_000) {
+            (bool done,) = address(coordinator).call{gas: brought}(call);
+            if (!done) ++refused;
+        }
+        assertGe(consumer.gasAtStart(), 1_998_000);
+        assertGe(refused, 30);
+    }
+
     function test_AfterTheVestingBlockOnlyTheConsumerRedelivers() external {
         SwitchConsumer consumer = new SwitchConsumer();
         Result memory result = failedDelivery(consumer);
-        roll(33);
+        roll(32);
+        uint256 snapshot = vm.snapshotState();
+        vm.prank(stranger);
+        assertTrue(coordinator.redeliver(result, "output", 100_000), "in the vesting block");
+        vm.revertToState(snapshot);
+        roll(1);
         vm.prank(stranger);
         vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.NotConsumer.selector, stranger));
         coordinator.redeliver(result, "output", 100_000);
@@ -236,6 +275,26 @@ contract DeliveryTest is Fixture {
         coordinator.fulfillBatch{gas: 1_500_000}(batch);
         assertEq(flagsOf(small), 2 | 4);
         assertEq(flagsOf(large), 1);
+    }
+
+    /// @dev Whatever gas a batch brings, its own check finds that it is short before anything is written.
+    function test_AnItemForWhichTheGasIsShortNeverRevertsItsBatch() external {
+        uint16[3] memory lengths = [0, 1_000, 20_000];
+        for (uint256 i = 0; i < 3; ++i) {
+            Request memory r = askFor(address(new SwitchConsumer()), 100_000);
+            roll(1);
+            Fulfilment[] memory batch = new Fulfilment[](1);
+            batch[0] = answer(r, new bytes(lengths[i]));
+            bytes memory call = abi.encodeCall(coordinator.fulfillBatch, (batch));
+            uint256 skipped;
+            for (uint256 brought = 110_000; flagsOf(r) == 1; brought += 1_000) {
+                (bool done, bytes memory reason) = address(coordinator).call{gas: brought}(call);
+                assertEq(reason, "", "out of gas, or not reverted");
+                if (done && flagsOf(r) == 1) ++skipped;
+            }
+            assertEq(flagsOf(r), 2 | 4);
+            assertGe(skipped, 5);
+        }
     }
 
     // Pay

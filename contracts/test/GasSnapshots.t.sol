@@ -56,6 +56,25 @@ contract GasSnapshotsTest is Fixture, IInferenceConsumer {
         vm.snapshotGasLastCall("coordinator", "fulfill");
     }
 
+    /// @dev Seats that left are holes: every answer lists those of a lower rank than its seat's.
+    /// forge-config: default.isolate = true
+    function test_AnswerPastHoles() external {
+        Node memory gone = newNode("gone");
+        register(gone);
+        for (uint256 i = 0; i < 20; ++i) {
+            depart(gone, join(gone));
+        }
+        Fulfilment memory f;
+        do {
+            roll(1);
+            Request memory r = _ask();
+            roll(1);
+            f = answer(r, OUTPUT);
+        } while (f.holes.length != 10);
+        coordinator.fulfill(f);
+        vm.snapshotGasLastCall("coordinator", "fulfill past 10 holes");
+    }
+
     /// forge-config: default.isolate = true
     function test_BatchOf8AndItsClaim() external {
         Fulfilment[] memory fs = new Fulfilment[](8);

@@ -220,7 +220,7 @@ contract GovernanceTest is Fixture {
         uint256 bond = bondOf(parameters());
         vm.expectRevert(IGovernance.Paused.selector);
         vm.prank(node.owner);
-        coordinator.joinSeat{value: bond}(modelId, NEW_INDEX);
+        coordinator.joinSeat{value: bond}(modelId, ANY_INDEX);
 
         _setPaused(false);
         sendUsual(alice);

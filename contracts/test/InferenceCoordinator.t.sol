@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IInferenceCoordinator, Feature} from "../src/interfaces/IInferenceCoordinator.sol";
 import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
+import {StatementLib} from "../src/libraries/StatementLib.sol";
 import {Ask, Attestation, Fulfilment, InputKind, Level, Outcome, Request, Result} from "../src/types/Request.sol";
 import {SeatRef} from "../src/interfaces/INodeRegistry.sol";
 import {Fixture, Node} from "./utils/Fixture.sol";
@@ -53,6 +54,8 @@ contract InferenceCoordinatorTest is Fixture {
         expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.ZeroQuorum.selector));
         ask.quorum = 5;
         expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.QuorumTooLarge.selector, 5, 4));
+        ask.quorum = 4;
+        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Quorum));
         ask = newAsk(address(0));
         expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.ZeroRefundAccount.selector));
         ask = newAsk(consumer);
@@ -76,6 +79,15 @@ contract InferenceCoordinatorTest is Fixture {
                 abi.encodeWithSelector(IInferenceCoordinator.DeadlineOutOfRange.selector, deadlines[i], 2, 8000)
             );
         }
+    }
+
+    function test_ARequestMayGoToEveryBound() external {
+        Ask memory ask = newAsk(consumer);
+        ask.callbackGasLimit = 2_000_000;
+        ask.deadlineBlocks = 8000;
+        send(consumer, ask, new bytes(4096));
+        ask.deadlineBlocks = 2;
+        send(consumer, ask, "");
     }
 
     function testFuzz_OutputFormatsAreTheListedOnes(uint8 width, uint8 decimals) external {
@@ -268,13 +280,26 @@ contract InferenceCoordinatorTest is Fixture {
         failed.outcome = Outcome.Unrepresentable;
         expectNoAnswer(failed, fault);
 
-        // Another coordinator in the same place of the same chain, asked the same, knows another domain.
-        (bytes32 sigR, bytes32 sigVs) = vm.signCompact(keyOf[node.signer], keccak256("another chain's statement"));
+        // The same statement in another chain's, in another contract's and in the right domain.
+        bytes32[3] memory domains = [
+            StatementLib.domainSeparator(block.chainid + 1, address(coordinator)),
+            StatementLib.domainSeparator(block.chainid, address(this)),
+            domain()
+        ];
         Fulfilment memory foreign = answer(r, "output");
-        (foreign.attestations[0].r, foreign.attestations[0].vs) = (sigR, sigVs);
-        expectNoAnswer(foreign, fault);
-
-        coordinator.fulfill(f);
+        for (uint256 i = 0; i < 3; ++i) {
+            bytes32 digest = StatementLib.statementDigest(
+                domains[i],
+                coordinator.requestIdOf(r),
+                hashOf(vm.getBlockNumber() - 1),
+                r.inputHash,
+                Outcome.Ok,
+                keccak256("output")
+            );
+            (foreign.attestations[0].r, foreign.attestations[0].vs) = vm.signCompact(keyOf[node.signer], digest);
+            if (i < 2) expectNoAnswer(foreign, fault);
+        }
+        coordinator.fulfill(foreign);
     }
 
     function test_AStatementIsBoundToItsChain() external {
@@ -391,6 +416,28 @@ contract InferenceCoordinatorTest is Fixture {
             abi.encodeWithSelector(IInferenceCoordinator.UnknownSeat.selector, 3, 3)
         );
         coordinator.fulfill(answerBy(r, Outcome.Ok, "output", order[1], hole));
+    }
+
+    function test_AHoleOfAHigherRankLowersNothing() external {
+        (Node memory gone, uint32 index) = liveNode("gone");
+        liveSeat(node);
+        Request memory r;
+        uint32[] memory order;
+        // Until the seat that goes is drawn last.
+        do {
+            r = sendUsual(consumer);
+            roll(1);
+            order = byRank(r, 3);
+        } while (order[2] != index);
+        vm.prank(gone.signer);
+        coordinator.revokeSigner(gone.owner, refs(index));
+        uint32[] memory hole = new uint32[](1);
+        hole[0] = index;
+        expectNoAnswer(
+            answerBy(r, Outcome.Ok, "output", order[1], hole),
+            abi.encodeWithSelector(IInferenceCoordinator.RankTooHigh.selector, 1, 1)
+        );
+        coordinator.fulfill(answerBy(r, Outcome.Ok, "output", order[0], hole));
     }
 
     function test_AnIneligibleOrUnknownSeatDoesNotAnswer() external {

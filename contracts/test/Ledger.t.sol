@@ -171,7 +171,7 @@ contract LedgerTest is Fixture {
         calls[n++] = abi.encodeCall(IModelRegistry.claimName, ("name", modelId));
         calls[n++] = abi.encodeCall(INodeRegistry.registerNode, (alice, "", ""));
         calls[n++] = abi.encodeCall(INodeRegistry.revokeSigner, (address(receiver), new SeatRef[](0)));
-        calls[n++] = abi.encodeCall(INodeRegistry.joinSeat, (modelId, NEW_INDEX));
+        calls[n++] = abi.encodeCall(INodeRegistry.joinSeat, (modelId, ANY_INDEX));
         calls[n++] = abi.encodeCall(INodeRegistry.activateSeat, (modelId, 0));
         calls[n++] = abi.encodeCall(INodeRegistry.rekeySeat, (modelId, 0));
         calls[n++] = abi.encodeCall(INodeRegistry.leaveSeat, (modelId, 0));

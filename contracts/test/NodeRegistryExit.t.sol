@@ -99,6 +99,9 @@ contract ExitTest is NodeFixture {
         (owner,,, held) = coordinator.seatHolder(modelId, index);
         assertEq(owner, address(0));
         assertEq(held, 0);
+        (address signer, uint48 from, uint48 until) = coordinator.seat(modelId, index);
+        assertEq(signer, address(0));
+        assertEq(from | until, 0);
         expectSeatNotReady(index);
         coordinator.releaseSeat(modelId, index);
         assertEq(coordinator.balanceOf(ETH, node.owner), bond);
@@ -131,6 +134,37 @@ contract ExitTest is NodeFixture {
         Request memory r = sendUsual(user);
         roll(1);
         fulfil(r, "output");
+    }
+
+    function test_WhoeverJoinsTakesAReleasedIndexBeforeANewOne() external {
+        (Node memory node, uint32 index) = _released("node");
+        Node memory next = newNode("next");
+        register(next);
+        assertEq(join(next), index);
+        assertEq(join(next), 1);
+        assertEq(join(node), 2);
+    }
+
+    function test_IndicesComeBackFromTheLastReleasedOnAndNewOnesAfterThem() external {
+        Node memory node = newNode("node");
+        register(node);
+        for (uint32 i; i < 3; ++i) {
+            assertEq(join(node), i);
+            depart(node, i);
+        }
+        roll(8033);
+        uint32[3] memory order = [uint32(1), 0, 2];
+        for (uint256 i; i < 3; ++i) {
+            coordinator.releaseSeat(modelId, order[i]);
+        }
+        assertEq(join(node), 2);
+        uint256 bond = bondOf(parameters());
+        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.SeatNotFree.selector, modelId, 1));
+        vm.prank(node.owner);
+        coordinator.joinSeat{value: bond}(modelId, 1);
+        assertEq(join(node, modelId, 0), 0);
+        assertEq(join(node), 1);
+        assertEq(join(node), 3);
     }
 
     function test_TheBondPaidIsTheBondReleased() external {
@@ -184,7 +218,7 @@ contract ExitTest is NodeFixture {
             Node memory node = newNode(vm.toString(i));
             owners[i] = node.owner;
             register(node);
-            join(node, modelId, i == 0 ? NEW_INDEX : 0);
+            join(node, modelId, i == 0 ? ANY_INDEX : 0);
             roll(8);
             coordinator.activateSeat(modelId, 0);
             Request memory r = sendUsual(user);

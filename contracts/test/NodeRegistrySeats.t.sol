@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
 import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
-import {INodeRegistry} from "../src/interfaces/INodeRegistry.sol";
+import {INodeRegistry, SeatRef} from "../src/interfaces/INodeRegistry.sol";
 import {Fulfilment, Outcome, Request} from "../src/types/Request.sol";
 import {Node} from "./utils/Fixture.sol";
 import {NodeFixture} from "./utils/NodeFixture.sol";
@@ -17,7 +17,7 @@ contract SeatsTest is NodeFixture {
         for (uint256 sent = bond - 1; sent <= bond + 1; sent += 2) {
             vm.expectRevert(abi.encodeWithSelector(INodeRegistry.WrongBond.selector, sent, bond));
             vm.prank(node.owner);
-            coordinator.joinSeat{value: sent}(modelId, NEW_INDEX);
+            coordinator.joinSeat{value: sent}(modelId, ANY_INDEX);
         }
         uint48 from = uint48(START + 8);
         vm.expectEmit(address(coordinator));
@@ -42,25 +42,27 @@ contract SeatsTest is NodeFixture {
         uint256 bond = bondOf(parameters());
         vm.startPrank(node.owner);
         vm.expectRevert(abi.encodeWithSelector(INodeRegistry.NoSigner.selector, node.owner));
-        coordinator.joinSeat{value: bond}(modelId, NEW_INDEX);
+        coordinator.joinSeat{value: bond}(modelId, ANY_INDEX);
         vm.expectRevert(abi.encodeWithSelector(IModelRegistry.UnknownModel.selector, keccak256("none")));
-        coordinator.joinSeat{value: bond}(keccak256("none"), NEW_INDEX);
+        coordinator.joinSeat{value: bond}(keccak256("none"), ANY_INDEX);
     }
 
-    function test_ATakenIndexOrOneNeverGivenOutIsNotFree() external {
+    function test_OnlyTheNextIndexIsTakenByName() external {
         (Node memory node,) = liveNode("node");
         uint256 bond = bondOf(parameters());
-        for (uint32 index; index < 3; ++index) {
-            vm.expectRevert(abi.encodeWithSelector(INodeRegistry.SeatNotFree.selector, modelId, index));
+        uint32[3] memory others = [0, 2, ANY_INDEX - 1];
+        for (uint256 i; i < 3; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(INodeRegistry.SeatNotFree.selector, modelId, others[i]));
             vm.prank(node.owner);
-            coordinator.joinSeat{value: bond}(modelId, index);
+            coordinator.joinSeat{value: bond}(modelId, others[i]);
         }
+        assertEq(join(node, modelId, 1), 1);
     }
 
     function test_SeatsOfTwoModelsAreCountedApart() external {
         (Node memory node,) = liveNode("node");
         bytes32 other = coordinator.registerModel(card("other"), "");
-        assertEq(join(node, other, NEW_INDEX), 0);
+        assertEq(join(node, other, ANY_INDEX), 0);
         roll(8);
         coordinator.activateSeat(other, 0);
         (,,, uint32 seatCount, uint32 live) = coordinator.model(other);
@@ -87,6 +89,20 @@ contract SeatsTest is NodeFixture {
         assertTrue(live);
         expectSeatNotReady(0);
         coordinator.activateSeat(modelId, 0);
+    }
+
+    function test_ASeatWithARevokedKeyIsNotActivated() external {
+        Node memory node = newNode("node");
+        register(node);
+        join(node);
+        roll(8);
+        revoke(node.signer, node, new SeatRef[](0));
+        expectSeatNotReady(0);
+        coordinator.activateSeat(modelId, 0);
+        rekey(newSigner(node, "next"), 0);
+        roll(8);
+        coordinator.activateSeat(modelId, 0);
+        assertEq(liveSeats(), 1);
     }
 
     function test_ASeatNobodyHoldsIsNotActivated() external {

@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     journal::{Claim, Journal, Position, View},
     node::{Node, StageError, Tip},
+    policy::Terms,
+    submitter::gas,
 };
 
 /// How pay is claimed.
@@ -50,6 +52,14 @@ impl<C: Send + Sync, J: Journal> Claimer<C, J> {
         Self { node, settings, tips, out }
     }
 
+    /// Whether the pay exceeds what collecting it costs now, with the margin of the model. If not, it waits for cheaper gas:
+    /// vested pay does not expire.
+    fn pays(&self, claim: &Claim) -> bool {
+        let Some(price) = *self.node.price.borrow() else { return true };
+        let terms = self.node.policy.borrow().terms(claim.request.model_id);
+        claim.request.pay() >= Terms { min_pay: 0, ..terms }.asks(gas::expected_claim(), price)
+    }
+
     /// Claims until shutdown.
     ///
     /// # Errors
@@ -76,7 +86,7 @@ impl<C: Send + Sync, J: Journal> Claimer<C, J> {
             });
             let mut due = Vec::new();
             for id in unpaid.into_iter().filter(|id| !offered.contains_key(id)) {
-                due.extend(self.node.journal.claim(id)?);
+                due.extend(self.node.journal.claim(id)?.filter(|claim| self.pays(claim)));
             }
             due.sort_by_key(|claim| (claim.vests_at, claim.id));
             let full = self.settings.batch.max(1);

@@ -11,6 +11,7 @@ use url::Url;
 mod check;
 mod file;
 mod reference;
+mod said;
 
 pub use crate::chain::Finality;
 pub use crate::engine::Provider;
@@ -34,6 +35,7 @@ pub struct Settings {
     pub policy: PolicySettings,
     /// Where the keys are.
     pub keys: KeySettings,
+    said: said::Said,
 }
 
 /// The chain to serve, and how it is read.
@@ -83,7 +85,7 @@ pub struct NodeSettings {
 }
 
 /// How models are run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EngineSettings {
     /// ONNX Runtime's library; `None` looks for it.
     pub runtime: Option<PathBuf>,
@@ -218,6 +220,8 @@ pub enum ConfigError {
     Value { origin: String, key: String, reason: String },
     #[error("{file}: {key} is missing; {remedy}")]
     Missing { file: String, key: String, remedy: String },
+    #[error("the environment variable {variable} would set {key} of every chain alike; write it into each file")]
+    SharedVariable { variable: String, key: String },
     #[error("the environment variable {variable} names no key of the configuration: {remedy}")]
     UnknownVariable { variable: String, remedy: String },
 }
@@ -225,12 +229,38 @@ pub enum ConfigError {
 impl Settings {
     /// Reads a configuration file, overridden by the environment.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Unreadable { file: file.clone(), reason: error.to_string() })?;
+        let text = file::text(path)?;
         let variables =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self::parse(&text, path, variables)
+    }
+
+    /// Reads the configuration files of several chains, one each, which share one engine: the first file's. A file
+    /// that has an `[engine]` section must say the same. The environment may not override what is each chain's own.
+    pub fn load_all(paths: &[PathBuf]) -> Result<Vec<Self>, ConfigError> {
+        let [first, others @ ..] = paths else { return Ok(Vec::new()) };
+        if !others.is_empty() {
+            let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+            file::refuse_shared(variables)?;
+        }
+        let first = Self::load(first)?;
+        let mut all = vec![first.clone()];
+        for path in others {
+            let mut next = Self::load(path)?;
+            if !file::has_section(path, "engine")? {
+                next.engine = first.engine.clone();
+            } else if next.engine != first.engine {
+                let reason =
+                    "it differs from the first file's, and one engine serves all chains; leave the section out";
+                return Err(ConfigError::Value {
+                    origin: path.display().to_string(),
+                    key: "engine".into(),
+                    reason: reason.into(),
+                });
+            }
+            all.push(next);
+        }
+        Ok(all)
     }
 
     /// Reads the text of a configuration file at `path`, overridden by `variables`.
@@ -240,6 +270,15 @@ impl Settings {
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         check::check(file::read(text, path, variables)?)
+    }
+
+    /// The keys that say something else than in an older reading, and take effect with a restart only: all but those of
+    /// `[fees]` and `[policy]`.
+    #[must_use]
+    pub fn changed_for_a_restart(&self, older: &Self) -> Vec<String> {
+        let mut changed = self.said.changed(&older.said);
+        changed.retain(|key| !key.starts_with("fees.") && !key.starts_with("policy."));
+        changed
     }
 
     /// The defaults for a chain, a coordinator and a node's owner. Paths are relative to `base`.

@@ -32,6 +32,9 @@ pub const POINTS: &[&str] = &[
     // Jobs whose transaction did not answer them.
     "reopened.before",
     "reopened.after",
+    // Jobs that a transaction of ours turns out to carry already.
+    "adopted.before",
+    "adopted.after",
     // A transaction that is final.
     "final.before",
     "final.after",
@@ -70,3 +73,34 @@ pub fn crash_point(name: &str) {
 #[cfg(not(feature = "chaos"))]
 #[inline(always)]
 pub fn crash_point(_: &str) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{collections::HashSet, fs, path::Path};
+
+    /// The names that the sources pass.
+    fn passed(folder: &Path, into: &mut HashSet<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                passed(&path, into);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                into.extend(
+                    text.split("crash_point(\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.into())),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_point_is_passed_somewhere_and_every_passed_one_is_listed() {
+        let mut found = HashSet::new();
+        passed(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        let listed: HashSet<String> = POINTS.iter().map(|name| (*name).to_owned()).collect();
+        found.retain(|name| name.contains('.'));
+        assert_eq!(found, listed);
+        assert_eq!(POINTS.len(), listed.len());
+    }
+}

@@ -10,6 +10,7 @@
 pub mod abi;
 pub mod account;
 pub mod attester;
+pub mod books;
 pub mod chain;
 pub mod claimer;
 pub mod cli;

@@ -42,7 +42,7 @@ pub struct Node {
 
 impl Node {
     /// The home of node 0, 1 or 2, whose owner is `KEYS[1 + number]` and whose sender is `KEYS[4 + number]`.
-    /// `extra` are further lines of configuration by section, such as `("chain", "confirmations = 5")`.
+    /// `url` may be several, joined by commas; `extra` are further lines of configuration by section, such as `("chain", "confirmations = 5")`.
     pub fn new(market: &Market, url: &str, number: usize, extra: &[(&str, &str)]) -> Res<Self> {
         let home = tempfile::tempdir()?;
         let password = home.path().join("password");
@@ -56,8 +56,10 @@ impl Node {
             (
                 "chain",
                 format!(
-                    "rpc_urls = [\"{url}\"]\nchain_id = {}\ncoordinator = \"{}\"\n",
-                    market.domain.chain_id, market.domain.coordinator
+                    "rpc_urls = {:?}\nchain_id = {}\ncoordinator = \"{}\"\n",
+                    url.split(',').collect::<Vec<_>>(),
+                    market.domain.chain_id,
+                    market.domain.coordinator
                 ),
             ),
             (
@@ -77,7 +79,7 @@ impl Node {
                 text += &format!("{line}\n");
             }
         }
-        for (section, lines) in extra.iter().filter(|(of, _)| !["chain", "node", "keys"].contains(of)) {
+        for (section, lines) in extra.iter().filter(|(of, _)| !["chain", "node", "policy", "keys"].contains(of)) {
             text += &format!("[{section}]\n{lines}\n");
         }
         fs::write(home.path().join("oraculum.toml"), text)?;
@@ -92,19 +94,28 @@ impl Node {
 
     /// The command that starts it.
     pub fn command(&self) -> Res<Command> {
+        self.command_with(&[])
+    }
+
+    /// The command that starts one process for this and other nodes.
+    pub fn command_with(&self, others: &[&Self]) -> Res<Command> {
         let mut command = Command::new(binary()?);
-        command
-            .args(["run", "--config"])
-            .arg(self.home.path().join("oraculum.toml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true);
+        command.arg("run");
+        for node in [&[self], others].concat() {
+            command.arg("--config").arg(node.home.path().join("oraculum.toml"));
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
         Ok(command)
     }
 
     /// Starts the process; its log goes to a file in its home.
     pub async fn start(&mut self) -> Res<()> {
         self.spawn(&mut self.command()?)
+    }
+
+    /// Starts one process for this and other nodes.
+    pub async fn start_with(&mut self, others: &[&Self]) -> Res<()> {
+        self.spawn(&mut self.command_with(others)?)
     }
 
     /// Starts the process; it dies when it passes a crash point of `oraculum::crash` for the `count`-th time.

@@ -10,6 +10,8 @@ import {Outcome} from "../types/Request.sol";
 /// @title Draw a digit, mint it
 /// @notice A handwritten digit of 8 × 8 pixels becomes a token once the model recognises the digit it was declared to be.
 /// An image is minted once. The token is as small as can be; your ERC-721 of choice goes in its place.
+/// @dev Warning: whoever sees a drawing in the mempool can claim it first. Where drawings are worth that, let artists commit to
+/// `keccak256(artist, image)` some blocks before they show the image.
 contract DigitMint is InferenceConsumer {
     struct Drawing {
         address artist;

@@ -11,6 +11,8 @@ import {Outcome} from "../types/Request.sol";
 /// @notice A member applies, the model says how likely a default is, and the desk quotes what the loan must earn, or
 /// declines. A quote holds for a day; accepting it pays the loan out. Whoever runs the desk knows its members: a
 /// model prices risk, it does not check identities, and a desk for real money would have the figures attested.
+/// @dev Warning: answers of level `Fast` are as honest as the seat that is drawn. A desk for real money also bounds what it
+/// lends on one answer, or lets its owner look at quotes.
 contract LendingDesk is InferenceConsumer {
     enum Status {
         None,

@@ -41,7 +41,8 @@ interface INodeRegistry {
     error WrongBond(uint256 sent, uint256 bond);
     /// @notice The caller does not own the seat.
     error NotSeatOwner(bytes32 modelId, uint32 index, address owner);
-    /// @notice The index is taken, or some request could still name its former holder.
+    /// @notice Another index is the next: this one is taken, some request could still name its former holder, or it was
+    /// released earlier.
     error SeatNotFree(bytes32 modelId, uint32 index);
     /// @notice The seat is not in the state this call needs (empty, revoked, leaving or already live).
     error SeatNotReady(bytes32 modelId, uint32 index);
@@ -63,11 +64,13 @@ interface INodeRegistry {
     function revokeSigner(address owner, SeatRef[] calldata seats) external;
 
     /// @notice Takes a seat on a model for the caller, with its node's signing key. Attach the bond exactly.
-    /// @param reuse A released index to take again, or `type(uint32).max` for a new one.
+    /// @dev The index is the one released last, and a new one only if none is free: indices that nobody holds make answers
+    /// dearer, because these list them.
+    /// @param reuse `type(uint32).max`, or the only index that the caller will take.
     /// @return index The seat's index, stable until it is released.
     function joinSeat(bytes32 modelId, uint32 reuse) external payable returns (uint32 index);
 
-    /// @notice Counts a seat as live once its activation delay has passed. Anybody may call.
+    /// @notice Counts a seat as live once its activation delay has passed, unless its key is revoked. Anybody may call.
     function activateSeat(bytes32 modelId, uint32 index) external;
 
     /// @notice Gives a seat its node's present signing key; it must be activated anew. Seat owner only.

@@ -128,7 +128,8 @@ contract MockInferenceCoordinator is Ledger {
 
     // ------------------------------------------------------------------- what a consumer may call besides `request`
 
-    /// @notice As `IInferenceCoordinator.redeliver`; a request's `resultOf` and `outputOf` are what it takes.
+    /// @notice As `IInferenceCoordinator.redeliver`, by anybody at any time; a request's `resultOf` and `outputOf` are what
+    /// it takes.
     function redeliver(Result calldata result, bytes calldata output, uint32 gasLimit)
         external
         locked

@@ -8,7 +8,7 @@ import {RequestFields} from "../../src/libraries/RequestLib.sol";
 import {Tensor} from "../../src/libraries/Tensor.sol";
 import {DType} from "../../src/libraries/TensorView.sol";
 import {MockInferenceCoordinator} from "../../src/mocks/MockInferenceCoordinator.sol";
-import {Result} from "../../src/types/Request.sol";
+import {Ask, Result} from "../../src/types/Request.sol";
 import {GuideSnippets} from "./GuideSnippets.sol";
 
 /// @notice What the guide for contract authors shows is code that compiles and does what the page says.
@@ -72,6 +72,18 @@ contract GuideTest is Test {
         mock.allow(address(guide), 0.0001 ether);
         guide.askPrepaid(one);
         assertEq(mock.balanceOf(address(0), address(this)), 0.9999 ether);
+    }
+
+    function test_AResultOfAnotherConsumerProvesNothing() external {
+        RequestFields memory f = mock.fieldsOf(guide.askWithoutCallback(one));
+        Ask memory ask;
+        (ask.modelId, ask.refundTo, ask.quorum) = (f.modelId, address(this), f.quorum);
+        (ask.deadlineBlocks, ask.outputWidth, ask.outputDecimals) = (f.deadlineBlocks, f.outputWidth, f.outputDecimals);
+        bytes32 id = mock.request(ask, one);
+        mock.answer(id, one);
+        Result memory result = mock.resultOf(id);
+        vm.expectRevert(GuideSnippets.WrongResult.selector);
+        guide.prove(result, one);
     }
 
     function test_AResultWithoutCallbackIsProven() external {

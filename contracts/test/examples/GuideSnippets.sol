@@ -3,12 +3,15 @@ pragma solidity ^0.8.28;
 
 import {InferenceConsumer} from "../../src/InferenceConsumer.sol";
 import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
+import {RequestLib} from "../../src/libraries/RequestLib.sol";
 import {Tensor} from "../../src/libraries/Tensor.sol";
 import {DType, TensorView} from "../../src/libraries/TensorView.sol";
-import {Ask, Outcome, Result} from "../../src/types/Request.sol";
+import {Ask, Outcome, Request, Result} from "../../src/types/Request.sol";
 
 /// @notice The snippets of docs/guides/contract-author.md that are not in an example; a test holds the page to them.
 contract GuideSnippets is InferenceConsumer {
+    using RequestLib for Request;
+
     bytes32 public immutable modelId;
     int256 public sum;
 
@@ -69,8 +72,10 @@ contract GuideSnippets is InferenceConsumer {
     }
 
     function prove(Result calldata result, bytes calldata output) external {
-        if (result.request.modelId != modelId || result.outcome != Outcome.Ok) revert WrongResult();
-        if (!coordinator.isResult(result) || keccak256(output) != result.outputCommitment) revert WrongResult();
+        // Anybody may ask this model anything: only what this contract asked proves something here.
+        if (result.request.consumer() != address(this) || result.request.modelId != modelId) revert WrongResult();
+        if (!coordinator.isResult(result) || result.outcome != Outcome.Ok) revert WrongResult();
+        if (keccak256(output) != result.outputCommitment) revert WrongResult();
         sum = Tensor.toWad(output, 0);
     }
 

@@ -29,8 +29,10 @@ abstract contract SeatActions is Book {
         if (free == seatCount() && free >= MAX_SEATS) return;
         vm.deal(owner, 1000 ether);
         Node memory node = Node(owner, coordinator.signerOf(owner));
-        join(node, modelId, free == seatCount() ? NEW_INDEX : uint32(free));
-        ++done[free + 1 == seatCount() ? "join" : "join again"];
+        uint32 count = seatCount();
+        uint32 index = join(node, modelId, ANY_INDEX);
+        assertEq(index == count, free == count, "a new index only if none is free");
+        ++done[index == count ? "join" : "join again"];
     }
 
     function activateOne(uint256 seed) external guarded {

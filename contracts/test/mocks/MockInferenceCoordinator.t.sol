@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Test} from "forge-std/Test.sol";
+import {Defaults} from "../../script/Defaults.sol";
 import {InferenceCoordinator} from "../../src/InferenceCoordinator.sol";
 import {IInferenceConsumer} from "../../src/interfaces/IInferenceConsumer.sol";
 import {Feature, IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
@@ -61,16 +62,8 @@ contract MockInferenceCoordinatorTest is Test {
     bytes private constant OUTPUT = hex"0106000007";
 
     function setUp() external {
-        Parameters memory p = Parameters({
-            window: 4,
-            activationDelay: 64,
-            vesting: 600,
-            exitDelay: 8_600,
-            parameterDelay: 14_400,
-            maxCallbackGas: 2_000_000,
-            maxQuorum: 16,
-            seatBondGwei: 1e9
-        });
+        Parameters memory p = Defaults.standard();
+        p.maxQuorum = uint8(mock.MAX_QUORUM());
         // By name, not `new`: else the compiler builds the coordinator anew inside this contract.
         real = InferenceCoordinator(deployCode(Build.coordinator(), abi.encode(address(this), p)));
     }

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Test} from "forge-std/Test.sol";
+import {Defaults} from "../../script/Defaults.sol";
 import {InferenceCoordinator} from "../../src/InferenceCoordinator.sol";
 import {RequestFields, RequestLib} from "../../src/libraries/RequestLib.sol";
 import {StatementLib} from "../../src/libraries/StatementLib.sol";
@@ -22,7 +23,7 @@ struct Node {
 abstract contract Fixture is Test {
     using RequestLib for Request;
 
-    uint32 internal constant NEW_INDEX = type(uint32).max;
+    uint32 internal constant ANY_INDEX = type(uint32).max;
     address internal constant ETH = address(0);
     /// @dev The system contract of EIP-2935, which the tests' chain lacks.
     address internal constant HISTORY = 0x0000F90827F1C53a10cb7A02335B175320002935;
@@ -47,18 +48,10 @@ abstract contract Fixture is Test {
         return Build.coordinator();
     }
 
-    /// @notice The shortest durations within the bounds, and a small bond.
-    function parameters() internal pure returns (Parameters memory) {
-        return Parameters({
-            window: 2,
-            activationDelay: 8,
-            vesting: 32,
-            exitDelay: 8032,
-            parameterDelay: 7200,
-            maxCallbackGas: 2_000_000,
-            maxQuorum: 4,
-            seatBondGwei: 1e8
-        });
+    /// @notice The shortest durations within the bounds, as on a local chain.
+    function parameters() internal pure returns (Parameters memory p) {
+        p = Defaults.dev();
+        p.maxQuorum = 4;
     }
 
     function bondOf(Parameters memory p) internal pure returns (uint256) {
@@ -131,9 +124,9 @@ abstract contract Fixture is Test {
         coordinator.registerNode(node.signer, proof, "http://node");
     }
 
-    /// @notice Takes a new seat on the fixture's model, at the present bond.
+    /// @notice Takes a seat on the fixture's model, at the present bond.
     function join(Node memory node) internal returns (uint32) {
-        return join(node, modelId, NEW_INDEX);
+        return join(node, modelId, ANY_INDEX);
     }
 
     function join(Node memory node, bytes32 model, uint32 reuse) internal returns (uint32) {

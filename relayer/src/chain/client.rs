@@ -3,7 +3,7 @@
 use std::{future::IntoFuture, time::Duration};
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U64, U128, U256},
+    primitives::{Address, B256, Bloom, Bytes, U64, U128, U256},
     providers::{Provider, RootProvider},
     rpc::{
         client::{ClientBuilder, RpcClient},
@@ -64,6 +64,8 @@ struct RpcHeader {
     parent_hash: B256,
     timestamp: U64,
     base_fee_per_gas: Option<U128>,
+    #[serde(default)]
+    logs_bloom: Bloom,
 }
 
 impl From<RpcHeader> for Header {
@@ -73,6 +75,7 @@ impl From<RpcHeader> for Header {
             parent: header.parent_hash,
             timestamp: header.timestamp.to(),
             base_fee: header.base_fee_per_gas.unwrap_or_default().to(),
+            bloom: header.logs_bloom,
         }
     }
 }
@@ -128,7 +131,8 @@ impl AlloyChain {
     ) -> Result<Option<R>, ChainError> {
         self.bucket.take().await;
         let provider = self.provider(None).await?;
-        match tokio::time::timeout(self.settings.timeout, provider.client().request::<P, R>(method, params)).await {
+        let asking = Box::pin(provider.client().request::<P, R>(method, params).into_future());
+        match tokio::time::timeout(self.settings.timeout, asking).await {
             Err(_) => Err(self.timed_out()),
             Ok(Ok(value)) => Ok(Some(value)),
             Ok(Err(error)) => {
@@ -156,7 +160,8 @@ impl AlloyChain {
         if let Some(known) = usable(&*self.provider.read().await) {
             return Ok(known);
         }
-        let fresh = tokio::time::timeout(self.settings.timeout, dial(&self.endpoint, &self.settings.trust));
+        // Boxed: making a connection is large, seldom, and otherwise part of every call's future.
+        let fresh = tokio::time::timeout(self.settings.timeout, Box::pin(dial(&self.endpoint, &self.settings.trust)));
         let fresh = fresh.await.map_err(|_| self.timed_out())??;
         debug!(endpoint = self.endpoint(), "connected");
         *self.provider.write().await = Some(fresh.clone());

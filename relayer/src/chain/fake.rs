@@ -8,13 +8,13 @@ use std::{
 use alloy::{
     consensus::{Transaction, TxEnvelope, transaction::SignerRecoverable},
     eips::Decodable2718,
-    primitives::{Address, B256, Bytes, LogData, U256, keccak256},
+    primitives::{Address, B256, Bloom, Bytes, LogData, U256, keccak256},
     rpc::types::Log,
     sol_types::SolValue,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::abi::Probe;
+use crate::{abi::Probe, testing::DOMAIN};
 
 use super::{At, BlockRef, Call, Chain, ChainError, Header, Heard, LogScope, Receipt, Tag};
 
@@ -33,8 +33,11 @@ struct State {
     /// How many log queries of either scope were answered or refused.
     ranges: Vec<(u64, u64)>,
     by_hash: usize,
+    /// How many queries of a block are answered with nothing.
+    empty: usize,
     views: HashMap<Bytes, Bytes>,
     refusal: Option<ChainError>,
+    no_probes: bool,
     send_error: Option<ChainError>,
     sent: Vec<Bytes>,
     receipts: HashMap<B256, Receipt>,
@@ -71,7 +74,12 @@ impl FakeChain {
         let number = state.blocks.len() as u64;
         let parent = state.blocks.last().map_or(B256::ZERO, |block| block.header.block.hash);
         let hash = keccak256([parent.as_slice(), &number.to_be_bytes(), &state.salt.to_be_bytes()].concat());
-        let header = Header { block: BlockRef { number, hash }, parent, timestamp: number, base_fee: state.base_fee };
+        let mut bloom = Bloom::ZERO;
+        if !logs.is_empty() {
+            bloom.accrue_raw_log(DOMAIN.coordinator, &[]);
+        }
+        let header =
+            Header { block: BlockRef { number, hash }, parent, timestamp: number, base_fee: state.base_fee, bloom };
         state.blocks.push(Block { header, logs });
         header
     }
@@ -95,6 +103,11 @@ impl FakeChain {
         self.state().max_range = Some(blocks);
     }
 
+    /// Answers the next queries of a block as if it had no logs.
+    pub(crate) fn lie_empty(&self, times: usize) {
+        self.state().empty = times;
+    }
+
     /// The ranges asked for, and how many queries by hash.
     pub(crate) fn queries(&self) -> (Vec<(u64, u64)>, usize) {
         let state = self.state();
@@ -109,6 +122,11 @@ impl FakeChain {
     /// What every other call, such as a simulation, ends with; `None` is success.
     pub(crate) fn refuse(&self, refusal: Option<ChainError>) {
         self.state().refusal = refusal;
+    }
+
+    /// From now on probes fail, as where an endpoint allows no calls that create.
+    pub(crate) fn refuse_probes(&self) {
+        self.state().no_probes = true;
     }
 
     /// What broadcasts end with; `None` is success.
@@ -195,6 +213,9 @@ impl State {
 
     /// Every call of a probe ends as it would by itself.
     fn probe(&self, data: &Bytes) -> ChainError {
+        if self.no_probes {
+            return ChainError::Reverted(Bytes::new());
+        }
         let arguments = &data[Probe::BYTECODE.len()..];
         let Ok((_, calls)) = <(Address, Vec<Bytes>)>::abi_decode_params(arguments) else {
             return ChainError::Malformed { method: "eth_call", reason: "no probe".into() };
@@ -291,6 +312,10 @@ impl Chain for FakeChain {
         match scope {
             LogScope::Block(hash) => {
                 state.by_hash += 1;
+                if state.empty > 0 {
+                    state.empty -= 1;
+                    return Ok(Vec::new());
+                }
                 let block = state.blocks.iter().find(|block| block.header.block.hash == hash);
                 block.map(|block| logs_of(address, block)).ok_or_else(|| ChainError::UnknownBlock(hash.to_string()))
             }

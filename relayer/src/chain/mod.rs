@@ -18,7 +18,7 @@ pub use ws::PromptWs;
 use std::{future::Future, time::Duration};
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U256},
+    primitives::{Address, B256, Bloom, BloomInput, Bytes, U256},
     rpc::types::Log,
 };
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,16 @@ pub struct Header {
     pub timestamp: u64,
     /// Base fee in wei per gas; zero on chains without one.
     pub base_fee: u128,
+    /// Filter of the addresses and topics of its logs: what is not in it is not in the block.
+    pub bloom: Bloom,
+}
+
+impl Header {
+    /// Whether the block can hold logs of a contract. Where it says no, it does not; where it says yes, it may not.
+    #[must_use]
+    pub fn may_have_logs_of(&self, contract: Address) -> bool {
+        self.bloom.contains_input(BloomInput::Raw(contract.as_slice()))
+    }
 }
 
 /// Which logs to read.

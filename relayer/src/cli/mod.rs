@@ -10,6 +10,7 @@ mod jobs;
 mod journal;
 mod model;
 mod node;
+mod pnl;
 mod request;
 mod run;
 
@@ -64,6 +65,7 @@ enum Command {
     Model(model::ModelArgs),
     Node(node::NodeArgs),
     Jobs(jobs::JobsArgs),
+    Pnl(pnl::PnlArgs),
     Journal(journal::JournalArgs),
 }
 
@@ -90,6 +92,7 @@ async fn run(command: Command) -> CommandResult {
         Command::Request(args) => args.run().await,
         Command::Node(args) => args.run().await,
         Command::Jobs(args) => jobs::run(args).await,
+        Command::Pnl(args) => pnl::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Infer(args) => args.run().await,
         Command::Model(args) => args.run().await,

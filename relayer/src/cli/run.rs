@@ -6,19 +6,23 @@ use crate::keys::Keys;
 use crate::supervisor;
 use clap::Args;
 use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 /// Run a node: watch the chain, run models, post signed answers, claim their pay.
 ///
 /// An endpoint that is down at start is tried for a minute. Ctrl-C or SIGTERM end it; what is not finished is in the
-/// journal and goes on at the next start.
+/// journal and goes on at the next start. SIGHUP has the configuration read again: [fees] and [policy] hold at once.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  oraculum run --config my-node/oraculum.toml")]
+#[command(after_help = "Example:\n  oraculum run --config my-node/oraculum.toml\n  \
+                        oraculum run --config mainnet.toml --config base.toml")]
 pub(super) struct RunArgs {
-    /// The configuration file.
+    /// The configuration file. Given several times, one for each chain to serve: each with its own data_dir, all with
+    /// one engine.
     #[arg(long, value_name = "FILE", env = "ORACULUM_CONFIG", default_value = FILE_NAME)]
-    config: PathBuf,
+    config: Vec<PathBuf>,
     /// A file with the password of the keystores.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -28,6 +32,7 @@ pub(super) struct RunArgs {
 pub(super) async fn run(args: RunArgs) -> CommandResult {
     // Before anything that takes time: a node told to end while it starts ends cleanly, too.
     let mut terminate = Terminate::new()?;
+    let mut hangup = Hangup::new()?;
     let shutdown = CancellationToken::new();
     let on_signal = shutdown.clone();
     let signals = tokio::spawn(async move {
@@ -35,11 +40,50 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
         info!("shutting down");
         on_signal.cancel();
     });
-    let settings = Settings::load(&args.config)?;
-    let keys = Keys::load(&settings.keys, args.password_file.as_deref())?;
-    let result = supervisor::run(settings, keys, shutdown).await;
+    let mut chains = Vec::new();
+    for settings in Settings::load_all(&args.config)? {
+        let keys = Keys::load(&settings.keys, args.password_file.as_deref())?;
+        chains.push((settings, keys));
+    }
+    let (reread, rereads) = watch::channel(None);
+    let hangups = tokio::spawn(async move {
+        while hangup.wait().await {
+            match Settings::load_all(&args.config) {
+                Ok(settings) => drop(reread.send_replace(Some(Arc::new(settings)))),
+                Err(error) => error!(%error, "the configuration cannot be read again: nothing changes"),
+            }
+        }
+    });
+    let result = supervisor::run_all(chains, rereads, shutdown).await;
     signals.abort();
+    hangups.abort();
     Ok(result?)
+}
+
+/// What asks a process to read its configuration again.
+struct Hangup {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Hangup {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            hangup: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?,
+        })
+    }
+
+    /// False where there are no such signals.
+    #[cfg(unix)]
+    async fn wait(&mut self) -> bool {
+        self.hangup.recv().await.is_some()
+    }
+
+    #[cfg(not(unix))]
+    async fn wait(&mut self) -> bool {
+        false
+    }
 }
 
 /// What asks a process to end.

@@ -1,6 +1,7 @@
 //! From what was written to what can be used.
 
 use super::file::{Config, Written};
+use super::said::Said;
 use super::{
     ChainSettings, ConfigError, Endpoint, EngineSettings, FeeSettings, Finality, KeySettings, ModelPolicySettings,
     NodeSettings, PolicySettings, Settings,
@@ -162,6 +163,7 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
             senders: keys.senders.iter().map(|sender| path(sender)).collect(),
             password_file: keys.password_file.as_deref().map(path),
         },
+        said: Said::of(&written.config),
     })
 }
 
@@ -223,6 +225,7 @@ pub(super) fn defaults(
             senders: keys.senders.iter().map(|sender| resolve(base, sender)).collect(),
             password_file: keys.password_file,
         },
+        said: Said::default(),
     }
 }
 

@@ -129,6 +129,27 @@ pub(super) fn read(
     Ok(Written { config, file, base, overridden })
 }
 
+/// The text of a file.
+pub(super) fn text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Unreadable { file: path.display().to_string(), reason: error.to_string() })
+}
+
+/// Whether a file that was read already has a section.
+pub(super) fn has_section(path: &Path, section: &str) -> Result<bool, ConfigError> {
+    Ok(toml::from_str::<Table>(&text(path)?).is_ok_and(|table| table.contains_key(section)))
+}
+
+/// Variables that would give several chains the same endpoints, id or coordinator.
+pub(super) fn refuse_shared(variables: impl IntoIterator<Item = String>) -> Result<(), ConfigError> {
+    for variable in variables {
+        if let Some(key) = key_of(&variable)?.filter(|key| key.section == "chain") {
+            return Err(ConfigError::SharedVariable { variable, key: key.path() });
+        }
+    }
+    Ok(())
+}
+
 /// The key that an environment variable overrides; `None` if it is about something else.
 fn key_of(variable: &str) -> Result<Option<&'static Key>, ConfigError> {
     let Some(rest) = variable.strip_prefix("ORACULUM_") else { return Ok(None) };

@@ -246,3 +246,48 @@ fn messages_of_libraries_lose_the_endpoints_secret() {
     }
     assert!(shown.contains("https://rpc.example.org/…"), "{shown}");
 }
+
+#[test]
+fn a_later_reading_names_what_needs_a_restart() {
+    let old = parse(&valid()).unwrap();
+    let text =
+        valid().replace("max_batch = 32", "max_batch = 7").replace("max_fee_per_gas = 100", "max_fee_per_gas = 9");
+    let new = parse(&text).unwrap();
+    assert_eq!((new.policy.max_batch, new.fees.max_fee_per_gas), (7, 9_000_000_000));
+    assert!(new.changed_for_a_restart(&old).is_empty());
+    let new =
+        parse(&text.replace("log_page = 2000", "log_page = 3").replace("data_dir = \"data\"", "data_dir = \"d\""))
+            .unwrap();
+    assert_eq!(new.changed_for_a_restart(&old), ["chain.log_page", "node.data_dir"]);
+}
+
+fn files(second: &str) -> (tempfile::TempDir, Vec<PathBuf>) {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [("a.toml", valid().replace("queue = 64", "queue = 7")), ("b.toml", second.to_owned())];
+    let paths = files.map(|(name, text)| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name)
+    });
+    (folder, paths.to_vec())
+}
+
+#[test]
+fn the_files_of_several_chains_share_the_first_ones_engine() {
+    let bare = format!("[chain]\ncoordinator = \"{ADDRESS}\"\nchain_id = 7\n[node]\nowner = \"{ADDRESS}\"\n");
+    let (_folder, paths) = files(&bare);
+    let all = Settings::load_all(&paths).unwrap();
+    assert_eq!(all.iter().map(|settings| settings.chain.chain_id).collect::<Vec<_>>(), [31_337, 7]);
+    assert_eq!(all.iter().map(|settings| settings.engine.queue).collect::<Vec<_>>(), [7, 7]);
+    let (_folder, paths) = files(&format!("{bare}[engine]\nqueue = 8\n"));
+    let error = Settings::load_all(&paths).unwrap_err().to_string();
+    assert!(error.contains("b.toml: engine is wrong: it differs from the first"), "{error}");
+    let (_folder, paths) = files(&format!("{bare}[engine]\nqueue = 7\n"));
+    Settings::load_all(&paths).unwrap();
+}
+
+#[test]
+fn a_variable_cannot_set_what_is_each_chains_own() {
+    let error = file::refuse_shared(["PATH", "ORACULUM_CHAIN_CHAIN_ID"].map(str::to_owned)).unwrap_err().to_string();
+    assert!(error.contains("ORACULUM_CHAIN_CHAIN_ID") && error.contains("write it into each file"), "{error}");
+    file::refuse_shared(["ORACULUM_ENGINE_QUEUE", "ORACULUM_LOG"].map(str::to_owned)).unwrap();
+}

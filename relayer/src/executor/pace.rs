@@ -62,7 +62,13 @@ mod tests {
     fn blocks(count: u64, seconds: u64) -> Blocks {
         let mut blocks = Blocks::default();
         for number in 0..count {
-            let header = Header { block: block(number), parent: B256::ZERO, timestamp: number * seconds, base_fee: 0 };
+            let header = Header {
+                block: block(number),
+                parent: B256::ZERO,
+                timestamp: number * seconds,
+                base_fee: 0,
+                bloom: Default::default(),
+            };
             blocks.note(header);
         }
         blocks

@@ -7,6 +7,7 @@
 //! | `/metrics` | OpenMetrics text |
 //! | `/jobs?state=…&model=…&after=…&limit=…` | a page of jobs, as JSON |
 //! | `/jobs/ID` | a job |
+//! | `/books` | profit and loss by day and model |
 //!
 //! sled belongs to one process, so a running node writes its address into the file `status` in its data folder for the
 //! command; without a node, the command opens the journal itself.
@@ -36,7 +37,7 @@ use tokio::{
 use tracing::debug;
 
 use self::jobs::Filter;
-use crate::journal::Journal;
+use crate::{books, journal::Journal};
 
 /// The file in the data folder that names a running node's address.
 const FILE: &str = "status";
@@ -151,6 +152,10 @@ fn route<J: Journal>(path: &str, board: &Board<J>) -> Reply {
                 Err(failed) => error("500 Internal Server Error", failed.to_string()),
             },
             Err(wrong) => error("400 Bad Request", wrong),
+        },
+        "/books" => match books::by_day_and_model(&*board.journal) {
+            Ok(books) => json(books),
+            Err(failed) => error("500 Internal Server Error", failed.to_string()),
         },
         path => match path.strip_prefix("/jobs/").and_then(|id| id.parse::<B256>().ok()) {
             Some(id) => match jobs::show(&*board.journal, id) {

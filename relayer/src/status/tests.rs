@@ -26,7 +26,8 @@ fn endpoint(state: EndpointState) -> EndpointHealth {
 }
 
 fn tip(number: u64) -> Tip {
-    let header = Header { block: block(number), parent: B256::ZERO, timestamp: 7_200, base_fee: 5 };
+    let header =
+        Header { block: block(number), parent: B256::ZERO, timestamp: 7_200, base_fee: 5, bloom: Default::default() };
     Tip { header, rewinds: 0, final_block: Some(number - 3) }
 }
 

@@ -13,6 +13,8 @@ use crate::{
     testing::{Bench, DOMAIN, id, input, request},
 };
 
+mod batches;
+
 /// A submitter whose answers and tips are given by hand.
 struct Rig {
     bench: Bench,

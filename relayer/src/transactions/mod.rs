@@ -7,6 +7,7 @@
 
 mod books;
 pub mod fees;
+mod mined;
 mod purpose;
 mod queue;
 mod replace;

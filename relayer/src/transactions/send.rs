@@ -85,7 +85,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 let Some(item) = items.iter().find(|item| state.carries(item)) else { continue };
                 let (id, nonce) = (item.id, *nonce);
                 if let Some(pending) = state.pending() {
-                    self.commit(&Batch { moves: sent_moves(pending.slot(), &[*item]), ..Batch::default() })?;
+                    self.adopted(sent_moves(pending.slot(), &[*item]))?;
                     self.broadcast(index, nonce);
                 }
                 return Ok(Some(id));

@@ -11,30 +11,22 @@
 //! | mined, but a job is still open | answered anew; alone, and reverted, it failed |
 //! | a reorganisation | every receipt is asked for again; jobs opened again that a transaction still carries count as sent |
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use alloy::primitives::{B256, U256};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{
-    Done, Transactions,
-    purpose::{self, sent_moves},
-    queue::Hold,
-    slot::{Pending, State},
-};
+use super::{Done, Transactions, purpose, queue::Hold, slot::Pending};
 use crate::{
-    chain::{At, Chain, ChainError, Receipt},
-    crash::crash_point,
-    journal::{Batch, Journal, Purpose},
+    chain::{At, Chain, ChainError},
+    journal::Journal,
     lifecycle::Move,
     node::{StageError, Tip},
 };
 
 /// How long a transaction without a request waits for a new draft before a self-transfer replaces it.
 const IDLE_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a used nonce may have no receipt before it counts as taken by a foreign transaction.
-const RECEIPT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a nonce of ours that no transaction holds may be a reading of the past.
 const GAP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long transactions that we do not know are waited for.
@@ -136,94 +128,11 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         Ok(())
     }
 
-    /// After a reorganisation, what was mined may not be any more.
-    fn rewound(&mut self) -> Result<(), StageError> {
-        let mut slots = Vec::new();
-        for queue in &mut self.queues {
-            queue.rewound = true;
-            queue.missing.clear();
-            let states = std::mem::take(&mut queue.slots).into_iter().map(|(nonce, state)| match state {
-                State::Mined(mined) => {
-                    let pending = mined.reorged();
-                    slots.push(pending.slot().clone());
-                    (nonce, State::Pending(pending))
-                }
-                pending => (nonce, pending),
-            });
-            queue.slots = states.collect::<BTreeMap<_, _>>();
-        }
-        if !slots.is_empty() {
-            crash_point("unmined.before");
-            self.commit(&Batch { slots, ..Batch::default() })?;
-            crash_point("unmined.after");
-        }
-        self.adopt()?;
-        for index in 0..self.queues.len() {
-            self.ask_account(index);
-            // The pools may have lost them with their blocks.
-            self.rebroadcast(index)?;
-        }
-        Ok(())
-    }
-
-    /// Jobs that were opened again while a transaction carries their answer are on their way: not to be sent twice.
-    fn adopt(&mut self) -> Result<(), StageError> {
-        let mut moves = Vec::new();
-        for (_, pending) in self.queues.iter().flat_map(|queue| queue.pending()) {
-            let adopted = self.standing(pending)?.adopt;
-            moves.extend(sent_moves(pending.slot(), &adopted));
-        }
-        for step in moves {
-            // One by one: a refused one must not hold back the others.
-            self.commit(&Batch { moves: vec![step], ..Batch::default() })?;
-        }
-        Ok(())
-    }
-
     pub(super) fn standing(&self, pending: &Pending) -> Result<purpose::Standing, StageError> {
         Ok(purpose::standing(&*self.node.journal, pending.slot(), self.height() + 1)?)
     }
 
-    /// Looks whether mined transactions did what they were to do, now that the logs of their blocks are in the journal.
-    fn judge_mined(&mut self, tip: &Tip) -> Result<(), StageError> {
-        let mut moves = Vec::new();
-        for state in self.queues.iter_mut().flat_map(|queue| queue.slots.values_mut()) {
-            let State::Mined(mined) = state else { continue };
-            if mined.left_out.is_some() || mined.receipt().block.number > tip.header.block.number {
-                continue;
-            }
-            let slot = mined.slot();
-            let in_batch = matches!(&slot.purpose, Purpose::Answer { items } if items.len() > 1);
-            let left = purpose::left_over(&*self.node.journal, slot)?;
-            let ids = left.iter().map(|task| task.id).collect();
-            for task in left {
-                let hash = slot.attempts.last().map(|attempt| attempt.hash);
-                if mined.receipt().success || in_batch {
-                    warn!(id = %task.id, ?hash, "a mined transaction did not answer its request; answering it anew");
-                    moves.push((task.id, Move::Reopened));
-                    if in_batch {
-                        self.left_out.push(task.id);
-                    }
-                } else {
-                    moves.push((task.id, Move::Failed(format!("the transaction {hash:?} reverted"))));
-                }
-            }
-            mined.left_out = Some(ids);
-        }
-        self.reopen(moves)
-    }
-
-    fn reopen(&self, moves: Vec<(B256, Move)>) -> Result<(), StageError> {
-        if moves.is_empty() {
-            return Ok(());
-        }
-        crash_point("reopened.before");
-        self.commit(&Batch { moves, ..Batch::default() })?;
-        crash_point("reopened.after");
-        Ok(())
-    }
-
-    fn ask_account(&mut self, index: usize) {
+    pub(super) fn ask_account(&mut self, index: usize) {
         let queue = &mut self.queues[index];
         if std::mem::replace(&mut queue.asking, true) {
             return;
@@ -324,80 +233,6 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             self.fill_gaps(index)?;
         }
         Ok(())
-    }
-
-    fn ask_receipts(&mut self, index: usize) {
-        let queue = &mut self.queues[index];
-        let used: Vec<(u64, Vec<B256>)> = queue
-            .pending()
-            .filter(|(nonce, _)| *nonce < queue.used && !queue.asked.contains(nonce))
-            .map(|(nonce, pending)| (nonce, pending.slot().attempts.iter().rev().map(|one| one.hash).collect()))
-            .collect();
-        for (nonce, hashes) in used {
-            queue.asked.insert(nonce);
-            let chain = self.node.chain.clone();
-            self.tasks.push(Box::pin(async move {
-                for hash in hashes {
-                    match chain.receipt(hash).await {
-                        Ok(None) => {}
-                        found => return Done::Receipt(index, nonce, found.map(|found| found.map(|one| (hash, one)))),
-                    }
-                }
-                Done::Receipt(index, nonce, Ok(None))
-            }));
-        }
-    }
-
-    pub(super) fn receipt(
-        &mut self,
-        index: usize,
-        nonce: u64,
-        found: Option<(B256, Receipt)>,
-    ) -> Result<(), StageError> {
-        let queue = &mut self.queues[index];
-        queue.asked.remove(&nonce);
-        let Some((hash, receipt)) = found else {
-            if queue.get_pending(nonce).is_some() {
-                let since = *queue.missing.entry(nonce).or_insert_with(Instant::now);
-                if since.elapsed() >= RECEIPT_PATIENCE {
-                    return self.taken(index, nonce);
-                }
-            }
-            return Ok(());
-        };
-        queue.missing.remove(&nonce);
-        let Some(pending) = queue.take_pending(nonce) else { return Ok(()) };
-        if !receipt.success {
-            self.node.metrics.reverted.add();
-            warn!(nonce, %hash, purpose = ?pending.slot().purpose, "a transaction reverted");
-        }
-        let mined = pending.mined(receipt);
-        crash_point("mined.before");
-        self.commit(&Batch { slots: vec![mined.slot().clone()], ..Batch::default() })?;
-        crash_point("mined.after");
-        self.node.metrics.mined.add();
-        self.queues[index].slots.insert(nonce, State::Mined(mined));
-        match self.tip {
-            Some(tip) => self.judge_mined(&tip),
-            None => Ok(()),
-        }
-    }
-
-    /// A foreign transaction used the nonce.
-    fn taken(&mut self, index: usize, nonce: u64) -> Result<(), StageError> {
-        let queue = &mut self.queues[index];
-        error!(
-            nonce, account = %queue.address(),
-            "a transaction that this node did not send used its nonce: is the key used elsewhere?"
-        );
-        queue.missing.remove(&nonce);
-        let Some(pending) = queue.take_pending(nonce) else { return Ok(()) };
-        let slot = pending.slot();
-        let mut batch = Batch { slots_gone: vec![(slot.sender, nonce)], ..Batch::default() };
-        for task in purpose::left_over(&*self.node.journal, slot)? {
-            batch.moves.push((task.id, Move::Reopened));
-        }
-        self.commit(&batch)
     }
 
     pub(super) fn broadcast_done(

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use alloy::primitives::B256;
+use alloy::{primitives::B256, rpc::types::Log};
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,10 @@ use crate::{
     journal::{Batch, Journal, JournalError, View},
     node::{Node, StageError, Tip},
 };
+
+/// How often an empty answer has to be heard where a block's filter names the coordinator. A filter names many that
+/// have no logs, and an endpoint that leaves out logs does not do so every time.
+const DOUBTS: usize = 4;
 
 /// How the chain is followed.
 #[derive(Debug, Clone)]
@@ -166,10 +170,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             }
             self.rewind(cursor, head).await?;
         }
-        self.final_block = match self.settings.finality {
-            Finality::Depth(depth) => head.block.number.checked_sub(depth),
-            Finality::Tag(tag) => self.node.chain.tagged(tag).await?.map(|header| header.block.number),
-        };
+        self.read_finality(head).await?;
         loop {
             let next = self.cursor.map_or(self.settings.deployment_block, |cursor| cursor.number + 1);
             if next > head.block.number {
@@ -199,6 +200,23 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             self.reached(head);
             return Ok(());
         }
+    }
+
+    /// Finds the last final block. It stays where it is while too few endpoints have the same block there.
+    async fn read_finality(&mut self, head: Header) -> Result<(), WatchError> {
+        let last = match self.settings.finality {
+            Finality::Depth(depth) => head.block.number.checked_sub(depth),
+            Finality::Tag(tag) => self.node.chain.tagged(tag).await?.map(|header| header.block.number),
+        };
+        let known = last.and_then(|number| self.ring.get(&number).map(|&hash| BlockRef { number, hash }));
+        let agreed = match known {
+            Some(block) => self.node.chain.agreed(block).await?,
+            None => true,
+        };
+        if agreed {
+            self.final_block = last;
+        }
+        Ok(())
     }
 
     /// The headers from a height to a head, chained to one another. The tail that does not chain is left out.
@@ -237,11 +255,21 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         }
     }
 
-    async fn take_blocks(&mut self, headers: &[Header]) -> Result<(), WatchError> {
+    /// A block's logs. That there are none is doubted where the header's filter says otherwise.
+    async fn logs(&self, header: &Header) -> Result<Vec<Log>, ChainError> {
         let coordinator = self.node.domain.coordinator;
-        let chain = &self.node.chain;
-        let reads: Vec<_> =
-            headers.iter().map(|header| chain.logs(coordinator, LogScope::Block(header.block.hash))).collect();
+        for _ in 0..DOUBTS {
+            let logs = self.node.chain.logs(coordinator, LogScope::Block(header.block.hash)).await?;
+            if !logs.is_empty() || !header.may_have_logs_of(coordinator) {
+                return Ok(logs);
+            }
+        }
+        debug!(block = header.block.number, "no logs, though the filter says there may be");
+        Ok(Vec::new())
+    }
+
+    async fn take_blocks(&mut self, headers: &[Header]) -> Result<(), WatchError> {
+        let reads: Vec<_> = headers.iter().map(|header| self.logs(header)).collect();
         let logs: Vec<_> = futures::stream::iter(reads).buffered(8).try_collect().await?;
         let blocks: Vec<_> = headers.iter().map(|header| header.block).collect();
         self.take(logs.iter().flatten().filter_map(note).collect(), &blocks).await

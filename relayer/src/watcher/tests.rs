@@ -361,3 +361,25 @@ async fn what_pays_too_little_is_skipped_with_the_reason() {
     let reason = Skip::Unprofitable { pays: 1_000, asks: 1_001 };
     assert!(matches!(job, Job::Closed(closed) if closed.end == crate::lifecycle::End::Skipped { reason }));
 }
+
+#[tokio::test]
+async fn logs_that_an_endpoint_leaves_out_are_asked_for_again() {
+    let mut rig = Rig::new();
+    let request = rig.ask(0);
+    rig.chain().lie_empty(DOUBTS - 1);
+    rig.advance().await;
+    assert_eq!(rig.state(&request), "seen");
+    rig.mine(Vec::new());
+    let (_, before) = rig.chain().queries();
+    rig.advance().await;
+    assert_eq!(rig.chain().queries().1, before + 1, "an empty block is believed at once");
+}
+
+#[tokio::test]
+async fn a_filter_that_names_the_coordinator_in_vain_holds_nothing_up() {
+    let mut rig = Rig::new();
+    rig.ask(0);
+    rig.chain().lie_empty(usize::MAX);
+    rig.advance().await;
+    assert_eq!(rig.bench.node.journal.cursor().unwrap().map(|cursor| cursor.number), Some(1));
+}

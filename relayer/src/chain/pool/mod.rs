@@ -94,8 +94,12 @@ impl<C: Chain> Member<C> {
 
     /// Makes a call of the endpoint's own, and notes how it went.
     async fn ask<T>(&self, call: impl Future<Output = Result<T, ChainError>>) -> Result<T, ChainError> {
-        self.check().await?;
-        self.noted(call).await
+        // Boxed, for these are the innermost of every future that reads the chain.
+        Box::pin(async {
+            self.check().await?;
+            self.noted(call).await
+        })
+        .await
     }
 
     async fn noted<T>(&self, call: impl Future<Output = Result<T, ChainError>>) -> Result<T, ChainError> {

@@ -1,0 +1,99 @@
+//! `oraculum pnl`: what answers earned and what they cost.
+
+use super::{CommandResult, print, print_json};
+use crate::books;
+use crate::config::{FILE_NAME, Settings};
+use crate::journal::SledJournal;
+use crate::model::ModelStore;
+use crate::status;
+use alloy::primitives::{B256, utils::format_ether};
+use clap::Args;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Show profit and loss by model and day, from the journal of a node, whether it runs or not.
+///
+/// A transaction counts when it is final, on the day (UTC) of the chain's clock: its gas against the models that it
+/// answered or claimed for, and its answers with what they are paid once their vesting has passed. What serves no model,
+/// such as filling a nonce, is listed as `none`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  oraculum pnl --days 7 --config my-node/oraculum.toml")]
+pub(super) struct PnlArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "ORACULUM_CONFIG", default_value = FILE_NAME)]
+    config: PathBuf,
+    /// The last days to show; all without it.
+    #[arg(long, value_name = "DAYS")]
+    days: Option<usize>,
+    /// Print JSON: amounts in wei, as texts.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Wei as ETH, with its sign.
+fn ether(wei: &str) -> String {
+    match wei.strip_prefix('-') {
+        Some(wei) => format!("-{}", ether(wei)),
+        None => format_ether(wei.parse::<u128>().unwrap_or(u128::MAX)),
+    }
+}
+
+/// Runs the command.
+pub(super) async fn run(args: PnlArgs) -> CommandResult {
+    let settings = Settings::load(&args.config)?;
+    let folder = &settings.node.data_dir;
+    let found = match status::ask(folder, "/books").await? {
+        Some((200, value)) => value,
+        Some((code, value)) => return Err(format!("the node answered {code}: {value}").into()),
+        None => books::by_day_and_model(&SledJournal::open_existing(folder)?)?,
+    };
+    let mut lines: Vec<&Value> = found.as_array().into_iter().flatten().collect();
+    if let Some(days) = args.days {
+        let mut shown: Vec<&str> = lines.iter().filter_map(|line| line["day"].as_str()).collect();
+        shown.dedup();
+        shown.truncate(days);
+        lines.retain(|line| line["day"].as_str().is_some_and(|day| shown.contains(&day)));
+    }
+    if args.json {
+        return print_json(&lines.into_iter().cloned().collect());
+    }
+    let names: BTreeMap<String, String> = match ModelStore::new(&settings.node.models_dir).list() {
+        Ok(models) => {
+            models.into_iter().filter_map(|one| one.model.ok()).map(|one| (one.id.to_string(), one.name)).collect()
+        }
+        // The names are for the eye; the journal may be read where the models are not.
+        Err(_) => BTreeMap::new(),
+    };
+    print(&format!(
+        "{:<10}  {:<20}  {:>8}  {:>22}  {:>22}  {:>22}",
+        "day", "model", "answers", "earned", "spent", "profit"
+    ))?;
+    for line in lines {
+        let text = |key: &str| line[key].as_str().unwrap_or_default();
+        let id = text("model");
+        let model = match names.get(id) {
+            Some(name) => name.as_str(),
+            None if id == B256::ZERO.to_string() => "none",
+            None => id.get(..14).unwrap_or(id),
+        };
+        let [earned, spent, profit] = ["earnedWei", "spentWei", "profitWei"].map(|key| ether(text(key)));
+        print(&format!(
+            "{:<10}  {model:<20}  {:>8}  {earned:>22}  {spent:>22}  {profit:>22}",
+            text("day"),
+            line["answers"]
+        ))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_keep_their_sign() {
+        assert_eq!(ether("-1500000000000000000"), "-1.500000000000000000");
+        assert_eq!(ether("0"), "0.000000000000000000");
+    }
+}

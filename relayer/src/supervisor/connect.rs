@@ -1,0 +1,97 @@
+//! From a configuration to a chain that is what the configuration says.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use alloy::primitives::B256;
+use tracing::{info, warn};
+
+use super::{NodeError, Pool};
+use crate::{
+    abi::InferenceCoordinator as Coordinator,
+    chain::{AlloyChain, Chain, ChainError, ClientSettings, Endpoints, PoolSettings, Trust},
+    config::{ChainSettings, Endpoint, Settings},
+    contract::{ReadError, Views},
+    keys::Keys,
+};
+
+/// The endpoints of a chain, not connected to yet.
+fn endpoints(chain: &ChainSettings) -> Result<Pool, NodeError> {
+    let trust =
+        chain.ca_file.as_deref().map(Trust::from_file).transpose().map_err(NodeError::CaFile)?.unwrap_or_default();
+    let client = ClientSettings {
+        timeout: chain.request_timeout,
+        poll: chain.poll_interval,
+        requests_per_second: chain.requests_per_second,
+        trust,
+    };
+    let endpoint = |url: &Endpoint| (url.to_string(), Arc::new(AlloyChain::new(url.clone(), client.clone())));
+    let settings = PoolSettings { chain_id: chain.chain_id, quorum: chain.quorum, patience: chain.request_timeout };
+    Ok(Endpoints::new(chain.rpc_urls.iter().map(endpoint).collect(), settings))
+}
+
+/// Connects and checks that chain and coordinator are what the configuration says.
+///
+/// # Errors
+/// `Unreachable` after trying for `chain.start_timeout`, `WrongChain`, `NoContract`, or `Read` for a contract that is something
+/// else.
+pub async fn connect(settings: &Settings) -> Result<Arc<Pool>, NodeError> {
+    let ChainSettings { coordinator, start_timeout: tried, .. } = settings.chain;
+    let chain = Arc::new(endpoints(&settings.chain)?);
+    let (began, mut pause) = (Instant::now(), Duration::from_millis(250));
+    let ready = loop {
+        match chain.check().await {
+            Ok(ready) => break ready,
+            Err(ChainError::WrongChain { endpoint, found, expected }) => {
+                return Err(NodeError::WrongChain { endpoint, found, expected });
+            }
+            Err(error) if began.elapsed() < tried => {
+                warn!(%error, "trying the endpoints again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+            Err(error) => return Err(NodeError::Unreachable { error, tried }),
+        }
+    };
+    if ready < settings.chain.rpc_urls.len() {
+        warn!(ready, of = settings.chain.rpc_urls.len(), "some endpoints do not answer; going on with the others");
+    }
+    if chain.code(coordinator).await.map_err(ReadError::from)?.is_empty() {
+        return Err(NodeError::NoContract(coordinator));
+    }
+    match Views::new(&*chain, coordinator).read(Coordinator::parameterVersionCall {}).await {
+        Err(ReadError::Chain(ChainError::Reverted(_))) => Err(ReadError::NotACoordinator(coordinator).into()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(chain),
+    }
+}
+
+/// What keeps a node from earning, each in a line with its remedy. None stops it: all can be mended while it runs.
+pub(super) async fn warn_of_what_is_missing(settings: &Settings, keys: &Keys, chain: &Pool, models: &HashSet<B256>) {
+    let (signer, owner) = (keys.signer.address(), settings.node.owner);
+    let views = Views::new(chain, settings.chain.coordinator);
+    if let Ok(registered) = views.read(Coordinator::signerOfCall { owner }).await
+        && registered != signer
+    {
+        warn!(%owner, %signer, %registered, "the signer is not registered for the owner: `oraculum node register` does that");
+    }
+    let mut seats = 0;
+    for model in models {
+        if let Ok(Some(held)) = views.seats(*model).await {
+            seats += held.iter().filter(|seat| seat.signer == signer).count();
+        }
+    }
+    if seats == 0 {
+        warn!(%signer, models = models.len(), "the signer holds no seat on a served model, so nothing can be answered: `oraculum node join MODEL` takes one");
+    }
+    let senders: Vec<_> = keys.senders.iter().map(|key| key.address()).collect();
+    for sender in &senders {
+        if chain.balance(*sender).await.is_ok_and(|balance| balance.is_zero()) {
+            warn!(account = %sender, "a sending key has no money for gas: send it some");
+        }
+    }
+    info!(endpoints = settings.chain.rpc_urls.len(), %signer, ?senders, seats, models = models.len(), "the node is set up");
+}

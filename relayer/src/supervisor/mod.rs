@@ -1,0 +1,260 @@
+//! Owns the chains and their stages: starts them, and decides what happens when one ends.
+//!
+//! Each chain has its own journal, keys and stages; the engine and its loaded models serve all. A stage that ends by
+//! itself takes the others of its chain with it; they are built anew from the journal. A chain that fails leaves the
+//! others alone, unless its configuration is wrong at the start.
+
+mod connect;
+mod error;
+mod reload;
+mod stages;
+
+pub use connect::connect;
+pub use error::NodeError;
+pub use reload::Rereads;
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use alloy::{primitives::B256, signers::local::PrivateKeySigner};
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, error, error_span, info};
+
+use crate::{
+    chain::{AlloyChain, Endpoints},
+    config::{self, EngineSettings, Settings},
+    engine::{EngineOptions, Limits, OnnxEngine, Provider, Source},
+    journal::{Identity, Journal, SledJournal},
+    keys::Keys,
+    metrics::Metrics,
+    model::ModelStore,
+    node::StageError,
+    policy::Policy,
+    status::{self, Board, Life},
+};
+
+/// Restarts within `RESTART_WINDOW` after which a node that serves one chain gives up.
+const RESTARTS: usize = 5;
+const RESTART_WINDOW: Duration = Duration::from_secs(300);
+/// How long a chain that cannot be served yet is left alone, where others are.
+const ANOTHER_START: Duration = Duration::from_secs(10);
+
+/// The endpoints of a chain, as a node uses them.
+pub type Pool = Endpoints<AlloyChain>;
+
+/// Runs a node of one chain until shutdown.
+///
+/// # Errors
+/// `NodeError`: what stops a start, or what restarting the stages did not help.
+pub async fn run(settings: Settings, keys: Keys, shutdown: CancellationToken) -> Result<(), NodeError> {
+    run_all(vec![(settings, keys)], watch::channel(None).1, shutdown).await
+}
+
+/// Runs a node of several chains until shutdown, on the engine of the first one's configuration. A chain that fails
+/// while it runs is given up alone; what is wrong with a configuration at the start ends all. What may change while it runs
+/// is taken from `rereads`.
+///
+/// # Errors
+/// `NodeError`: the first chain's that was given up.
+pub async fn run_all(
+    chains: Vec<(Settings, Keys)>,
+    rereads: Rereads,
+    shutdown: CancellationToken,
+) -> Result<(), NodeError> {
+    apart(&chains)?;
+    let Some((first, _)) = chains.first() else { return Ok(()) };
+    let engine = tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        engine = start_engine(&first.engine) => Arc::new(engine?),
+    };
+    let count = chains.len();
+    let stop = shutdown.child_token();
+    let mut serving = JoinSet::new();
+    for (index, (settings, keys)) in chains.into_iter().enumerate() {
+        let span = if count > 1 { error_span!("chain", id = settings.chain.chain_id) } else { Span::none() };
+        let node = ServedChain { settings, keys, rereads: rereads.clone(), index, engine: engine.clone(), of: count };
+        serving.spawn(node.serve(stop.clone()).instrument(span));
+    }
+    let mut result = Ok(());
+    while let Some(joined) = serving.join_next().await {
+        let ended = joined.unwrap_or_else(|panic| {
+            error!(%panic, "a chain's supervisor panicked");
+            Err(StageError::Gone("panicked chain").into())
+        });
+        if let Err(error) = &ended {
+            if error.is_configuration() {
+                stop.cancel();
+            } else if !serving.is_empty() {
+                error!(%error, "a chain is given up; the others go on");
+            }
+        }
+        result = result.and(ended);
+    }
+    result
+}
+
+/// Two chains must not share what belongs to one.
+fn apart(chains: &[(Settings, Keys)]) -> Result<(), NodeError> {
+    for (index, (settings, keys)) in chains.iter().enumerate() {
+        for (other, others) in &chains[..index] {
+            if other.node.data_dir == settings.node.data_dir {
+                return Err(NodeError::Shared(format!("node.data_dir, {}", settings.node.data_dir.display())));
+            }
+            if other.chain.chain_id != settings.chain.chain_id {
+                continue;
+            }
+            let chain = settings.chain.chain_id;
+            if other.chain.coordinator == settings.chain.coordinator {
+                return Err(NodeError::Shared(format!("the coordinator {} of chain {chain}", other.chain.coordinator)));
+            }
+            let sender = |key: &&PrivateKeySigner| others.senders.iter().any(|other| other.address() == key.address());
+            if let Some(shared) = keys.senders.iter().find(sender) {
+                return Err(NodeError::Shared(format!("the sending key {} on chain {chain}", shared.address())));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn start_engine(settings: &EngineSettings) -> Result<OnnxEngine, NodeError> {
+    let limits = Limits { queue: settings.queue, run: settings.time_limit, ..Limits::default() };
+    Ok(OnnxEngine::start(EngineOptions {
+        runtime: settings.runtime.clone(),
+        provider: match settings.provider {
+            config::Provider::Cpu => Provider::Cpu,
+            config::Provider::Cuda => Provider::Cuda,
+            config::Provider::Auto => Provider::Auto,
+        },
+        devices: settings.device_ids.clone(),
+        limits,
+    })
+    .await?)
+}
+
+/// A chain and what serves it.
+struct ServedChain {
+    settings: Settings,
+    keys: Keys,
+    rereads: Rereads,
+    /// Its place among the configurations.
+    index: usize,
+    engine: Arc<OnnxEngine>,
+    /// How many chains the process serves.
+    of: usize,
+}
+
+impl ServedChain {
+    async fn serve(self, shutdown: CancellationToken) -> Result<(), NodeError> {
+        let mut first = true;
+        let started = loop {
+            let started = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                started = self.start() => started,
+            };
+            match started {
+                Ok(started) => break started,
+                Err(error) if self.of == 1 || (first && error.is_configuration()) => return Err(error),
+                Err(error) => {
+                    first = false;
+                    error!(%error, "this chain cannot be served yet; trying again");
+                    tokio::select! {
+                        () = shutdown.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(ANOTHER_START) => {}
+                    }
+                }
+            }
+        };
+        let _status = match self.settings.node.status_listen {
+            Some(address) => {
+                let chain = started.chain.clone();
+                let board = Board {
+                    chain_id: self.settings.chain.chain_id,
+                    journal: started.journal.clone(),
+                    metrics: started.metrics.clone(),
+                    endpoints: Box::new(move || chain.health()),
+                    life: started.life.subscribe(),
+                };
+                let bound = status::serve(address, &self.settings.node.data_dir, board);
+                Some(bound.await.map_err(|error| NodeError::Status { address, error })?)
+            }
+            None => None,
+        };
+        let (rereads, policy) = (self.rereads.clone(), &started.policy);
+        let following = reload::follow(rereads, self.index, &self.settings, &started.named, policy);
+        tokio::pin!(following);
+        let mut failures: Vec<Instant> = Vec::new();
+        let result = loop {
+            let ended = tokio::select! {
+                ended = stages::run(&self.settings, &self.keys, &started, &shutdown) => ended,
+                never = &mut following => match never {},
+            };
+            let Err(error) = ended else { break Ok(()) };
+            failures.retain(|at| at.elapsed() < RESTART_WINDOW);
+            failures.push(Instant::now());
+            // Of several chains, no other process may take the place of one.
+            if error.is_lasting() || (self.of == 1 && failures.len() > RESTARTS) {
+                break Err(error.into());
+            }
+            error!(%error, "a stage ended; building all anew from the journal");
+            tokio::select! {
+                () = shutdown.cancelled() => break Ok(()),
+                () = tokio::time::sleep(Duration::from_secs(1 << failures.len().min(5))) => {}
+            }
+        };
+        info!(counters = %started.metrics.so_far(&*started.journal), "stopped");
+        started.journal.sync()?;
+        result
+    }
+
+    /// Everything that can be found wrong before work is taken.
+    async fn start(&self) -> Result<Started, NodeError> {
+        let Self { settings, keys, engine, of, .. } = self;
+        let chain = connect(settings).await?;
+        let identity = Identity {
+            chain_id: settings.chain.chain_id,
+            coordinator: settings.chain.coordinator,
+            signer: keys.signer.address(),
+        };
+        let journal = Arc::new(SledJournal::open(&settings.node.data_dir, &identity)?);
+        let store = ModelStore::new(&settings.node.models_dir);
+        let chosen = if settings.node.serve.is_empty() {
+            store.list()?.into_iter().map(|summary| summary.model).collect::<Result<Vec<_>, _>>()?
+        } else {
+            settings.node.serve.iter().map(|name| store.open(name)).collect::<Result<Vec<_>, _>>()?
+        };
+        if chosen.is_empty() {
+            return Err(NodeError::NoModel(settings.node.models_dir.clone()));
+        }
+        let (mut models, mut named) = (HashSet::new(), Vec::new());
+        for model in chosen {
+            let failed = |error| NodeError::Load { name: model.name.clone(), error };
+            engine.load(Source::card(&model).map_err(failed)?).await.map_err(failed)?;
+            named.push((model.name.clone(), model.id));
+            models.insert(model.id);
+        }
+        let policy = Policy::new(settings, |name| reload::id_of(&named, name)).map_err(NodeError::Policy)?;
+        let policy = watch::Sender::new(policy);
+        connect::warn_of_what_is_missing(settings, keys, &chain, &models).await;
+        let (engine, metrics, life) = (engine.clone(), Arc::default(), watch::Sender::new(None));
+        Ok(Started { chain, journal, engine, chains: *of, models, named, policy, metrics, life })
+    }
+}
+
+struct Started {
+    chain: Arc<Pool>,
+    journal: Arc<SledJournal>,
+    engine: Arc<OnnxEngine>,
+    /// How many chains share the engine.
+    chains: usize,
+    models: HashSet<B256>,
+    /// Their names.
+    named: Vec<(String, B256)>,
+    policy: watch::Sender<Policy>,
+    metrics: Arc<Metrics>,
+    /// What the stages of the present life tell.
+    life: watch::Sender<Option<Life>>,
+}
