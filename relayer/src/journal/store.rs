@@ -340,6 +340,11 @@ impl Journal for SledJournal {
         match outcome {
             Ok((refused, counts)) => {
                 self.counts().apply(&counts);
+                // sled keeps what is written in memory for a while, and SIGKILL takes that: a transaction is broadcast
+                // once this returns, and must be known to the next life. All else the chain can tell again.
+                if !batch.slots.is_empty() {
+                    self.db.flush()?;
+                }
                 Ok(refused)
             }
             Err(TransactionError::Abort(Abort::Refused(id, illegal))) => Ok(vec![(id, illegal)]),

@@ -71,6 +71,32 @@ fn cursor_jobs_inputs_slots_and_claims_survive_reopening() {
     assert_eq!(journal.claims().collect::<Result<Vec<_>, _>>().unwrap(), vec![claim(1)]);
 }
 
+/// Copies the files as a process killed now would leave them.
+fn copied(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copied(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_signed_transaction_is_in_the_files_when_its_commit_returns() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    journal.commit(&seen(1)).unwrap();
+    let killed = tempfile::tempdir().unwrap();
+    let id = task(1).id;
+    journal.commit(&Batch { slots: vec![slot(4, id)], ..Batch::default() }).unwrap();
+    copied(folder.path(), killed.path());
+    assert_eq!(open(&killed).slots().unwrap(), vec![slot(4, id)]);
+}
+
 #[test]
 fn a_refused_send_writes_nothing_of_its_batch() {
     let folder = tempfile::tempdir().unwrap();

@@ -60,6 +60,9 @@ pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
     stage.node.start_up().await.map_err(|error| stage.told(&error.to_string()))?;
     let audited = stage.end(requests / kills * kills, 120).await?;
     stage.one_thing_per_nonce().await.map_err(|error| stage.told(&error.to_string()))?;
+    if stage.node.log().contains("the journal does not know") {
+        return Err(stage.told("a transaction was broadcast before the journal had it").into());
+    }
     Ok(format!(
         "{} SIGKILLs and {deaths} deaths at {} of {} crash points over {} requests, all answered once in {} transactions",
         kills - deaths,
