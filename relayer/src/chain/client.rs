@@ -355,3 +355,6 @@ impl Chain for AlloyChain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
