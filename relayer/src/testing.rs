@@ -113,12 +113,15 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
+        Self::over(Arc::new(FakeChain::new()), PrivateKeySigner::random())
+    }
+
+    /// The same over a chain that there is already.
+    pub(crate) fn over(chain: Arc<FakeChain>, signer: PrivateKeySigner) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let signer = PrivateKeySigner::random();
         let address = signer.address();
         let identity = Identity { chain_id: DOMAIN.chain_id, coordinator: DOMAIN.coordinator, signer: address };
         let journal = Arc::new(SledJournal::open(folder.path(), &identity).unwrap());
-        let chain = Arc::new(FakeChain::new());
         chain.view(
             Coordinator::modelCall { modelId: MODEL }.abi_encode(),
             (true, 1_000u32, 1_000u32, 1u32, 1u32).abi_encode_params(),

@@ -28,6 +28,7 @@ pub(super) fn take<C: Chain, J: Journal>(
     noted: &[Noted],
     cursor: u64,
     final_block: Option<u64>,
+    depth: u64,
     batch: &mut Batch,
 ) -> Result<(), JournalError> {
     // What this batch holds, for it may hold much.
@@ -86,15 +87,26 @@ pub(super) fn take<C: Chain, J: Journal>(
         }
     }
     batch.claims.extend(claims.into_values());
-    close(&*node.journal, cursor, final_block.map(|last| last.min(cursor)), batch)
+    let deep = final_block.map(|last| last.min(cursor));
+    close(&*node.journal, cursor, deep, cursor.checked_sub(depth), batch)
 }
 
-/// Adds to a batch what became final, and forgets what is long over.
-fn close(journal: &impl Journal, cursor: u64, deep: Option<u64>, batch: &mut Batch) -> Result<(), JournalError> {
+/// Adds to a batch what became final, and forgets what is over: only up to the block `settled`, which no reorganisation
+/// that is rewound can reach, for what is forgotten cannot be taken back.
+fn close(
+    journal: &impl Journal,
+    cursor: u64,
+    deep: Option<u64>,
+    settled: Option<u64>,
+    batch: &mut Batch,
+) -> Result<(), JournalError> {
     if let Some(deep) = deep {
         let settled = journal.walk(View::Settled, Position::first_at(0)..Position::first_at(deep + 1), STEP)?;
         batch.moves.extend(settled.into_iter().map(|at| (at.id, Move::Confirmed)));
-        for at in journal.walk(View::Paid, Position::first_at(0)..Position::first_at(deep + 1), STEP)? {
+    }
+    let out_of_reach = deep.min(settled);
+    if let Some(last) = out_of_reach {
+        for at in journal.walk(View::Paid, Position::first_at(0)..Position::first_at(last + 1), STEP)? {
             batch.claims_gone.push(at.id);
         }
         // A claim written in this very batch would come back after being forgotten.
@@ -107,7 +119,7 @@ fn close(journal: &impl Journal, cursor: u64, deep: Option<u64>, batch: &mut Bat
     let old = Position::first_at(cursor.saturating_sub(HISTORY));
     for view in [View::Confirmed, View::Skipped, View::Failed] {
         let surplus = journal.count(view).saturating_sub(KEPT).min(STEP);
-        let oldest = journal.walk(view, Position::first_at(0)..Position::first_at(deep.unwrap_or(0)), STEP)?;
+        let oldest = journal.walk(view, Position::first_at(0)..Position::first_at(out_of_reach.unwrap_or(0)), STEP)?;
         let gone = oldest.into_iter().enumerate().take_while(|(n, at)| *n < surplus || *at < old);
         batch.vanished.extend(gone.map(|(_, at)| at.id));
     }
@@ -115,13 +127,20 @@ fn close(journal: &impl Journal, cursor: u64, deep: Option<u64>, batch: &mut Bat
 }
 
 /// The batch that takes back everything above a block.
-pub(super) fn rewind(journal: &impl Journal, ancestor: BlockRef) -> Result<Batch, JournalError> {
+pub(super) fn rewind<C: Chain, J: Journal>(node: &Node<C, J>, ancestor: BlockRef) -> Result<Batch, JournalError> {
+    let journal = &*node.journal;
     let mut batch = Batch { cursor: Some(ancestor), ..Batch::default() };
     let above = || Position::first_at(ancestor.number + 1)..Position::last_at(u64::MAX);
     let lost = |view: View| journal.walk(view, above(), usize::MAX).map(|at| at.into_iter().map(|at| at.id));
     let vanished: HashSet<B256> = lost(View::Requested)?.collect();
     for id in lost(View::Settled)?.chain(lost(View::Confirmed)?).filter(|id| !vanished.contains(id)) {
         batch.moves.push((id, Move::Reopened));
+        // What this node passed over, another had answered.
+        if let Some(job) = journal.job(id)? {
+            let request = &job.task().request;
+            let reason = pass_over(request, node.policy.borrow().terms(request.model_id));
+            batch.moves.extend(reason.map(|reason| (id, Move::Skipped(reason))));
+        }
     }
     batch.vanished = vanished.into_iter().collect();
     batch.claims_gone = lost(View::Fulfilled)?.collect();

@@ -295,7 +295,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let mut batch = Batch { cursor: Some(cursor), ring: blocks.to_vec(), ..Batch::default() };
         let oldest = cursor.number.saturating_sub(self.settings.depth);
         batch.ring_gone = self.ring.range(..oldest).map(|(number, _)| *number).collect();
-        intake::take(&self.node, &noted, cursor.number, self.final_block, &mut batch)?;
+        intake::take(&self.node, &noted, cursor.number, self.final_block, self.settings.depth, &mut batch)?;
         crash_point("taken.before");
         for (id, illegal) in self.node.journal.commit(&batch)? {
             debug!(%id, %illegal, "a log changes nothing");
@@ -383,7 +383,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             return self.read_seats().await;
         };
         info!(from = from.number, to = ancestor.number, "rewinding a reorganisation");
-        let mut batch = intake::rewind(&*self.node.journal, ancestor)?;
+        let mut batch = intake::rewind(&self.node, ancestor)?;
         batch.ring_gone = self.ring.range(ancestor.number + 1..).map(|(number, _)| *number).collect();
         crash_point("rewound.before");
         self.node.journal.commit(&batch)?;

@@ -1,10 +1,12 @@
+mod reorgs;
+
 use alloy::primitives::LogData;
 
 use super::*;
 use crate::{
     chain::fake::FakeChain,
     journal::{Position, SledJournal},
-    lifecycle::{Ending, Job, Skip, Task},
+    lifecycle::{Closed, End, Ending, Job, Seen, Sent, Settled, Skip, Task},
     protocol::request::Request,
     testing::{Bench, MODEL, claimed, fulfilled, id, request, requested},
 };
@@ -148,7 +150,7 @@ async fn the_rules_are_known_before_any_log_names_them() {
 }
 
 #[tokio::test]
-async fn an_answer_of_ours_becomes_a_claim_that_is_forgotten_when_its_pay_is_final() {
+async fn an_answer_of_ours_becomes_a_claim_that_is_forgotten_when_no_reorganisation_can_unpay_it() {
     let mut rig = Rig::new();
     let request = rig.ask(0);
     let at = rig.mine(vec![fulfilled(&request, 0)]).block.number;
@@ -158,9 +160,12 @@ async fn an_answer_of_ours_becomes_a_claim_that_is_forgotten_when_its_pay_is_fin
     rig.mine(vec![claimed(&request)]);
     rig.advance().await;
     assert_eq!(rig.claims()[0].paid_at, Some(at + 1));
-    for _ in 0..3 {
+    for _ in 0..7 {
         rig.mine(Vec::new());
     }
+    rig.advance().await;
+    assert_eq!(rig.claims().len(), 1, "final, but within the depth of what is rewound");
+    rig.mine(Vec::new());
     rig.advance().await;
     assert!(rig.claims().is_empty());
 }

@@ -122,18 +122,14 @@ impl<C: Chain> Member<C> {
 
     /// Looks once whether the endpoint is on the right chain.
     async fn check(&self) -> Result<(), ChainError> {
-        let known = self.health().checked;
-        let found = match known {
-            Some(true) => return Ok(()),
-            _ => self.noted(self.chain.chain_id()).await?,
-        };
+        if self.health().checked == Some(true) {
+            return Ok(());
+        }
+        let found = self.noted(self.chain.chain_id()).await?;
         let right = found == self.expected;
         self.health().checked = Some(right);
         if right {
             return Ok(());
-        }
-        if known.is_none() {
-            error!(endpoint = self.name, found, expected = self.expected, "the endpoint is on another chain: not used");
         }
         Err(ChainError::WrongChain { endpoint: self.name.clone(), found, expected: self.expected })
     }
@@ -449,6 +445,7 @@ impl<C: Chain> Chain for Endpoints<C> {
         let followers = self.members.iter().enumerate().map(|(index, member)| async move {
             while let Err(error) = member.check().await {
                 if matches!(error, ChainError::WrongChain { .. }) {
+                    error!(%error, "the endpoint is not used");
                     return;
                 }
                 let rests = member.health().rests().unwrap_or_else(Instant::now);
