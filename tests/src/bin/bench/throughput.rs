@@ -134,7 +134,8 @@ async fn read(market: &Market, above: u64, sender: Address) -> Res<(Pace, Vec<Un
                 input: transaction.input().clone(),
                 value: 0,
                 gas_limit: transaction.gas_limit(),
-                max_fee: Transaction::max_fee_per_gas(transaction),
+                // Full blocks raise the base fee; the floor must not run out of it.
+                max_fee: 100 * Transaction::max_fee_per_gas(transaction),
                 tip: transaction.max_priority_fee_per_gas().unwrap_or_default(),
             });
         }
