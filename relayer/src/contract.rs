@@ -16,6 +16,7 @@ use crate::{
     lifecycle::{Attested, Place},
     protocol::{
         Outcome,
+        card::{Agreement, ModelCard},
         request::{Request, RequestWords},
         sortition::Seat,
     },
@@ -310,5 +311,27 @@ impl<'a, C: Chain> Views<'a, C> {
     /// As `read`.
     pub async fn status(&self, id: B256) -> Result<U256, ReadError> {
         self.read(Coordinator::statusOfCall { requestId: id }).await
+    }
+}
+
+/// A card in the contract's types.
+#[must_use]
+pub fn card(card: &ModelCard) -> Coordinator::ModelCard {
+    let agreement = card.agreement.iter().map(|rule| {
+        let (kind, atol, rtol, gap) = match *rule {
+            Agreement::Exact => (0, 0, 0, 0),
+            Agreement::Elementwise { atol, rtol } => (1, atol.0, rtol.0, 0),
+            Agreement::Argmax { gap } => (2, 0, 0, gap.0),
+        };
+        Coordinator::Agreement { kind, atol, rtol, gap }
+    });
+    Coordinator::ModelCard {
+        fileHash: card.file_hash,
+        detailsHash: card.details_hash,
+        profileHash: card.profile_hash,
+        agreement: agreement.collect(),
+        verifier: card.verifier,
+        maxInputBytes: card.max_input_bytes,
+        maxOutputBytes: card.max_output_bytes,
     }
 }

@@ -224,6 +224,20 @@ pub enum Skip {
     },
 }
 
+impl Skip {
+    /// The label under which metrics count it.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NoSeat => "no_seat",
+            Self::Unprofitable { .. } => "unprofitable",
+            Self::Expired { .. } => "expired",
+            Self::Overloaded { .. } => "overloaded",
+            Self::NotOffered { .. } => "not_offered",
+        }
+    }
+}
+
 /// How a job ended for this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -303,6 +317,23 @@ pub enum Move {
     Skipped(Skip),
     /// This node cannot.
     Failed(String),
+}
+
+impl Move {
+    /// The labels under which metrics count it: what happened, and why.
+    #[must_use]
+    pub fn labels(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Sent { .. } => ("sent", ""),
+            Self::Settled { ending: Ending::Fulfilled { ours: true, .. }, .. } => ("answered", ""),
+            Self::Settled { ending: Ending::Fulfilled { ours: false, .. }, .. } => ("yielded", ""),
+            Self::Settled { ending: Ending::Refunded, .. } => ("refunded", ""),
+            Self::Reopened => ("reopened", ""),
+            Self::Confirmed => ("confirmed", ""),
+            Self::Skipped(reason) => ("skipped", reason.label()),
+            Self::Failed(_) => ("failed", ""),
+        }
+    }
 }
 
 /// A move that the job's state does not allow, with the state's name.

@@ -1,22 +1,59 @@
-//! Counters, logged on an interval and at shutdown.
+//! What the node counts and measures, logged on an interval and at shutdown, and served to Prometheus.
+//!
+//! What happens to jobs is counted by the journal ([`crate::journal::Journal::tally`]), the only place that knows which moves
+//! count.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use alloy::primitives::B256;
+use prometheus_client::{
+    metrics::{
+        counter::Counter as Inner,
+        family::Family,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
 use serde_json::{Map, Value};
 
+use crate::journal::Journal;
+
+/// Labels and their values.
+pub(crate) type Labels = Vec<(&'static str, String)>;
+
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+    ($($(#[doc = $doc:literal])* $name:ident),* $(,)?) => {
         /// What the node did since it started.
-        #[derive(Debug, Default)]
-        pub struct Metrics { $($(#[$doc])* pub $name: Counter,)* }
+        #[derive(Debug)]
+        pub struct Metrics {
+            $($(#[doc = $doc])* pub $name: Counter,)*
+            runs: Family<Labels, Histogram, fn() -> Histogram>,
+            waits: Family<Labels, Histogram, fn() -> Histogram>,
+            run_errors: Family<Labels, Inner>,
+            rewound: Histogram,
+        }
+
+        impl Default for Metrics {
+            fn default() -> Self {
+                Self {
+                    $($name: Counter::default(),)*
+                    runs: Family::new_with_constructor(seconds),
+                    waits: Family::new_with_constructor(seconds),
+                    run_errors: Family::default(),
+                    rewound: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+                }
+            }
+        }
 
         impl Metrics {
-            /// All counters by name.
-            #[must_use]
-            pub fn snapshot(&self) -> Map<String, Value> {
+            fn snapshot(&self) -> Map<String, Value> {
                 let mut all = Map::new();
                 $(all.insert(stringify!($name).into(), self.$name.get().into());)*
                 all
+            }
+
+            fn register_counters(&self, registry: &mut Registry) {
+                $(registry.register(stringify!($name), concat!($($doc),*).trim().trim_end_matches('.'), self.$name.0.clone());)*
             }
         }
     };
@@ -27,10 +64,6 @@ counters! {
     blocks,
     /// Reorganisations rewound.
     rewinds,
-    /// Requests seen on served models.
-    requests,
-    /// Models run.
-    executed,
     /// Answers signed.
     attested,
     /// Transactions broadcast for the first time.
@@ -43,32 +76,72 @@ counters! {
     mined,
     /// Transactions mined that reverted.
     reverted,
-    /// Answers of ours recorded on chain.
-    answered,
-    /// Requests that others answered.
-    yielded,
-    /// Requests passed over.
-    skipped,
-    /// Requests this node could not answer.
-    failed,
-    /// Answers paid.
-    claimed,
     /// Calls to the endpoint that failed.
     chain_errors,
 }
 
+/// From 100 µs to 52 s.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(1e-4, 2.0, 20))
+}
+
+impl Metrics {
+    /// The counters, and what happened to jobs since the start, for a line of the log.
+    #[must_use]
+    pub fn so_far(&self, journal: &impl Journal) -> Value {
+        let mut all = self.snapshot();
+        for tally in journal.tally() {
+            let name = if tally.reason.is_empty() {
+                format!("job {}", tally.event)
+            } else {
+                format!("job {}: {}", tally.event, tally.reason)
+            };
+            let sum = all.get(&name).and_then(Value::as_u64).unwrap_or(0) + tally.count;
+            all.insert(name, sum.into());
+        }
+        Value::Object(all)
+    }
+
+    /// A model ran on a provider, after it waited for its session.
+    pub fn ran(&self, model: B256, provider: &str, waited: Duration, took: Duration) {
+        let model = ("model", model.to_string());
+        self.waits.get_or_create(&vec![model.clone()]).observe(waited.as_secs_f64());
+        self.runs.get_or_create(&vec![model, ("provider", provider.to_owned())]).observe(took.as_secs_f64());
+    }
+
+    /// A model did not run.
+    pub fn did_not_run(&self, model: B256, label: &str) {
+        self.run_errors.get_or_create(&vec![("model", model.to_string()), ("error", label.to_owned())]).inc();
+    }
+
+    /// A reorganisation took so many blocks back.
+    pub fn rewound(&self, blocks: u64) {
+        self.rewinds.add();
+        self.rewound.observe(blocks as f64);
+    }
+
+    /// Has a registry show all this.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.register_counters(registry);
+        registry.register("run_seconds", "How long models ran, by model and provider", self.runs.clone());
+        registry.register("run_wait_seconds", "How long runs waited for their session", self.waits.clone());
+        registry.register("run_errors", "Runs that gave no answer", self.run_errors.clone());
+        registry.register("reorg_blocks", "Depth of the reorganisations rewound", self.rewound.clone());
+    }
+}
+
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+pub struct Counter(Inner);
 
 impl Counter {
     /// One more.
     pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.inc();
     }
 
     /// So many so far.
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.get()
     }
 }

@@ -31,11 +31,11 @@ fn stdout(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A failure: nothing on standard output, exit code 1, and these words on standard error.
-fn fails(arguments: &[&str], input: &str, words: &[&str]) {
+/// A failure: nothing on standard output, an exit code of the table, and these words on standard error.
+fn fails(code: i32, arguments: &[&str], input: &str, words: &[&str]) {
     let output = oraculum(arguments, input);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert_eq!(output.status.code(), Some(code), "{told}");
     assert!(output.stdout.is_empty());
     let error = told.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{told}"));
     for word in words {
@@ -71,23 +71,23 @@ fn infer_reads_inputs_from_a_file() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(iris().as_bytes()).unwrap();
     stdout(&oraculum(&["infer", "iris", "--inputs", file.path().to_str().unwrap()], ""));
-    fails(&["infer", "iris", "--inputs", "/nowhere.json"], "", &["--inputs /nowhere.json"]);
+    fails(1, &["infer", "iris", "--inputs", "/nowhere.json"], "", &["--inputs /nowhere.json"]);
 }
 
 #[test]
 fn infer_says_what_is_wrong_with_an_input() {
     let infer = ["infer", "iris", "--inputs", "-"];
-    fails(&infer, "{", &["Open Inference Protocol"]);
-    fails(&infer, &flower(json!([1, 3]), json!([1, 2, 3])), &["BadInput", "[1, 3]", "[?, 4]"]);
-    fails(&infer, &flower(json!([1, 4]), json!([1, 2, 3])), &["`features`", "[1, 4]"]);
-    fails(&infer, &iris().replace("features", "feature"), &["no input `feature`", "features"]);
-    fails(&infer, &iris().replace("5.1", "\"NaN\""), &["Unrepresentable", "NaN"]);
+    fails(1, &infer, "{", &["Open Inference Protocol"]);
+    fails(1, &infer, &flower(json!([1, 3]), json!([1, 2, 3])), &["BadInput", "[1, 3]", "[?, 4]"]);
+    fails(1, &infer, &flower(json!([1, 4]), json!([1, 2, 3])), &["`features`", "[1, 4]"]);
+    fails(1, &infer, &iris().replace("features", "feature"), &["no input `feature`", "features"]);
+    fails(1, &infer, &iris().replace("5.1", "\"NaN\""), &["Unrepresentable", "NaN"]);
 }
 
 #[test]
 fn infer_says_what_is_wrong_with_a_model_or_a_runtime() {
     let bad = |name: &str| models().join("bad").join(name).to_str().unwrap().to_owned();
-    let infer = |model: &str, words: &[&str]| fails(&["infer", model, "--inputs", "-"], &iris(), words);
+    let infer = |model: &str, words: &[&str]| fails(7, &["infer", model, "--inputs", "-"], &iris(), words);
     infer("nothing", &["no model `nothing`", "oraculum model list"]);
     infer(&bad("external.onnx"), &["another file"]);
     infer(&bad("custom-op.onnx"), &["com.example.Oracle"]);
@@ -95,9 +95,9 @@ fn infer_says_what_is_wrong_with_a_model_or_a_runtime() {
     infer(&bad("sequence.onnx"), &["a sequence"]);
     infer(&bad("not-onnx.onnx"), &["not an ONNX file"]);
     let runtime = ["infer", "iris", "--inputs", "-", "--runtime"];
-    fails(&[&runtime[..], &["/nowhere.so"]].concat(), &iris(), &["/nowhere.so", "--runtime", "ORT_DYLIB_PATH"]);
+    fails(7, &[&runtime[..], &["/nowhere.so"]].concat(), &iris(), &["/nowhere.so", "--runtime", "ORT_DYLIB_PATH"]);
     let other = models().join("iris/card.json");
-    fails(&[&runtime[..], &[other.to_str().unwrap()]].concat(), &iris(), &["is not ONNX Runtime"]);
+    fails(7, &[&runtime[..], &[other.to_str().unwrap()]].concat(), &iris(), &["is not ONNX Runtime"]);
 }
 
 #[test]
@@ -115,8 +115,78 @@ fn the_models_of_a_store_are_listed_inspected_and_added() {
     assert_eq!(all["modelId"], added["modelId"]);
 
     std::fs::write(store.path().join("iris/model.onnx"), "altered").unwrap();
-    fails(&[&["model", "inspect", "iris"], &at[..]].concat(), "", &["altered", "SHA-256"]);
-    fails(&[&["infer", "iris", "--inputs", "-"], &at[..2]].concat(), &iris(), &["altered", "SHA-256"]);
+    fails(7, &[&["model", "inspect", "iris"], &at[..]].concat(), "", &["altered", "SHA-256"]);
+    fails(7, &[&["infer", "iris", "--inputs", "-"], &at[..2]].concat(), &iris(), &["altered", "SHA-256"]);
+}
+
+/// A node's home as `init` makes it, for a chain on which nothing listens.
+fn home() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("password"), "correct horse battery staple").unwrap();
+    let (folder, password) = (home.path().join("node"), home.path().join("password"));
+    let made = oraculum(
+        &[
+            "init",
+            folder.to_str().unwrap(),
+            "--rpc-url",
+            "http://127.0.0.1:9",
+            "--chain-id",
+            "31337",
+            "--coordinator",
+            "0x5FbDB2315678afecb367f032d93F642f64180aa3",
+            "--password-file",
+            password.to_str().unwrap(),
+        ],
+        "",
+    );
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    home
+}
+
+#[test]
+fn exit_codes_say_what_is_wrong() {
+    let home = home();
+    let config = home.path().join("node/oraculum.toml");
+    let (config, password) = (config.to_str().unwrap(), home.path().join("password"));
+    let password = password.to_str().unwrap();
+    let run = ["run", "--config", config, "--password-file", password];
+
+    assert_eq!(oraculum(&["run", "--no-such-flag"], "").status.code(), Some(2));
+    fails(3, &["run", "--config", "/nowhere.toml"], "", &["/nowhere.toml", "oraculum init"]);
+    std::fs::write(home.path().join("wrong"), "wrong").unwrap();
+    let wrong = home.path().join("wrong");
+    fails(4, &["run", "--config", config, "--password-file", wrong.to_str().unwrap()], "", &["password"]);
+    let text = std::fs::read_to_string(config).unwrap();
+    std::fs::write(config, text.replace("start_timeout = 60", "start_timeout = 0")).unwrap();
+    fails(5, &run, "", &["chain.rpc_urls"]);
+    fails(5, &["node", "status", "--config", config], "", &["127.0.0.1:9"]);
+    fails(6, &["jobs", "list", "--config", config], "", &["there is no journal"]);
+    fails(6, &["journal", "export", "-", "--config", config], "", &["there is no journal"]);
+    fails(7, &["model", "inspect", "nothing"], "", &["no model `nothing`"]);
+    let help = String::from_utf8(oraculum(&["--help"], "").stdout).unwrap();
+    for code in 0..10 {
+        assert!(help.contains(&format!("\n  {code}  ")), "{code} is not in the table");
+    }
+}
+
+#[test]
+fn a_journal_is_carried_from_one_folder_to_another_as_lines() {
+    let home = home();
+    let config = home.path().join("node/oraculum.toml");
+    let config = config.to_str().unwrap();
+    let head = json!({"journal": {"version": 2, "identity": {
+        "chain_id": 31337, "coordinator": format!("0x{}", "11".repeat(20)), "signer": format!("0x{}", "22".repeat(20)),
+    }}});
+    let cursor = json!({"cursor": {"number": 7, "hash": format!("0x{}", "33".repeat(32))}});
+    let lines = format!("{head}\n{cursor}\n");
+    let imported = oraculum(&["journal", "import", "-", "--config", config], &lines);
+    let told = String::from_utf8_lossy(&imported.stderr).into_owned();
+    assert!(imported.status.success() && told.contains("2 records") && told.contains("block 7"), "{told}");
+    let exported = oraculum(&["journal", "export", "-", "--config", config], "");
+    assert_eq!(String::from_utf8(exported.stdout).unwrap(), lines);
+    fails(6, &["journal", "import", "-", "--config", config], &lines, &["there is a journal"]);
+    let page = stdout(&oraculum(&["jobs", "list", "--json", "--config", config], ""));
+    assert_eq!(page, json!({"jobs": [], "next": null}));
 }
 
 #[test]

@@ -244,7 +244,7 @@ async fn jobs_are_shown_by_a_running_node_and_by_a_stopped_ones_journal() -> Res
             assert_eq!(node.stop().await?, Some(0));
         }
         let listed: Value = serde_json::from_slice(&jobs(&["list"]).await?.stdout)?;
-        assert_eq!(listed.as_array().map(Vec::len), Some(4), "{listed}");
+        assert_eq!(listed["jobs"].as_array().map(Vec::len), Some(4), "{listed}");
         let shown: Value = serde_json::from_slice(&jobs(&["show", &ids[0].to_string()]).await?.stdout)?;
         assert_eq!(shown["id"], json!(ids[0]));
         assert_eq!(shown["job"]["task"]["request"]["consumer"], json!(asker.consumer()));

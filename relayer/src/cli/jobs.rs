@@ -2,8 +2,9 @@
 
 use super::{CommandResult, print, print_json};
 use crate::config::{FILE_NAME, Settings};
-use crate::journal::SledJournal;
-use crate::status;
+use crate::journal::{SledJournal, View};
+use crate::model::ModelStore;
+use crate::status::{self, jobs::Filter};
 use alloy::primitives::B256;
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -25,12 +26,21 @@ pub(super) struct JobsArgs {
 
 #[derive(Debug, Subcommand)]
 enum JobsCommand {
-    /// Lists jobs, the newest first.
-    #[command(after_help = "Example:\n  oraculum jobs list --state failed --json")]
+    /// Lists jobs, the newest first, with the reason of those that are skipped or failed.
+    #[command(after_help = "Example:\n  oraculum jobs list --state skipped --model iris/v1 --json")]
     List {
         /// Only jobs in this state: seen, sent, settled, confirmed, skipped or failed.
         #[arg(long, value_parser = ["seen", "sent", "settled", "confirmed", "skipped", "failed"])]
         state: Option<String>,
+        /// Only jobs of this model, by name or id.
+        #[arg(long)]
+        model: Option<String>,
+        /// So many at most, up to 1000.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        /// Go on behind the page that named this as its `next`.
+        #[arg(long, value_name = "NEXT")]
+        after: Option<String>,
     },
     /// Shows all that is known of a job; exits with 1 if there is none.
     #[command(after_help = "Example:\n  oraculum jobs show 0x5c50…")]
@@ -43,38 +53,64 @@ enum JobsCommand {
 /// Runs the command.
 pub(super) async fn run(args: JobsArgs) -> CommandResult {
     let settings = Settings::load(&args.config)?;
-    let folder = &settings.node.data_dir;
-    let path = match &args.command {
-        JobsCommand::List { state: None } => "/jobs".to_owned(),
-        JobsCommand::List { state: Some(state) } => format!("/jobs/{state}"),
-        JobsCommand::Show { id } => format!("/jobs/{id}"),
-    };
-    let found = match status::ask(folder, &path).await? {
-        Some((200, value)) => Some(value),
-        Some((404, _)) => None,
-        Some((code, value)) => return Err(format!("the node answered {code}: {value}").into()),
-        None => {
-            let journal = SledJournal::open_existing(folder)?;
-            match &args.command {
-                JobsCommand::List { state } => Some(status::list(&journal, state.as_deref())?),
-                JobsCommand::Show { id } => status::show(&journal, *id)?,
-            }
-        }
-    };
-    match (found, &args.command) {
-        (None, JobsCommand::Show { id }) => Err(format!("the journal knows no request {id}").into()),
-        (None, JobsCommand::List { .. }) => Err("the node does not know that list".into()),
-        (Some(value), _) if args.json => print_json(&value),
-        (Some(value), JobsCommand::Show { .. }) => print(&format!("{value:#}")),
-        (Some(value), JobsCommand::List { .. }) => {
-            let text = |job: &Value, key: &str| match &job[key] {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
+    match &args.command {
+        JobsCommand::List { state, model, limit, after } => {
+            let after = after.as_deref().map(|after| {
+                status::jobs::position(after).ok_or_else(|| format!("--after `{after}` is no `next` of a page"))
+            });
+            let filter = Filter {
+                state: state.as_deref().and_then(View::of_state),
+                model: model.as_deref().map(|model| model_id(&settings, model)).transpose()?,
+                after: after.transpose()?,
+                limit: usize::from(*limit),
             };
-            for job in value.as_array().into_iter().flatten() {
-                print(&format!("{}  {:<9}  block {}", text(job, "id"), text(job, "state"), text(job, "block")))?;
-            }
-            Ok(())
+            let page = match ask(&settings, &format!("/jobs?{}", filter.to_query())).await? {
+                Some((_, page)) => page,
+                None => status::jobs::list(&SledJournal::open_existing(&settings.node.data_dir)?, &filter)?,
+            };
+            if args.json { print_json(&page) } else { print_page(&page) }
+        }
+        JobsCommand::Show { id } => {
+            let found = match ask(&settings, &format!("/jobs/{id}")).await? {
+                Some((404, _)) => None,
+                Some((_, job)) => Some(job),
+                None => status::jobs::show(&SledJournal::open_existing(&settings.node.data_dir)?, *id)?,
+            };
+            print_json(&found.ok_or_else(|| format!("the journal knows no request {id}"))?)
         }
     }
+}
+
+/// Asks the running node, if there is one. An answer other than 200 and 404 is an error.
+async fn ask(
+    settings: &Settings,
+    path: &str,
+) -> Result<Option<(u16, Value)>, Box<dyn std::error::Error + Send + Sync>> {
+    match status::ask(&settings.node.data_dir, path).await? {
+        Some((code, value)) if !matches!(code, 200 | 404) => Err(format!("the node answered {code}: {value}").into()),
+        answer => Ok(answer),
+    }
+}
+
+fn model_id(settings: &Settings, name: &str) -> Result<B256, Box<dyn std::error::Error + Send + Sync>> {
+    match name.parse() {
+        Ok(id) => Ok(id),
+        Err(_) => Ok(ModelStore::new(&settings.node.models_dir).open(name)?.id),
+    }
+}
+
+fn print_page(page: &Value) -> CommandResult {
+    let text = |job: &Value, key: &str| match &job[key] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    for job in page["jobs"].as_array().into_iter().flatten() {
+        let reason = job["reason"].as_str().map(|reason| format!("  {reason}")).unwrap_or_default();
+        let (id, state, block) = (text(job, "id"), text(job, "state"), text(job, "block"));
+        print(&format!("{id}  {state:<9}  block {block}{reason}"))?;
+    }
+    if let Some(next) = page["next"].as_str() {
+        eprintln!("There is more: --after {next}");
+    }
+    Ok(())
 }

@@ -1,12 +1,13 @@
 //! The command line: what the user types, and what is printed for it.
 //!
-//! Data goes to standard output, everything else to standard error. A command that fails exits with 1, one that was
-//! typed wrongly with 2.
+//! Data goes to standard output, everything else to standard error. What exit codes say is in [`exit`].
 
 mod dev;
+mod exit;
 mod infer;
 mod init;
 mod jobs;
+mod journal;
 mod model;
 mod node;
 mod pnl;
@@ -24,7 +25,7 @@ pub type CommandResult = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// Smart contracts ask a neural network a question in one call and get the answer, signed and bonded, in the next block.
 #[derive(Debug, Parser)]
-#[command(name = "oraculum", version, propagate_version = true)]
+#[command(name = "oraculum", version, propagate_version = true, after_help = exit::TABLE)]
 pub struct Cli {
     #[command(flatten)]
     logging: LoggingArgs,
@@ -65,6 +66,7 @@ enum Command {
     Node(node::NodeArgs),
     Jobs(jobs::JobsArgs),
     Pnl(pnl::PnlArgs),
+    Journal(journal::JournalArgs),
 }
 
 /// Runs the command line of this process.
@@ -93,7 +95,8 @@ async fn run(command: Command) -> CommandResult {
         Command::Pnl(args) => pnl::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Infer(args) => args.run().await,
-        Command::Model(args) => args.run(),
+        Command::Model(args) => args.run().await,
+        Command::Journal(args) => args.run(),
     }
 }
 
@@ -111,7 +114,7 @@ fn print_json(value: &serde_json::Value) -> CommandResult {
     print(&format!("{value:#}"))
 }
 
-fn fail(error: &dyn Error) -> ExitCode {
+fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     let mut told = error.to_string();
     eprintln!("error: {told}");
     let mut source = error.source();
@@ -124,7 +127,7 @@ fn fail(error: &dyn Error) -> ExitCode {
         told = cause_told;
         source = cause.source();
     }
-    ExitCode::FAILURE
+    ExitCode::from(exit::Exit::of(error) as u8)
 }
 
 impl LoggingArgs {

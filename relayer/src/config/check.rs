@@ -131,7 +131,8 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
             models_dir: path(&node.models_dir),
             data_dir: path(&node.data_dir),
             serve: node.serve.clone(),
-            status_listen: listen(&node.status_listen).map_err(|reason| wrong("node.status_listen", reason))?,
+            status_listen: listen(&node.status_listen, node.status_public)
+                .map_err(|reason| wrong("node.status_listen", reason))?,
         },
         engine: EngineSettings {
             runtime: engine.runtime.as_deref().map(path),
@@ -268,14 +269,17 @@ fn min_fee(text: &str) -> Result<u128, String> {
         .ok_or_else(|| format!("`{text}` is no fee; write wei as a whole number in quotes, such as \"1000000000\""))
 }
 
-fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
+fn listen(text: &str, public: bool) -> Result<Option<SocketAddr>, String> {
     if text.is_empty() {
         return Ok(None);
     }
     let address: SocketAddr =
         text.parse().map_err(|_| format!("`{text}` is no address and port; write one such as 127.0.0.1:0"))?;
-    if !address.ip().is_loopback() {
-        return Err(format!("{address} can be reached by others; write a loopback address such as 127.0.0.1:0"));
+    if !address.ip().is_loopback() && !public {
+        return Err(format!(
+            "{address} can be reached by others; write a loopback address such as 127.0.0.1:0, or allow it with \
+             node.status_public = true"
+        ));
     }
     Ok(Some(address))
 }

@@ -54,6 +54,7 @@ section!(Node {
     data_dir: PathBuf = "data".into(),
     serve: Vec<String> = Vec::new(),
     status_listen: String = "127.0.0.1:0".into(),
+    status_public: bool = false,
 });
 section!(Engine {
     runtime: Option<PathBuf> = None,
@@ -176,6 +177,9 @@ fn literal(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Text => Value::String(text.to_owned()),
         Kind::Integer => integer(text)?,
         Kind::Number => Value::Float(text.trim().parse().map_err(|_| format!("`{text}` is no number"))?),
+        Kind::Boolean => {
+            Value::Boolean(text.trim().parse().map_err(|_| format!("`{text}` is neither true nor false"))?)
+        }
         Kind::Table => return Err("a table has no variable; write it in the file".into()),
         Kind::Texts => Value::Array(items().map(|item| Value::String(item.to_owned())).collect()),
         Kind::Integers => Value::Array(items().map(integer).collect::<Result<_, _>>()?),

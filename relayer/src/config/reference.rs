@@ -9,6 +9,7 @@ pub(super) enum Kind {
     Text,
     Integer,
     Number,
+    Boolean,
     /// Texts, in an environment variable joined by commas.
     Texts,
     /// Integers, in an environment variable joined by commas.
@@ -169,7 +170,14 @@ pub(super) const KEYS: &[Key] = &[
         "status_listen",
         Kind::Text,
         "\"127.0.0.1:0\"",
-        "Loopback address and port for `oraculum jobs` while the node runs; port 0 takes a free one, \"\" turns it off.",
+        "Address and port for metrics, probes and `oraculum jobs`; port 0 takes a free one, \"\" turns it off.",
+    ),
+    key(
+        "node",
+        "status_public",
+        Kind::Boolean,
+        "false",
+        "Whether status_listen may be an address that others reach: what is served has no secrets, and no password.",
     ),
     bare(
         "engine",

@@ -189,6 +189,14 @@ fn terms_of_a_model_are_read_by_its_name() {
 }
 
 #[test]
+fn the_status_is_for_this_machine_unless_the_operator_says_otherwise() {
+    let text = valid().replace("127.0.0.1:0", "0.0.0.0:9100");
+    assert!(parse(&text).unwrap_err().to_string().contains("node.status_public = true"));
+    let settings = Settings::parse(&text, path(), [("ORACULUM_NODE_STATUS_PUBLIC".to_owned(), "true".to_owned())]);
+    assert_eq!(settings.unwrap().node.status_listen, Some("0.0.0.0:9100".parse().unwrap()));
+}
+
+#[test]
 fn a_wrong_variable_is_blamed_itself() {
     let error = parse_with("ORACULUM_CHAIN_CHAIN_ID", "mainnet").unwrap_err().to_string();
     assert_eq!(error, "ORACULUM_CHAIN_CHAIN_ID: chain.chain_id is wrong: `mainnet` is no whole number");

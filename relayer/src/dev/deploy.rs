@@ -169,7 +169,7 @@ pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment
     };
 
     for model in models {
-        let card = Coordinator::registerModelCall { card: super::models::card(&model.card), hint: String::new() };
+        let card = Coordinator::registerModelCall { card: crate::contract::card(&model.card), hint: String::new() };
         let what = || format!("the model {}", model.name);
         deployer.call(&what(), coordinator, &card, 0).await?;
         let name = Coordinator::claimNameCall { name: model.name.clone(), modelId: model.id };

@@ -73,6 +73,17 @@ enum RunError {
     Input(#[from] ChainError),
 }
 
+impl RunError {
+    /// The label under which metrics count this error.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Engine(error) => error.metrics_label(),
+            Self::Journal(_) => "journal",
+            Self::Input(error) => error.label(),
+        }
+    }
+}
+
 impl<C: Chain, J: Journal> Executor<C, J> {
     /// An executor that runs nothing while `funded` is false.
     pub fn new(
@@ -147,7 +158,6 @@ impl<C: Chain, J: Journal> Executor<C, J> {
         }
         let mut batch = Batch::default();
         for (id, reason) in passed {
-            self.node.metrics.skipped.add();
             debug!(%id, %reason, "skipped");
             batch.moves.push((id, Move::Skipped(reason)));
         }
@@ -198,16 +208,20 @@ impl<C: Chain, J: Journal> Executor<C, J> {
         let id = task.id;
         let queue = self.queues.entry(task.request.model_id).or_default();
         queue.ended(result.as_ref().ok().map(|inference| inference.run_time).filter(|time| !time.is_zero()));
+        if let Err(error) = &result {
+            self.node.metrics.did_not_run(task.request.model_id, error.label());
+        }
         let next = self.tips.borrow().map_or(0, |tip| tip.header.block.number) + 1;
         match result {
             Ok(inference) => {
-                self.node.metrics.executed.add();
+                let Inference { profile, queue_time, run_time, .. } = &inference;
+                let provider = profile.target.to_string();
+                self.node.metrics.ran(task.request.model_id, &provider, *queue_time, *run_time);
                 let executed = Seen { task }.executed(inference.outcome, inference.output).held(lease);
                 self.out.send(executed).await.map_err(|_| StageError::Gone("attester"))
             }
             Err(RunError::Journal(error)) => Err(error.into()),
             Err(RunError::Engine(error)) if !error.is_retryable() => {
-                self.node.metrics.failed.add();
                 warn!(%id, %error, "cannot answer");
                 let moves = vec![(id, Move::Failed(error.to_string()))];
                 self.close(&Batch { moves, ..Batch::default() })

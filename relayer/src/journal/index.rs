@@ -64,6 +64,14 @@ impl View {
         })
     }
 
+    /// The state whose jobs it has, if it is a state's.
+    #[must_use]
+    pub fn state(self) -> Option<&'static str> {
+        ["seen", "sent", "settled", "confirmed", "skipped", "failed"]
+            .into_iter()
+            .find(|state| Self::of_state(state) == Some(self))
+    }
+
     /// Its place in a table of all views.
     pub(super) fn slot(self) -> usize {
         self as usize - 1

@@ -165,6 +165,19 @@ pub struct Batch {
     pub booked: Vec<Entry>,
 }
 
+/// How often something happened to jobs of a model since the journal was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// The model.
+    pub model: B256,
+    /// What: `seen`, or a label of [`Move::labels`].
+    pub event: &'static str,
+    /// Why; empty for most.
+    pub reason: &'static str,
+    /// How often.
+    pub count: u64,
+}
+
 /// Why the journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -264,6 +277,8 @@ pub trait Journal: Send + Sync + 'static {
     fn due(&self, model: B256, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
     /// The models that have open jobs, and how many. Costs nothing.
     fn waiting(&self) -> Vec<(B256, usize)>;
+    /// What happened to jobs since the journal was opened. Costs nothing.
+    fn tally(&self) -> Vec<Tally>;
     /// The input bytes of a job that is not closed.
     ///
     /// # Errors
@@ -289,12 +304,13 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store`.
     fn clear(&self) -> Result<(), JournalError>;
-    /// Hands what is written so far to the operating system: then the process can be killed and loses none of it. Wait for
-    /// this before the outside sees what was written down. Lost power can take the last moments' writes.
+    /// Hands what is written so far to the operating system, which takes about a millisecond: then the process can be killed
+    /// and loses none of it. Call it before the outside sees what was written down. Lost power can take the last moments'
+    /// writes.
     ///
     /// # Errors
     /// `Store`.
-    fn persist(&self) -> impl Future<Output = Result<(), JournalError>> + Send;
+    fn persist(&self) -> Result<(), JournalError>;
     /// Puts everything on the disk itself.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use sled::{
 };
 
 use super::{
-    Batch, Claim, Entry, Journal, JournalError, Position, Slot, View,
+    Batch, Claim, Entry, Journal, JournalError, Position, Slot, Tally, View,
     index::{self, Entries},
 };
 use crate::{
@@ -50,6 +50,8 @@ struct Counts {
     views: [isize; View::ALL.len()],
     /// Open jobs by model, without zeros.
     due: BTreeMap<B256, isize>,
+    /// What happened, by model, event and reason.
+    events: BTreeMap<(B256, &'static str, &'static str), u64>,
 }
 
 impl Counts {
@@ -68,6 +70,13 @@ impl Counts {
             *self.due.entry(*model).or_default() += change;
         }
         self.due.retain(|_, count| *count != 0);
+        for (event, count) in &changes.events {
+            *self.events.entry(*event).or_default() += count;
+        }
+    }
+
+    fn happened(&mut self, model: B256, (event, reason): (&'static str, &'static str)) {
+        *self.events.entry((model, event, reason)).or_default() += 1;
     }
 }
 
@@ -282,6 +291,7 @@ impl Journal for SledJournal {
             for (task, input) in &batch.seen {
                 let old = read::<Job>(jobs, task.id.as_slice())?;
                 let job = Job::Seen(Seen { task: task.clone() });
+                counts.happened(task.request.model_id, ("seen", ""));
                 let new = Some((&job, index::of_job(&job)));
                 records.put(task.id, old.as_ref().map(index::of_job), new, &mut counts)?;
                 inputs.insert(task.id.as_slice(), input.as_ref())?;
@@ -294,6 +304,7 @@ impl Journal for SledJournal {
                 };
                 match moved {
                     Ok(job) => {
+                        counts.happened(job.task().request.model_id, step.labels());
                         if job.is_closed() {
                             inputs.remove(id.as_slice())?;
                         }
@@ -377,6 +388,12 @@ impl Journal for SledJournal {
         self.counts().due.iter().map(|(model, count)| (*model, count.unsigned_abs())).collect()
     }
 
+    fn tally(&self) -> Vec<Tally> {
+        let counts = self.counts();
+        let tally = |(&(model, event, reason), &count)| Tally { model, event, reason, count };
+        counts.events.iter().map(tally).collect()
+    }
+
     fn input(&self, id: B256) -> Result<Option<Bytes>, JournalError> {
         Ok(self.inputs.get(id)?.map(|bytes| Bytes::copy_from_slice(&bytes)))
     }
@@ -410,8 +427,8 @@ impl Journal for SledJournal {
         }
     }
 
-    async fn persist(&self) -> Result<(), JournalError> {
-        self.db.flush_async().await?;
+    fn persist(&self) -> Result<(), JournalError> {
+        self.db.flush()?;
         Ok(())
     }
 

@@ -198,11 +198,9 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     fn close(&mut self, id: B256, step: Move) -> Result<(), StageError> {
         match &step {
             Move::Skipped(reason) => {
-                self.node.metrics.skipped.add();
                 info!(%id, %reason, "skipped");
             }
             Move::Failed(reason) => {
-                self.node.metrics.failed.add();
                 error!(%id, reason, "cannot answer");
             }
             _ => {}

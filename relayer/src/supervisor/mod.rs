@@ -34,7 +34,7 @@ use crate::{
     model::ModelStore,
     node::StageError,
     policy::Policy,
-    status,
+    status::{self, Board, Life},
 };
 
 /// Restarts within `RESTART_WINDOW` after which a node that serves one chain gives up.
@@ -170,8 +170,15 @@ impl ServedChain {
         };
         let _status = match self.settings.node.status_listen {
             Some(address) => {
-                let (journal, metrics) = (started.journal.clone(), started.metrics.clone());
-                let bound = status::serve(address, &self.settings.node.data_dir, journal, metrics);
+                let chain = started.chain.clone();
+                let board = Board {
+                    chain_id: self.settings.chain.chain_id,
+                    journal: started.journal.clone(),
+                    metrics: started.metrics.clone(),
+                    endpoints: Box::new(move || chain.health()),
+                    life: started.life.subscribe(),
+                };
+                let bound = status::serve(address, &self.settings.node.data_dir, board);
                 Some(bound.await.map_err(|error| NodeError::Status { address, error })?)
             }
             None => None,
@@ -198,7 +205,7 @@ impl ServedChain {
                 () = tokio::time::sleep(Duration::from_secs(1 << failures.len().min(5))) => {}
             }
         };
-        info!(counters = %serde_json::Value::Object(started.metrics.snapshot()), "stopped");
+        info!(counters = %started.metrics.so_far(&*started.journal), "stopped");
         started.journal.sync()?;
         result
     }
@@ -232,8 +239,8 @@ impl ServedChain {
         let policy = Policy::new(settings, |name| reload::id_of(&named, name)).map_err(NodeError::Policy)?;
         let policy = watch::Sender::new(policy);
         connect::warn_of_what_is_missing(settings, keys, &chain, &models).await;
-        let (engine, metrics) = (engine.clone(), Arc::default());
-        Ok(Started { chain, journal, engine, chains: *of, models, named, policy, metrics })
+        let (engine, metrics, life) = (engine.clone(), Arc::default(), watch::Sender::new(None));
+        Ok(Started { chain, journal, engine, chains: *of, models, named, policy, metrics, life })
     }
 }
 
@@ -248,4 +255,6 @@ struct Started {
     named: Vec<(String, B256)>,
     policy: watch::Sender<Policy>,
     metrics: Arc<Metrics>,
+    /// What the stages of the present life tell.
+    life: watch::Sender<Option<Life>>,
 }

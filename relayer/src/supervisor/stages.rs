@@ -17,10 +17,12 @@ use crate::{
     config::Settings,
     engine::Engine,
     executor::{ExecuteSettings, Executor},
+    journal::SledJournal,
     keys::Keys,
     metrics::Metrics,
     node::{Node, StageError},
     protocol::statement::Domain,
+    status::Life,
     submitter::{SubmitPorts, Submitter},
     watcher::{WatchSettings, Watcher},
 };
@@ -69,9 +71,15 @@ pub(super) async fn run(
 
     let watcher = Watcher::new(node.clone(), watch_settings, heads_seen, tips)?;
     let engine: Arc<dyn Engine> = engine.clone();
-    let executor = Executor::new(node.clone(), engine, execute_settings, tips_seen.clone(), funded_seen, executed);
+    let executor =
+        Executor::new(node.clone(), engine, execute_settings, tips_seen.clone(), funded_seen.clone(), executed);
     let attester = Attester::new(node.clone(), keys.signer.clone(), executed_in, answers);
     let submitter = Submitter::new(node.clone(), keys.senders.clone(), ports)?;
+    let seats = {
+        let node = node.clone();
+        Arc::new(move || node.seats().models().iter().map(|model| node.seats().held(*model, node.signer)).sum())
+    };
+    let life = Life { tips: tips_seen.clone(), funded: funded_seen, seats };
     let claimer = Claimer::new(node, claim_settings, tips_seen, claims);
 
     let token = shutdown.child_token();
@@ -92,9 +100,11 @@ pub(super) async fn run(
     set.spawn(attester.run(token.clone()).in_current_span());
     set.spawn(submitter.run(token.clone()).in_current_span());
     set.spawn(claimer.run(token.clone()).in_current_span());
-    set.spawn(report(counters, token.clone()).in_current_span());
+    set.spawn(report(counters, journal.clone(), token.clone()).in_current_span());
 
+    started.life.send_replace(Some(life));
     let first = set.join_next().await;
+    started.life.send_replace(None);
     let asked = shutdown.is_cancelled();
     token.cancel();
     let mut result = ended(first);
@@ -118,15 +128,19 @@ fn ended(joined: Option<Result<Result<(), StageError>, tokio::task::JoinError>>)
     }
 }
 
-async fn report(metrics: Arc<Metrics>, shutdown: CancellationToken) -> Result<(), StageError> {
+async fn report(
+    metrics: Arc<Metrics>,
+    journal: Arc<SledJournal>,
+    shutdown: CancellationToken,
+) -> Result<(), StageError> {
     let mut last = None;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             () = tokio::time::sleep(METRICS_INTERVAL) => {
-                let now = metrics.snapshot();
+                let now = metrics.so_far(&*journal);
                 if last.as_ref() != Some(&now) {
-                    info!(counters = %serde_json::Value::Object(now.clone()), "so far");
+                    info!(counters = %now, "so far");
                     last = Some(now);
                 }
             }

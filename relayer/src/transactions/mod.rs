@@ -31,7 +31,7 @@ use tracing::debug;
 use self::{books::Books, queue::Queue, slot::State};
 use crate::{
     chain::{Chain, ChainError, Receipt},
-    journal::{Batch, Journal},
+    journal::{Batch, Journal, JournalError},
     node::{Node, StageError, Tip},
 };
 
@@ -44,6 +44,8 @@ const BUSY: usize = 4;
 /// What a background call brought; the number is the queue's.
 enum Done {
     Broadcast(usize, u64, B256, Result<(), ChainError>),
+    /// What was to be broadcast could not be written down, so it was not.
+    Unwritten(JournalError),
     Account(usize, Result<(u64, U256), ChainError>),
     Receipt(usize, u64, Result<Option<(B256, Receipt)>, ChainError>),
     Tips(Result<Vec<u128>, ChainError>),
@@ -169,6 +171,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 self.broadcasting -= 1;
                 self.broadcast_done(queue, nonce, hash, result)
             }
+            Done::Unwritten(error) => Err(error.into()),
             Done::Account(queue, Ok((nonce, balance))) => self.account(queue, nonce, balance),
             Done::Receipt(queue, nonce, Ok(receipt)) => self.receipt(queue, nonce, receipt),
             Done::Tips(Ok(tips)) => {

@@ -137,11 +137,15 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     }
 
     fn hand_over(&mut self, index: usize, nonce: u64, hash: B256, raw: Bytes) {
-        let chain = self.node.chain.clone();
+        let node = self.node.clone();
         self.broadcasting += 1;
         self.tasks.push(Box::pin(async move {
+            // A process that is killed after this must find the transaction in its journal.
+            if let Err(error) = node.journal.persist() {
+                return Done::Unwritten(error);
+            }
             crash_point("broadcast.before");
-            let result = chain.send(&raw).await;
+            let result = node.chain.send(&raw).await;
             crash_point("broadcast.after");
             Done::Broadcast(index, nonce, hash, result)
         }));

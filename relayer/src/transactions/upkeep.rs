@@ -173,7 +173,6 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let Some(pending) = self.queues[index].get_pending(nonce) else { return Ok(()) };
         let standing = self.standing(pending)?;
         for id in standing.late {
-            self.node.metrics.failed.add();
             let reason = "its transaction was not mined before the deadline".to_owned();
             warn!(%id, reason, "cannot answer");
             self.reopen(vec![(id, Move::Failed(reason))])?;

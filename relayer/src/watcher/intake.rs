@@ -37,9 +37,7 @@ pub(super) fn take<C: Chain, J: Journal>(
         match &log.event {
             Event::Requested { id, request, input } if node.seats().serves(request.model_id) => {
                 let task = Task { id: *id, request: (**request).clone(), block: log.block };
-                node.metrics.requests.add();
                 if let Some(reason) = pass_over(&task.request, node.policy.borrow().terms(task.request.model_id)) {
-                    node.metrics.skipped.add();
                     info!(%id, %reason, "skipped");
                     batch.moves.push((*id, Move::Skipped(reason)));
                 }
@@ -148,23 +146,6 @@ pub(super) fn rewind<C: Chain, J: Journal>(node: &Node<C, J>, ancestor: BlockRef
         batch.claims.extend(journal.claim(id)?.map(|claim| Claim { paid_at: None, ..claim }));
     }
     Ok(batch)
-}
-
-/// Counts what a batch did.
-pub(super) fn committed<C, J: Journal>(node: &Node<C, J>, batch: &Batch) {
-    for _ in &batch.ring {
-        node.metrics.blocks.add();
-    }
-    for (_, step) in &batch.moves {
-        match step {
-            Move::Settled { ending: Ending::Fulfilled { ours: true, .. }, .. } => node.metrics.answered.add(),
-            Move::Settled { ending: Ending::Fulfilled { ours: false, .. }, .. } => node.metrics.yielded.add(),
-            _ => {}
-        }
-    }
-    for _ in batch.claims.iter().filter(|claim| claim.paid_at.is_some()) {
-        node.metrics.claimed.add();
-    }
 }
 
 fn find<C, J: Journal>(

@@ -301,7 +301,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             debug!(%id, %illegal, "a log changes nothing");
         }
         crash_point("taken.after");
-        intake::committed(&self.node, &batch);
+        blocks.iter().for_each(|_| self.node.metrics.blocks.add());
         for number in &batch.ring_gone {
             self.ring.remove(number);
         }
@@ -371,7 +371,8 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
     /// Goes back to the last block that the chain still has.
     async fn rewind(&mut self, from: BlockRef, head: Header) -> Result<(), WatchError> {
         let ancestor = self.ancestor(from, head).await?;
-        self.node.metrics.rewinds.add();
+        let depth = ancestor.map_or(from.number, |ancestor| from.number - ancestor.number);
+        self.node.metrics.rewound(depth);
         self.rewinds += 1;
         self.seats_at = None;
         self.caught_up = false;

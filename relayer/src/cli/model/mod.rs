@@ -1,4 +1,6 @@
-//! `oraculum model`: the models that this machine can serve.
+//! `oraculum model`: the models that this machine can serve, and making them known to a coordinator.
+
+mod register;
 
 use super::{CommandResult, print};
 use crate::engine::graph;
@@ -6,7 +8,7 @@ use crate::model::{Model, ModelStore};
 use crate::protocol::card::Agreement;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The models that this machine can serve.
 #[derive(Debug, Args)]
@@ -15,9 +17,9 @@ use std::path::PathBuf;
 pub(super) struct ModelArgs {
     #[command(subcommand)]
     command: ModelCommand,
-    /// The folder of models.
-    #[arg(long, global = true, value_name = "FOLDER", env = "ORACULUM_MODELS", default_value = "onnx-models")]
-    models: PathBuf,
+    /// The folder of models [default: onnx-models; of `register`, the configuration's node.models_dir].
+    #[arg(long, global = true, value_name = "FOLDER", env = "ORACULUM_MODELS")]
+    models: Option<PathBuf>,
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -25,13 +27,21 @@ pub(super) struct ModelArgs {
 
 #[derive(Debug, Subcommand)]
 enum ModelCommand {
-    /// Copies a model's folder into the store, once everything in it is checked.
+    /// Copies a model's folder into the store on this machine, once everything in it is checked.
+    ///
+    /// No chain hears of it: `register` makes a model known to a coordinator.
     #[command(after_help = "Example:
   oraculum model add ./downloads/iris")]
     Add {
         /// A folder with card.json, details.json and the ONNX file.
         folder: PathBuf,
     },
+    /// Makes a model of the store known to the coordinator, and claims its name.
+    ///
+    /// Anybody may register a model; its id is the hash of its card, so nobody can register another under it.
+    #[command(after_help = "Example:
+  oraculum model register iris/v1 --uri https://models.example.org/iris")]
+    Register(register::RegisterArgs),
     /// Lists the models in the store.
     #[command(after_help = "Example:
   oraculum model list --json")]
@@ -47,8 +57,8 @@ enum ModelCommand {
 
 impl ModelArgs {
     /// Runs the command.
-    pub(super) fn run(self) -> CommandResult {
-        let store = ModelStore::new(&self.models);
+    pub(super) async fn run(self) -> CommandResult {
+        let store = ModelStore::new(self.models.as_deref().unwrap_or(Path::new("onnx-models")));
         match self.command {
             ModelCommand::Add { folder } => {
                 let model = store.add(&folder)?;
@@ -57,6 +67,7 @@ impl ModelArgs {
                 }
                 print(&format!("{} is in {}\n{}", model.name, model.folder.display(), model.id))
             }
+            ModelCommand::Register(args) => args.run(self.models, self.json).await,
             ModelCommand::List => list(&store, self.json),
             ModelCommand::Inspect { model } => inspect(&store, &model, self.json),
         }

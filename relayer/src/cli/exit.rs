@@ -1,0 +1,101 @@
+//! What a command's exit code says.
+
+use crate::account::AccountError;
+use crate::chain::ChainError;
+use crate::config::ConfigError;
+use crate::contract::ReadError;
+use crate::engine::{EngineError, LoadError, StartError};
+use crate::journal::JournalError;
+use crate::keys::KeyError;
+use crate::model::ModelError;
+use crate::node::StageError;
+use crate::supervisor::NodeError;
+use std::error::Error;
+
+/// The table in `oraculum --help` and the guide.
+pub(super) const TABLE: &str = "Exit codes:
+  0  done; a node that was told to end has ended
+  1  failed, or the answer is no
+  2  typed wrongly
+  3  the configuration cannot be used
+  4  a keystore or its password
+  5  the chain: an endpoint, the deployment, a transaction
+  6  the journal
+  7  a model, or the engine that runs it
+  8  the chain was reorganised deeper than `chain.reorg_depth`
+  9  the node's stages keep failing";
+
+/// Why a command failed. The number is the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Exit {
+    Failed = 1,
+    Configuration = 3,
+    Keys = 4,
+    Chain = 5,
+    Journal = 6,
+    Engine = 7,
+    Reorganised = 8,
+    Stages = 9,
+}
+
+impl Exit {
+    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(exit) = Self::known(error) {
+                return exit;
+            }
+            next = error.source();
+        }
+        Self::Failed
+    }
+
+    fn known(error: &(dyn Error + 'static)) -> Option<Self> {
+        if let Some(error) = error.downcast_ref::<NodeError>() {
+            return Some(Self::node(error));
+        }
+        if let Some(error) = error.downcast_ref::<StageError>() {
+            return Some(Self::stage(error));
+        }
+        let is_engine = error.is::<StartError>() || error.is::<LoadError>() || error.is::<EngineError>();
+        if error.is::<ConfigError>() {
+            Some(Self::Configuration)
+        } else if error.is::<KeyError>() {
+            Some(Self::Keys)
+        } else if error.is::<AccountError>() || error.is::<ChainError>() || error.is::<ReadError>() {
+            Some(Self::Chain)
+        } else if error.is::<JournalError>() {
+            Some(Self::Journal)
+        } else if is_engine || error.is::<ModelError>() {
+            Some(Self::Engine)
+        } else {
+            None
+        }
+    }
+
+    fn node(error: &NodeError) -> Self {
+        match error {
+            NodeError::Unreachable { .. }
+            | NodeError::WrongChain { .. }
+            | NodeError::NoContract(_)
+            | NodeError::Read(_) => Self::Chain,
+            NodeError::Journal(_) => Self::Journal,
+            NodeError::Engine(_) | NodeError::Load { .. } | NodeError::Model(_) | NodeError::NoModel(_) => Self::Engine,
+            NodeError::CaFile(_) | NodeError::Shared(_) | NodeError::Policy(_) | NodeError::Status { .. } => {
+                Self::Configuration
+            }
+            NodeError::Stage(error) => Self::stage(error),
+        }
+    }
+
+    fn stage(error: &StageError) -> Self {
+        match error {
+            StageError::Journal(_) => Self::Journal,
+            StageError::Read(_) => Self::Chain,
+            StageError::Signer(_) | StageError::SenderGone(_) => Self::Keys,
+            StageError::ReorgTooDeep { .. } => Self::Reorganised,
+            StageError::Gone(_) => Self::Stages,
+        }
+    }
+}
