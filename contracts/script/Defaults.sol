@@ -5,7 +5,7 @@ import {Parameters} from "../src/types/Parameters.sol";
 
 /// @title Parameters that deployments start with
 library Defaults {
-    /// @notice For a public chain with blocks of 12 seconds. `docs/protocol.md` and `Parameters` say what each does.
+    /// @notice For a public chain with blocks of 12 seconds. `Parameters` says what each does.
     function standard() internal pure returns (Parameters memory) {
         return Parameters({
             window: 4,

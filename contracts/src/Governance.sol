@@ -106,6 +106,11 @@ abstract contract Governance is IGovernance, Lock, Ruled {
         if (p.version() != version) p = _history[version];
     }
 
+    /// @dev Of the change that anybody may apply in this block. If there is none, of the last that was applied, or zero.
+    function _dueExitDelay() internal view returns (uint256) {
+        return block.number < _effectiveBlock ? 0 : _scheduled.exitDelay();
+    }
+
     function _apply(PackedParameters next) private {
         _history[next.version()] = next;
         _head = next.withPaused(_head.paused());

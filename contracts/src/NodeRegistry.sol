@@ -221,9 +221,11 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
         --_models[modelId].liveSeats;
     }
 
-    /// @dev The longest that any request of a seat's time could ask for. The loop grows by one step per
-    /// `parameterDelay` that the seat was held; fixing the end at leaving keeps later parameters from moving it.
+    /// @dev The longest that any request of a seat's time could ask for, those of the present block under a change that is
+    /// due included. The loop grows by one step per `parameterDelay` that the seat was held; fixing the end at leaving keeps
+    /// later parameters from moving it.
     function _longestExitDelaySince(uint16 version) private view returns (uint256 delay) {
+        delay = _dueExitDelay();
         for (uint16 v = _currentParameters().version(); v >= version; --v) {
             uint256 d = _parametersAt(v).exitDelay();
             if (d > delay) delay = d;

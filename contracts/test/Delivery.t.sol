@@ -265,6 +265,37 @@ contract DeliveryTest is Fixture {
         assertEq(flagsOf(asked[2]), 2 | 4);
     }
 
+    function test_ConsumersThatMisbehaveHarmNoNeighbourInTheirBatch() external {
+        ReentrantConsumer reentrant = new ReentrantConsumer(coordinator);
+        RecordingConsumer neighbour = new RecordingConsumer();
+        address[5] memory consumers = [
+            address(new BurningConsumer()),
+            address(new LoudConsumer(true)),
+            address(new LoudConsumer(false)),
+            address(reentrant),
+            address(neighbour)
+        ];
+        Request[5] memory asked;
+        for (uint256 i = 0; i < 5; ++i) {
+            asked[i] = askFor(consumers[i], 1_000_000);
+        }
+        roll(1);
+        Fulfilment[] memory batch = new Fulfilment[](5);
+        for (uint256 i = 0; i < 5; ++i) {
+            batch[i] = answer(asked[i], "output");
+        }
+        reentrant.prepare(abi.encodeCall(coordinator.fulfill, (batch[4])));
+        reentrant.prepare(abi.encodeCall(coordinator.refund, (asked[4])));
+        coordinator.fulfillBatch(batch);
+        uint8[5] memory flags = [2, 2, 2 | 4, 2 | 4, 2 | 4];
+        for (uint256 i = 0; i < 5; ++i) {
+            assertEq(flagsOf(asked[i]), flags[i]);
+        }
+        assertFalse(reentrant.succeeded(0));
+        assertFalse(reentrant.succeeded(1));
+        assertEq(neighbour.requestId(), coordinator.requestIdOf(asked[4]));
+    }
+
     function test_AnItemForWhichTheGasIsShortStaysOpen() external {
         RecordingConsumer consumer = new RecordingConsumer();
         Request memory small = askFor(address(consumer), 150_000);

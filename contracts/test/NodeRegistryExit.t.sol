@@ -209,6 +209,39 @@ contract ExitTest is NodeFixture {
         assertEq(coordinator.balanceOf(ETH, node.owner), 3 * bondOf(parameters()));
     }
 
+    function test_TheBondOutlastsARequestUnderAChangeAppliedInTheLastBlock() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        liveNode("other");
+        Parameters memory next = parameters();
+        (next.vesting, next.exitDelay) = (50_000, 58_000);
+        vm.prank(governor);
+        coordinator.scheduleParameters(next);
+        roll(7200);
+        uint256 left = vm.getBlockNumber();
+        depart(node, index);
+        coordinator.applyParameters();
+        Request memory r = sendUsual(user);
+        roll(100);
+        assertEq(refusalOf(r, index, node.signer), "", "the seat may still answer");
+        vm.roll(left + 58_000);
+        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, left + 58_000, left + 58_001));
+        coordinator.releaseSeat(modelId, index);
+        roll(1);
+        coordinator.releaseSeat(modelId, index);
+    }
+
+    function test_AChangeThatIsNotDueDoesNotHoldABond() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        Parameters memory next = parameters();
+        next.exitDelay = 900_000;
+        vm.prank(governor);
+        coordinator.scheduleParameters(next);
+        roll(7199);
+        depart(node, index);
+        roll(8033);
+        coordinator.releaseSeat(modelId, index);
+    }
+
     // Pay
 
     function test_PayForAnOldAnswerGoesToTheFormerHolder() external {

@@ -118,6 +118,19 @@ impl Node {
         self.spawn(&mut self.command_with(others)?)
     }
 
+    /// Starts the process and waits until it has read the chain.
+    pub async fn start_up(&mut self) -> Res<()> {
+        let before = self.log().len();
+        self.start().await?;
+        while !self.log()[before..].contains("caught up with the chain") {
+            if self.ended()? {
+                return Err("the node ended at its start".into());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
     /// Starts the process; it dies when it passes a crash point of `oraculum::crash` for the `count`-th time.
     pub async fn start_to_crash(&mut self, point: &str, count: u32) -> Res<()> {
         self.spawn(self.command()?.env("ORACULUM_CRASH_AT", format!("{point}:{count}")))

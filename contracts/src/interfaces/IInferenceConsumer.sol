@@ -5,7 +5,7 @@ import {Outcome} from "../types/Request.sol";
 
 /// @title What a contract implements to be told the answer
 interface IInferenceConsumer {
-    /// @notice Called once by the coordinator with the answer to a request of this contract.
+    /// @notice Called by the coordinator with the answer to a request of this contract; again only if the call failed.
     /// @dev Must accept calls from its coordinator only. It gets exactly the gas that the request asked for; if it
     /// reverts, the answer stays fulfilled and can be redelivered.
     /// @dev Warning: whoever carries the answer chooses the surroundings of this call, flash loans included. Read

@@ -151,6 +151,8 @@ contract LendingDeskTest is Test {
         int256[3] memory odd = [int256(-1), 1_000_000, 2_000_000_000];
         for (uint256 i; i < odd.length; ++i) {
             bytes32 id = _apply(3_500);
+            vm.expectEmit(address(desk));
+            emit LendingDesk.Declined(id, Outcome.Ok, 1e18);
             mock.answer(id, _risk(odd[i]));
             assertEq(uint256(_status(id)), uint256(LendingDesk.Status.Declined));
         }

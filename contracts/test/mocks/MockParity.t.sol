@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {RequestFields} from "../../src/libraries/RequestLib.sol";
 import {MockInferenceCoordinator} from "../../src/mocks/MockInferenceCoordinator.sol";
-import {Ask} from "../../src/types/Request.sol";
+import {Ask, Request} from "../../src/types/Request.sol";
 import {Fixture} from "../utils/Fixture.sol";
 
 /// @notice The same calls on the mock and on a real coordinator with a live seat.
@@ -53,5 +53,30 @@ contract MockParityTest is Fixture {
         RequestFields memory f = mock.fieldsOf(id);
         assertEq(f.version, coordinator.parameterVersion());
         assertEq(f.seatCount, 1);
+    }
+
+    function test_TheDeadlineIsTheLastBlockForAnAnswer() external {
+        (Request memory mocked, Request memory real) = _askBoth();
+        roll(100);
+        mock.answer(mock.requestIdOf(mocked), hex"00");
+        fulfil(real, hex"00");
+        assertEq(mock.statusOf(mock.requestIdOf(mocked)) & 0xff, 2);
+    }
+
+    function test_ARefundIsOfBothFees() external {
+        (Request memory mocked, Request memory real) = _askBoth();
+        roll(101);
+        mock.refund(mocked);
+        coordinator.refund(real);
+        assertEq(mock.balanceOf(ETH, address(this)), 0.011 ether);
+        assertEq(coordinator.balanceOf(ETH, address(this)), 0.011 ether);
+    }
+
+    /// @dev The same request, of both.
+    function _askBoth() private returns (Request memory mocked, Request memory real) {
+        Ask memory ask = newAsk(address(this));
+        mocked = mock.requestOf(mock.request{value: uint256(ask.fee) + ask.submitFee}(ask, hex"00"));
+        real = send(address(this), ask, hex"00");
+        assertEq(abi.encode(mocked), abi.encode(real));
     }
 }

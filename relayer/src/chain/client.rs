@@ -272,7 +272,13 @@ impl Chain for AlloyChain {
                 json!({ "address": address, "fromBlock": U64::from(from), "toBlock": U64::from(to) })
             }
         };
-        self.request("eth_getLogs", (filter,)).await
+        match self.request("eth_getLogs", (filter,)).await {
+            // One block is no range: the endpoint wants to be asked more slowly.
+            Err(ChainError::RangeTooLarge(words)) if matches!(scope, LogScope::Block(_)) => {
+                Err(ChainError::RateLimited(words))
+            }
+            answered => answered,
+        }
     }
 
     async fn call(&self, call: &Call, at: At) -> Result<Bytes, ChainError> {

@@ -136,7 +136,11 @@ pub(super) fn classify(method: &'static str, error: TransportError, endpoint: &E
     Some(match error {
         RpcError::ErrorResp(payload) => {
             let data = payload.as_revert_data();
-            return by_message(payload.code, &endpoint.scrub(&payload.message), data);
+            return match by_message(payload.code, &endpoint.scrub(&payload.message), data)? {
+                // −32005 says both, often with the same words; only a query of logs has a range.
+                ChainError::RangeTooLarge(words) if method != "eth_getLogs" => Some(ChainError::RateLimited(words)),
+                error => Some(error),
+            };
         }
         RpcError::Transport(TransportErrorKind::HttpError(http)) if http.status == 429 => {
             ChainError::RateLimited(format!("HTTP {}", http.status))

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use tracing::{info, warn};
 
 use super::{NodeError, Pool};
@@ -42,30 +42,39 @@ pub async fn connect(settings: &Settings) -> Result<Arc<Pool>, NodeError> {
     let ChainSettings { coordinator, start_timeout: tried, .. } = settings.chain;
     let chain = Arc::new(endpoints(&settings.chain)?);
     let (began, mut pause) = (Instant::now(), Duration::from_millis(250));
-    let ready = loop {
-        match chain.check().await {
-            Ok(ready) => break ready,
-            Err(ChainError::WrongChain { endpoint, found, expected }) => {
-                return Err(NodeError::WrongChain { endpoint, found, expected });
-            }
-            Err(error) if began.elapsed() < tried => {
+    let (ready, answers) = loop {
+        match look(&chain, coordinator).await {
+            Ok(found) => break found,
+            Err(NodeError::Read(ReadError::Chain(error))) if began.elapsed() < tried && error.is_retryable() => {
                 warn!(%error, "trying the endpoints again");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
-            Err(error) => return Err(NodeError::Unreachable { error, tried }),
+            Err(NodeError::Read(ReadError::Chain(error))) => return Err(NodeError::Unreachable { error, tried }),
+            Err(error) => return Err(error),
         }
     };
     if ready < settings.chain.rpc_urls.len() {
         warn!(ready, of = settings.chain.rpc_urls.len(), "some endpoints do not answer; going on with the others");
     }
+    if answers { Ok(chain) } else { Err(ReadError::NotACoordinator(coordinator).into()) }
+}
+
+/// How many endpoints are ready, and whether the contract answers as a coordinator.
+async fn look(chain: &Arc<Pool>, coordinator: Address) -> Result<(usize, bool), NodeError> {
+    let ready = match chain.check().await {
+        Err(ChainError::WrongChain { endpoint, found, expected }) => {
+            return Err(NodeError::WrongChain { endpoint, found, expected });
+        }
+        checked => checked.map_err(ReadError::from)?,
+    };
     if chain.code(coordinator).await.map_err(ReadError::from)?.is_empty() {
         return Err(NodeError::NoContract(coordinator));
     }
-    match Views::new(&*chain, coordinator).read(Coordinator::parameterVersionCall {}).await {
-        Err(ReadError::Chain(ChainError::Reverted(_))) => Err(ReadError::NotACoordinator(coordinator).into()),
+    match Views::new(&**chain, coordinator).read(Coordinator::parameterVersionCall {}).await {
+        Err(ReadError::Chain(ChainError::Reverted(_))) => Ok((ready, false)),
         Err(error) => Err(error.into()),
-        Ok(_) => Ok(chain),
+        Ok(_) => Ok((ready, true)),
     }
 }
 

@@ -31,6 +31,8 @@ use super::{At, BlockRef, Call, Chain, ChainError, Header, Heard, LogScope, Rece
 
 /// How often endpoints are looked at while none can be read from.
 const LOOK: Duration = Duration::from_millis(200);
+/// How often a read is tried with all endpoints before it counts as failed.
+const ROUNDS: u32 = 4;
 
 /// How the endpoints of a chain are used together.
 #[derive(Debug, Clone, Copy)]
@@ -239,8 +241,30 @@ impl<C: Chain> Endpoints<C> {
         ChainError::Unready(states.join(", "))
     }
 
-    /// Asks one endpoint after another until one answers, each only if it has a block of height `least`.
+    /// Asks one endpoint after another until one answers, each only if it has a block of height `least`; all of them a few
+    /// times, after their rests. Work of many calls would else never come to an end where a share of them fails.
     async fn read<T, F>(&self, least: u64, call: impl Fn(Arc<C>) -> F) -> Result<T, ChainError>
+    where
+        F: Future<Output = Result<T, ChainError>>,
+    {
+        let mut rounds = 1;
+        loop {
+            match self.read_once(least, &call).await {
+                Err(ChainError::Unready(states)) => return Err(ChainError::Unready(states)),
+                Err(error @ ChainError::WrongChain { .. }) => return Err(error),
+                Err(error) if is_local(&error) && rounds < ROUNDS => {
+                    rounds += 1;
+                    // Who does not know a block yet does not rest, and may know it soon.
+                    if matches!(error, ChainError::UnknownBlock(_)) {
+                        sleep(LOOK).await;
+                    }
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn read_once<T, F>(&self, least: u64, call: &impl Fn(Arc<C>) -> F) -> Result<T, ChainError>
     where
         F: Future<Output = Result<T, ChainError>>,
     {

@@ -204,7 +204,8 @@ async fn rests_grow_while_an_endpoint_stays_down_and_calls_under_way_count_once(
     *rig.windows[0].slow.lock().unwrap() = Duration::from_millis(10);
     let mut rests = Vec::new();
     for _ in 0..8 {
-        let asked = join_all((0..5).map(|_| rig.pool.balance(Address::ZERO))).await;
+        let balance = |chain: Arc<Window>| async move { chain.balance(Address::ZERO).await };
+        let asked = join_all((0..5).map(|_| rig.pool.read_once(0, &balance))).await;
         assert!(asked.iter().all(Result::is_err));
         let until = rig.pool.members[0].health().rests().unwrap();
         rests.push(until - Instant::now());
@@ -229,6 +230,17 @@ async fn a_read_waits_for_the_only_endpoint_to_come_back_but_not_for_ever() {
     let error = rig.pool.balance(Address::ZERO).await.unwrap_err();
     assert_eq!((error.label(), began.elapsed().as_secs()), ("unready", 10));
     assert!(error.to_string().contains("http://0/… is wrong_chain"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_outlasts_a_few_failures_of_the_only_endpoint() {
+    let rig = Rig::new(1, 1).await;
+    rig.windows[0].fail(Some(down()));
+    let pool = rig.pool.clone();
+    let reading = tokio::spawn(async move { pool.balance(Address::ZERO).await });
+    sleep(Duration::from_millis(90)).await;
+    rig.windows[0].fail(None);
+    reading.await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -326,7 +338,7 @@ async fn an_endpoint_on_another_chain_stops_a_start_and_is_never_used() {
     rig.windows[0].fail(Some(ChainError::Other { code: -32_603, message: "internal".into() }));
     rig.pool.balance(Address::ZERO).await.unwrap_err();
     rig.pool.send(&Bytes::new()).await.unwrap_err();
-    assert_eq!(rig.calls(), [2, 0]);
+    assert_eq!(rig.calls(), [ROUNDS as usize + 1, 0]);
 }
 
 #[tokio::test(start_paused = true)]

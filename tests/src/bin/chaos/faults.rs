@@ -10,7 +10,10 @@ const SHARE: f64 = 0.3;
 pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
     let requests = if short { 40 } else { 400 };
     let mut told = Vec::new();
-    for over in [Over::Http, Over::WebSocket] {
+    // The short form tries one of them.
+    let all = [Over::Http, Over::WebSocket, Over::BesideAGoodOne];
+    let chosen = if short { vec![all[rng.random_range(0..all.len())]] } else { all.to_vec() };
+    for over in chosen {
         let pace = "poll_interval = 0.2\nrequest_timeout = 1\nconfirmations = 12";
         let mut stage = Stage::set(rng.random(), over, &[("chain", pace)]).await?;
         stage.block_every(1).await?;

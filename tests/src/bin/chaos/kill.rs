@@ -9,16 +9,30 @@ use tokio::time::Instant;
 
 use super::stage::{Over, Stage, ms};
 
+/// What is passed in every life; the short form has no time for the rest.
+const USUAL: [&str; 8] = [
+    "sent.after",
+    "broadcast.before",
+    "mined.before",
+    "taken.after",
+    "sent.before",
+    "broadcast.after",
+    "mined.after",
+    "taken.before",
+];
+
 pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
     let (kills, requests) = if short { (12, 120) } else { (200, 2_000) };
     let mut stage = Stage::set(rng.random(), Over::WebSocket, &[("chain", "confirmations = 4")]).await?;
     stage.block_every(1).await?;
+    let points: &[&str] = if short { &USUAL } else { POINTS };
+    let mut deaths_tried = 0;
     let mut died = BTreeSet::new();
     let mut deaths = 0;
     for kill in 0..kills {
-        // Every other life ends at a crash point, if it is passed in time; each point has its turn.
-        let turn = kill / 2 + rng.random_range(0..if short { POINTS.len() } else { 1 });
-        let point = (kill % 2 == 1).then(|| POINTS[turn % POINTS.len()]);
+        // Two lives of three end at a crash point, if it is passed in time; each point has its turn.
+        let point = (kill % 3 > 0).then(|| points[deaths_tried % points.len()]);
+        deaths_tried += usize::from(point.is_some());
         match point {
             Some(point) => stage.node.start_to_crash(point, rng.random_range(1..4)).await?,
             None => stage.node.start().await?,
@@ -43,7 +57,7 @@ pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
             stage.asker.post(portion).await?;
         }
     }
-    stage.node.start().await?;
+    stage.node.start_up().await.map_err(|error| stage.told(&error.to_string()))?;
     let audited = stage.end(requests / kills * kills, 120).await?;
     stage.one_thing_per_nonce().await.map_err(|error| stage.told(&error.to_string()))?;
     Ok(format!(

@@ -65,6 +65,8 @@ pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
             stage.node.start().await?;
         }
     }
+    stage.node.kill().await?;
+    stage.node.start_up().await.map_err(|error| stage.told(&error.to_string()))?;
     let audited = stage.end(0, 120).await?;
     Ok(format!(
         "{rounds} of depth 1 to {DEPTH}: {gone} transactions gone, {back} back; {} surviving requests answered once in {} \

@@ -31,6 +31,8 @@ pub(crate) struct Stage {
 pub(crate) enum Over {
     Http,
     WebSocket,
+    /// And Anvil itself beside it, as a second endpoint.
+    BesideAGoodOne,
 }
 
 impl Stage {
@@ -43,6 +45,7 @@ impl Stage {
         let url = match over {
             Over::Http => proxy.http_url(),
             Over::WebSocket => proxy.ws_url(),
+            Over::BesideAGoodOne => format!("{},{}", proxy.ws_url(), anvil.ws_url()),
         };
         let node = Node::new(&market, &url, 0, extra)?;
         market.seat(1, &node.signer, &asker.ids()).await?;
@@ -84,7 +87,20 @@ impl Stage {
     }
 
     async fn settle_and_audit(&mut self, requests: usize, seconds: u64) -> Res<Audited> {
-        self.asker.settle_all(&self.market, requests, seconds).await?;
+        let node = &mut self.node;
+        let ended = async {
+            while !node.ended()? {
+                tokio::time::sleep(ms(500)).await;
+            }
+            Res::Ok(())
+        };
+        tokio::select! {
+            settled = self.asker.settle_all(&self.market, requests, seconds) => drop(settled?),
+            ended = ended => {
+                ended?;
+                return Err("the node ended by itself".into());
+            }
+        }
         let code = self.node.stop().await?;
         if code != Some(0) {
             return Err(format!("the node ended with {code:?}").into());
