@@ -85,8 +85,8 @@ async fn anybody_registers_a_model_once_and_takes_no_name_from_others() -> Res<(
     let store = store.to_string_lossy().into_owned();
     let wrong = Command::new(binary()?).args(["model", "inspect", "credit", "--models", &store]).output().await?;
     let told_of = told(&wrong);
-    let ids = told_of.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.len() == 66);
-    let id = ids.filter(|id| text["modelId"] != **id).last().ok_or_else(|| told_of.clone())?;
+    let mut ids = told_of.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.len() == 66);
+    let id = ids.find(|id| text["modelId"] != **id).ok_or_else(|| told_of.clone())?;
     text["modelId"] = json!(id);
     fs::write(&card, text.to_string())?;
     let other = node.home().join("other.json");
