@@ -21,7 +21,7 @@ const GWEI: u128 = 1_000_000_000;
 /// What a block holds: one transaction can fill it (EIP-7825).
 const BLOCK_GAS: u64 = 1 << 24;
 /// What the crowd leaves in some of its blocks.
-const ROOM: u64 = 1_500_000;
+const ROOM: u64 = 6_000_000;
 /// The account of the crowd.
 const CROWD: usize = 7;
 /// Init code that runs until its gas is used up: `JUMPDEST PUSH1 0 JUMP`.
@@ -30,9 +30,11 @@ const BURN: [u8; 4] = [0x5b, 0x60, 0x00, 0x56];
 pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
     let (blocks, pace) = if short { (28, 700) } else { (40, 1_000) };
     // The cap is reached shortly before the end of the rise.
-    let cap = (0..blocks * 6 / 7).fold(GWEI, |fee, _| fee + fee / 8);
+    let cap = (0..blocks * 5 / 7).fold(GWEI, |fee, _| fee + fee / 8);
     let fees = format!("max_fee_per_gas = {:.9}\nmin_priority_fee = 0.1", cap as f64 / GWEI as f64);
-    let mut stage = Stage::set(rng.random(), Over::WebSocket, &[("fees", &fees)]).await?;
+    // Many small transactions, so that some are in the pool at every stage.
+    let extra = [("fees", fees.as_str()), ("policy", "max_batch = 2")];
+    let mut stage = Stage::set(rng.random(), Over::WebSocket, &extra).await?;
     stage.market.rpc("evm_setAutomine", json!([false])).await?;
     stage.market.rpc("evm_setBlockGasLimit", json!([BLOCK_GAS])).await?;
     stage.market.rpc("anvil_setNextBlockBaseFeePerGas", json!([format!("{GWEI:#x}")])).await?;
