@@ -165,6 +165,15 @@ impl<C, J: Journal> Node<C, J> {
         }
     }
 
+    /// Whether nobody else's answer to a task is valid up to block `next`: ours is the only eligible seat, or the first
+    /// rank's in the window that is its own.
+    pub fn is_uncontested(&self, task: &Task, place: &Place, next: u64) -> bool {
+        let request = &task.request;
+        let Some(rules) = self.seats().rules(request.version) else { return false };
+        let later = next.saturating_sub(request.request_block + 1);
+        place.eligible <= 1 || (place.rank == 0 && request.quorum == 1 && later < u64::from(rules.window))
+    }
+
     /// Whether a task is ours to answer in block `next`.
     pub fn standing(&self, task: &Task, next: u64) -> Standing {
         let request = &task.request;

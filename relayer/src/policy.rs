@@ -131,3 +131,46 @@ impl Policy {
         self.models.get(&model).copied().unwrap_or(self.terms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{MODEL, policy, request};
+
+    /// Pays 1,000 wei, and is expected to use 115,000 gas and 1,280 bytes with its part of a claim.
+    fn judged(change: impl Fn(&mut Policy), price: Price) -> Verdict {
+        let mut policy = Policy { terms: Terms { min_pay: 0, margin_percent: 0 }, ..policy() };
+        policy.fees.min_tip = 0;
+        change(&mut policy);
+        policy.judge(&request(0, 1), 0, price)
+    }
+
+    const FREE: Price = Price { gas: 0, byte: 0 };
+
+    #[test]
+    fn pay_is_held_to_the_cost_of_gas_and_bytes_with_the_margin() {
+        assert_eq!(judged(|_| {}, FREE), Verdict::Worth);
+        assert_eq!(judged(|_| {}, Price { gas: 1, byte: 0 }), Verdict::NotNow { asks: 115_000 });
+        assert_eq!(judged(|_| {}, Price { gas: 0, byte: 2 }), Verdict::NotNow { asks: 2 * 1_280 });
+        let margin = |policy: &mut Policy| policy.terms.margin_percent = 50;
+        assert_eq!(judged(margin, Price { gas: 1, byte: 0 }), Verdict::NotNow { asks: 172_500 });
+        assert_eq!(judged(|policy| policy.terms.margin_percent = -100, Price { gas: 9, byte: 9 }), Verdict::Worth);
+    }
+
+    #[test]
+    fn what_would_not_pay_at_the_least_price_never_does() {
+        let tip = |policy: &mut Policy| policy.fees.min_tip = 1;
+        assert_eq!(judged(tip, Price { gas: 5, byte: 0 }), Verdict::Never { asks: 115_000 });
+        let fee = |policy: &mut Policy| policy.terms.min_pay = 1_001;
+        assert_eq!(judged(fee, FREE), Verdict::Never { asks: 1_001 });
+    }
+
+    #[test]
+    fn a_models_own_terms_go_before_the_common_ones() {
+        let own = |policy: &mut Policy| {
+            policy.terms.min_pay = 1_001;
+            policy.models.insert(MODEL, Terms { min_pay: 1_000, margin_percent: 0 });
+        };
+        assert_eq!(judged(own, FREE), Verdict::Worth);
+    }
+}

@@ -106,3 +106,38 @@ async fn a_chain_is_served_while_any_of_its_endpoints_lives() -> Res<()> {
     assert_eq!(node.wasted(&market).await?, Vec::<String>::new());
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_log_line_holds_an_endpoints_secret_at_any_level() -> Res<()> {
+    let anvil = Anvil::start().await?;
+    let proxy = Proxy::to(anvil.port()).await?;
+    let market = Market::deploy(&anvil.ws_url()).await?;
+    let mut asker = Asker::new(&market, &["iris"]).await?;
+    let secrets = ["hunter2-user", "hunter2-word", "hunter2-key"];
+    let secret = |url: String| {
+        let [user, word, key] = secrets;
+        format!("{}/?key={key}", url.replacen("://", &format!("://{user}:{word}@"), 1))
+    };
+    let urls = format!("{},{}", secret(proxy.http_url()), secret(proxy.ws_url()));
+    let pace = [("chain", "poll_interval = 0.05\nrequest_timeout = 2")];
+    let node = Node::new(&market, &urls, 0, &pace)?;
+    market.seat(1, &node.signer, &asker.ids()).await?;
+    let log = node.home().join("log");
+    let mut command = node.command()?;
+    command.env("ORACULUM_LOG", "trace").stderr(std::fs::File::create(&log)?);
+    let mut process = command.spawn()?;
+    let ids = asker.ask(2).await?;
+    let settled = asker.settle(&market, &ids, 60).await;
+    // Its errors, too.
+    proxy.cut();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    process.kill().await?;
+    settled?;
+    let told = node.log();
+    assert!(told.contains("TRACE") && told.contains("the endpoint fails"), "the log is one");
+    for secret in secrets {
+        let line = told.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
+    Ok(())
+}

@@ -361,3 +361,6 @@ impl Chain for AlloyChain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

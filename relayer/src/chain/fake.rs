@@ -38,6 +38,8 @@ struct State {
     views: HashMap<Bytes, Bytes>,
     refusal: Option<ChainError>,
     no_probes: bool,
+    /// The state of every call that was answered.
+    called_at: Vec<At>,
     send_error: Option<ChainError>,
     sent: Vec<Bytes>,
     receipts: HashMap<B256, Receipt>,
@@ -127,6 +129,11 @@ impl FakeChain {
     /// From now on probes fail, as where an endpoint allows no calls that create.
     pub(crate) fn refuse_probes(&self) {
         self.state().no_probes = true;
+    }
+
+    /// The states that calls were made against, in order.
+    pub(crate) fn called_at(&self) -> Vec<At> {
+        self.state().called_at.clone()
     }
 
     /// What broadcasts end with; `None` is success.
@@ -330,8 +337,9 @@ impl Chain for FakeChain {
         }
     }
 
-    async fn call(&self, call: &Call, _: At) -> Result<Bytes, ChainError> {
-        let state = self.state();
+    async fn call(&self, call: &Call, at: At) -> Result<Bytes, ChainError> {
+        let mut state = self.state();
+        state.called_at.push(at);
         if call.to.is_none() {
             return Err(state.probe(&call.data));
         }

@@ -18,7 +18,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::str::FromStr;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 
 /// What every command ends with; the error says what to do.
 pub type CommandResult = Result<(), Box<dyn Error + Send + Sync>>;
@@ -130,10 +132,26 @@ fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     ExitCode::from(exit::Exit::of(error) as u8)
 }
 
+/// What logs whole URLs and headers, in which endpoints carry their keys. No level brings it back.
+const TELLTALES: [&str; 9] = [
+    "alloy_transport_http",
+    "alloy_transport_http::reqwest_transport",
+    "alloy_transport_ws",
+    "alloy_rpc_client",
+    "reqwest",
+    "hyper",
+    "hyper_util",
+    "tungstenite",
+    "tokio_tungstenite",
+];
+
 impl LoggingArgs {
     fn start(&self) -> CommandResult {
-        let filter = EnvFilter::try_new(&self.log)
+        let mut filter = EnvFilter::try_new(&self.log)
             .map_err(|error| format!("--log `{}`: {error}; write a level such as `info`", self.log))?;
+        for target in TELLTALES {
+            filter = filter.add_directive(Directive::from_str(&format!("{target}=off"))?);
+        }
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         match self.log_format {
             LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),

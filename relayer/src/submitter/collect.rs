@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::{Held, Submitter, Work, gas};
 use crate::{
-    chain::Chain,
+    chain::{At, Chain},
     contract,
     journal::{Item, Journal, Purpose},
     lifecycle::{Attested, Move, Place, Skip},
@@ -86,8 +86,19 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             return Ok(false);
         }
         let draft = self.draft(&load.placed, 1);
-        self.simulate(Work::Answers(load.held), draft);
+        let at = self.state_for(&load.placed, tip.header.block.number);
+        self.simulate(Work::Answers(load.held), draft, at);
         Ok(true)
+    }
+
+    /// The state to try answers on. The pending block has the pool's transactions in it, and with them the answers of others
+    /// that are on their way; but it has to be built, which takes long when it is full of ours. Then the latest block tells
+    /// as much, if nobody else may answer yet and the requests' blocks are older.
+    fn state_for(&self, placed: &[(Attested, Place)], head: u64) -> At {
+        let alone = |(answer, place): &(Attested, Place)| {
+            answer.task.block.number < head && self.node.is_uncontested(&answer.task, place, head + 1)
+        };
+        if self.transactions.is_busy() && placed.iter().all(alone) { At::Latest } else { At::Pending }
     }
 
     /// A transaction with answers; `gas_factor` multiplies the formula's gas limit.
@@ -135,7 +146,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     pub(super) fn begin_claim(&mut self) -> bool {
         let Some(claims) = self.claims.pop_front() else { return false };
         let draft = self.claim_draft(&claims, 1);
-        self.simulate(Work::Claim(claims), draft);
+        self.simulate(Work::Claim(claims), draft, At::Pending);
         true
     }
 

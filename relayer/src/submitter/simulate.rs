@@ -1,4 +1,4 @@
-//! What is sent was tried first, in the pending block. Of a batch every item is tried by itself, in one call, so that a bad
+//! What is sent was tried first. Of a batch every item is tried by itself, in one call, so that a bad
 //! item is found before it costs the others anything.
 
 use alloy::primitives::Bytes;
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl<C: Chain, J: Journal> Submitter<C, J> {
-    pub(super) fn simulate(&mut self, work: Work, draft: Draft) {
+    pub(super) fn simulate(&mut self, work: Work, draft: Draft, at: At) {
         let from = self.transactions.an_account();
         let probed = matches!(&draft.purpose, Purpose::Answer { items } if items.len() > 1);
         let call = if probed {
@@ -26,7 +26,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         };
         let chain = self.node.chain.clone();
         self.simulations.push(Box::pin(async move {
-            let result = chain.call(&call, At::Pending).await;
+            let result = chain.call(&call, at).await;
             Simulated { work, draft, probed, result }
         }));
     }
@@ -101,7 +101,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             }
             if !kept.is_empty() {
                 let draft = self.draft(&placed, 1);
-                self.simulate(Work::Answers(kept), draft);
+                self.simulate(Work::Answers(kept), draft, At::Pending);
             }
         }
         Ok(())
@@ -112,7 +112,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         if refusal == Refusal::Gas && draft.gas < gas::TRANSACTION_CAP {
             if let Some(place) = self.place(&held, tip.next())? {
                 let draft = self.draft(&[(held.answer.clone(), place)], 4);
-                self.simulate(Work::Answers(vec![held]), draft);
+                self.simulate(Work::Answers(vec![held]), draft, At::Pending);
             }
             return Ok(());
         }
@@ -148,13 +148,13 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     ) -> Result<(), StageError> {
         if refusal == Refusal::Gas && draft.gas < gas::TRANSACTION_CAP {
             let draft = self.claim_draft(&claims, 4);
-            self.simulate(Work::Claim(claims), draft);
+            self.simulate(Work::Claim(claims), draft, At::Pending);
         } else if claims.len() > 1 {
             debug!(items = claims.len(), ?refusal, "splitting a claim");
             let (left, right) = claims.split_at(claims.len() / 2);
             for half in [left, right] {
                 let draft = self.claim_draft(half, 1);
-                self.simulate(Work::Claim(half.to_vec()), draft);
+                self.simulate(Work::Claim(half.to_vec()), draft, At::Pending);
             }
         } else {
             debug!(id = ?claims.first().map(|claim| claim.id), ?refusal, "cannot claim yet");

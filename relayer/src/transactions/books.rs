@@ -126,17 +126,23 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
 /// The data fee of a byte, rounded up, from that of a thousand bytes that do not compress.
 async fn data_fee<C: Chain>(chain: &C) -> Option<u128> {
-    const SAMPLE: usize = 1_000;
+    let call = Call { from: None, to: Some(DATA_FEE_ORACLE), data: sample_call(), gas: None };
+    let answer = chain.call(&call, At::Latest).await.ok()?;
+    let fee = U256::abi_decode(&answer).ok()?;
+    u128::try_from(fee.div_ceil(U256::from(SAMPLE))).ok()
+}
+
+/// Bytes whose fee is asked for.
+const SAMPLE: usize = 1_000;
+
+/// Calldata that asks for the fee of the sample.
+pub(super) fn sample_call() -> Bytes {
     let mut sample = Vec::with_capacity(SAMPLE + 32);
     while sample.len() < SAMPLE {
         sample.extend_from_slice(alloy::primitives::keccak256(sample.len().to_be_bytes()).as_slice());
     }
     sample.truncate(SAMPLE);
-    let data: Bytes = getL1FeeCall { data: sample.into() }.abi_encode().into();
-    let call = Call { from: None, to: Some(DATA_FEE_ORACLE), data, gas: None };
-    let answer = chain.call(&call, At::Latest).await.ok()?;
-    let fee = U256::abi_decode(&answer).ok()?;
-    u128::try_from(fee.div_ceil(U256::from(SAMPLE))).ok()
+    getL1FeeCall { data: sample.into() }.abi_encode().into()
 }
 
 fn is_empty(entry: &Entry) -> bool {

@@ -35,8 +35,11 @@ use crate::{
     node::{Node, StageError, Tip},
 };
 
-/// Transactions of one key in flight at most: pools promise room for 16 of an account.
-const PER_KEY: usize = 16;
+/// Transactions of one key in flight at most: as many as fit into a block or two. A pool under pressure may drop all but
+/// an account's first 16; those are broadcast again.
+const PER_KEY: usize = 64;
+/// With so many in flight, simulating on top of the pool takes long.
+const BUSY: usize = 4;
 
 /// What a background call brought; the number is the queue's.
 enum Done {
@@ -107,6 +110,11 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     pub(crate) fn has_room(&self) -> bool {
         self.queues.iter().all(|queue| queue.hold.is_none())
             && self.queues.iter().any(|queue| queue.funded && queue.in_flight() < PER_KEY)
+    }
+
+    /// Whether the pool holds many of ours.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.queues.iter().map(Queue::in_flight).sum::<usize>() >= BUSY
     }
 
     /// Whether any key can pay.

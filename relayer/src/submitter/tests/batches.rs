@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     abi::InferenceCoordinator::{fulfillBatchCall, fulfillCall},
+    chain::At,
     node::Standing,
 };
 use alloy::sol_types::SolCall;
@@ -149,4 +150,32 @@ async fn what_does_not_pay_now_is_given_back_and_what_never_would_is_skipped_wit
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(rig.state(&dear), "seen");
     assert!(rig.chain().sent().is_empty());
+}
+
+#[tokio::test]
+async fn answers_are_tried_on_the_pool_unless_it_is_full_of_ours_and_nobody_else_may_answer() {
+    let rig = Rig::start(Bench::new());
+    rig.alone();
+    let states = |rig: &Rig| rig.chain().called_at();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let before = states(&rig).len();
+    let tasks = rig.ask(6);
+    rig.hand_all(&tasks);
+    rig.until(|rig| tasks.iter().all(|task| rig.state(task) == "sent")).await;
+    assert!(
+        states(&rig)[before..].iter().all(|at| *at == At::Pending),
+        "their block is the latest: its hash is unknown"
+    );
+    // An older request, while six are in flight.
+    let header = rig.chain().mine(Vec::new());
+    let request = request(6, header.block.number);
+    let task = Task { id: id(&request), request, block: header.block };
+    let seen = vec![(task.clone(), input(6).into())];
+    rig.journal().commit(&Batch { seen, ..Batch::default() }).unwrap();
+    rig.chain().mine(Vec::new());
+    rig.tell(0);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    rig.hand_all(std::slice::from_ref(&task));
+    rig.until(|rig| rig.state(&task) == "sent").await;
+    assert_eq!(states(&rig).last(), Some(&At::Latest));
 }

@@ -118,3 +118,28 @@ async fn a_rewind_of_other_blocks_leaves_a_mined_transaction_mined_in_the_end() 
     assert_eq!((rig.state(&item), rig.chain().distinct().len()), ("settled", 1));
     assert_eq!(rig.chain().nonce(rig.keys[0].address(), At::Latest).await.unwrap(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_that_asks_for_bytes_besides_gas_has_them_in_its_price() {
+    let bench = Bench::new();
+    let (call, per_byte) = (books::sample_call(), 7u64);
+    let answer = alloy::sol_types::SolValue::abi_encode(&U256::from(per_byte * 1_000 - 1));
+    bench.node.chain.view(call.to_vec(), answer);
+    let rig = Rig::with(bench, 1).await;
+    let price = rig.bench.node.price.borrow().unwrap();
+    assert_eq!((price.gas, price.byte), (1_100, u128::from(per_byte)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_low_balance_is_told_once_until_there_is_money_again() {
+    let mut rig = Rig::new().await;
+    let alert = 5_000_000_000u64;
+    rig.bench.policy.send_modify(|policy| policy.balance_alert = u128::from(alert));
+    rig.answer().await;
+    rig.chain().set_balance(U256::from(alert - 1));
+    rig.seconds(2).await;
+    assert!(rig.transactions.queues[0].alerted);
+    rig.chain().set_balance(U256::from(alert));
+    rig.seconds(2).await;
+    assert!(!rig.transactions.queues[0].alerted);
+}

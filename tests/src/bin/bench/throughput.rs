@@ -79,6 +79,8 @@ pub(super) async fn measure(requests: usize) -> Res<Figures> {
     if market.rpc("evm_revert", json!([snapshot])).await? != Value::Bool(true) {
         return Err("Anvil did not go back to the snapshot".into());
     }
+    // Going back restores the limit of the block that was wide for the requests.
+    market.rpc("evm_setBlockGasLimit", json!([BLOCK_GAS.parse::<u64>()?])).await?;
     let key = account(FLOOR)?;
     let from = provider.get_transaction_count(key.address()).await?;
     let raw = flood::sign(&sent, &key, market.domain.chain_id, from)?;
@@ -132,7 +134,8 @@ async fn read(market: &Market, above: u64, sender: Address) -> Res<(Pace, Vec<Un
                 input: transaction.input().clone(),
                 value: 0,
                 gas_limit: transaction.gas_limit(),
-                max_fee: Transaction::max_fee_per_gas(transaction),
+                // Full blocks raise the base fee; the floor must not run out of it.
+                max_fee: 100 * Transaction::max_fee_per_gas(transaction),
                 tip: transaction.max_priority_fee_per_gas().unwrap_or_default(),
             });
         }
