@@ -394,14 +394,14 @@ fn what_is_long_over_is_forgotten_and_what_is_open_is_not() {
     let bench = Bench::new();
     let journal = &*bench.node.journal;
     let tasks: Vec<_> = [10, 11, 12, 40_000].map(crate::testing::task).into();
-    let mut batch = Batch::default();
-    batch.seen = tasks.iter().map(|task| (task.clone(), task.id.to_vec().into())).collect();
+    let seen = tasks.iter().map(|task| (task.clone(), task.id.to_vec().into())).collect();
     // The first stays open; of the others one is skipped, one failed, and one skipped lately.
-    batch.moves = vec![
+    let moves = vec![
         (tasks[1].id, Move::Skipped(Skip::NoSeat)),
         (tasks[2].id, Move::Failed("why".into())),
         (tasks[3].id, Move::Skipped(Skip::NoSeat)),
     ];
+    let batch = Batch { seen, moves, ..Batch::default() };
     journal.commit(&batch).unwrap();
     let forgotten = |cursor: u64, deep: Option<u64>| {
         let mut batch = Batch::default();
