@@ -28,7 +28,7 @@ const OLD: &str = "db-old";
 /// How long a database in use is tried again.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Files smaller than this are never compacted, in bytes.
-const SMALL: u64 = 64 << 20;
+const SMALL: u64 = if cfg!(test) { 4 << 20 } else { 64 << 20 };
 /// Files this many times larger than what is in them are.
 const BLOATED: u64 = 4;
 

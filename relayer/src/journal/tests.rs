@@ -262,6 +262,30 @@ fn a_journal_of_the_first_version_is_brought_to_this_one() {
 }
 
 #[test]
+fn a_journal_whose_files_are_far_larger_than_its_content_is_compacted_when_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    let mut seen = seen(1);
+    journal.commit(&seen).unwrap();
+    for round in 0..64u8 {
+        seen.seen[0].1 = vec![round; 400_000].into();
+        journal.commit(&seen).unwrap();
+        journal.persist().unwrap();
+    }
+    seen.seen[0].1 = input(1).into();
+    journal.commit(&seen).unwrap();
+    journal.sync().unwrap();
+    let before = journal.disk_bytes().unwrap();
+    assert!(before > 4 << 20, "{before} bytes are not enough to compact");
+    drop(journal);
+    let journal = open(&folder);
+    let after = journal.disk_bytes().unwrap();
+    assert!(after < 4 << 20, "{before} bytes became {after}");
+    assert_eq!((journal.cursor().unwrap(), journal.count(View::Open)), (Some(block(1)), 1));
+    assert_eq!(journal.input(task(1).id).unwrap(), Some(input(1).into()));
+}
+
+#[test]
 fn a_journal_of_a_later_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);

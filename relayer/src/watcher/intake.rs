@@ -91,7 +91,7 @@ pub(super) fn take<C: Chain, J: Journal>(
 
 /// Adds to a batch what became final, and forgets what is over: only up to the block `settled`, which no reorganisation
 /// that is rewound can reach, for what is forgotten cannot be taken back.
-fn close(
+pub(super) fn close(
     journal: &impl Journal,
     cursor: u64,
     deep: Option<u64>,

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     chain::fake::FakeChain,
     journal::{Position, SledJournal},
-    lifecycle::{Closed, End, Ending, Job, Seen, Sent, Settled, Skip, Task},
+    lifecycle::{Closed, End, Ending, Job, Move, Seen, Sent, Settled, Skip, Task},
     protocol::request::Request,
     testing::{Bench, MODEL, claimed, fulfilled, id, request, requested},
 };
@@ -387,4 +387,33 @@ async fn a_filter_that_names_the_coordinator_in_vain_holds_nothing_up() {
     rig.chain().lie_empty(usize::MAX);
     rig.advance().await;
     assert_eq!(rig.bench.node.journal.cursor().unwrap().map(|cursor| cursor.number), Some(1));
+}
+
+#[test]
+fn what_is_long_over_is_forgotten_and_what_is_open_is_not() {
+    let bench = Bench::new();
+    let journal = &*bench.node.journal;
+    let tasks: Vec<_> = [10, 11, 12, 40_000].map(crate::testing::task).into();
+    let seen = tasks.iter().map(|task| (task.clone(), task.id.to_vec().into())).collect();
+    // The first stays open; of the others one is skipped, one failed, and one skipped lately.
+    let moves = vec![
+        (tasks[1].id, Move::Skipped(Skip::NoSeat)),
+        (tasks[2].id, Move::Failed("why".into())),
+        (tasks[3].id, Move::Skipped(Skip::NoSeat)),
+    ];
+    let batch = Batch { seen, moves, ..Batch::default() };
+    journal.commit(&batch).unwrap();
+    let forgotten = |cursor: u64, deep: Option<u64>| {
+        let mut batch = Batch::default();
+        intake::close(journal, cursor, deep, deep, &mut batch).unwrap();
+        batch.vanished
+    };
+    assert!(forgotten(50_010, Some(50_007)).is_empty());
+    assert_eq!(forgotten(50_012, Some(50_009)), [tasks[1].id]);
+    let mut both = forgotten(60_000, Some(59_997));
+    both.sort();
+    let mut expected = vec![tasks[1].id, tasks[2].id];
+    expected.sort();
+    assert_eq!(both, expected);
+    assert!(forgotten(60_000, None).is_empty(), "nothing is final");
 }

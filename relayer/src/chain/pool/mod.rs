@@ -6,14 +6,14 @@
 //! moves money can be asked of several endpoints that have to agree.
 
 mod health;
+mod member;
 
 pub use health::{EndpointHealth, EndpointState};
 
 use std::{
     collections::HashMap,
-    fmt,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -24,9 +24,9 @@ use alloy::{
 use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::error;
 
-use self::health::{Health, Turn};
+use self::member::{Member, is_local};
 use super::{At, BlockRef, Call, Chain, ChainError, Header, Heard, LogScope, Receipt, Tag};
 
 /// How often endpoints are looked at while none can be read from.
@@ -54,110 +54,11 @@ pub struct Endpoints<C> {
     told: Mutex<Option<(usize, Header)>>,
 }
 
-struct Member<C> {
-    /// The endpoint, redacted.
-    name: String,
-    chain: Arc<C>,
-    expected: u64,
-    health: Mutex<Health>,
-}
-
-impl<C> fmt::Debug for Member<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
-    }
-}
-
-/// Whether another endpoint may answer better.
-fn is_local(error: &ChainError) -> bool {
-    match error {
-        ChainError::Timeout { .. }
-        | ChainError::Unreachable { .. }
-        | ChainError::RateLimited(_)
-        | ChainError::UnknownBlock(_)
-        | ChainError::Malformed { .. }
-        | ChainError::WrongChain { .. }
-        | ChainError::Unready(_)
-        | ChainError::Other { .. } => true,
-        ChainError::RangeTooLarge(_)
-        | ChainError::NonceTooLow
-        | ChainError::Underpriced
-        | ChainError::FeeTooLow(_)
-        | ChainError::InsufficientFunds
-        | ChainError::Reverted(_)
-        | ChainError::OutOfGas(_) => false,
-    }
-}
-
-impl<C: Chain> Member<C> {
-    fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes a call of the endpoint's own, and notes how it went.
-    async fn ask<T>(&self, call: impl Future<Output = Result<T, ChainError>>) -> Result<T, ChainError> {
-        // Boxed, for these are the innermost of every future that reads the chain.
-        Box::pin(async {
-            self.check().await?;
-            self.noted(call).await
-        })
-        .await
-    }
-
-    async fn noted<T>(&self, call: impl Future<Output = Result<T, ChainError>>) -> Result<T, ChainError> {
-        let began = Instant::now();
-        let answer = call.await;
-        self.note(began, answer.as_ref().err());
-        answer
-    }
-
-    fn note(&self, began: Instant, failure: Option<&ChainError>) {
-        let turn = self.health().note(began, failure);
-        match (turn, failure) {
-            (Turn::Failed, Some(failure)) => {
-                warn!(endpoint = self.name, error = %failure, label = failure.label(), "the endpoint fails; leaving it alone for a moment");
-            }
-            (Turn::Recovered, _) => info!(endpoint = self.name, "the endpoint answers again"),
-            _ => {}
-        }
-    }
-
-    /// Looks once whether the endpoint is on the right chain.
-    async fn check(&self) -> Result<(), ChainError> {
-        if self.health().checked == Some(true) {
-            return Ok(());
-        }
-        let found = self.noted(self.chain.chain_id()).await?;
-        let right = found == self.expected;
-        self.health().checked = Some(right);
-        if right {
-            return Ok(());
-        }
-        Err(ChainError::WrongChain { endpoint: self.name.clone(), found, expected: self.expected })
-    }
-
-    async fn head(&self) -> Result<Header, ChainError> {
-        let head = self.ask(self.chain.head()).await?;
-        self.health().heard(head);
-        Ok(head)
-    }
-
-    /// Makes sure that the endpoint has a block of this height.
-    async fn reaches(&self, number: u64) -> Result<(), ChainError> {
-        let has = |head: Option<Header>| head.is_some_and(|head| head.block.number >= number);
-        if has(self.health().latest()) || has(Some(self.head().await?)) {
-            return Ok(());
-        }
-        Err(ChainError::UnknownBlock(number.to_string()))
-    }
-}
-
 impl<C: Chain> Endpoints<C> {
     /// Endpoints with their names as they may be shown. At least one.
     #[must_use]
     pub fn new(endpoints: Vec<(String, Arc<C>)>, settings: PoolSettings) -> Self {
-        let member =
-            |(name, chain)| Arc::new(Member { name, chain, expected: settings.chain_id, health: Mutex::default() });
+        let member = |(name, chain)| Arc::new(Member::new(name, chain, settings.chain_id));
         Self { members: endpoints.into_iter().map(member).collect(), settings, told: Mutex::default() }
     }
 
