@@ -1,17 +1,17 @@
 //! The ABI of the coordinator and of the probe, generated from the committed artifacts.
 
-#![allow(missing_docs, clippy::all, unreachable_pub)]
+#![allow(missing_docs, clippy::all, unreachable_pub, reason = "generated code")]
 
 alloy::sol!(
     #[sol(all_derives)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "generated code")]
     InferenceCoordinator,
     "../contracts/artifacts/InferenceCoordinator.json"
 );
 
 alloy::sol!(
     #[sol(all_derives)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "generated code")]
     Probe,
     "../contracts/artifacts/Probe.json"
 );

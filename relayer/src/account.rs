@@ -29,7 +29,7 @@ const USUAL_TIP: u128 = 1_000_000_000;
 
 /// Why a call or a transaction failed. The display is one line with the remedy, and shows no secret of the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum AccountError {
     #[error("cannot reach {endpoint}: {reason}; check the URL, and that the node behind it runs")]
     Unreachable { endpoint: String, reason: String },

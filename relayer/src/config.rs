@@ -209,7 +209,7 @@ impl fmt::Debug for Endpoint {
 
 /// Why a configuration cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum ConfigError {
     #[error("cannot read {file}: {reason}; `oraculum init` writes a configuration to start from")]
     Unreadable { file: String, reason: String },

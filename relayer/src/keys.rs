@@ -27,7 +27,7 @@ pub struct Keys {
 
 /// Why a key cannot be used. The display is one line with the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum KeyError {
     #[error("there is no keystore at {path}; `oraculum init` makes one, or correct the path")]
     NotFound { path: PathBuf },

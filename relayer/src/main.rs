@@ -13,7 +13,7 @@ fn main() -> ExitCode {
 fn silence_onnx_runtime() {
     const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
     // SAFETY: this is the first thing that the process does, and it has one thread.
-    #[allow(unsafe_code)]
+    #[allow(unsafe_code, reason = "the environment is the only way to tell the library")]
     unsafe {
         std::env::set_var(VARIABLE, "1");
     }

@@ -44,7 +44,7 @@ pub struct OipOutputs {
 
 /// What is wrong with such tensors.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum OipError {
     #[error(
         "not Open Inference Protocol tensors: {0}\n  write {{\"inputs\":[{{\"name\":…,\"shape\":[…],\"datatype\":\"FP32\",\"data\":[…]}}]}}"

@@ -1,6 +1,6 @@
 //! The binary as its users meet it: what it prints, where, and with which exit code.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use serde_json::{Value, json};
 use std::io::Write;

@@ -1,6 +1,6 @@
 //! The example consumers, from their committed artifacts. A module each: contracts that share a type define it twice.
 
-#![allow(missing_docs, clippy::all, unreachable_pub)]
+#![allow(missing_docs, clippy::all, unreachable_pub, reason = "generated code")]
 
 pub use digit::DigitMint;
 pub use iris::IrisClassifier;

@@ -22,7 +22,7 @@ pub const PORT: u16 = 8545;
 
 /// Why there is no local deployment.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum DevError {
     #[error("there is no anvil: run ./scripts/setup in the project, or install Foundry")]
     NoAnvil,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Why there is no answer this time. Failures that anybody can reproduce are outcomes, not errors.
 #[derive(Clone, Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum EngineError {
     #[error("model {0} is not loaded: add its folder with `oraculum model add` and restart")]
     UnknownModel(B256),
@@ -64,7 +64,7 @@ impl EngineError {
 
 /// Why the engine does not start.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum StartError {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -79,7 +79,7 @@ pub enum StartError {
 
 /// Why a model is not served.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum LoadError {
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -80,7 +80,7 @@ pub(super) fn from_runtime(value: &DynValue) -> Result<ModelTensor, OutputError>
 
 /// A model's bools may be any byte (its file can hold them so), which a Rust `bool` must never be: they are read as
 /// bytes, and every byte but 0 is true.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "bools are looked at as the bytes they are")]
 fn bools(value: &DynValue) -> Result<Vec<bool>, ort::Error> {
     let value = value.view();
     let tensor = value.downcast::<DynTensorValueType>()?;

@@ -27,7 +27,7 @@ const MAX_JSON_BYTES: u64 = 16 << 20;
 
 /// Why a model cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum ModelError {
     #[error("there is no model `{name}` in {}: `oraculum model list` names those there are", store.display())]
     Unknown { name: String, store: PathBuf },

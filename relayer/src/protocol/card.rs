@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 mod abi {
-    #![allow(missing_docs)]
+    #![allow(missing_docs, reason = "generated code")]
     super::sol! {
         struct Agreement {
             uint8 kind;

@@ -13,7 +13,7 @@ pub const MAX_ELEMENTS: u64 = (1 << 31) - 1;
 
 /// The element types that models can have as inputs and outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each variant is named after its type")]
 pub enum ElementType {
     I8,
     I16,
@@ -65,7 +65,7 @@ pub struct Port {
 
 /// The elements of a tensor as a model takes and gives them, in row-major order.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each variant is named after its type")]
 pub enum Elements {
     I8(Vec<i8>),
     I16(Vec<i16>),
@@ -94,7 +94,7 @@ pub struct ModelTensor {
 
 /// Why an input is `BadInput`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum BadInput {
     #[error("the input is not packed tensors: {0}")]
     NotTensors(#[from] TensorError),
@@ -116,7 +116,7 @@ pub enum BadInput {
 
 /// Why an output is `Unrepresentable`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum Unrepresentable {
     #[error("element {index} of output {output} is NaN or infinite")]
     NotFinite { output: usize, index: usize },
@@ -130,7 +130,7 @@ pub enum Unrepresentable {
 
 /// A failure that anybody can reproduce from the model and the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum Failure {
     #[error(transparent)]
     BadInput(#[from] BadInput),

@@ -191,7 +191,7 @@ pub fn request_id(words: &RequestWords, chain_id: u64, coordinator: Address) -> 
 
 /// What a consumer asks for; the coordinator fills the rest of the `Request`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "contracts/src/types/Request.sol documents them")]
 pub struct Ask {
     pub model_id: B256,
     pub refund_to: Address,
@@ -209,7 +209,7 @@ pub struct Ask {
 
 /// What the coordinator adds to an `Ask`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "contracts/src/types/Request.sol documents them")]
 pub struct Filled {
     pub consumer: Address,
     pub nonce: u64,

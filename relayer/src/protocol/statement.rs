@@ -8,7 +8,7 @@ use alloy::sol_types::{Eip712Domain, SolStruct, eip712_domain};
 use serde::{Deserialize, Serialize};
 
 mod typed {
-    #![allow(missing_docs)]
+    #![allow(missing_docs, reason = "generated code")]
     super::sol! {
         struct Statement {
             bytes32 requestId;

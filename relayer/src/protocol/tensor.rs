@@ -16,7 +16,7 @@ pub const MAX_DECIMALS: u8 = 36;
 /// The type of a tensor's elements, by its code in the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each variant is named after its type")]
 pub enum DType {
     I8 = 1,
     I16 = 2,
@@ -109,7 +109,7 @@ impl fmt::Display for DType {
 
 /// What is wrong with packed tensors. Offsets count bytes from the start of the list.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum TensorError {
     #[error("the bytes end at {length}, within an item that starts at {offset}")]
     Truncated { offset: usize, length: usize },

@@ -15,7 +15,7 @@ use crate::{
 
 /// Why a node does not run, or stopped.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum NodeError {
     #[error("{error}; the endpoint was tried for {} s: check `chain.rpc_urls` and whether it runs", .tried.as_secs())]
     Unreachable { error: ChainError, tried: Duration },

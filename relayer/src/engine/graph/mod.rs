@@ -27,7 +27,7 @@ pub struct Signature {
 
 /// Why a file is not run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum Refused {
     #[error("not an ONNX file: {0}")]
     NotOnnx(String),

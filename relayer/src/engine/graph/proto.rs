@@ -4,7 +4,7 @@
 //! messages, so a file cannot nest graphs without end. Where the schema has a `oneof` of types, the alternatives are
 //! separate fields here: a file that sets two is seen to, whichever a runtime would take.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, reason = "onnx.proto documents them")]
 
 use prost::{Message, Oneof};
 

@@ -21,7 +21,7 @@ pub struct Runtime {
 
 /// Why there is no runtime.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each message says it")]
 pub enum RuntimeError {
     #[error("ONNX Runtime was not found: {REMEDY}")]
     NotFound,
@@ -123,7 +123,7 @@ fn is_recent(version: &str) -> bool {
 }
 
 /// Asks a library for its version before the binding does, which would panic where there is none.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "a C library says its version only by a call")]
 fn version_of(path: &Path) -> Result<String, RuntimeError> {
     let not_a_runtime = |reason: String| RuntimeError::NotARuntime { path: path.to_path_buf(), reason };
     // SAFETY: loading runs the library's own initialisers; the operator chose the file, and the binding is about to do
