@@ -89,9 +89,9 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn error(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1));
-    String::from_utf8(output.stderr.clone()).unwrap()
+/// What was said, and the exit code.
+fn failure(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8(output.stderr.clone()).unwrap())
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn dev_becomes_ready_answers_requests_and_ends_cleanly_when_told() {
 
     // A failure is an answer: it is printed, and the exit code says that it is no result.
     let bad = dev.request(&["--model", "iris/v1", "--input-hex", "0x00"]);
-    assert!(error(&bad).contains("BadInput"));
+    assert!(failure(&bad).1.contains("BadInput"));
     assert_eq!(serde_json::from_slice::<Value>(&bad.stdout).unwrap()["outcome"], "BadInput");
 
     dev.signal("-TERM");
@@ -135,26 +135,29 @@ fn dev_leaves_nothing_behind_when_it_is_killed() {
 #[test]
 fn what_a_user_types_wrongly_is_said_with_the_remedy() {
     let dev = Dev::start(&[]);
-    let iris = |arguments: &[&str]| error(&dev.request(&[&["--model", "iris/v1"], arguments].concat()));
+    let iris = |arguments: &[&str]| failure(&dev.request(&[&["--model", "iris/v1"], arguments].concat()));
     let input = ["--input", "[[5.1,3.5,1.4,0.2]]"];
-    for (told, says) in [
-        (iris(&["--input", "[[1,2]]"]), "but the model takes FP32 [any, 4]"),
-        (iris(&[]), "write --input for each"),
-        (iris(&[&input[..], &["--width", "3"]].concat()), "--width is 1, 2, 4, 8 or 16"),
-        (iris(&[&input[..], &["--deadline", "1"]].concat()), "a deadline of 1 blocks: write 2 to 8000"),
-        (iris(&[&input[..], &["--models", "/nowhere"]].concat()), "--models"),
-        (iris(&[&input[..], &["--keystore", "/nowhere/key.json"]].concat()), "there is no keystore at"),
+    for ((code, told), says, expected) in [
+        (iris(&["--input", "[[1,2]]"]), "but the model takes FP32 [any, 4]", 1),
+        (iris(&[]), "write --input for each", 1),
+        (iris(&[&input[..], &["--width", "3"]].concat()), "--width is 1, 2, 4, 8 or 16", 1),
+        (iris(&[&input[..], &["--deadline", "1"]].concat()), "a deadline of 1 blocks: write 2 to 8000", 5),
+        (iris(&[&input[..], &["--models", "/nowhere"]].concat()), "--models", 1),
+        (iris(&[&input[..], &["--keystore", "/nowhere/key.json"]].concat()), "there is no keystore at", 4),
         (
             iris(&[&input[..], &["--coordinator", "0x0000000000000000000000000000000000000007"]].concat()),
             "there is no contract at 0x0000000000000000000000000000000000000007",
+            5,
         ),
-        (error(&dev.request(&["--model", "nothing/v1"])), "no model has the name `nothing/v1`"),
-        (error(&dev.request(&["--refund", &format!("0x{}", "07".repeat(32))])), "there is no request 0x0707"),
+        (failure(&dev.request(&["--model", "nothing/v1"])), "no model has the name `nothing/v1`", 1),
+        (failure(&dev.request(&["--refund", &format!("0x{}", "07".repeat(32))])), "there is no request 0x0707", 1),
     ] {
         assert!(told.starts_with("error: ") && told.contains(says), "expected {says:?}: {told}");
+        assert_eq!(code, Some(expected), "{told}");
     }
     let down = oraculum().args(["request", "--rpc-url", "http://127.0.0.1:1", "--model", "x"]).output().unwrap();
-    assert!(error(&down).contains("cannot reach http://127.0.0.1:1"));
+    let (code, told) = failure(&down);
+    assert!(code == Some(5) && told.contains("cannot reach http://127.0.0.1:1"), "{code:?}: {told}");
 }
 
 #[test]
@@ -164,10 +167,11 @@ fn a_request_that_nobody_answers_is_refunded_after_its_deadline() {
     dev.signal("-STOP");
     let asked =
         dev.request(&["--model", "iris/v1", "--input", "[[5.1,3.5,1.4,0.2]]", "--deadline", "2", "--timeout", "1"]);
-    let told = error(&asked);
+    let (code, told) = failure(&asked);
+    assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("no answer yet") && told.contains("oraculum request --refund 0x"), "{told}");
     let id = told.rsplit_once("--refund ").unwrap().1.split('`').next().unwrap().to_owned();
-    let early = error(&dev.request(&["--refund", &id]));
+    let (_, early) = failure(&dev.request(&["--refund", &id]));
     assert!(early.contains("the deadline has not passed"), "{early}");
     mine(dev.url(), 3);
     let refunded = json(&dev.request(&["--refund", &id]));
