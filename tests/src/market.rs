@@ -163,7 +163,8 @@ impl Market {
 
     /// The coordinator's logs from a height on, in order, read by pages: all of a long chain are too much for a message.
     pub async fn logs_from(&self, from: u64) -> Res<Vec<Log>> {
-        const PAGE: u64 = 500;
+        // A message of more than 16 MiB ends a WebSocket, and benches put hundreds of requests into a block.
+        const PAGE: u64 = 8;
         let head = self.provider.get_block_number().await?;
         let mut logs = Vec::new();
         for from in (from..=head).step_by(PAGE as usize) {
