@@ -156,29 +156,38 @@ impl Entries {
     }
 }
 
-pub(super) fn of_job(job: &Job) -> Entries {
-    let task = job.task();
-    let (id, requested) = (task.id, task.block.number);
-    let (view, height) = match job {
-        Job::Seen(_) => (View::Open, requested),
-        Job::Sent(_) => (View::Sent, requested),
-        Job::Settled(settled) => (View::Settled, settled.at.number),
-        Job::Closed(Closed { end, .. }) => match end {
-            End::Confirmed { at, .. } => (View::Confirmed, at.number),
-            End::Skipped { .. } => (View::Skipped, requested),
-            End::Failed { .. } => (View::Failed, requested),
-        },
-    };
-    let due = matches!(job, Job::Seen(_));
-    Entries {
-        views: [(View::Requested, Position { height: requested, id }), (view, Position { height, id })],
-        due: due.then(|| (task.request.model_id, Position { height: task.request.deadline(), id })),
+/// A record that the views find.
+pub(super) trait Indexed {
+    fn entries(&self) -> Entries;
+}
+
+impl Indexed for Job {
+    fn entries(&self) -> Entries {
+        let task = self.task();
+        let (id, requested) = (task.id, task.block.number);
+        let (view, height) = match self {
+            Self::Seen(_) => (View::Open, requested),
+            Self::Sent(_) => (View::Sent, requested),
+            Self::Settled(settled) => (View::Settled, settled.at.number),
+            Self::Closed(Closed { end, .. }) => match end {
+                End::Confirmed { at, .. } => (View::Confirmed, at.number),
+                End::Skipped { .. } => (View::Skipped, requested),
+                End::Failed { .. } => (View::Failed, requested),
+            },
+        };
+        let due = matches!(self, Self::Seen(_));
+        Entries {
+            views: [(View::Requested, Position { height: requested, id }), (view, Position { height, id })],
+            due: due.then(|| (task.request.model_id, Position { height: task.request.deadline(), id })),
+        }
     }
 }
 
-pub(super) fn of_claim(claim: &Claim) -> Entries {
-    let id = claim.id;
-    let (view, height) = claim.paid_at.map_or((View::Vesting, claim.vests_at), |at| (View::Paid, at));
-    let views = [(View::Fulfilled, Position { height: claim.fulfilled_at, id }), (view, Position { height, id })];
-    Entries { views, due: None }
+impl Indexed for Claim {
+    fn entries(&self) -> Entries {
+        let id = self.id;
+        let (view, height) = self.paid_at.map_or((View::Vesting, self.vests_at), |at| (View::Paid, at));
+        let views = [(View::Fulfilled, Position { height: self.fulfilled_at, id }), (view, Position { height, id })];
+        Entries { views, due: None }
+    }
 }

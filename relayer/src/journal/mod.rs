@@ -4,6 +4,7 @@
 //! makes that unnecessary, and remembers the signed transactions that may be in somebody's pool. Every write is one
 //! [`Batch`], all or nothing.
 
+mod commit;
 mod index;
 mod open;
 mod records;

@@ -9,19 +9,16 @@ use std::{
 };
 
 use alloy::primitives::{Address, B256, Bytes};
-use serde::{Serialize, de::DeserializeOwned};
-use sled::{
-    Transactional, Tree,
-    transaction::{ConflictableTransactionError, TransactionError, TransactionalTree},
-};
+use serde::de::DeserializeOwned;
+use sled::Tree;
 
 use super::{
-    Batch, Claim, Entry, Journal, JournalError, Position, Slot, Tally, View,
-    index::{self, Entries},
+    Batch, Claim, Entry, Journal, JournalError, Position, Slot, Tally, View, commit,
+    index::{self, Entries, Indexed},
 };
 use crate::{
     chain::BlockRef,
-    lifecycle::{Illegal, Job, Move, Seen},
+    lifecycle::{Illegal, Job},
 };
 
 pub(super) const CURSOR: &[u8] = b"cursor";
@@ -40,13 +37,13 @@ pub struct SledJournal {
     pub(super) slots: Tree,
     pub(super) claims: Tree,
     pub(super) books: Tree,
-    index: Tree,
+    pub(super) index: Tree,
     counts: Mutex<Counts>,
 }
 
 /// How many records the views have; negative numbers are changes.
 #[derive(Debug, Default)]
-struct Counts {
+pub(super) struct Counts {
     views: [isize; View::ALL.len()],
     /// Open jobs by model, without zeros.
     due: BTreeMap<B256, isize>,
@@ -55,7 +52,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn note(&mut self, entries: &Entries, change: isize) {
+    pub(super) fn note(&mut self, entries: &Entries, change: isize) {
         for (view, _) in entries.views {
             self.views[view.slot()] += change;
         }
@@ -64,7 +61,7 @@ impl Counts {
         }
     }
 
-    fn apply(&mut self, changes: &Self) {
+    pub(super) fn apply(&mut self, changes: &Self) {
         self.views.iter_mut().zip(changes.views).for_each(|(count, change)| *count += change);
         for (model, change) in &changes.due {
             *self.due.entry(*model).or_default() += change;
@@ -75,7 +72,7 @@ impl Counts {
         }
     }
 
-    fn happened(&mut self, model: B256, (event, reason): (&'static str, &'static str)) {
+    pub(super) fn happened(&mut self, model: B256, (event, reason): (&'static str, &'static str)) {
         *self.events.entry((model, event, reason)).or_default() += 1;
     }
 }
@@ -107,7 +104,7 @@ impl SledJournal {
         Ok(journal)
     }
 
-    fn counts(&self) -> MutexGuard<'_, Counts> {
+    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -145,12 +142,12 @@ impl SledJournal {
 
     pub(super) fn put_job(&self, job: &Job) -> Result<(), JournalError> {
         self.jobs.insert(job.task().id, serde_json::to_vec(job)?)?;
-        self.put_keys(&index::of_job(job))
+        self.put_keys(&job.entries())
     }
 
     pub(super) fn put_claim(&self, claim: &Claim) -> Result<(), JournalError> {
         self.claims.insert(claim.id, serde_json::to_vec(claim)?)?;
-        self.put_keys(&index::of_claim(claim))
+        self.put_keys(&claim.entries())
     }
 
     pub(super) fn put_slot(&self, slot: &Slot) -> Result<(), JournalError> {
@@ -186,171 +183,23 @@ pub(super) fn damaged() -> JournalError {
     JournalError::Store(sled::Error::Corruption { at: None, bt: () })
 }
 
-enum Abort {
-    Record(serde_json::Error),
-    Refused(B256, Illegal),
-}
-
-type Step<T> = Result<T, ConflictableTransactionError<Abort>>;
-
-fn encode<T: Serialize>(value: &T) -> Step<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))
-}
-
-fn read<T: DeserializeOwned>(tree: &TransactionalTree, key: &[u8]) -> Step<Option<T>> {
-    tree.get(key)?
-        .map(|bytes| serde_json::from_slice(&bytes))
-        .transpose()
-        .map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))
-}
-
 pub(super) fn all<T: DeserializeOwned>(tree: &Tree) -> impl Iterator<Item = Result<T, JournalError>> + use<T> {
     tree.iter().values().map(|value| Ok(serde_json::from_slice(&value?)?))
 }
 
 /// Sender and nonce, so that a sender's transactions are in order.
-fn slot_key(sender: Address, nonce: u64) -> Vec<u8> {
+pub(super) fn slot_key(sender: Address, nonce: u64) -> Vec<u8> {
     [sender.as_slice(), &nonce.to_be_bytes()].concat()
 }
 
 /// Hour and model: the books of a day are a range of keys.
-fn entry_key(entry: &Entry) -> Vec<u8> {
+pub(super) fn entry_key(entry: &Entry) -> Vec<u8> {
     [&entry.hour.to_be_bytes(), entry.model.as_slice()].concat()
-}
-
-fn add_to_books(books: &TransactionalTree, entry: &Entry) -> Step<()> {
-    let key = entry_key(entry);
-    let mut sum = *entry;
-    if let Some(old) = read::<Entry>(books, &key)? {
-        sum.spent = old.spent.saturating_add(entry.spent);
-        sum.earned = old.earned.saturating_add(entry.earned);
-        sum.answers = old.answers.saturating_add(entry.answers);
-    }
-    books.insert(key, encode(&sum)?)?;
-    Ok(())
-}
-
-/// Records of one tree, and the views in step with them.
-struct Indexed<'a> {
-    tree: &'a TransactionalTree,
-    index: &'a TransactionalTree,
-}
-
-impl Indexed<'_> {
-    fn put<T: Serialize>(
-        &self,
-        id: B256,
-        old: Option<Entries>,
-        new: Option<(&T, Entries)>,
-        changes: &mut Counts,
-    ) -> Step<()> {
-        let entries = new.as_ref().map(|(_, entries)| entries);
-        if old.as_ref() != entries {
-            if let Some(old) = &old {
-                for key in old.keys() {
-                    self.index.remove(key)?;
-                }
-                changes.note(old, -1);
-            }
-            if let Some(new) = entries {
-                for key in new.keys() {
-                    self.index.insert(key, &[])?;
-                }
-                changes.note(new, 1);
-            }
-        }
-        match new {
-            Some((record, _)) => self.tree.insert(id.as_slice(), encode(record)?)?,
-            None => self.tree.remove(id.as_slice())?,
-        };
-        Ok(())
-    }
 }
 
 impl Journal for SledJournal {
     fn commit(&self, batch: &Batch) -> Result<Vec<(B256, Illegal)>, JournalError> {
-        let trees =
-            (&self.meta, &self.ring, &self.jobs, &self.inputs, &self.slots, &self.claims, &self.books, &self.index);
-        let outcome = trees.transaction(|(meta, ring, jobs, inputs, slots, claims, books, index)| {
-            let (mut refused, mut counts) = (Vec::new(), Counts::default());
-            if let Some(cursor) = &batch.cursor {
-                meta.insert(CURSOR, encode(cursor)?)?;
-            }
-            for number in &batch.ring_gone {
-                ring.remove(&number.to_be_bytes())?;
-            }
-            for block in &batch.ring {
-                ring.insert(&block.number.to_be_bytes(), block.hash.as_slice())?;
-            }
-            let records = Indexed { tree: jobs, index };
-            for id in &batch.vanished {
-                let old = read::<Job>(jobs, id.as_slice())?;
-                records.put::<Job>(*id, old.as_ref().map(index::of_job), None, &mut counts)?;
-                inputs.remove(id.as_slice())?;
-            }
-            for (task, input) in &batch.seen {
-                let old = read::<Job>(jobs, task.id.as_slice())?;
-                let job = Job::Seen(Seen { task: task.clone() });
-                counts.happened(task.request.model_id, ("seen", ""));
-                let new = Some((&job, index::of_job(&job)));
-                records.put(task.id, old.as_ref().map(index::of_job), new, &mut counts)?;
-                inputs.insert(task.id.as_slice(), input.as_ref())?;
-            }
-            for (id, step) in &batch.moves {
-                let must = matches!(step, Move::Sent { .. });
-                let (old, moved) = match read::<Job>(jobs, id.as_slice())? {
-                    None => (None, Err(Illegal("unknown"))),
-                    Some(job) => (Some(index::of_job(&job)), job.apply(step.clone())),
-                };
-                match moved {
-                    Ok(job) => {
-                        counts.happened(job.task().request.model_id, step.labels());
-                        if job.is_closed() {
-                            inputs.remove(id.as_slice())?;
-                        }
-                        records.put(*id, old, Some((&job, index::of_job(&job))), &mut counts)?;
-                    }
-                    Err(illegal) if must => {
-                        return Err(ConflictableTransactionError::Abort(Abort::Refused(*id, illegal)));
-                    }
-                    Err(illegal) => refused.push((*id, illegal)),
-                }
-            }
-            for (sender, nonce) in &batch.slots_gone {
-                slots.remove(slot_key(*sender, *nonce))?;
-            }
-            for slot in &batch.slots {
-                slots.insert(slot_key(slot.sender, slot.nonce), encode(slot)?)?;
-            }
-            let records = Indexed { tree: claims, index };
-            for id in &batch.claims_gone {
-                let old = read::<Claim>(claims, id.as_slice())?;
-                records.put::<Claim>(*id, old.as_ref().map(index::of_claim), None, &mut counts)?;
-            }
-            for claim in &batch.claims {
-                let old = read::<Claim>(claims, claim.id.as_slice())?;
-                let new = Some((claim, index::of_claim(claim)));
-                records.put(claim.id, old.as_ref().map(index::of_claim), new, &mut counts)?;
-            }
-            for entry in &batch.booked {
-                add_to_books(books, entry)?;
-            }
-            Ok((refused, counts))
-        });
-        match outcome {
-            Ok((refused, counts)) => {
-                self.counts().apply(&counts);
-                // sled keeps what is written in memory for a while, and SIGKILL takes that: a transaction is broadcast
-                // once this returns, and must be known to the next life. All else the chain can tell again.
-                if !batch.slots.is_empty() {
-                    self.db.flush()?;
-                }
-                Ok(refused)
-            }
-            Err(TransactionError::Abort(Abort::Refused(id, illegal))) => Ok(vec![(id, illegal)]),
-            Err(TransactionError::Abort(Abort::Record(error))) => Err(error.into()),
-            Err(TransactionError::Storage(error)) => Err(error.into()),
-        }
+        commit::commit(self, batch)
     }
 
     fn cursor(&self) -> Result<Option<BlockRef>, JournalError> {

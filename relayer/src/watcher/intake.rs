@@ -31,6 +31,7 @@ pub(super) fn take<C: Chain, J: Journal>(
     depth: u64,
     batch: &mut Batch,
 ) -> Result<(), JournalError> {
+    let deep = final_block.map(|last| last.min(cursor));
     // What this batch holds, for it may hold much.
     let (mut fresh, mut claims) = (HashMap::new(), HashMap::new());
     for log in noted {
@@ -63,11 +64,11 @@ pub(super) fn take<C: Chain, J: Journal>(
                     claims.insert(*id, claim);
                 }
                 let ending = Ending::Fulfilled { outcome: *outcome, output_commitment, seats: seats.clone(), ours };
-                batch.moves.push((*id, Move::Settled { at: log.block, transaction: log.transaction, ending }));
+                settle(batch, *id, log, ending, deep);
             }
             Event::Refunded(id) if find(node, batch, &fresh, *id)?.is_some() => {
                 let ending = Ending::Refunded;
-                batch.moves.push((*id, Move::Settled { at: log.block, transaction: log.transaction, ending }));
+                settle(batch, *id, log, ending, deep);
             }
             Event::DeliveryFailed(id) if find(node, batch, &fresh, *id)?.is_some() => {
                 warn!(%id, transaction = ?log.transaction, "the consumer's callback failed; it can be redelivered");
@@ -85,7 +86,6 @@ pub(super) fn take<C: Chain, J: Journal>(
         }
     }
     batch.claims.extend(claims.into_values());
-    let deep = final_block.map(|last| last.min(cursor));
     close(&*node.journal, cursor, deep, cursor.checked_sub(depth), batch)
 }
 
@@ -146,6 +146,14 @@ pub(super) fn rewind<C: Chain, J: Journal>(node: &Node<C, J>, ancestor: BlockRef
         batch.claims.extend(journal.claim(id)?.map(|claim| Claim { paid_at: None, ..claim }));
     }
     Ok(batch)
+}
+
+/// Settles a job, and confirms it at once if that is final already.
+fn settle(batch: &mut Batch, id: B256, log: &Noted, ending: Ending, deep: Option<u64>) {
+    batch.moves.push((id, Move::Settled { at: log.block, transaction: log.transaction, ending }));
+    if deep.is_some_and(|deep| log.block.number <= deep) {
+        batch.moves.push((id, Move::Confirmed));
+    }
 }
 
 fn find<C, J: Journal>(

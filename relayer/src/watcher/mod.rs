@@ -4,6 +4,7 @@
 //! A new head is only a wake-up. Deep history is read by ranges of heights, the last `depth` blocks one by one with
 //! their hashes; a parent that does not match is a reorganisation, rewound to the common ancestor.
 
+mod history;
 mod intake;
 mod pages;
 
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::pages::Pages;
+use self::history::History;
 use crate::{
     abi::InferenceCoordinator as Coordinator,
     chain::{BlockRef, Chain, ChainError, Finality, Header, LogScope},
@@ -32,6 +33,8 @@ use crate::{
 /// How often an empty answer has to be heard where a block's filter names the coordinator. A filter names many that
 /// have no logs, and an endpoint that leaves out logs does not do so every time.
 const DOUBTS: usize = 4;
+/// Blocks whose logs are read at once, and in memory.
+const TOGETHER: usize = 4;
 
 /// How the chain is followed.
 #[derive(Debug, Clone)]
@@ -57,7 +60,7 @@ pub struct Watcher<C, J> {
     tips: watch::Sender<Option<Tip>>,
     cursor: Option<BlockRef>,
     ring: BTreeMap<u64, B256>,
-    pages: Pages,
+    history: History,
     rewinds: u64,
     /// The block at which the seats were read; `None` while they have to be.
     seats_at: Option<u64>,
@@ -93,7 +96,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
     ) -> Result<Self, JournalError> {
         let cursor = node.journal.cursor()?;
         let ring = node.journal.ring()?.into_iter().map(|block| (block.number, block.hash)).collect();
-        let pages = Pages::new(settings.page);
+        let history = History::new(settings.page);
         Ok(Self {
             node,
             settings,
@@ -101,7 +104,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             tips,
             cursor,
             ring,
-            pages,
+            history,
             rewinds: 0,
             seats_at: None,
             caught_up: false,
@@ -178,15 +181,13 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 return Ok(());
             }
             if head.block.number - next >= self.settings.depth {
-                // No parent hash ties a page to the cursor.
-                if let Some(cursor) = self.cursor
-                    && self.node.chain.header(cursor.number).await?.is_none_or(|header| header.block != cursor)
-                {
-                    self.rewind(cursor, head).await?;
-                    continue;
-                }
                 self.caught_up = false;
-                self.take_page(next, head.block.number - self.settings.depth).await?;
+                let last = head.block.number - self.settings.depth;
+                let Some(page) = self.history.page(&self.node, next, last).await? else { continue };
+                match self.cursor {
+                    Some(cursor) if page.parent != Some(cursor) => self.rewind(cursor, head).await?,
+                    _ => self.take(&page.noted, page.end).await?,
+                }
                 continue;
             }
             let headers = self.headers(next, head).await?;
@@ -196,7 +197,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 self.rewind(cursor, head).await?;
                 continue;
             }
-            self.take_blocks(&headers).await?;
+            self.take_blocks(headers).await?;
             self.reached(head);
             return Ok(());
         }
@@ -236,49 +237,22 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         Ok(headers)
     }
 
-    async fn take_page(&mut self, from: u64, last: u64) -> Result<(), WatchError> {
-        let to = self.pages.end(from, last);
-        match self.node.chain.logs(self.node.domain.coordinator, LogScope::Range(from, to)).await {
-            Ok(logs) => {
-                let end = self.node.chain.header(to).await?;
-                let end = end.ok_or_else(|| ChainError::UnknownBlock(to.to_string()))?.block;
-                self.take(logs.iter().filter_map(note).collect(), &[end]).await?;
-                self.pages.grow();
-                debug!(from, to, "took in a page of history");
-                Ok(())
-            }
-            Err(error @ ChainError::RangeTooLarge(_)) if self.pages.shrink() => {
-                debug!(from, to, %error, "asking for fewer blocks");
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
+    /// Takes blocks in one by one, for their logs may be many.
+    async fn take_blocks(&mut self, headers: Vec<Header>) -> Result<(), WatchError> {
+        let node = self.node.clone();
+        let reads = headers.into_iter().map(|header| logs(&node, header));
+        let mut reads = futures::stream::iter(reads).buffered(TOGETHER);
+        while let Some(read) = reads.next().await {
+            let (block, logs) = read?;
+            let noted: Vec<_> = logs.iter().filter_map(note).collect();
+            self.take(&noted, block).await?;
         }
+        Ok(())
     }
 
-    /// A block's logs. That there are none is doubted where the header's filter says otherwise.
-    async fn logs(&self, header: &Header) -> Result<Vec<Log>, ChainError> {
-        let coordinator = self.node.domain.coordinator;
-        for _ in 0..DOUBTS {
-            let logs = self.node.chain.logs(coordinator, LogScope::Block(header.block.hash)).await?;
-            if !logs.is_empty() || !header.may_have_logs_of(coordinator) {
-                return Ok(logs);
-            }
-        }
-        debug!(block = header.block.number, "no logs, though the filter says there may be");
-        Ok(Vec::new())
-    }
-
-    async fn take_blocks(&mut self, headers: &[Header]) -> Result<(), WatchError> {
-        let reads: Vec<_> = headers.iter().map(|header| self.logs(header)).collect();
-        let logs: Vec<_> = futures::stream::iter(reads).buffered(8).try_collect().await?;
-        let blocks: Vec<_> = headers.iter().map(|header| header.block).collect();
-        self.take(logs.iter().flatten().filter_map(note).collect(), &blocks).await
-    }
-
-    /// Writes logs, blocks and cursor in one batch.
-    async fn take(&mut self, noted: Vec<Noted>, blocks: &[BlockRef]) -> Result<(), WatchError> {
-        let Some(&cursor) = blocks.last() else { return Ok(()) };
-        for log in &noted {
+    /// Writes logs and the block that becomes the cursor in one batch.
+    async fn take(&mut self, noted: &[Noted], cursor: BlockRef) -> Result<(), WatchError> {
+        for log in noted {
             match &log.event {
                 Event::Requested { request, .. } if self.node.seats().rules(request.version).is_none() => {
                     let views = Views::new(&*self.node.chain, self.node.domain.coordinator);
@@ -292,20 +266,20 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 _ => {}
             }
         }
-        let mut batch = Batch { cursor: Some(cursor), ring: blocks.to_vec(), ..Batch::default() };
+        let mut batch = Batch { cursor: Some(cursor), ring: vec![cursor], ..Batch::default() };
         let oldest = cursor.number.saturating_sub(self.settings.depth);
         batch.ring_gone = self.ring.range(..oldest).map(|(number, _)| *number).collect();
-        intake::take(&self.node, &noted, cursor.number, self.final_block, self.settings.depth, &mut batch)?;
+        intake::take(&self.node, noted, cursor.number, self.final_block, self.settings.depth, &mut batch)?;
         crash_point("taken.before");
         for (id, illegal) in self.node.journal.commit(&batch)? {
             debug!(%id, %illegal, "a log changes nothing");
         }
         crash_point("taken.after");
-        blocks.iter().for_each(|_| self.node.metrics.blocks.add());
+        self.node.metrics.blocks.add();
         for number in &batch.ring_gone {
             self.ring.remove(number);
         }
-        self.ring.extend(blocks.iter().map(|block| (block.number, block.hash)));
+        self.ring.insert(cursor.number, cursor.hash);
         self.cursor = Some(cursor);
         Ok(())
     }
@@ -395,6 +369,19 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         self.cursor = Some(ancestor);
         self.read_seats().await
     }
+}
+
+/// A block's logs. That there are none is doubted where the header's filter says otherwise.
+async fn logs<C: Chain, J>(node: &Node<C, J>, header: Header) -> Result<(BlockRef, Vec<Log>), ChainError> {
+    let coordinator = node.domain.coordinator;
+    for _ in 0..DOUBTS {
+        let logs = node.chain.logs(coordinator, LogScope::Block(header.block.hash)).await?;
+        if !logs.is_empty() || !header.may_have_logs_of(coordinator) {
+            return Ok((header.block, logs));
+        }
+    }
+    debug!(block = header.block.number, "no logs, though the filter says there may be");
+    Ok((header.block, Vec::new()))
 }
 
 #[cfg(test)]
