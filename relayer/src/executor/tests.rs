@@ -182,12 +182,13 @@ async fn an_input_that_the_journal_dropped_is_read_from_the_chain() {
     let header = rig.bench.node.chain.mine(vec![requested(&request)]);
     rig.ask([request.clone()], header.block);
     let task = Task { id: id(&request), block: header.block, request };
-    let moves = vec![
-        (task.id, Move::Skipped(Skip::NoSeat)),
-        (task.id, Move::Settled { at: header.block, transaction: None, ending: crate::lifecycle::Ending::Refunded }),
-        (task.id, Move::Reopened),
-    ];
-    rig.journal().commit(&Batch { moves, ..Batch::default() }).unwrap();
+    for step in [
+        Move::Skipped(Skip::NoSeat),
+        Move::Settled { at: header.block, transaction: None, ending: crate::lifecycle::Ending::Refunded },
+        Move::Reopened,
+    ] {
+        rig.journal().commit(&Batch { moves: vec![(task.id, step)], ..Batch::default() }).unwrap();
+    }
     assert_eq!(rig.journal().input(task.id).unwrap(), None);
     rig.tell(1, 0).await;
     rig.drain().await;

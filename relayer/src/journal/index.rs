@@ -9,8 +9,8 @@ use alloy::primitives::B256;
 use super::Claim;
 use crate::lifecycle::{Closed, End, Job};
 
-/// A view. Every job is in `Requested` and in the view of its state; a claim is in `Fulfilled` and in one other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A view. Every job is in `Requested` and in the view of its state; a claim is in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum View {
     /// All jobs, by the request's block.
@@ -27,8 +27,6 @@ pub enum View {
     Skipped = 6,
     /// Jobs that could not be answered, by the request's block.
     Failed = 7,
-    /// All claims, by the block of the answer.
-    Fulfilled = 8,
     /// Claims that are not paid, by the block from which they can be.
     Vesting = 9,
     /// Paid claims, by the block that paid them.
@@ -37,7 +35,7 @@ pub enum View {
 
 impl View {
     /// All views.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 9] = [
         Self::Requested,
         Self::Open,
         Self::Sent,
@@ -45,7 +43,6 @@ impl View {
         Self::Confirmed,
         Self::Skipped,
         Self::Failed,
-        Self::Fulfilled,
         Self::Vesting,
         Self::Paid,
     ];
@@ -70,11 +67,6 @@ impl View {
         ["seen", "sent", "settled", "confirmed", "skipped", "failed"]
             .into_iter()
             .find(|state| Self::of_state(state) == Some(self))
-    }
-
-    /// Its place in a table of all views.
-    pub(super) fn slot(self) -> usize {
-        self as usize - 1
     }
 }
 
@@ -143,7 +135,7 @@ pub(super) fn position(key: &[u8]) -> Option<Position> {
 /// Where a record is found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entries {
-    pub(super) views: [(View, Position); 2],
+    pub(super) views: Vec<(View, Position)>,
     /// Of an open job: its model and its place among those due.
     pub(super) due: Option<(B256, Position)>,
 }
@@ -177,7 +169,7 @@ impl Indexed for Job {
         };
         let due = matches!(self, Self::Seen(_));
         Entries {
-            views: [(View::Requested, Position { height: requested, id }), (view, Position { height, id })],
+            views: vec![(View::Requested, Position { height: requested, id }), (view, Position { height, id })],
             due: due.then(|| (task.request.model_id, Position { height: task.request.deadline(), id })),
         }
     }
@@ -187,7 +179,6 @@ impl Indexed for Claim {
     fn entries(&self) -> Entries {
         let id = self.id;
         let (view, height) = self.paid_at.map_or((View::Vesting, self.vests_at), |at| (View::Paid, at));
-        let views = [(View::Fulfilled, Position { height: self.fulfilled_at, id }), (view, Position { height, id })];
-        Entries { views, due: None }
+        Entries { views: vec![(view, Position { height, id })], due: None }
     }
 }

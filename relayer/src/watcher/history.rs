@@ -102,7 +102,6 @@ async fn read<C: Chain, J>(node: Arc<Node<C, J>>, from: u64, to: u64) -> Result<
             None => Ok(None),
         }
     };
-    let (parent, logs, end) =
-        tokio::try_join!(parent, chain.logs(coordinator, LogScope::Range(from, to)), block(to))?;
+    let (parent, logs, end) = tokio::try_join!(parent, chain.logs(coordinator, LogScope::Range(from, to)), block(to))?;
     Ok(Page { parent, noted: logs.iter().filter_map(note).collect(), end })
 }

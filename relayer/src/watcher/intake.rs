@@ -22,104 +22,160 @@ const KEPT: usize = 100_000;
 /// Records that one batch closes or forgets at most; the next batch goes on.
 const STEP: usize = 1_024;
 
+/// How far the chain is, as one batch takes it in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heights {
+    /// The chain's head.
+    pub(super) head: u64,
+    /// The last block of the batch.
+    pub(super) cursor: u64,
+    /// The last final block, if it is known; `settled` is no higher.
+    pub(super) final_block: Option<u64>,
+    /// Blocks that a reorganisation can take back at most.
+    pub(super) depth: u64,
+}
+
+impl Heights {
+    /// The last final block of those taken in.
+    fn deep(self) -> Option<u64> {
+        self.final_block.map(|last| last.min(self.cursor))
+    }
+
+    fn is_final(self, number: u64) -> bool {
+        self.deep().is_some_and(|deep| number <= deep)
+    }
+
+    /// The last block that no reorganisation which is rewound can reach: what is forgotten cannot be taken back.
+    fn out_of_reach(self) -> Option<u64> {
+        self.deep().min(self.cursor.checked_sub(self.depth))
+    }
+
+    /// The last block of which what ended there is forgotten.
+    fn old(self) -> Option<u64> {
+        self.out_of_reach().min(self.head.checked_sub(HISTORY + 1))
+    }
+}
+
 /// Adds to a batch what the logs mean, and what is final by now.
 pub(super) fn take<C: Chain, J: Journal>(
     node: &Node<C, J>,
     noted: &[Noted],
-    cursor: u64,
-    final_block: Option<u64>,
-    depth: u64,
+    heights: Heights,
     batch: &mut Batch,
 ) -> Result<(), JournalError> {
-    let deep = final_block.map(|last| last.min(cursor));
-    // What this batch holds, for it may hold much.
-    let (mut fresh, mut claims) = (HashMap::new(), HashMap::new());
-    for log in noted {
+    let mut intake =
+        Intake { node, heights, batch, fresh: HashMap::new(), claims: HashMap::new(), over: HashSet::new() };
+    noted.iter().try_for_each(|log| intake.take(log))?;
+    intake.finish();
+    close(&*node.journal, heights, batch)
+}
+
+/// Logs on their way into a batch.
+struct Intake<'a, C, J> {
+    node: &'a Node<C, J>,
+    heights: Heights,
+    batch: &'a mut Batch,
+    /// Places of the batch's jobs, for it may hold many.
+    fresh: HashMap<B256, usize>,
+    claims: HashMap<B256, Claim>,
+    /// Jobs that begin and end in this batch, so long ago that they would be forgotten at once.
+    over: HashSet<B256>,
+}
+
+impl<C: Chain, J: Journal> Intake<'_, C, J> {
+    fn take(&mut self, log: &Noted) -> Result<(), JournalError> {
         match &log.event {
-            Event::Requested { id, request, input } if node.seats().serves(request.model_id) => {
+            Event::Requested { id, request, input } if self.node.seats().serves(request.model_id) => {
                 let task = Task { id: *id, request: (**request).clone(), block: log.block };
-                if let Some(reason) = pass_over(&task.request, node.policy.borrow().terms(task.request.model_id)) {
+                let terms = self.node.policy.borrow().terms(task.request.model_id);
+                if let Some(reason) = pass_over(&task.request, terms) {
                     info!(%id, %reason, "skipped");
-                    batch.moves.push((*id, Move::Skipped(reason)));
+                    self.batch.moves.push((*id, Move::Skipped(reason)));
                 }
-                fresh.insert(*id, batch.seen.len());
-                batch.seen.push((task, input.clone()));
+                self.fresh.insert(*id, self.batch.seen.len());
+                self.batch.seen.push((task, input.clone()));
             }
             Event::Fulfilled { id, outcome, seats, output } => {
-                let Some(task) = find(node, batch, &fresh, *id)? else { continue };
-                let ours = held(node, &task.request, seats);
+                let Some(task) = self.find(*id)? else { return Ok(()) };
+                let ours = held(self.node, &task.request, seats);
+                let (outcome, seats) = (*outcome, seats.clone());
                 let output_commitment = alloy::primitives::keccak256(output);
+                let ending = Ending::Fulfilled { outcome, output_commitment, seats: seats.clone(), ours };
                 if ours {
-                    let vesting = node.seats().rules(task.request.version).map_or(0, |rules| u64::from(rules.vesting));
-                    let claim = Claim {
-                        id: *id,
-                        outcome: *outcome,
-                        output_commitment,
-                        seats: seats.clone(),
-                        fulfilled_at: log.block.number,
-                        vests_at: log.block.number + vesting,
-                        request: task.request,
-                        paid_at: None,
-                    };
-                    claims.insert(*id, claim);
+                    let fulfilled_at = log.block.number;
+                    let rules = self.node.seats().rules(task.request.version);
+                    let vests_at = fulfilled_at + rules.map_or(0, |rules| u64::from(rules.vesting));
+                    let (id, request, paid_at) = (*id, task.request, None);
+                    let claim =
+                        Claim { id, request, outcome, output_commitment, seats, fulfilled_at, vests_at, paid_at };
+                    self.claims.insert(id, claim);
                 }
-                let ending = Ending::Fulfilled { outcome: *outcome, output_commitment, seats: seats.clone(), ours };
-                settle(batch, *id, log, ending, deep);
+                self.settle(*id, log, ending);
             }
-            Event::Refunded(id) if find(node, batch, &fresh, *id)?.is_some() => {
-                let ending = Ending::Refunded;
-                settle(batch, *id, log, ending, deep);
-            }
-            Event::DeliveryFailed(id) if find(node, batch, &fresh, *id)?.is_some() => {
+            Event::Refunded(id) if self.find(*id)?.is_some() => self.settle(*id, log, Ending::Refunded),
+            Event::DeliveryFailed(id) if self.find(*id)?.is_some() => {
                 warn!(%id, transaction = ?log.transaction, "the consumer's callback failed; it can be redelivered");
             }
             Event::Claimed(id) => {
-                let known = match claims.remove(id) {
+                let known = match self.claims.remove(id) {
                     Some(claim) => Some(claim),
-                    None => node.journal.claim(*id)?,
+                    None => self.node.journal.claim(*id)?,
                 };
                 if let Some(claim) = known {
-                    claims.insert(*id, Claim { paid_at: Some(log.block.number), ..claim });
+                    self.claims.insert(*id, Claim { paid_at: Some(log.block.number), ..claim });
                 }
             }
             _ => {}
         }
+        Ok(())
     }
-    batch.claims.extend(claims.into_values());
-    close(&*node.journal, cursor, deep, cursor.checked_sub(depth), batch)
+
+    fn find(&self, id: B256) -> Result<Option<Task>, JournalError> {
+        if let Some((task, _)) = self.fresh.get(&id).and_then(|at| self.batch.seen.get(*at)) {
+            return Ok(Some(task.clone()));
+        }
+        Ok(self.node.journal.job(id)?.map(|job| job.task().clone()))
+    }
+
+    /// Settles a job, and confirms it at once if that is final already.
+    fn settle(&mut self, id: B256, log: &Noted, ending: Ending) {
+        let at = log.block;
+        self.batch.moves.push((id, Move::Settled { at, transaction: log.transaction, ending }));
+        if self.heights.is_final(at.number) {
+            self.batch.moves.push((id, Move::Confirmed));
+            if self.fresh.contains_key(&id) && Some(at.number) <= self.heights.old() {
+                self.over.insert(id);
+            }
+        }
+    }
+
+    fn finish(self) {
+        let Self { batch, claims, over, .. } = self;
+        batch.claims.extend(claims.into_values());
+        batch.seen.retain(|(task, _)| !over.contains(&task.id));
+        batch.moves.retain(|(id, _)| !over.contains(id));
+    }
 }
 
-/// Adds to a batch what became final, and forgets what is over: only up to the block `settled`, which no reorganisation
-/// that is rewound can reach, for what is forgotten cannot be taken back.
-pub(super) fn close(
-    journal: &impl Journal,
-    cursor: u64,
-    deep: Option<u64>,
-    settled: Option<u64>,
-    batch: &mut Batch,
-) -> Result<(), JournalError> {
-    if let Some(deep) = deep {
-        let settled = journal.walk(View::Settled, Position::first_at(0)..Position::first_at(deep + 1), STEP)?;
-        batch.moves.extend(settled.into_iter().map(|at| (at.id, Move::Confirmed)));
-    }
-    let out_of_reach = deep.min(settled);
-    if let Some(last) = out_of_reach {
-        for at in journal.walk(View::Paid, Position::first_at(0)..Position::first_at(last + 1), STEP)? {
-            batch.claims_gone.push(at.id);
-        }
+/// Adds to a batch what became final, and forgets what is over.
+pub(super) fn close(journal: &impl Journal, heights: Heights, batch: &mut Batch) -> Result<(), JournalError> {
+    let until = |last: Option<u64>| Position::first_at(0)..Position::first_at(last.map_or(0, |last| last + 1));
+    let settled = journal.walk(View::Settled, until(heights.deep()), STEP)?;
+    batch.moves.extend(settled.into_iter().map(|at| (at.id, Move::Confirmed)));
+    let paid = journal.walk(View::Paid, until(heights.out_of_reach()), STEP)?;
+    if !paid.is_empty() {
+        let gone: HashSet<_> = paid.iter().map(|at| at.id).collect();
         // A claim written in this very batch would come back after being forgotten.
-        if !batch.claims_gone.is_empty() {
-            let gone: HashSet<_> = batch.claims_gone.iter().collect();
-            batch.claims.retain(|claim| !gone.contains(&claim.id));
-        }
+        batch.claims.retain(|claim| !gone.contains(&claim.id));
+        batch.claims_gone.extend(gone);
     }
-    // The request, or what settled it, is as old: no reorganisation is so deep.
-    let old = Position::first_at(cursor.saturating_sub(HISTORY));
     for view in [View::Confirmed, View::Skipped, View::Failed] {
         let surplus = journal.count(view).saturating_sub(KEPT).min(STEP);
-        let oldest = journal.walk(view, Position::first_at(0)..Position::first_at(out_of_reach.unwrap_or(0)), STEP)?;
-        let gone = oldest.into_iter().enumerate().take_while(|(n, at)| *n < surplus || *at < old);
-        batch.vanished.extend(gone.map(|(_, at)| at.id));
+        let old = journal.walk(view, until(heights.old()), STEP)?;
+        // Usually none: there are fewer than are kept.
+        let many = journal.walk(view, until(heights.out_of_reach()), surplus)?;
+        let gone = if old.len() < many.len() { many } else { old };
+        batch.vanished.extend(gone.into_iter().map(|at| at.id));
     }
     Ok(())
 }
@@ -131,7 +187,8 @@ pub(super) fn rewind<C: Chain, J: Journal>(node: &Node<C, J>, ancestor: BlockRef
     let above = || Position::first_at(ancestor.number + 1)..Position::last_at(u64::MAX);
     let lost = |view: View| journal.walk(view, above(), usize::MAX).map(|at| at.into_iter().map(|at| at.id));
     let vanished: HashSet<B256> = lost(View::Requested)?.collect();
-    for id in lost(View::Settled)?.chain(lost(View::Confirmed)?).filter(|id| !vanished.contains(id)) {
+    let settled: HashSet<B256> = lost(View::Settled)?.chain(lost(View::Confirmed)?).collect();
+    for &id in settled.difference(&vanished) {
         batch.moves.push((id, Move::Reopened));
         // What this node passed over, another had answered.
         if let Some(job) = journal.job(id)? {
@@ -140,32 +197,13 @@ pub(super) fn rewind<C: Chain, J: Journal>(node: &Node<C, J>, ancestor: BlockRef
             batch.moves.extend(reason.map(|reason| (id, Move::Skipped(reason))));
         }
     }
-    batch.vanished = vanished.into_iter().collect();
-    batch.claims_gone = lost(View::Fulfilled)?.collect();
-    for id in lost(View::Paid)?.filter(|id| !batch.claims_gone.contains(id)).collect::<Vec<_>>() {
+    for id in lost(View::Paid)?.filter(|id| !settled.contains(id)) {
         batch.claims.extend(journal.claim(id)?.map(|claim| Claim { paid_at: None, ..claim }));
     }
+    batch.vanished = vanished.into_iter().collect();
+    // Where the answer was ours, its pay was to be claimed.
+    batch.claims_gone = settled.into_iter().collect();
     Ok(batch)
-}
-
-/// Settles a job, and confirms it at once if that is final already.
-fn settle(batch: &mut Batch, id: B256, log: &Noted, ending: Ending, deep: Option<u64>) {
-    batch.moves.push((id, Move::Settled { at: log.block, transaction: log.transaction, ending }));
-    if deep.is_some_and(|deep| log.block.number <= deep) {
-        batch.moves.push((id, Move::Confirmed));
-    }
-}
-
-fn find<C, J: Journal>(
-    node: &Node<C, J>,
-    batch: &Batch,
-    fresh: &HashMap<B256, usize>,
-    id: B256,
-) -> Result<Option<Task>, JournalError> {
-    if let Some((task, _)) = fresh.get(&id).and_then(|at| batch.seen.get(*at)) {
-        return Ok(Some(task.clone()));
-    }
-    Ok(node.journal.job(id)?.map(|job| job.task().clone()))
 }
 
 fn held<C, J: Journal>(node: &Node<C, J>, request: &Request, seats: &Bytes) -> bool {

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::history::History;
+use self::{history::History, intake::Heights};
 use crate::{
     abi::InferenceCoordinator as Coordinator,
     chain::{BlockRef, Chain, ChainError, Finality, Header, LogScope},
@@ -186,7 +186,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 let Some(page) = self.history.page(&self.node, next, last).await? else { continue };
                 match self.cursor {
                     Some(cursor) if page.parent != Some(cursor) => self.rewind(cursor, head).await?,
-                    _ => self.take(&page.noted, page.end).await?,
+                    _ => self.take(&page.noted, page.end, head.block.number).await?,
                 }
                 continue;
             }
@@ -239,19 +239,20 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
 
     /// Takes blocks in one by one, for their logs may be many.
     async fn take_blocks(&mut self, headers: Vec<Header>) -> Result<(), WatchError> {
+        let head = headers.last().map_or(0, |head| head.block.number);
         let node = self.node.clone();
         let reads = headers.into_iter().map(|header| logs(&node, header));
         let mut reads = futures::stream::iter(reads).buffered(TOGETHER);
         while let Some(read) = reads.next().await {
             let (block, logs) = read?;
             let noted: Vec<_> = logs.iter().filter_map(note).collect();
-            self.take(&noted, block).await?;
+            self.take(&noted, block, head).await?;
         }
         Ok(())
     }
 
     /// Writes logs and the block that becomes the cursor in one batch.
-    async fn take(&mut self, noted: &[Noted], cursor: BlockRef) -> Result<(), WatchError> {
+    async fn take(&mut self, noted: &[Noted], cursor: BlockRef, head: u64) -> Result<(), WatchError> {
         for log in noted {
             match &log.event {
                 Event::Requested { request, .. } if self.node.seats().rules(request.version).is_none() => {
@@ -269,7 +270,9 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let mut batch = Batch { cursor: Some(cursor), ring: vec![cursor], ..Batch::default() };
         let oldest = cursor.number.saturating_sub(self.settings.depth);
         batch.ring_gone = self.ring.range(..oldest).map(|(number, _)| *number).collect();
-        intake::take(&self.node, noted, cursor.number, self.final_block, self.settings.depth, &mut batch)?;
+        let heights =
+            Heights { head, cursor: cursor.number, final_block: self.final_block, depth: self.settings.depth };
+        intake::take(&self.node, noted, heights, &mut batch)?;
         crash_point("taken.before");
         for (id, illegal) in self.node.journal.commit(&batch)? {
             debug!(%id, %illegal, "a log changes nothing");

@@ -403,9 +403,10 @@ fn what_is_long_over_is_forgotten_and_what_is_open_is_not() {
     ];
     let batch = Batch { seen, moves, ..Batch::default() };
     journal.commit(&batch).unwrap();
-    let forgotten = |cursor: u64, deep: Option<u64>| {
+    let forgotten = |cursor: u64, final_block: Option<u64>| {
         let mut batch = Batch::default();
-        intake::close(journal, cursor, deep, deep, &mut batch).unwrap();
+        let heights = Heights { head: cursor, cursor, final_block, depth: 0 };
+        intake::close(journal, heights, &mut batch).unwrap();
         batch.vanished
     };
     assert!(forgotten(50_010, Some(50_007)).is_empty());

@@ -147,7 +147,8 @@ fn account(rig: &Rig) -> Account {
     let oldest = cursor.map_or(0, |cursor| cursor.number.saturating_sub(settings().depth));
     let ring = journal.ring().unwrap().into_iter().filter(|block| block.number >= oldest.max(1)).collect();
     // Forgotten where no reorganisation can reach; when exactly depends on how the chain was read.
-    let claims = read(View::Fulfilled)
+    let claims = read(View::Vesting)
+        .chain(read(View::Paid))
         .map(|id| (id, journal.claim(id).unwrap().unwrap()))
         .filter(|(_, claim)| claim.paid_at.is_none_or(|at| at > oldest))
         .collect();

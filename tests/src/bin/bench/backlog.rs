@@ -47,6 +47,7 @@ pub(super) async fn run(blocks: usize, events: usize) -> Res<()> {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let pages = server.take_pages();
+    std::fs::write("/tmp/node.log", node.log())?;
     node.stop().await?;
     let (first, ended) = pages.first.zip(pages.ended).ok_or("no pages were asked for")?;
     let took = (ended - first).as_secs_f64();

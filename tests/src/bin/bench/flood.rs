@@ -1,5 +1,7 @@
 //! Many requests at once: signed here, sent side by side, and mined when the chain is told to.
 
+use std::time::{Duration, Instant};
+
 use alloy::{
     consensus::{SignableTransaction, TxEip1559, TxEnvelope},
     eips::eip2718::Encodable2718,
@@ -22,6 +24,9 @@ const GWEI: u128 = 1_000_000_000;
 const GAS: u64 = 250_000;
 /// Gas of a block while requests are mined: as many as there are.
 const WIDE: u64 = 10_000_000_000;
+
+/// Transactions sent again at once: as many as a block may have left out.
+const GAPS: usize = 4;
 
 /// A transaction without the nonce of its sender.
 #[derive(Debug, Clone)]
@@ -59,6 +64,33 @@ pub(crate) async fn send(provider: &impl Provider, raw: &[Vec<u8>]) -> Res<()> {
     let sends = raw.iter().map(|raw| async move { provider.send_raw_transaction(raw).await.map(drop) });
     futures::stream::iter(sends).buffered(32).try_collect::<()>().await?;
     Ok(())
+}
+
+/// Sends raw transactions of one account, the first under the nonce `from`, until all are mined. Anvil drops a transaction
+/// that it meets before the one under the nonce before, which happens where that one did not fit into the block any more.
+pub(crate) async fn send_until_mined(
+    provider: &impl Provider,
+    account: Address,
+    from: u64,
+    raw: &[Vec<u8>],
+    patience: Duration,
+) -> Res<()> {
+    send(provider, raw).await?;
+    let began = Instant::now();
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let mined = (provider.get_transaction_count(account).await? - from) as usize;
+        if mined >= raw.len() {
+            return Ok(());
+        }
+        if began.elapsed() > patience {
+            return Err(format!("{mined} of {} transactions are mined after {patience:?}", raw.len()).into());
+        }
+        for raw in raw[mined..].iter().take(GAPS) {
+            // It may be known, or mined by now.
+            drop(provider.send_raw_transaction(raw).await);
+        }
+    }
 }
 
 /// Puts the transactions of `count` requests to one model into the pool.

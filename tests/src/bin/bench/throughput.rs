@@ -1,5 +1,7 @@
 //! Many waiting requests on 1 s blocks, beside a program that only sends the same fulfilments, precomputed.
 
+use std::time::Duration;
+
 use alloy::{
     consensus::Transaction,
     eips::BlockId,
@@ -85,7 +87,7 @@ pub(super) async fn measure(requests: usize) -> Res<Figures> {
     let from = provider.get_transaction_count(key.address()).await?;
     let raw = flood::sign(&sent, &key, market.domain.chain_id, from)?;
     market.rpc("evm_setIntervalMining", json!([1])).await?;
-    flood::send(&provider, &raw).await?;
+    flood::send_until_mined(&provider, key.address(), from, &raw, Duration::from_secs(280)).await?;
     stage.asker.settle_all(market, requests, 280).await?;
     let (floor, _) = read(market, start, key.address()).await?;
     row("floor: the same fulfilments, precomputed", &floor, raw.len());
