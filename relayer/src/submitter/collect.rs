@@ -57,7 +57,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         if self.ready.len() < most && self.batch_due().is_some() {
             return Ok(false);
         }
-        let Some(tip) = self.tip() else { return Ok(false) };
+        let Some(tip) = self.tip else { return Ok(false) };
         let mut load = Load::default();
         let mut left = Vec::new();
         while let Some(held) = self.ready.pop_front() {

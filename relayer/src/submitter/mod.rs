@@ -82,6 +82,8 @@ pub struct Submitter<C, J> {
     node: Arc<Node<C, J>>,
     transactions: Transactions<C, J>,
     ports: SubmitPorts,
+    /// The tip that `transactions` knows, too: without it nothing has a price.
+    tip: Option<Tip>,
     simulations: FuturesUnordered<BoxFuture<'static, Simulated>>,
     /// To be simulated as soon as there is room.
     ready: VecDeque<Held>,
@@ -103,6 +105,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             node,
             transactions,
             ports,
+            tip: None,
             simulations: FuturesUnordered::new(),
             ready: VecDeque::new(),
             claims: VecDeque::new(),
@@ -140,6 +143,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                     }
                     let tip = *self.ports.tips.borrow_and_update();
                     if let Some(tip) = tip {
+                        self.tip = Some(tip);
                         self.transactions.on_tip(tip)?;
                         self.look_again()?;
                     }
@@ -184,10 +188,6 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             }
         }
         Ok(())
-    }
-
-    fn tip(&self) -> Option<Tip> {
-        *self.ports.tips.borrow()
     }
 
     fn is_open(&self, answer: &Attested) -> Result<bool, StageError> {

@@ -17,7 +17,7 @@ use crate::{
 
 impl<C: Chain, J: Journal> Submitter<C, J> {
     pub(super) fn market(&self) -> Fees {
-        let base_fee = self.tip().map_or(0, |tip| tip.header.base_fee);
+        let base_fee = self.tip.map_or(0, |tip| tip.header.base_fee);
         market(self.node.policy.borrow().fees, base_fee, &self.recent_tips)
     }
 

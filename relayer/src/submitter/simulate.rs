@@ -85,7 +85,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
 
     /// An endpoint that cannot run the probe tells good from bad by one call each, at the end.
     fn halve(&mut self, held: Vec<Held>) -> Result<(), StageError> {
-        let Some(tip) = self.tip() else {
+        let Some(tip) = self.tip else {
             self.waiting.extend(held);
             return Ok(());
         };
@@ -108,7 +108,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     }
 
     fn refused_one(&mut self, mut held: Vec<Held>, draft: &Draft, refusal: Refusal) -> Result<(), StageError> {
-        let (Some(held), Some(tip)) = (held.pop(), self.tip()) else { return Ok(()) };
+        let (Some(held), Some(tip)) = (held.pop(), self.tip) else { return Ok(()) };
         if refusal == Refusal::Gas && draft.gas < gas::TRANSACTION_CAP {
             if let Some(place) = self.place(&held, tip.next())? {
                 let draft = self.draft(&[(held.answer.clone(), place)], 4);

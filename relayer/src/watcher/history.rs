@@ -14,7 +14,10 @@ use crate::{
 };
 
 /// Pages in hand at most, the one that is waited for among them.
-const AHEAD: usize = 3;
+const AHEAD: usize = 4;
+/// Logs that are written together, at least; it may take several pages. Most requests are answered, and their answers
+/// paid, soon enough for that to happen among these, and then little is left to be written.
+const TOGETHER: usize = 1_024;
 
 /// What a range of heights holds.
 #[derive(Debug)]
@@ -46,9 +49,29 @@ impl History {
         Self { sizes: Pages::new(most), ahead: VecDeque::new() }
     }
 
-    /// The page that begins at `from`; none goes further than `last`. `None` if the endpoint wants to be asked for less:
+    /// The blocks from `from` on, not further than `last`, as one page. `None` if the endpoint wants to be asked for less:
     /// ask again.
-    pub(super) async fn page<C: Chain, J: Send + Sync + 'static>(
+    pub(super) async fn read<C: Chain, J: Send + Sync + 'static>(
+        &mut self,
+        node: &Arc<Node<C, J>>,
+        from: u64,
+        last: u64,
+    ) -> Result<Option<Page>, ChainError> {
+        let Some(mut whole) = self.page(node, from, last).await? else { return Ok(None) };
+        while whole.noted.len() < TOGETHER && whole.end.number < last {
+            match self.page(node, whole.end.number + 1, last).await {
+                Ok(Some(page)) if page.parent == Some(whole.end) => {
+                    whole.noted.extend(page.noted);
+                    whole.end = page.end;
+                }
+                // What was read is good; what follows is asked for again.
+                Ok(_) | Err(_) => break,
+            }
+        }
+        Ok(Some(whole))
+    }
+
+    async fn page<C: Chain, J: Send + Sync + 'static>(
         &mut self,
         node: &Arc<Node<C, J>>,
         from: u64,

@@ -118,6 +118,10 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
             }
             Event::Claimed(id) => {
                 let known = match self.claims.remove(id) {
+                    // It would be written only to be forgotten.
+                    Some(_) if self.fresh.contains_key(id) && Some(log.block.number) <= self.heights.out_of_reach() => {
+                        None
+                    }
                     Some(claim) => Some(claim),
                     None => self.node.journal.claim(*id)?,
                 };

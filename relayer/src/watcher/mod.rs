@@ -183,7 +183,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             if head.block.number - next >= self.settings.depth {
                 self.caught_up = false;
                 let last = head.block.number - self.settings.depth;
-                let Some(page) = self.history.page(&self.node, next, last).await? else { continue };
+                let Some(page) = self.history.read(&self.node, next, last).await? else { continue };
                 match self.cursor {
                     Some(cursor) if page.parent != Some(cursor) => self.rewind(cursor, head).await?,
                     _ => self.take(&page.noted, page.end, head.block.number).await?,

@@ -14,11 +14,11 @@ use oraculum::protocol::{
 };
 use oraculum_tests::{
     Res,
-    abi::InferenceCoordinator::{Fulfilled, Request, Requested},
+    abi::InferenceCoordinator::{Claimed, Fulfilled, Request, Requested},
     anvil::Anvil,
     asker::{Asker, FEE},
     endpoint::Endpoint,
-    market::Market,
+    market::{Market, parameters},
     node::Node,
 };
 use serde_json::{Value, json};
@@ -28,12 +28,31 @@ use super::log_server::LogServer;
 /// Blocks from a request to its answer.
 const ANSWERED_AFTER: u64 = 2;
 
+/// Answers that are claimed together.
+const CLAIMED_TOGETHER: u64 = 32;
+
+/// What became of the pay for the answers, all of which are the node's.
+#[derive(Debug, Clone, Copy)]
+enum Pay {
+    /// Claimed as it vested, as a node does.
+    Claimed,
+    /// Never claimed: every answer is to be written down as pay to claim.
+    Owed,
+}
+
 pub(super) async fn run(blocks: usize, events: usize) -> Res<()> {
+    println!("catching up with {blocks} blocks:\n");
+    println!("| history | | seconds | events per second |\n|---|---|---:|---:|");
+    measure(blocks as u64, events as u64, Pay::Claimed).await?;
+    measure(blocks as u64, events as u64, Pay::Owed).await
+}
+
+async fn measure(blocks: u64, events: u64, pay: Pay) -> Res<()> {
     let anvil = Anvil::start().await?;
     let market = Market::deploy(&anvil.ws_url()).await?;
     let asker = Asker::new(&market, &["iris"]).await?;
     let http = ProviderBuilder::default().connect_http(anvil.http_url().parse()?);
-    let server = Arc::new(LogServer::new(blocks as u64, history(&market, &asker, blocks as u64, events)?, http));
+    let server = Arc::new(LogServer::new(blocks, history(&market, &asker, blocks, events, pay)?, http));
     let endpoint = Endpoint::serve(server.clone()).await?;
     let mut node = Node::new(&market, &endpoint.http_url(), 0, &[("chain", "poll_interval = 0.2")])?;
     market.seat(1, &node.signer, &asker.ids()).await?;
@@ -47,7 +66,6 @@ pub(super) async fn run(blocks: usize, events: usize) -> Res<()> {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let pages = server.take_pages();
-    std::fs::write("/tmp/node.log", node.log())?;
     node.stop().await?;
     let (first, ended) = pages.first.zip(pages.ended).ok_or("no pages were asked for")?;
     let took = (ended - first).as_secs_f64();
@@ -60,16 +78,19 @@ pub(super) async fn run(blocks: usize, events: usize) -> Res<()> {
         found += bare.get_logs(&filter).await?.len();
     }
     let floor = began.elapsed().as_secs_f64();
-    println!("catching up with {blocks} blocks and {found} events in {} pages:\n", pages.ranges.len());
-    println!("| | seconds | events per second |\n|---|---:|---:|");
-    println!("| oraculum | {took:.2} | {:.0} |", found as f64 / took);
-    println!("| floor: `eth_getLogs` over the same pages | {floor:.2} | {:.0} |", found as f64 / floor);
-    println!("| ratio | {:.2} | |", took / floor);
+    let told = match pay {
+        Pay::Claimed => "requests, answers, claims",
+        Pay::Owed => "requests, answers, nothing claimed",
+    };
+    println!("| {found} events: {told} | oraculum | {took:.2} | {:.0} |", found as f64 / took);
+    let pages = pages.ranges.len();
+    println!("| | floor: `eth_getLogs` over the same {pages} pages | {floor:.2} | {:.0} |", found as f64 / floor);
+    println!("| | ratio | {:.2} | |", took / floor);
     Ok(())
 }
 
 /// Requests at even distances over all blocks but the newest, each answered by the node's seat.
-fn history(market: &Market, asker: &Asker, blocks: u64, events: usize) -> Res<BTreeMap<u64, Vec<Value>>> {
+fn history(market: &Market, asker: &Asker, blocks: u64, events: u64, pay: Pay) -> Res<BTreeMap<u64, Vec<Value>>> {
     let model = &asker.models[0];
     let (chain_id, coordinator) = (market.domain.chain_id, market.domain.coordinator);
     let output = model.cases[0].input.clone();
@@ -89,7 +110,11 @@ fn history(market: &Market, asker: &Asker, blocks: u64, events: usize) -> Res<BT
             "removed": false,
         }));
     };
-    let requests = events as u64 / 2;
+    let requests = match pay {
+        Pay::Claimed => events / 3,
+        Pay::Owed => events / 2,
+    };
+    let mut unclaimed = Vec::new();
     // The newest blocks are asked for one by one, by their hashes: they are left empty.
     let span = blocks.saturating_sub(1_000).max(1);
     for nonce in 0..requests {
@@ -124,6 +149,11 @@ fn history(market: &Market, asker: &Asker, blocks: u64, events: usize) -> Res<BT
         put(number, requested.encode_log_data());
         let fulfilled = Fulfilled { requestId: id, outcome: 0, seats: vec![0; 4].into(), output: output.clone() };
         put(number + ANSWERED_AFTER, fulfilled.encode_log_data());
+        unclaimed.push(id);
+        let vested = number + ANSWERED_AFTER + u64::from(parameters().vesting) + 1;
+        if matches!(pay, Pay::Claimed) && unclaimed.len() as u64 == CLAIMED_TOGETHER && vested < span {
+            unclaimed.drain(..).for_each(|id| put(vested, Claimed { requestId: id }.encode_log_data()));
+        }
     }
     Ok(logs)
 }
