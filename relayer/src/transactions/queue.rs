@@ -50,6 +50,8 @@ pub(super) struct Queue {
     /// Since when nonces below ours are held by nothing.
     pub(super) gap: Option<Instant>,
     pub(super) rebroadcast: Option<Instant>,
+    /// The height at which the next transaction to be mined was broadcast again.
+    pub(super) reminded: u64,
 }
 
 impl Queue {
@@ -72,6 +74,7 @@ impl Queue {
             too_low: HashSet::new(),
             gap: None,
             rebroadcast: None,
+            reminded: 0,
         }
     }
 

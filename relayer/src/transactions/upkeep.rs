@@ -5,7 +5,7 @@
 //! | a new start | the same bytes are broadcast again; receipts of used nonces are looked for |
 //! | a pending transaction of the key that is not ours | nothing is sent until it is mined; after a while a self-transfer replaces it |
 //! | a gap in our nonces | the next transaction takes it, or a self-transfer fills it |
-//! | not mined for a while | the same bytes again, then the head of the queue with a higher fee, and all whose fee is below the block's |
+//! | not mined for a while | the same bytes again, those of the next nonce with every block, then the head of the queue with a higher fee, and all whose fee is below the block's |
 //! | its requests are gone, settled by others, or late | the next draft takes its nonce, or a self-transfer replaces it |
 //! | its nonce is used and none of its attempts has a receipt | a foreign transaction took it: its jobs are answered anew |
 //! | mined, but a job is still open | answered anew; alone, and reverted, it failed |
@@ -35,6 +35,8 @@ const UNKNOWN_PATIENCE: Duration = Duration::from_secs(120);
 const REPLACE_PATIENCE: Duration = Duration::from_secs(5);
 /// Blocks after which an unmined transaction is replaced with a higher fee.
 const REPLACE_AFTER: u64 = 3;
+/// Blocks after which the next transaction of a key is broadcast again with every block.
+const OVERDUE_AFTER: u64 = 2;
 /// Tips between two looks at the fees of recent blocks.
 const FEE_TIPS: u64 = 10;
 /// Time between two broadcasts of the same bytes.
@@ -188,6 +190,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.queues[index].idle.remove(&nonce);
         if self.is_stuck(index, nonce) {
             self.replace(index, nonce, None)?;
+        } else if self.is_overdue(index, nonce) {
+            self.node.metrics.rebroadcast.add();
+            self.broadcast(index, nonce);
         }
         Ok(())
     }
@@ -199,6 +204,19 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let Some(last) = queue.get_pending(nonce).and_then(Pending::current) else { return false };
         let below = last.max_fee < base_fee.saturating_add(last.tip);
         (nonce == queue.used || below) && since.elapsed() >= REPLACE_PATIENCE && height >= last.at + REPLACE_AFTER
+    }
+
+    /// Whether blocks went by that could have held the next transaction of a key. Some pools drop one that they come upon
+    /// before the one under the nonce before, and then all behind it wait. True once per height.
+    fn is_overdue(&mut self, index: usize, nonce: u64) -> bool {
+        let height = self.height();
+        let queue = &mut self.queues[index];
+        let Some(last) = queue.get_pending(nonce).and_then(Pending::current) else { return false };
+        let overdue = nonce == queue.used && height >= last.at + OVERDUE_AFTER && height > queue.reminded;
+        if overdue {
+            queue.reminded = height;
+        }
+        overdue
     }
 
     fn note_balance(&mut self, index: usize, balance: U256) {

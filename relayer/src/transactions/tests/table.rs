@@ -81,6 +81,21 @@ async fn dropped_from_the_mempool_the_same_bytes_are_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn dropped_from_the_mempool_the_next_to_be_mined_is_sent_again_once_two_blocks_went_without_it() {
+    let mut rig = Rig::new().await;
+    rig.answer().await;
+    let sent = rig.chain().sent().len();
+    rig.chain().drop_pool();
+    rig.block(10, 0).await;
+    assert_eq!(rig.chain().sent().len(), sent, "it may have come too late for that block");
+    rig.block(10, 0).await;
+    assert_eq!(rig.chain().sent().len(), sent + 1);
+    rig.tip().await;
+    assert_eq!(rig.chain().sent().len(), sent + 1, "once per block");
+    assert_eq!(nonces(&rig.block(10, 0).await), [0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn underpriced_replacement_both_fees_are_raised_by_a_tenth_or_to_the_market() {
     let mut rig = Rig::new().await;
     rig.answer().await;
