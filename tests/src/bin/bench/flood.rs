@@ -10,7 +10,7 @@ use alloy::{
     signers::{SignerSync, local::PrivateKeySigner},
     sol_types::SolCall,
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream::FuturesUnordered};
 use oraculum_tests::{
     Res,
     abi::BenchConsumer,
@@ -95,6 +95,37 @@ pub(crate) async fn send_until_mined(
 
 /// Puts the transactions of `count` requests to one model into the pool.
 pub(crate) async fn post(market: &Market, asker: &Asker, key: &PrivateKeySigner, count: usize) -> Res<()> {
+    send(&market.provider, &asks(market, asker, key, count).await?).await
+}
+
+/// The same at an even pace, for so many seconds.
+pub(crate) async fn trickle(
+    market: &Market,
+    asker: &Asker,
+    key: &PrivateKeySigner,
+    rate: usize,
+    seconds: usize,
+) -> Res<()> {
+    let mut tick = tokio::time::interval(Duration::from_secs(1).div_f64(rate as f64));
+    let mut sends = FuturesUnordered::new();
+    for raw in asks(market, asker, key, rate * seconds).await? {
+        let sending = async {
+            loop {
+                tokio::select! {
+                    _ = tick.tick() => return Ok(()),
+                    Some(sent) = sends.next() => sent?,
+                }
+            }
+        };
+        let paced: Res<()> = sending.await;
+        paced?;
+        sends.push(async move { market.provider.send_raw_transaction(&raw).await.map(drop) });
+    }
+    sends.try_collect::<()>().await?;
+    Ok(())
+}
+
+async fn asks(market: &Market, asker: &Asker, key: &PrivateKeySigner, count: usize) -> Res<Vec<Vec<u8>>> {
     let model = &asker.models[0];
     let all: Vec<_> = (0..count)
         .map(|turn| {
@@ -110,7 +141,7 @@ pub(crate) async fn post(market: &Market, asker: &Asker, key: &PrivateKeySigner,
         })
         .collect();
     let from = market.provider.get_transaction_count(key.address()).pending().await?;
-    send(&market.provider, &sign(&all, key, market.domain.chain_id, from)?).await
+    sign(&all, key, market.domain.chain_id, from)
 }
 
 /// Mines `count` requests in blocks of at most `portion`, one right after the other, and leaves automining off.

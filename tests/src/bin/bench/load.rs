@@ -1,13 +1,9 @@
 //! From a request's block to the broadcast of its answer: idle, and at half the maximum throughput.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Instant};
 
 use alloy::primitives::B256;
 use oraculum_tests::{Res, anvil::Anvil, faulty::Aim, market::account};
-use serde_json::json;
 
 use super::{
     flood,
@@ -15,35 +11,38 @@ use super::{
     throughput,
 };
 
-/// Requests by which the maximum is found where it is not given.
+/// Requests by which a maximum is found.
 const TRIAL: usize = 3_000;
+/// Requests a second of an idle node.
+const IDLE: usize = 2;
+/// Gas of a block: the requests are in it, too, and must not crowd out the answers.
+const BLOCK_GAS: &str = "200000000";
 
-/// `rate` requests a second are the load; 0 measures the maximum and takes its half.
-pub(super) async fn run(rate: usize, seconds: usize) -> Res<()> {
-    let rate = match rate {
-        0 => (throughput::measure(TRIAL).await?.node / 2.0) as usize,
-        rate => rate,
-    };
-    println!("\nrequest block → broadcast of the answer, 1 s blocks, {seconds} s each, ms\n");
-    println!("| requests per second | p50 | p90 | p99 |\n|---:|---:|---:|---:|");
-    let idle = measure(1, seconds).await?;
-    let loaded = measure(rate, seconds).await?;
-    println!("| ratio | {:.2} | {:.2} | {:.2} |", loaded[0] / idle[0], loaded[1] / idle[1], loaded[2] / idle[2]);
+/// Seconds between blocks. All requests of a block are known at once, and the last of them waits for the others: what a
+/// load does to the latency is told by blocks that hold few of them, what it does to a slow chain by blocks that hold many.
+const BLOCK_TIMES: [&str; 2] = ["0.1", "1"];
+
+/// Each for so many seconds.
+pub(super) async fn run(seconds: usize) -> Res<()> {
+    let rate = (throughput::measure(TRIAL).await?.node / 2.0) as usize;
+    println!("\nrequest block → broadcast of the answer, {seconds} s each, ms\n");
+    println!("| blocks | requests a second | p50 | p90 | p99 |\n|---|---:|---:|---:|---:|");
+    for block_time in BLOCK_TIMES {
+        let idle = measure(block_time, IDLE, seconds).await?;
+        let loaded = measure(block_time, rate, seconds).await?;
+        let ratio: Vec<_> = loaded.iter().zip(idle).map(|(loaded, idle)| format!("{:.2}", loaded / idle)).collect();
+        println!("| ratio | | {} |", ratio.join(" | "));
+    }
     Ok(())
 }
 
 /// The 50th, 90th and 99th percentile, in ms.
-async fn measure(rate: usize, seconds: usize) -> Res<[f64; 3]> {
-    let mut stage = Stage::set(Anvil::start().await?, true).await?;
+async fn measure(block_time: &str, rate: usize, seconds: usize) -> Res<[f64; 3]> {
+    let anvil = Anvil::with(&["--gas-limit", BLOCK_GAS, "--block-time", block_time]).await?;
+    let mut stage = Stage::set(anvil, true).await?;
     let warm = stage.asker.requests(&stage.market).await?.len();
     let mut heads = stamped(stage.anvil.ws_url()).await?;
-    stage.market.rpc("evm_setAutomine", json!([false])).await?;
-    stage.market.rpc("evm_setIntervalMining", json!([1])).await?;
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
-    for _ in 0..seconds {
-        tick.tick().await;
-        flood::post(&stage.market, &stage.asker, &account(0)?, rate).await?;
-    }
+    flood::trickle(&stage.market, &stage.asker, &account(0)?, rate, seconds).await?;
     let settled = stage.asker.settle_all(&stage.market, warm + rate * seconds, 120).await;
     settled.map_err(|error| format!("{error}\n{}", stage.node.log()))?;
     stage.node.stop().await?;
@@ -71,6 +70,6 @@ async fn measure(rate: usize, seconds: usize) -> Res<[f64; 3]> {
     }
     took.sort_by(f64::total_cmp);
     let found = [0.5, 0.9, 0.99].map(|share| percentile(&took, share));
-    println!("| {rate} | {:.1} | {:.1} | {:.1} |", found[0], found[1], found[2]);
+    println!("| {block_time} s | {rate} | {:.1} | {:.1} | {:.1} |", found[0], found[1], found[2]);
     Ok(found)
 }

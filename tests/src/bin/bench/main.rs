@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use oraculum_tests::Res;
 
 const USAGE: &str = "usage: bench latency [REQUESTS] | blocks [SECONDS] | throughput [REQUESTS] | memory [REQUESTS]
-     | backlog [BLOCKS EVENTS] | load [REQUESTS-PER-SECOND SECONDS] | soak [SECONDS SVG]";
+     | backlog [BLOCKS EVENTS] | load [SECONDS] | soak [SECONDS SVG]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -43,7 +43,7 @@ async fn measure(arguments: &[&str]) -> Res<()> {
         "throughput" => throughput::run(number(0, 10_000)?).await,
         "memory" => throughput::memory(number(0, 100_000)?).await,
         "backlog" => backlog::run(number(0, 200_000)?, number(1, 20_000)?).await,
-        "load" => load::run(number(0, 0)?, number(1, 60)?).await,
+        "load" => load::run(number(0, 60)?).await,
         "soak" => soak::run(number(0, 3_600)?, rest.get(1).copied()).await,
         "floor" if rest.len() == 3 => latency::floor(rest[0], rest[1].parse()?, rest[2].parse()?).await,
         _ => Err(USAGE.into()),
