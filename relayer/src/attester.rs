@@ -5,6 +5,7 @@ use std::sync::Arc;
 use alloy::signers::local::PrivateKeySigner;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use crate::{
     lifecycle::{Attested, Executed},
@@ -43,6 +44,7 @@ impl<C, J> Attester<C, J> {
             let Some(executed) = executed else { return Ok(()) };
             let attested = executed.attested(self.node.domain, &self.signer)?;
             self.node.metrics.attested.add();
+            debug!(id = %attested.task.id, "signed");
             self.out.send(attested).await.map_err(|_| StageError::Gone("submitter"))?;
         }
     }

@@ -10,6 +10,7 @@ pub mod market;
 pub mod models;
 pub mod node;
 pub mod proxy;
+pub mod scene;
 
 /// What the harness returns: a test ends at the first error, whatever it is.
 pub type Res<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -16,32 +16,9 @@ use oraculum_tests::{
     market::Market,
     node::{Node, binary},
     proxy::Proxy,
+    scene::{one_node, until},
 };
 use serde_json::{Value, json};
-
-/// A market, a consumer of the iris model, and node 0 with a seat on it, not started.
-async fn stage(anvil: &Anvil, node_url: &str, extra: &[(&str, &str)]) -> Res<(Market, Asker, Node)> {
-    let market = Market::deploy(&anvil.ws_url()).await?;
-    let asker = Asker::new(&market, &["iris"]).await?;
-    let node = Node::new(&market, node_url, 0, extra)?;
-    market.seat(1, &node.signer, &asker.ids()).await?;
-    Ok((market, asker, node))
-}
-
-async fn rpc(market: &Market, method: &'static str, params: Value) -> Res<Value> {
-    Ok(market.provider.raw_request(method.into(), params).await?)
-}
-
-/// Waits until something holds.
-async fn until<F: Future<Output = Res<bool>>>(what: &str, mut holds: impl FnMut() -> F) -> Res<()> {
-    for _ in 0..300 {
-        if holds().await? {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Err(format!("it never came to pass that {what}").into())
-}
 
 /// The raw transaction and the height of the request or the answer of an id.
 async fn settled_in(market: &Market, topic: B256, id: B256) -> Res<(B256, u64)> {
@@ -56,7 +33,7 @@ async fn an_answer_that_a_reorganisation_undoes_is_given_again() -> Res<()> {
     let anvil = Anvil::start().await?;
     // Final at once: the worst case, in which the node has forgotten the transaction.
     for confirmations in ["confirmations = 10", "confirmations = 0"] {
-        let (market, mut asker, mut node) = stage(&anvil, &anvil.ws_url(), &[("chain", confirmations)]).await?;
+        let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[("chain", confirmations)]).await?;
         node.start().await?;
         let ids = asker.ask(3).await?;
         asker.settle(&market, &ids, 30).await?;
@@ -64,7 +41,7 @@ async fn an_answer_that_a_reorganisation_undoes_is_given_again() -> Res<()> {
         asker.settle(&market, &ids, 30).await?;
         let (_, answered) = settled_in(&market, Fulfilled::SIGNATURE_HASH, ids[0]).await?;
         let depth = market.provider.get_block_number().await? + 1 - answered;
-        rpc(&market, "anvil_reorg", json!([depth, []])).await?;
+        market.rpc("anvil_reorg", json!([depth, []])).await?;
         // The reorganisation shows with the next block.
         market.mine(1).await?;
         let settled = asker.settle(&market, &ids, 30).await;
@@ -81,7 +58,7 @@ async fn an_answer_that_a_reorganisation_undoes_is_given_again() -> Res<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_a_reorganisation_moves_is_answered_in_its_new_block() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, mut asker, mut node) = stage(&anvil, &anvil.ws_url(), &[("chain", "confirmations = 10")]).await?;
+    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[("chain", "confirmations = 10")]).await?;
     node.start().await?;
     let ids = asker.ask(1).await?;
     let before = asker.settle(&market, &ids, 30).await?[&ids[0]].clone();
@@ -89,9 +66,9 @@ async fn a_request_that_a_reorganisation_moves_is_answered_in_its_new_block() ->
         "Requested(bytes32,address,bytes32,(bytes32,bytes32,bytes32,bytes32,bytes32,bytes32),bytes)",
     );
     let (transaction, asked) = settled_in(&market, topic, ids[0]).await?;
-    let raw: Bytes = serde_json::from_value(rpc(&market, "eth_getRawTransactionByHash", json!([transaction])).await?)?;
+    let raw: Bytes = serde_json::from_value(market.rpc("eth_getRawTransactionByHash", json!([transaction])).await?)?;
     let depth = market.provider.get_block_number().await? + 1 - asked;
-    rpc(&market, "anvil_reorg", json!([depth, [[raw, 0]]])).await?;
+    market.rpc("anvil_reorg", json!([depth, [[raw, 0]]])).await?;
     market.mine(1).await?;
     let settled = asker.settle(&market, &ids, 30).await;
     assert!(settled.is_ok(), "{:?}\n{}", settled.err(), node.log());
@@ -109,7 +86,7 @@ async fn a_connection_that_breaks_is_made_anew_and_nothing_is_missed() -> Res<()
     let proxy = Proxy::to(anvil.port()).await?;
     for url in [proxy.ws_url(), proxy.http_url()] {
         let pace = [("chain", "poll_interval = 0.05\nrequest_timeout = 2")];
-        let (market, mut asker, mut node) = stage(&anvil, &url, &pace).await?;
+        let (market, mut asker, mut node) = one_node(&anvil, &url, &pace).await?;
         node.start().await?;
         let ids = asker.ask(3).await?;
         asker.settle(&market, &ids, 30).await?;
@@ -130,7 +107,7 @@ async fn a_connection_that_breaks_is_made_anew_and_nothing_is_missed() -> Res<()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_cannot_succeed_ends_with_one_line_that_names_the_remedy() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, asker, mut node) = stage(&anvil, &anvil.http_url(), &[]).await?;
+    let (market, asker, mut node) = one_node(&anvil, &anvil.http_url(), &[]).await?;
     let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let (no_contract, consumer) = (Address::repeat_byte(9).to_string(), asker.consumer().to_string());
     let (down, down_ws) = (format!("http://127.0.0.1:{closed}/secret"), format!("ws://127.0.0.1:{closed}/secret"));
@@ -190,13 +167,13 @@ async fn a_node_without_registration_or_seat_says_so_and_answers_once_it_has_the
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_money_stops_and_goes_on_when_it_is_funded() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, mut asker, mut node) = stage(&anvil, &anvil.ws_url(), &[]).await?;
-    rpc(&market, "anvil_setBalance", json!([node.sender, "0x0"])).await?;
+    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
+    market.rpc("anvil_setBalance", json!([node.sender, "0x0"])).await?;
     node.start().await?;
     let ids = asker.ask(3).await?;
     until("it says so", async || Ok(node.log().contains("cannot pay for gas"))).await?;
     assert!(asker.answers(&market).await?.is_empty());
-    rpc(&market, "anvil_setBalance", json!([node.sender, U256::from(10u64).pow(U256::from(18))])).await?;
+    market.rpc("anvil_setBalance", json!([node.sender, U256::from(10u64).pow(U256::from(18))])).await?;
     let settled = asker.settle(&market, &ids, 30).await;
     assert!(settled.is_ok(), "{:?}\n{}", settled.err(), node.log());
     Ok(())
@@ -205,7 +182,7 @@ async fn a_node_without_money_stops_and_goes_on_when_it_is_funded() -> Res<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn pay_is_claimed_once_even_if_the_journal_is_lost_before() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, mut asker, mut node) = stage(&anvil, &anvil.ws_url(), &[]).await?;
+    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
     node.start().await?;
     let ids = asker.ask(20).await?;
     asker.settle(&market, &ids, 30).await?;
@@ -229,7 +206,7 @@ async fn pay_is_claimed_once_even_if_the_journal_is_lost_before() -> Res<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_shown_by_a_running_node_and_by_a_stopped_ones_journal() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, mut asker, mut node) = stage(&anvil, &anvil.ws_url(), &[]).await?;
+    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
     let config = node.home().join("oraculum.toml");
     let jobs = async |arguments: &[&str]| {
         let mut command = tokio::process::Command::new(binary()?);

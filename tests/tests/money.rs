@@ -1,7 +1,7 @@
 //! What a node spends and earns, and what it answers for: batches, books, several keys, and a policy that changes while it
 //! runs.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use alloy::{
     network::TransactionResponse,
@@ -16,42 +16,20 @@ use oraculum_tests::{
     asker::Asker,
     market::{Market, account},
     node::{Node, binary},
+    scene::{one_node, until},
 };
 use serde_json::{Value, json};
 
-async fn stage(anvil: &Anvil, extra: &[(&str, &str)]) -> Res<(Market, Asker, Node)> {
-    let market = Market::deploy(&anvil.ws_url()).await?;
-    let asker = Asker::new(&market, &["iris"]).await?;
-    let node = Node::new(&market, &anvil.ws_url(), 0, extra)?;
-    market.seat(1, &node.signer, &asker.ids()).await?;
-    Ok((market, asker, node))
-}
-
-async fn rpc(market: &Market, method: &'static str, params: Value) -> Res<Value> {
-    Ok(market.provider.raw_request(method.into(), params).await?)
-}
-
-/// Waits until something holds.
-async fn until<F: Future<Output = Res<bool>>>(what: &str, mut holds: impl FnMut() -> F) -> Res<()> {
-    for _ in 0..300 {
-        if holds().await? {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Err(format!("it never came to pass that {what}").into())
-}
-
 /// Asks in one block, and mines a block a second from then on.
 async fn ask_in_one_block(market: &Market, asker: &mut Asker, count: usize) -> Res<Vec<B256>> {
-    rpc(market, "evm_setAutomine", json!([false])).await?;
+    market.rpc("evm_setAutomine", json!([false])).await?;
     let posted = asker.post(count).await?;
-    rpc(market, "anvil_mine", json!(["0x1"])).await?;
+    market.rpc("anvil_mine", json!(["0x1"])).await?;
     let mut ids = Vec::new();
     for sent in posted {
         ids.push(Market::requested(&sent.get_receipt().await?)?.0);
     }
-    rpc(market, "evm_setIntervalMining", json!([1])).await?;
+    market.rpc("evm_setIntervalMining", json!([1])).await?;
     Ok(ids)
 }
 
@@ -78,7 +56,7 @@ async fn ask_binary(node: &Node, words: &[&str]) -> Res<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_of_one_block_share_transactions_and_the_books_agree_with_the_chain() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, mut asker, mut node) = stage(&anvil, &[("policy", "max_batch = 16")]).await?;
+    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[("policy", "max_batch = 16")]).await?;
     node.start().await?;
     let ids = ask_in_one_block(&market, &mut asker, 60).await?;
     asker.settle(&market, &ids, 60).await.map_err(|error| format!("{error}\n{}", node.log()))?;
@@ -115,7 +93,7 @@ async fn requests_of_one_block_share_transactions_and_the_books_agree_with_the_c
 #[tokio::test(flavor = "multi_thread")]
 async fn several_sending_keys_share_the_work() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, mut asker, mut node) = stage(&anvil, &[("policy", "max_batch = 2")]).await?;
+    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[("policy", "max_batch = 2")]).await?;
     let config = node.home().join("oraculum.toml");
     let secret = Password::from_file(&node.home().join("password"))?;
     keys::store(&node.home().join("second.json"), &account(5)?, &secret)?;
@@ -135,7 +113,7 @@ async fn several_sending_keys_share_the_work() -> Res<()> {
 async fn a_policy_read_again_on_sighup_holds_at_once_and_a_bad_file_changes_nothing() -> Res<()> {
     let anvil = Anvil::start().await?;
     let dear = ("policy", "min_fee = \"79000000000000000000000000000\"");
-    let (market, mut asker, mut node) = stage(&anvil, &[dear]).await?;
+    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[dear]).await?;
     let config = node.home().join("oraculum.toml");
     node.start().await?;
     let refused = asker.ask(1).await?[0];

@@ -6,10 +6,10 @@ use alloy::providers::Provider;
 use oraculum_tests::{
     Res,
     anvil::Anvil,
-    asker::Asker,
-    market::{Market, account},
+    market::account,
     models,
     node::{Node, binary},
+    scene::one_node,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -17,14 +17,6 @@ use tokio::{
     net::TcpStream,
     process::Command,
 };
-
-async fn stage(anvil: &Anvil, extra: &[(&str, &str)]) -> Res<(Market, Asker, Node)> {
-    let market = Market::deploy(&anvil.ws_url()).await?;
-    let asker = Asker::new(&market, &["iris"]).await?;
-    let node = Node::new(&market, &anvil.ws_url(), 0, extra)?;
-    market.seat(1, &node.signer, &asker.ids()).await?;
-    Ok((market, asker, node))
-}
 
 async fn oraculum(node: &Node, arguments: &[&str]) -> Res<Output> {
     let mut command = Command::new(binary()?);
@@ -50,7 +42,7 @@ async fn get(node: &Node, path: &str) -> Res<(u16, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn anybody_registers_a_model_once_and_takes_no_name_from_others() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (_, _, node) = stage(&anvil, &[]).await?;
+    let (_, _, node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
     let (keystore, password) = (node.home().join("sender.json"), node.home().join("password"));
     let paid = ["--keystore", &keystore.to_string_lossy(), "--password-file", &password.to_string_lossy(), "--json"]
         .map(str::to_owned);
@@ -108,7 +100,7 @@ async fn anybody_registers_a_model_once_and_takes_no_name_from_others() -> Res<(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_node_is_ready_and_counts_its_answers() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, mut asker, mut node) = stage(&anvil, &[]).await?;
+    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
     node.start().await?;
     let ids = asker.ask(3).await?;
     asker.settle(&market, &ids, 30).await?;
@@ -149,7 +141,7 @@ async fn a_running_node_is_ready_and_counts_its_answers() -> Res<()> {
 async fn a_reorganisation_deeper_than_is_rewound_ends_a_node_with_its_own_exit_code() -> Res<()> {
     let anvil = Anvil::start().await?;
     let extra = [("chain", "confirmations = 1"), ("chain", "reorg_depth = 2")];
-    let (market, mut asker, mut node) = stage(&anvil, &extra).await?;
+    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &extra).await?;
     let mine = async |blocks: &str| {
         Res::Ok(market.provider.raw_request::<_, Value>("anvil_mine".into(), json!([blocks])).await?)
     };

@@ -216,6 +216,7 @@ impl<C: Chain, J: Journal> Executor<C, J> {
             Ok(inference) => {
                 let Inference { profile, queue_time, run_time, .. } = &inference;
                 let provider = profile.target.to_string();
+                debug!(%id, %provider, ?queue_time, ?run_time, "the model ran");
                 self.node.metrics.ran(task.request.model_id, &provider, *queue_time, *run_time);
                 let executed = Seen { task }.executed(inference.outcome, inference.output).held(lease);
                 self.out.send(executed).await.map_err(|_| StageError::Gone("attester"))

@@ -1,6 +1,7 @@
 //! Which answers go into the next transaction.
 
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::{Held, Submitter, Work, gas};
 use crate::{
@@ -86,6 +87,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             return Ok(false);
         }
         let draft = self.draft(&load.placed, 1);
+        debug!(items = load.held.len(), left = self.ready.len(), "trying answers");
         let at = self.state_for(&load.placed, tip.header.block.number);
         self.simulate(Work::Answers(load.held), draft, at);
         Ok(true)

@@ -72,6 +72,10 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         }
         crash_point("sent.after");
         self.node.metrics.sent.add();
+        let (account, hash) = (self.queues[index].address(), pending.current().map(|attempt| attempt.hash));
+        for (id, _) in &batch.moves {
+            debug!(%id, %account, nonce, ?hash, "its answer is in a transaction");
+        }
         self.insert(index, nonce, pending);
         Ok(Sending::Sent)
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use alloy::primitives::{B256, U256};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{Done, Transactions, purpose, queue::Hold, slot::Pending};
 use crate::{
@@ -260,7 +260,10 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         hash: B256,
         result: Result<(), ChainError>,
     ) -> Result<(), StageError> {
-        let Err(error) = result else { return Ok(()) };
+        let Err(error) = result else {
+            debug!(nonce, %hash, "broadcast");
+            return Ok(());
+        };
         // Of an attempt that was replaced meanwhile, or is mined, nothing is to be learnt.
         let current = self.queues[index].get_pending(nonce).and_then(Pending::current);
         if current.is_none_or(|current| current.hash != hash) {

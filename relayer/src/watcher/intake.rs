@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use alloy::primitives::{B256, Bytes};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     chain::{BlockRef, Chain},
@@ -92,6 +92,7 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
                     info!(%id, %reason, "skipped");
                     self.batch.moves.push((*id, Move::Skipped(reason)));
                 }
+                debug!(%id, model = %request.model_id, block = log.block.number, "a request");
                 self.fresh.insert(*id, self.batch.seen.len());
                 self.batch.seen.push((task, input.clone()));
             }
@@ -144,6 +145,7 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
     /// Settles a job, and confirms it at once if that is final already.
     fn settle(&mut self, id: B256, log: &Noted, ending: Ending) {
         let at = log.block;
+        debug!(%id, block = at.number, transaction = ?log.transaction, "settled");
         self.batch.moves.push((id, Move::Settled { at, transaction: log.transaction, ending }));
         if self.heights.is_final(at.number) {
             self.batch.moves.push((id, Move::Confirmed));

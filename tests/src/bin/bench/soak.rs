@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::{flood, plot::Plot, process, stage::Stage};
 
-/// Requests a second.
-const RATE: usize = 20;
+/// Requests a second: in an hour more than twice what a journal keeps of closed jobs.
+const RATE: usize = 60;
 /// Samples that are drawn.
 const SAMPLES: u32 = 240;
 
@@ -47,7 +47,7 @@ pub(super) async fn run(seconds: usize, file: Option<&str>) -> Res<()> {
         let [a, b, c, d] = [0, 1, 2, 3].map(|at| quarter(samples, at));
         println!("| {name} | {a:.1} | {b:.1} | {c:.1} | {d:.1} |");
     }
-    println!("| CPU, s in all | | | | {:.1} |", process::cpu(&stage.node)?);
+    println!("\npeak memory {:.1} MB, CPU {:.1} s in all", process::peak(&stage.node)?, process::cpu(&stage.node)?);
     stage.node.stop().await?;
     if let Some(file) = file {
         let plot = Plot { x: "minutes", lines: &[("memory, MB", &memory), ("journal on disk, MB", &disk)] };
