@@ -21,7 +21,7 @@ const DEPTH: u64 = 12;
 /// Requests after the last reorganisation.
 const LAST: usize = 6;
 /// What is passed only where the chain takes something back.
-const CRASHES: [&str; 8] = [
+const CRASHES: [&str; 10] = [
     "rewound.before",
     "rewound.after",
     "unmined.before",
@@ -30,6 +30,8 @@ const CRASHES: [&str; 8] = [
     "filled.after",
     "reopened.before",
     "reopened.after",
+    "adopted.before",
+    "adopted.after",
 ];
 
 pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {

@@ -38,7 +38,8 @@ pub(crate) enum Over {
 impl Stage {
     /// Sets it up on a chain that mines at once; `extra` are lines of configuration by section.
     pub(crate) async fn set(seed: u64, over: Over, extra: &[(&str, &str)]) -> Res<Self> {
-        let anvil = Anvil::start().await?;
+        // By itself Anvil moves the states of all but the last blocks to files, and loses them in a reorganisation.
+        let anvil = Anvil::with(&["--prune-history", "10000"]).await?;
         let market = Market::deploy(&anvil.ws_url()).await?;
         let asker = Asker::new(&market, &["iris", "credit"]).await?;
         let proxy = Faulty::before(&anvil.ws_url(), seed).await?;
