@@ -1,9 +1,6 @@
 //! Claims pay whose vesting has passed, in batches.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use alloy::primitives::B256;
 use tokio::sync::{mpsc, watch};
@@ -38,6 +35,8 @@ pub struct Claimer<C, J> {
 
 /// Vested claims looked at together.
 const LOOK: usize = 1_024;
+/// Steps of one look at most.
+const LOOKS: usize = 64;
 /// Looks after which an offered claim that is still unpaid is offered again.
 const PATIENCE: u32 = 8;
 
@@ -77,16 +76,24 @@ impl<C: Send + Sync, J: Journal> Claimer<C, J> {
                 continue;
             }
             looked = head;
-            let vested = Position::first_at(0)..Position::first_at(head);
-            let unpaid: HashSet<_> =
-                self.node.journal.walk(View::Vesting, vested, LOOK)?.into_iter().map(|at| at.id).collect();
-            offered.retain(|id, looks| {
+            offered.retain(|_, looks| {
                 *looks += 1;
-                *looks < PATIENCE && unpaid.contains(id)
+                *looks < PATIENCE
             });
             let mut due = Vec::new();
-            for id in unpaid.into_iter().filter(|id| !offered.contains_key(id)) {
-                due.extend(self.node.journal.claim(id)?.filter(|claim| self.pays(claim)));
+            let mut from = Position::first_at(0);
+            // Those that do not pay yet must not hide the ones behind them.
+            for _ in 0..LOOKS {
+                let step = self.node.journal.walk(View::Vesting, from..Position::first_at(head), LOOK)?;
+                let Some(last) = step.last() else { break };
+                from = last.next();
+                for at in step.into_iter().filter(|at| !offered.contains_key(&at.id)) {
+                    due.extend(self.node.journal.claim(at.id)?.filter(|claim| self.pays(claim)));
+                }
+                if due.len() >= LOOK {
+                    break;
+                }
+                tokio::task::yield_now().await;
             }
             due.sort_by_key(|claim| (claim.vests_at, claim.id));
             let full = self.settings.batch.max(1);

@@ -54,7 +54,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
 
     /// Simulates the answers that can be sent now, as many as fit. False if there are none.
     pub(super) fn begin_answers(&mut self) -> Result<bool, StageError> {
-        let most = self.node.policy.borrow().max_batch;
+        let most = self.node.policy.borrow().max_batch.min(self.affordable);
         if self.ready.len() < most && self.batch_due().is_some() {
             return Ok(false);
         }

@@ -90,6 +90,8 @@ pub struct Submitter<C, J> {
     claims: VecDeque<Vec<Claim>>,
     /// Looked at again at the next tip.
     waiting: Vec<Held>,
+    /// Answers of a transaction at most, where money is short.
+    affordable: usize,
     /// Answers that go out alone, because a batch with them failed.
     alone: HashSet<B256>,
 }
@@ -110,6 +112,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             ready: VecDeque::new(),
             claims: VecDeque::new(),
             waiting: Vec::new(),
+            affordable: usize::MAX,
             alone: HashSet::new(),
         })
     }

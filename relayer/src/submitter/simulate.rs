@@ -167,6 +167,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         match self.transactions.send(draft)? {
             Sending::Sent => {
                 if let Work::Answers(held) = &work {
+                    self.affordable = self.affordable.saturating_mul(2);
                     for held in held {
                         self.alone.remove(&held.answer.task.id);
                     }
@@ -181,6 +182,18 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             Sending::TooDear => {
                 if let Work::Answers(held) = work {
                     self.waiting.extend(held);
+                }
+            }
+            // Fewer may fit; where not even one does, none goes before the next look.
+            Sending::TooMuch => {
+                if let Work::Answers(held) = work {
+                    self.affordable = (held.len() / 2).max(1);
+                    if held.len() > 1 {
+                        held.into_iter().rev().for_each(|held| self.ready.push_front(held));
+                    } else {
+                        self.waiting.extend(held);
+                        self.waiting.extend(self.ready.drain(..));
+                    }
                 }
             }
             Sending::Refused(id) => {

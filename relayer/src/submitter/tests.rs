@@ -185,6 +185,9 @@ async fn a_reverted_answer_fails_unless_the_request_is_settled() {
     for transaction in &sent {
         rig.chain().mine_transaction(transaction, false);
     }
+    for _ in 0..2 {
+        rig.chain().mine(Vec::new());
+    }
     rig.tell(0);
     rig.until(|rig| rig.state(&failed) == "failed").await;
     assert_eq!(rig.state(&settled), "settled");

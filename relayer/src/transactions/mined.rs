@@ -12,7 +12,7 @@ use super::{
     slot::State,
 };
 use crate::{
-    chain::{Chain, Receipt},
+    chain::{Chain, ChainError, Receipt},
     crash::crash_point,
     journal::{Batch, Journal, Purpose},
     lifecycle::Move,
@@ -21,6 +21,19 @@ use crate::{
 
 /// How long a used nonce may have no receipt before it counts as taken by a foreign transaction.
 const RECEIPT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The receipt of one of some attempts, if its block is on the chain: an endpoint may be on a fork that is no more.
+async fn find_receipt(chain: &impl Chain, hashes: Vec<B256>) -> Result<Option<(B256, Receipt)>, ChainError> {
+    for hash in hashes {
+        let Some(receipt) = chain.receipt(hash).await? else { continue };
+        let number = receipt.block.number;
+        return match chain.header(number).await? {
+            Some(header) if header.block == receipt.block => Ok(Some((hash, receipt))),
+            _ => Err(ChainError::UnknownBlock(format!("{} of a receipt", receipt.block.hash))),
+        };
+    }
+    Ok(None)
+}
 
 impl<C: Chain, J: Journal> Transactions<C, J> {
     /// After a reorganisation, what was mined may not be any more.
@@ -86,17 +99,22 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             let slot = mined.slot();
             let in_batch = matches!(&slot.purpose, Purpose::Answer { items } if items.len() > 1);
             let left = purpose::left_over(&*self.node.journal, slot)?;
+            let in_vain = !mined.receipt().success && !in_batch && mined.is_to_purpose();
+            if in_vain && !tip.is_final(mined.receipt().block.number) {
+                // Another fork may do better by it, and a job that failed is not taken up again.
+                continue;
+            }
             let ids = left.iter().map(|task| task.id).collect();
+            let hash = mined.hash();
             for task in left {
-                let hash = slot.attempts.last().map(|attempt| attempt.hash);
-                if mined.receipt().success || in_batch {
-                    warn!(id = %task.id, ?hash, "a mined transaction did not answer its request; answering it anew");
+                if !in_vain {
+                    warn!(id = %task.id, %hash, "a mined transaction did not answer its request; answering it anew");
                     moves.push((task.id, Move::Reopened));
                     if in_batch {
                         self.left_out.push(task.id);
                     }
                 } else {
-                    moves.push((task.id, Move::Failed(format!("the transaction {hash:?} reverted"))));
+                    moves.push((task.id, Move::Failed(format!("the transaction {hash} reverted"))));
                 }
             }
             mined.left_out = Some(ids);
@@ -123,15 +141,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             .collect();
         for (nonce, hashes) in used {
             queue.asked.insert(nonce);
-            let chain = self.node.chain.clone();
+            let (chain, rewinds) = (self.node.chain.clone(), self.rewinds);
             self.tasks.push(Box::pin(async move {
-                for hash in hashes {
-                    match chain.receipt(hash).await {
-                        Ok(None) => {}
-                        found => return Done::Receipt(index, nonce, found.map(|found| found.map(|one| (hash, one)))),
-                    }
-                }
-                Done::Receipt(index, nonce, Ok(None))
+                Done::Receipt(index, nonce, rewinds, find_receipt(&*chain, hashes).await)
             }));
         }
     }
@@ -159,7 +171,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             self.node.metrics.reverted.add();
             warn!(nonce, %hash, purpose = ?pending.slot().purpose, "a transaction reverted");
         }
-        let mined = pending.mined(receipt);
+        let mined = pending.mined(hash, receipt);
         crash_point("mined.before");
         self.commit(&Batch { slots: vec![mined.slot().clone()], ..Batch::default() })?;
         crash_point("mined.after");

@@ -46,8 +46,10 @@ enum Done {
     Broadcast(usize, u64, B256, Result<(), ChainError>),
     /// What was to be broadcast could not be written down, so it was not.
     Unwritten(JournalError),
-    Account(usize, Result<(u64, U256), ChainError>),
-    Receipt(usize, u64, Result<Option<(B256, Receipt)>, ChainError>),
+    /// Of a queue, asked for after so many reorganisations.
+    Account(usize, u64, Result<(u64, U256), ChainError>),
+    /// Of a queue and nonce, asked for after so many reorganisations.
+    Receipt(usize, u64, u64, Result<Option<(B256, Receipt)>, ChainError>),
     Tips(Result<Vec<u128>, ChainError>),
     DataFee(Option<u128>),
 }
@@ -172,8 +174,19 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 self.broadcast_done(queue, nonce, hash, result)
             }
             Done::Unwritten(error) => Err(error.into()),
-            Done::Account(queue, Ok((nonce, balance))) => self.account(queue, nonce, balance),
-            Done::Receipt(queue, nonce, Ok(receipt)) => self.receipt(queue, nonce, receipt),
+            // Read before a reorganisation: it says nothing of the chain as it is.
+            Done::Account(queue, rewinds, Ok(_)) if rewinds != self.rewinds => {
+                self.queues[queue].asking = false;
+                self.ask_account(queue);
+                Ok(())
+            }
+            Done::Receipt(queue, nonce, rewinds, Ok(_)) if rewinds != self.rewinds => {
+                self.queues[queue].asked.remove(&nonce);
+                self.ask_receipts(queue);
+                Ok(())
+            }
+            Done::Account(queue, _, Ok((nonce, balance))) => self.account(queue, nonce, balance),
+            Done::Receipt(queue, nonce, _, Ok(receipt)) => self.receipt(queue, nonce, receipt),
             Done::Tips(Ok(tips)) => {
                 self.recent_tips = tips;
                 Ok(())
@@ -182,12 +195,12 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 self.data_fee = fee.unwrap_or(self.data_fee);
                 Ok(())
             }
-            Done::Account(queue, Err(error)) => {
+            Done::Account(queue, _, Err(error)) => {
                 self.queues[queue].asking = false;
                 self.ask_later(&error);
                 Ok(())
             }
-            Done::Receipt(queue, nonce, Err(error)) => {
+            Done::Receipt(queue, nonce, _, Err(error)) => {
                 self.queues[queue].asked.remove(&nonce);
                 self.ask_later(&error);
                 Ok(())

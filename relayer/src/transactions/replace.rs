@@ -106,7 +106,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         for (index, queue) in self.queues.iter().enumerate() {
             for (nonce, pending) in queue.pending().filter(|(nonce, _)| *nonce >= queue.used) {
                 let related = answers(&pending.slot().purpose).iter().any(|item| ids.contains(&item.id));
-                let candidate = related || (found.is_none() && queue.idle.contains_key(&nonce));
+                let candidate = related || (found.is_none() && queue.funded && queue.idle.contains_key(&nonce));
                 if candidate && !self.standing(pending)?.wanted {
                     found = Some((index, nonce));
                     if related {

@@ -24,8 +24,10 @@ pub(crate) enum Sending {
     Sent,
     /// No key has room, or money.
     Later,
-    /// Gas is dearer than `fees.max_fee_per_gas`, or the hour's money is spent.
+    /// Gas is dearer than `fees.max_fee_per_gas`.
     TooDear,
+    /// It costs more than is left of the hour's money, or than any key has: less of it may go.
+    TooMuch,
     /// A job is not open any more; nothing was sent.
     Refused(B256),
 }
@@ -44,12 +46,18 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         }
         let fees = self.market();
         let cost = U256::from(draft.gas) * U256::from(fees.max_fee);
-        if self.is_too_dear(fees) || self.is_over_the_hours_limit(cost)? {
+        if self.is_too_dear(fees) {
             return Ok(Sending::TooDear);
+        }
+        if self.is_over_the_hours_limit(cost)? {
+            return Ok(Sending::TooMuch);
         }
         let with_room = self.queues.iter().enumerate().filter(|(_, queue)| queue.funded && queue.in_flight() < PER_KEY);
         let can_pay = with_room.filter(|(_, queue)| queue.balance >= queue.committed() + cost);
         let Some(index) = can_pay.min_by_key(|(_, queue)| queue.in_flight()).map(|(index, _)| index) else {
+            if matches!(&draft.purpose, Purpose::Answer { items } if items.len() > 1) {
+                return Ok(Sending::TooMuch);
+            }
             for index in 0..self.queues.len() {
                 let queue = &self.queues[index];
                 if queue.funded && queue.in_flight() < PER_KEY {
@@ -107,6 +115,16 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                     return Ok(Sending::Refused(item.id));
                 }
             }
+        }
+        // What it cost already counts; what it costs more is new.
+        let fees = self.market();
+        let old = self.queues[queue].get_pending(nonce).map_or(U256::ZERO, Pending::bound);
+        let more = (U256::from(draft.gas) * U256::from(fees.max_fee)).saturating_sub(old);
+        if self.is_too_dear(fees) {
+            return Ok(Sending::TooDear);
+        }
+        if self.is_over_the_hours_limit(more)? {
+            return Ok(Sending::TooMuch);
         }
         Ok(if self.replace(queue, nonce, Some(draft))? { Sending::Sent } else { Sending::TooDear })
     }

@@ -7,7 +7,11 @@
 //!    └─────────┴─────reorged
 //! ```
 
-use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::{
+    consensus::{Transaction, TxEnvelope},
+    eips::eip2718::Decodable2718,
+    primitives::{Address, B256, Bytes, U256},
+};
 
 use crate::{
     chain::Receipt,
@@ -32,6 +36,8 @@ pub(super) struct Pending(Slot);
 #[derive(Debug, Clone)]
 pub(super) struct Mined {
     slot: Slot,
+    /// The attempt that was mined.
+    hash: B256,
     receipt: Receipt,
     /// The jobs that it was to answer and did not, once the logs of its block are known.
     pub(super) left_out: Option<Vec<B256>>,
@@ -64,8 +70,8 @@ impl Pending {
         Self(Slot { purpose, to, data, gas, ..self.0 })
     }
 
-    pub(super) fn mined(self, receipt: Receipt) -> Mined {
-        Mined { slot: Slot { mined: Some(receipt), ..self.0 }, receipt, left_out: None }
+    pub(super) fn mined(self, hash: B256, receipt: Receipt) -> Mined {
+        Mined { slot: Slot { mined: Some(receipt), ..self.0 }, hash, receipt, left_out: None }
     }
 
     pub(super) fn slot(&self) -> &Slot {
@@ -111,14 +117,24 @@ impl Mined {
     pub(super) fn receipt(&self) -> &Receipt {
         &self.receipt
     }
+
+    pub(super) fn hash(&self) -> B256 {
+        self.hash
+    }
+
+    /// Whether what was mined does what the slot is for: an attempt of before it got another purpose does not.
+    pub(super) fn is_to_purpose(&self) -> bool {
+        let mined = self.slot.attempts.iter().find(|attempt| attempt.hash == self.hash);
+        let mined = mined.and_then(|attempt| TxEnvelope::decode_2718(&mut attempt.raw.as_ref()).ok());
+        mined.is_some_and(|mined| mined.to() == Some(self.slot.to) && *mined.input() == self.slot.data)
+    }
 }
 
 impl State {
+    /// As the journal has it, but for its receipt, which is asked for again: a reorganisation that the watcher took in may
+    /// not have been heard of here before the process ended.
     pub(super) fn load(slot: Slot) -> Self {
-        match slot.mined {
-            Some(receipt) => Self::Mined(Mined { slot, receipt, left_out: None }),
-            None => Self::Pending(Pending(slot)),
-        }
+        Self::Pending(Pending(Slot { mined: None, ..slot }))
     }
 
     pub(super) fn pending(&self) -> Option<&Pending> {

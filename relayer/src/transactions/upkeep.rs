@@ -139,9 +139,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         if std::mem::replace(&mut queue.asking, true) {
             return;
         }
-        let (chain, me) = (self.node.chain.clone(), queue.address());
+        let (chain, me, rewinds) = (self.node.chain.clone(), queue.address(), self.rewinds);
         self.tasks.push(Box::pin(async move {
-            Done::Account(index, futures::try_join!(chain.nonce(me, At::Latest), chain.balance(me)))
+            Done::Account(index, rewinds, futures::try_join!(chain.nonce(me, At::Latest), chain.balance(me)))
         }));
     }
 

@@ -41,12 +41,14 @@ struct Reading {
 pub(super) struct History {
     sizes: Pages,
     ahead: VecDeque<Reading>,
+    /// Pages in hand at most, for now: one after a failure, or where a page alone is much.
+    most: usize,
 }
 
 impl History {
     /// Of pages of at most so many blocks.
     pub(super) fn new(most: u64) -> Self {
-        Self { sizes: Pages::new(most), ahead: VecDeque::new() }
+        Self { sizes: Pages::new(most), ahead: VecDeque::new(), most: 1 }
     }
 
     /// The blocks from `from` on, not further than `last`, as one page. `None` if the endpoint wants to be asked for less:
@@ -80,7 +82,7 @@ impl History {
         if self.ahead.front().is_some_and(|first| first.from != from) {
             self.ahead.clear();
         }
-        while self.ahead.len() < AHEAD {
+        while self.ahead.len() < self.most {
             let from = self.ahead.back().map_or(from, |before| before.to + 1);
             if from > last {
                 break;
@@ -97,17 +99,21 @@ impl History {
         match read.flatten() {
             Ok(page) => {
                 self.sizes.grow();
+                self.most = if page.noted.len() < TOGETHER { AHEAD } else { 1 };
                 debug!(from, to, "read a page of history");
                 Ok(Some(page))
             }
-            Err(error @ ChainError::RangeTooLarge(_)) if self.sizes.shrink() => {
-                debug!(from, to, %error, "asking for fewer blocks");
-                self.ahead.clear();
-                Ok(None)
-            }
             Err(error) => {
                 self.ahead.clear();
-                Err(error)
+                self.most = 1;
+                let less = matches!(error, ChainError::RangeTooLarge(_) | ChainError::Timeout { .. });
+                if less && self.sizes.shrink() {
+                    debug!(from, to, %error, "asking for fewer blocks");
+                }
+                match error {
+                    ChainError::RangeTooLarge(_) if to > from => Ok(None),
+                    error => Err(error),
+                }
             }
         }
     }

@@ -183,6 +183,11 @@ pub(super) fn close(journal: &impl Journal, heights: Heights, batch: &mut Batch)
         let gone = if old.len() < many.len() { many } else { old };
         batch.vanished.extend(gone.into_iter().map(|at| at.id));
     }
+    if !batch.vanished.is_empty() {
+        // What happened to a job in this very batch comes first.
+        let moved: HashSet<_> = batch.moves.iter().map(|(id, _)| *id).collect();
+        batch.vanished.retain(|id| !moved.contains(id));
+    }
     Ok(())
 }
 

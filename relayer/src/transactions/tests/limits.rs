@@ -92,7 +92,7 @@ async fn nothing_new_is_sent_above_the_hours_limit_and_the_limit_outlives_a_rest
     rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = Some(300_000_000));
     rig.answer().await;
     let second = rig.ask().await;
-    assert_eq!(rig.send(&[second]), Sending::TooDear);
+    assert_eq!(rig.send(&[second]), Sending::TooMuch);
     for _ in 0..4 {
         rig.block(10, 0).await;
     }
@@ -102,7 +102,7 @@ async fn nothing_new_is_sent_above_the_hours_limit_and_the_limit_outlives_a_rest
     }
     let mut rig = rig.restart().await;
     let third = rig.ask().await;
-    assert_eq!(rig.send(&[third]), Sending::TooDear, "110,000,000 are spent, and 210,000,000 may be");
+    assert_eq!(rig.send(&[third]), Sending::TooMuch, "110,000,000 are spent, and 210,000,000 may be");
     rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = Some(320_000_000));
     assert_eq!(rig.send(&[third]), Sending::Sent, "a policy holds at once");
 }

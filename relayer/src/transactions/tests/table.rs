@@ -217,6 +217,54 @@ async fn stuck_head_of_queue_what_is_in_flight_is_bounded_the_head_raised_and_in
 }
 
 #[tokio::test(start_paused = true)]
+async fn reverted_an_attempt_of_before_the_nonce_got_another_purpose_says_nothing_of_the_new_one() {
+    let mut rig = Rig::new().await;
+    let lost = rig.answer().await;
+    let stale = rig.last_sent();
+    let at = rig.chain().head().await.unwrap().block;
+    rig.journal().commit(&Batch { moves: vec![(lost.id, settled(at, None, false))], ..Batch::default() }).unwrap();
+    rig.seconds(2).await;
+    let next = rig.answer().await;
+    assert_eq!(rig.last_sent().nonce(), stale.nonce(), "the nonce of what has nothing left to do");
+    rig.chain().drop_pool();
+    rig.chain().mine_transaction(&stale, false);
+    rig.tip().await;
+    assert_eq!(rig.state(&next), "seen", "it is answered anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reorganisation_that_the_process_did_not_live_to_hear_of_is_noticed_by_the_next() {
+    let mut rig = Rig::new().await;
+    let item = rig.answer().await;
+    let first = rig.last_sent();
+    rig.block(10, 0).await;
+    assert_eq!(rig.state(&item), "settled");
+    // The watcher takes the block back, and then the process dies.
+    rig.chain().reorg(1);
+    rig.chain().set_nonces(0, 0);
+    rig.journal().commit(&Batch { moves: vec![(item.id, Move::Reopened)], ..Batch::default() }).unwrap();
+    let before = rig.chain().sent().len();
+    let mut rig = rig.restart().await;
+    rig.tip().await;
+    assert_eq!(rig.state(&item), "sent");
+    let again = rig.chain().sent().split_off(before);
+    assert!(again.iter().any(|one| one.tx_hash() == first.tx_hash()), "the same bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn insufficient_funds_for_many_answers_is_too_much_and_the_key_goes_on_with_fewer() {
+    let bench = Bench::new();
+    bench.node.chain.set_balance(U256::from(100_000u64 * 2_100));
+    let mut rig = Rig::with(bench, 1).await;
+    let items = [rig.ask().await, rig.ask().await];
+    let mut dear = Rig::draft(&items);
+    dear.gas = 200_000;
+    assert_eq!(rig.transactions.send(dear).unwrap(), Sending::TooMuch);
+    assert!(rig.transactions.is_funded());
+    assert_eq!(rig.send(&items[..1]), Sending::Sent);
+}
+
+#[tokio::test(start_paused = true)]
 async fn reverted_an_answered_request_is_done_and_another_is_reported() {
     let mut rig = Rig::new().await;
     let (answered, other) = (rig.answer().await, rig.answer().await);
@@ -226,6 +274,9 @@ async fn reverted_an_answered_request_is_done_and_another_is_reported() {
         rig.chain().mine_transaction(&transaction, false);
     }
     rig.tip().await;
+    assert_eq!((rig.state(&answered), rig.state(&other)), ("settled", "sent"), "another fork may do better by it");
+    rig.block(0, 0).await;
+    rig.block(0, 0).await;
     assert_eq!((rig.state(&answered), rig.state(&other)), ("settled", "failed"));
     assert_eq!(rig.bench.node.metrics.reverted.get(), 2);
 }
