@@ -3,13 +3,14 @@
 //! What happens to jobs is counted by the journal ([`crate::journal::Journal::tally`]), the only place that knows which moves
 //! count.
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicU64, time::Duration};
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256, U256};
 use prometheus_client::{
     metrics::{
         counter::Counter as Inner,
         family::Family,
+        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::Registry,
@@ -31,6 +32,7 @@ macro_rules! counters {
             waits: Family<Labels, Histogram, fn() -> Histogram>,
             run_errors: Family<Labels, Inner>,
             rewound: Histogram,
+            balances: Family<Labels, Gauge<f64, AtomicU64>>,
         }
 
         impl Default for Metrics {
@@ -41,6 +43,7 @@ macro_rules! counters {
                     waits: Family::new_with_constructor(seconds),
                     run_errors: Family::default(),
                     rewound: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+                    balances: Family::default(),
                 }
             }
         }
@@ -120,12 +123,22 @@ impl Metrics {
         self.rewound.observe(blocks as f64);
     }
 
+    /// A sending key was found to have so much, in wei.
+    pub fn has(&self, sender: Address, balance: U256) {
+        self.balances.get_or_create(&vec![("sender", sender.to_string())]).set(f64::from(balance));
+    }
+
     /// Has a registry show all this.
     pub(crate) fn register(&self, registry: &mut Registry) {
         self.register_counters(registry);
         registry.register("run_seconds", "How long models ran, by model and provider", self.runs.clone());
         registry.register("run_wait_seconds", "How long runs waited for their session", self.waits.clone());
         registry.register("run_errors", "Runs that gave no answer", self.run_errors.clone());
+        registry.register(
+            "balance_wei",
+            "Balance of the sending keys when it was read last, wei",
+            self.balances.clone(),
+        );
         registry.register("reorg_blocks", "Depth of the reorganisations rewound", self.rewound.clone());
     }
 }

@@ -59,6 +59,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             };
             let queue = &mut self.queues[index];
             queue.balance = balance;
+            self.node.metrics.has(me, balance);
             queue.used = latest;
             let after_slots = queue.slots.keys().next_back().map_or(0, |last| last + 1);
             queue.next = latest.max(pending).max(after_slots);
@@ -224,6 +225,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let alert = U256::from(self.node.policy.borrow().balance_alert);
         let queue = &mut self.queues[index];
         queue.balance = balance;
+        self.node.metrics.has(queue.address(), balance);
         if !queue.funded && balance >= queue.committed() + reserve {
             info!(account = %queue.address(), %balance, "a sending key is funded again");
             queue.funded = true;

@@ -108,6 +108,18 @@ async fn nothing_new_is_sent_above_the_hours_limit_and_the_limit_outlives_a_rest
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_balance_of_a_key_is_a_metric_from_the_start() {
+    let bench = Bench::new();
+    bench.node.chain.set_balance(U256::from(12_345u64));
+    let rig = Rig::with(bench, 1).await;
+    let (mut registry, mut page) = (prometheus_client::registry::Registry::default(), String::new());
+    rig.bench.node.metrics.register(&mut registry);
+    prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
+    let line = format!("balance_wei{{sender=\"{}\"}} 12345.0", rig.keys[0].address());
+    assert!(page.contains(&line), "{page}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rewind_of_other_blocks_leaves_a_mined_transaction_mined_in_the_end() {
     let mut rig = Rig::new().await;
     let item = rig.answer().await;
