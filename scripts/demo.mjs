@@ -80,7 +80,7 @@ async function play({ rpcUrl, coordinator, consumers, models, user, nodes }) {
   if (asked.status !== "0x1") throw new Error(`the request ${hash} reverted`);
   say(`2. ${user} asks the contract ${consumer}`);
   say(`   which iris measures ${FLOWER.map((size) => size / 10).join(", ")} cm, with a fee of 0.0001 ETH.`);
-  say(`   request ${hash}, block ${Number(asked.blockNumber)}, ${gas(asked.gasUsed)} gas`);
+  say(`   in transaction ${hash}, block ${Number(asked.blockNumber)}, ${gas(asked.gasUsed)} gas`);
 
   const filter = { address: coordinator, fromBlock: asked.blockNumber, topics: [topic] };
   const [log] = await until("answer", async () => {
@@ -90,7 +90,7 @@ async function play({ rpcUrl, coordinator, consumers, models, user, nodes }) {
   const took = performance.now() - began;
   const answered = await rpc(rpcUrl, "eth_getTransactionReceipt", [log.transactionHash]);
   say(`3. The node runs the model, signs, and answers ${took.toFixed(0)} ms later, ${Number(answered.blockNumber) - Number(asked.blockNumber)} block after the request.`);
-  say(`   answer  ${log.transactionHash}, block ${Number(answered.blockNumber)}, ${gas(answered.gasUsed)} gas`);
+  say(`   in transaction ${log.transactionHash}, block ${Number(answered.blockNumber)}, ${gas(answered.gasUsed)} gas`);
 
   const stored = cast("call", consumer, "latest()(uint8,uint48)", "--rpc-url", rpcUrl).split("\n");
   const species = SPECIES[Number(stored[0])];

@@ -19,7 +19,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use survey::{Seat, Survey};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -204,6 +204,9 @@ async fn join(
     Ok(())
 }
 
+/// After so long without a block, whoever waits for one is told.
+const NO_BLOCKS: Duration = Duration::from_secs(30);
+
 /// Waits for a seat's activation delay, and makes it live.
 async fn activate(owner: &Account, coordinator: Address, model: B256, index: u32) -> Result<(), Error> {
     let client = owner.client();
@@ -211,12 +214,24 @@ async fn activate(owner: &Account, coordinator: Address, model: B256, index: u32
     if seat.live {
         return Ok(());
     }
-    let mut told = false;
-    // The transaction is mined in the next block at the earliest.
-    while client.ask(client.provider().get_block_number()).await? + 1 < seat.from {
-        if !told {
-            eprintln!("waiting for block {} to make seat {index} live", seat.from);
-            told = true;
+    let mut last = None;
+    loop {
+        let head = client.ask(client.provider().get_block_number()).await?;
+        // The transaction is mined in the next block at the earliest.
+        if head + 1 >= seat.from {
+            break;
+        }
+        let (known, since) = *last.get_or_insert_with(|| {
+            eprintln!("waiting for block {} to make seat {index} live; this is block {head}", seat.from);
+            (head, Instant::now())
+        });
+        if head != known {
+            last = Some((head, Instant::now()));
+        } else if since.elapsed() > NO_BLOCKS {
+            eprintln!(
+                "still block {head}: if nobody makes blocks, as on `oraculum dev` without --block-time, this never ends"
+            );
+            last = Some((head, Instant::now()));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

@@ -8,14 +8,14 @@ use tokio::time::Instant;
 
 use super::{flood, plot::Plot, process, stage::Stage};
 
-/// Requests a second: in an hour more than twice what a journal keeps of closed jobs.
-const RATE: usize = 60;
+/// Requests a second: in a quarter of an hour as many as a journal keeps closed.
+const RATE: usize = 120;
 /// Samples that are drawn.
 const SAMPLES: u32 = 240;
 
 /// Runs for so many seconds; the plot goes to the file, if one is given.
 pub(super) async fn run(seconds: usize, file: Option<&str>) -> Res<()> {
-    let mut stage = Stage::set(Anvil::with(&["--prune-history", "10000"]).await?, false).await?;
+    let mut stage = Stage::set(Anvil::with(&["--prune-history", "100"]).await?, false).await?;
     let warm = stage.asker.requests(&stage.market).await?.len();
     stage.market.rpc("evm_setAutomine", json!([false])).await?;
     stage.market.rpc("evm_setIntervalMining", json!([1])).await?;
