@@ -1,3 +1,4 @@
+mod history;
 mod reorgs;
 
 use alloy::primitives::LogData;
