@@ -28,7 +28,8 @@ const CROWD: usize = 7;
 const BURN: [u8; 4] = [0x5b, 0x60, 0x00, 0x56];
 
 pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
-    let (blocks, pace) = if short { (28, 700) } else { (40, 1_000) };
+    // From one block with room to the next it takes longer than the node waits before it replaces.
+    let (blocks, pace) = if short { (28, 900) } else { (40, 1_000) };
     // The cap is reached shortly before the end of the rise.
     let cap = (0..blocks * 5 / 7).fold(GWEI, |fee, _| fee + fee / 8);
     let fees = format!("max_fee_per_gas = {:.9}\nmin_priority_fee = 0.1", cap as f64 / GWEI as f64);
