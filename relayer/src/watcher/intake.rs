@@ -29,7 +29,7 @@ pub(super) struct Heights {
     pub(super) head: u64,
     /// The last block of the batch.
     pub(super) cursor: u64,
-    /// The last final block, if it is known; `settled` is no higher.
+    /// The last final block, if it is known.
     pub(super) final_block: Option<u64>,
     /// Blocks that a reorganisation can take back at most.
     pub(super) depth: u64,
