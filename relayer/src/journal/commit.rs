@@ -1,7 +1,7 @@
 //! One batch as one transaction over all trees. What it does to a record is worked out in memory: each is read once and
 //! written once, however often the batch changes it, and not at all if it comes and goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use alloy::primitives::B256;
 use serde::{Serialize, de::DeserializeOwned};
@@ -12,23 +12,24 @@ use sled::{
 
 use super::{
     Batch, Claim, Entry, JournalError, SledJournal,
-    index::{Entries, Indexed},
-    store::{CURSOR, Counts, entry_key, slot_key},
+    index::{Entries, Home, Indexed, home_key},
+    slots,
+    store::{CURSOR, Counts, entry_key},
 };
 use crate::lifecycle::{Illegal, Job, Move, Seen};
 
-enum Abort {
+pub(super) enum Abort {
     Record(serde_json::Error),
     Refused(B256, Illegal),
 }
 
-type Step<T> = Result<T, ConflictableTransactionError<Abort>>;
+pub(super) type Step<T> = Result<T, ConflictableTransactionError<Abort>>;
 
-fn encode<T: Serialize>(value: &T) -> Step<Vec<u8>> {
+pub(super) fn encode<T: Serialize>(value: &T) -> Step<Vec<u8>> {
     serde_json::to_vec(value).map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))
 }
 
-fn read<T: DeserializeOwned>(tree: &TransactionalTree, key: &[u8]) -> Step<Option<T>> {
+pub(super) fn read<T: DeserializeOwned>(tree: &TransactionalTree, key: &[u8]) -> Step<Option<T>> {
     tree.get(key)?
         .map(|bytes| serde_json::from_slice(&bytes))
         .transpose()
@@ -44,23 +45,26 @@ struct Changed<T> {
 /// The records of one tree that a batch changes.
 struct Changes<'a, T> {
     tree: &'a TransactionalTree,
+    homes: &'a HashMap<B256, Home>,
     records: BTreeMap<B256, Changed<T>>,
 }
 
 impl<'a, T: Indexed + Serialize + DeserializeOwned> Changes<'a, T> {
-    fn of(tree: &'a TransactionalTree) -> Self {
-        Self { tree, records: BTreeMap::new() }
+    fn of(tree: &'a TransactionalTree, homes: &'a HashMap<B256, Home>) -> Self {
+        Self { tree, homes, records: BTreeMap::new() }
+    }
+
+    fn find(&self, id: B256) -> Step<Option<T>> {
+        self.homes.get(&id).map_or(Ok(None), |home| read(self.tree, &home_key(*home, id)))
     }
 
     /// A record as the batch has made it so far.
     fn get(&mut self, id: B256) -> Step<&mut Option<T>> {
         use std::collections::btree_map::Entry::{Occupied, Vacant};
+        let found = if self.records.contains_key(&id) { None } else { self.find(id)? };
         Ok(match self.records.entry(id) {
             Occupied(entry) => &mut entry.into_mut().now,
-            Vacant(entry) => {
-                let now: Option<T> = read(self.tree, id.as_slice())?;
-                &mut entry.insert(Changed { old: now.as_ref().map(T::entries), now }).now
-            }
+            Vacant(entry) => &mut entry.insert(Changed { old: found.as_ref().map(T::entries), now: found }).now,
         })
     }
 
@@ -69,11 +73,12 @@ impl<'a, T: Indexed + Serialize + DeserializeOwned> Changes<'a, T> {
         Ok(())
     }
 
-    /// Writes what became of the records, and keeps the views in step.
-    fn write(&self, index: &TransactionalTree, counts: &mut Counts) -> Step<()> {
+    /// Writes what became of the records, and keeps the views in step; returns the records that lie elsewhere now.
+    fn write(&self, index: &TransactionalTree, counts: &mut Counts) -> Step<Moved> {
+        let mut moved = Moved::new();
         for (id, Changed { old, now }) in &self.records {
             let new = now.as_ref().map(T::entries);
-            let [gone, come] = [old, &new].map(|entries| entries.as_ref().map_or_else(Vec::new, Entries::keys));
+            let [gone, come] = [old, &new].map(|entries| entries.iter().flat_map(Entries::keys).collect::<Vec<_>>());
             for key in gone.iter().filter(|key| !come.contains(key)) {
                 index.remove(key.as_slice())?;
             }
@@ -82,13 +87,28 @@ impl<'a, T: Indexed + Serialize + DeserializeOwned> Changes<'a, T> {
             }
             old.iter().for_each(|entries| counts.note(entries, -1));
             new.iter().for_each(|entries| counts.note(entries, 1));
-            match now {
-                Some(record) => drop(self.tree.insert(id.as_slice(), encode(record)?)?),
-                None if old.is_some() => drop(self.tree.remove(id.as_slice())?),
-                None => {}
+            let [old, new] = [old, &new].map(|entries| entries.as_ref().map(|entries| entries.home));
+            if let (Some(record), Some(home)) = (now, new) {
+                self.tree.insert(home_key(home, *id), encode(record)?)?;
+            }
+            if old != new {
+                old.map(|home| self.tree.remove(home_key(home, *id))).transpose()?;
+                moved.push((*id, new));
             }
         }
-        Ok(())
+        Ok(moved)
+    }
+}
+
+/// Records and where they lie now, if anywhere.
+type Moved = Vec<(B256, Option<Home>)>;
+
+fn follow(homes: &mut HashMap<B256, Home>, moved: Moved) {
+    for (id, home) in moved {
+        match home {
+            Some(home) => drop(homes.insert(id, home)),
+            None => drop(homes.remove(&id)),
+        }
     }
 }
 
@@ -122,14 +142,17 @@ fn change_jobs(
         }
     }
     let is_over = |now: &Option<Job>| now.as_ref().is_none_or(Job::is_closed);
-    for (task, input) in &batch.seen {
-        if !is_over(jobs.get(task.id)?) {
-            inputs.insert(task.id.as_slice(), input.as_ref())?;
+    for Changed { old, now } in jobs.records.values() {
+        let home = now.as_ref().map(|job| job.entries().home);
+        if let Some(old) = old
+            && (is_over(now) || home != Some(old.home))
+        {
+            inputs.remove(home_key(old.home, old.id))?;
         }
     }
-    for (id, Changed { old, now }) in &jobs.records {
-        if old.is_some() && is_over(now) {
-            inputs.remove(id.as_slice())?;
+    for (task, input) in &batch.seen {
+        if let Some(job) = jobs.get(task.id)?.as_ref().filter(|job| !job.is_closed()) {
+            inputs.insert(home_key(job.entries().home, task.id), input.as_ref())?;
         }
     }
     Ok(refused)
@@ -149,9 +172,11 @@ fn add_to_books(books: &TransactionalTree, entry: &Entry) -> Step<()> {
 
 /// See [`Journal::commit`](super::Journal::commit).
 pub(super) fn commit(journal: &SledJournal, batch: &Batch) -> Result<Vec<(B256, Illegal)>, JournalError> {
-    let SledJournal { meta, ring, jobs, inputs, slots, claims, books, index, .. } = journal;
-    let trees = (meta, ring, jobs, inputs, slots, claims, books, index);
-    let outcome = trees.transaction(|(meta, ring, jobs, inputs, slots, claims, books, index)| {
+    let SledJournal { meta, ring, jobs, inputs, slots, signed, claims, books, index, .. } = journal;
+    // Held until what was written is known to whoever reads.
+    let mut homes = journal.homes_mut();
+    let trees = (meta, ring, jobs, inputs, slots, signed, claims, books, index);
+    let outcome = trees.transaction(|(meta, ring, jobs, inputs, slots, signed, claims, books, index)| {
         let mut counts = Counts::default();
         if let Some(cursor) = &batch.cursor {
             meta.insert(CURSOR, encode(cursor)?)?;
@@ -162,30 +187,33 @@ pub(super) fn commit(journal: &SledJournal, batch: &Batch) -> Result<Vec<(B256, 
         for block in &batch.ring {
             ring.insert(&block.number.to_be_bytes(), block.hash.as_slice())?;
         }
-        let mut jobs = Changes::of(jobs);
+        let mut jobs = Changes::of(jobs, &homes.jobs);
         let refused = change_jobs(batch, &mut jobs, inputs, &mut counts)?;
-        jobs.write(index, &mut counts)?;
+        let jobs_moved = jobs.write(index, &mut counts)?;
         for (sender, nonce) in &batch.slots_gone {
-            slots.remove(slot_key(*sender, *nonce))?;
+            slots::forget(slots, signed, *sender, *nonce)?;
         }
         for slot in &batch.slots {
-            slots.insert(slot_key(slot.sender, slot.nonce), encode(slot)?)?;
+            slots::put(slots, signed, slot)?;
         }
-        let mut claims = Changes::<Claim>::of(claims);
+        let mut claims = Changes::<Claim>::of(claims, &homes.claims);
         for id in &batch.claims_gone {
             claims.set(*id, None)?;
         }
         for claim in &batch.claims {
             claims.set(claim.id, Some(claim.clone()))?;
         }
-        claims.write(index, &mut counts)?;
+        let claims_moved = claims.write(index, &mut counts)?;
         for entry in &batch.booked {
             add_to_books(books, entry)?;
         }
-        Ok((refused, counts))
+        Ok((refused, counts, jobs_moved, claims_moved))
     });
     match outcome {
-        Ok((refused, counts)) => {
+        Ok((refused, counts, jobs_moved, claims_moved)) => {
+            follow(&mut homes.jobs, jobs_moved);
+            follow(&mut homes.claims, claims_moved);
+            drop(homes);
             journal.counts().apply(&counts);
             // sled keeps what is written in memory for a while, and SIGKILL takes that: a transaction is broadcast
             // once this returns, and must be known to the next life. All else the chain can tell again.

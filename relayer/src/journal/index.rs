@@ -1,5 +1,9 @@
-//! Ordered views of the records: one tree whose keys are `view ‖ height ‖ id`, with no values. Open jobs are there once
-//! more for each model, as `0 ‖ model ‖ deadline ‖ id`: the order in which they are due.
+//! Ordered views of the records: keys `view ‖ height ‖ id`, so that a view is a range of keys.
+//!
+//! A record lies under the key of one of its views: jobs under that of [`View::Requested`], claims under that of the only
+//! view they are in. What is written together lies together then, and becomes sled's garbage together. What else finds a
+//! record is a key without a value in a tree of its own: the view of a job's state, and for an open job
+//! `0 ‖ model ‖ deadline ‖ id`, the order in which a model's jobs are due.
 //!
 //! Stages walk a view in steps of a stated size instead of holding what waits in memory. A commit keeps the views in
 //! step with the records, in the same transaction.
@@ -132,19 +136,36 @@ pub(super) fn position(key: &[u8]) -> Option<Position> {
     Some(Position { height, id: B256::from_slice(&place[8..]) })
 }
 
+/// Where a record lies: the view under whose key, and the height in that.
+pub(super) type Home = (View, u64);
+
+/// The key of a record.
+pub(super) fn home_key((view, height): Home, id: B256) -> Vec<u8> {
+    view_key(view, Position { height, id })
+}
+
 /// Where a record is found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entries {
-    pub(super) views: Vec<(View, Position)>,
+    pub(super) id: B256,
+    pub(super) home: Home,
+    /// The view of its state, if that is another.
+    pub(super) state: Option<(View, Position)>,
     /// Of an open job: its model and its place among those due.
     pub(super) due: Option<(B256, Position)>,
 }
 
 impl Entries {
-    pub(super) fn keys(&self) -> Vec<Vec<u8>> {
-        let mut keys: Vec<_> = self.views.iter().map(|(view, at)| view_key(*view, *at)).collect();
-        keys.extend(self.due.map(|(model, at)| due_key(model, at)));
-        keys
+    /// The keys without values that find it.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Vec<u8>> + use<> {
+        let state = self.state.map(|(view, at)| view_key(view, at));
+        state.into_iter().chain(self.due.map(|(model, at)| due_key(model, at)))
+    }
+
+    /// The views it is in.
+    pub(super) fn views(&self) -> impl Iterator<Item = View> + use<> {
+        let state = self.state.map(|(view, _)| view);
+        std::iter::once(self.home.0).chain(state)
     }
 }
 
@@ -169,7 +190,9 @@ impl Indexed for Job {
         };
         let due = matches!(self, Self::Seen(_));
         Entries {
-            views: vec![(View::Requested, Position { height: requested, id }), (view, Position { height, id })],
+            id,
+            home: (View::Requested, requested),
+            state: Some((view, Position { height, id })),
             due: due.then(|| (task.request.model_id, Position { height: task.request.deadline(), id })),
         }
     }
@@ -179,6 +202,6 @@ impl Indexed for Claim {
     fn entries(&self) -> Entries {
         let id = self.id;
         let (view, height) = self.paid_at.map_or((View::Vesting, self.vests_at), |at| (View::Paid, at));
-        Entries { views: vec![(view, Position { height, id })], due: None }
+        Entries { id, home: (view, height), state: None, due: None }
     }
 }

@@ -8,8 +8,10 @@ mod commit;
 mod index;
 mod open;
 mod records;
+mod slots;
 mod store;
 mod v1;
+mod v2;
 
 pub use index::{Position, View};
 pub use records::Record;
@@ -27,7 +29,7 @@ use crate::{
 };
 
 /// The version of the layout, and of exported lines.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What a logical transaction is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +65,8 @@ pub struct Attempt {
     pub hash: B256,
     /// The signed bytes, which are broadcast again as they are.
     pub raw: Bytes,
+    /// Its gas limit.
+    pub gas: u64,
     /// Fee cap, wei per gas.
     pub max_fee: u128,
     /// Tip, wei per gas.
@@ -80,12 +84,6 @@ pub struct Slot {
     pub nonce: u64,
     /// What it is for.
     pub purpose: Purpose,
-    /// Where it goes.
-    pub to: Address,
-    /// Its calldata.
-    pub data: Bytes,
-    /// Its gas limit.
-    pub gas: u64,
     /// Its signed forms, the last one current. Never empty.
     pub attempts: Vec<Attempt>,
     /// Where it was mined.

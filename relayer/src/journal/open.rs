@@ -12,10 +12,11 @@ use std::{
 use tracing::{info, warn};
 
 use super::{
-    Claim, Entry, Identity, Journal, JournalError, SledJournal, Slot, VERSION,
+    Claim, Entry, Identity, Journal, JournalError, SledJournal, VERSION,
     records::rewrite,
+    slots,
     store::{all, damaged},
-    v1,
+    v1, v2,
 };
 use crate::lifecycle::Job;
 
@@ -107,9 +108,12 @@ impl SledJournal {
             // It is new.
             None if meta.get(IDENTITY)?.is_none() => Self::with(path, db),
             // The first layout did not say which it is.
-            None => {
-                info!(from = 1, to = VERSION, "bringing the journal to this version's layout");
-                rewrite(path, v1::records(&db)?)?;
+            None | Some(2) => {
+                info!(from = schema.unwrap_or(1), to = VERSION, "bringing the journal to this version's layout");
+                match schema {
+                    None => rewrite(path, v1::records(&db)?)?,
+                    Some(_) => rewrite(path, v2::records(&db)?)?,
+                }
                 drop((meta, db));
                 swap(path)?;
                 Self::open_layout(path)
@@ -123,7 +127,7 @@ impl SledJournal {
         self.cursor()?;
         self.ring()?;
         all::<Job>(&self.jobs).try_for_each(|job| job.map(drop))?;
-        all::<Slot>(&self.slots).try_for_each(|slot| slot.map(drop))?;
+        slots::all_of(&self.slots, &self.signed).try_for_each(|slot| slot.map(drop))?;
         all::<Claim>(&self.claims).try_for_each(|claim| claim.map(drop))?;
         all::<Entry>(&self.books).try_for_each(|entry| entry.map(drop))?;
         let mut bytes = 0;

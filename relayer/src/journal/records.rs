@@ -7,13 +7,14 @@ use std::{
     path::Path,
 };
 
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Claim, Entry, Identity, Journal, JournalError, SledJournal, Slot, VERSION,
+    Batch, Claim, Entry, Identity, Journal, JournalError, SledJournal, Slot, VERSION,
     open::{IDENTITY, NEW, SCHEMA, folder, open_quietly, swap},
-    store::{CURSOR, all, damaged},
+    slots,
+    store::{CURSOR, all},
 };
 use crate::{chain::BlockRef, lifecycle::Job};
 
@@ -33,13 +34,11 @@ pub enum Record {
     /// A remembered block.
     Ring(BlockRef),
     /// A job.
-    Job(Box<Job>),
-    /// The input of a job.
-    Input {
-        /// The job.
-        id: B256,
-        /// The input.
-        bytes: Bytes,
+    Job {
+        /// It.
+        job: Box<Job>,
+        /// Its input, if it is not closed.
+        input: Option<Bytes>,
     },
     /// A transaction.
     Slot(Box<Slot>),
@@ -65,17 +64,17 @@ impl SledJournal {
     pub fn records(&self) -> Result<impl Iterator<Item = Result<Record, JournalError>>, JournalError> {
         let head = self.identity()?.map(|identity| Record::Journal { version: VERSION, identity });
         let ring = self.ring()?.into_iter().map(Record::Ring);
-        let jobs = all(&self.jobs).map(|job| Ok(Record::Job(Box::new(job?))));
-        let inputs = self.inputs.iter().map(|entry| {
-            let (id, bytes) = entry?;
-            let id = B256::try_from(id.as_ref()).map_err(|_| damaged())?;
-            Ok(Record::Input { id, bytes: Bytes::copy_from_slice(&bytes) })
+        let inputs = self.inputs.clone();
+        let jobs = self.jobs.iter().map(move |entry| {
+            let (key, job) = entry?;
+            let input = inputs.get(key)?.map(|bytes| Bytes::copy_from_slice(&bytes));
+            Ok(Record::Job { job: serde_json::from_slice(&job)?, input })
         });
-        let slots = all(&self.slots).map(|slot| Ok(Record::Slot(Box::new(slot?))));
+        let slots = slots::all_of(&self.slots, &self.signed).map(|slot| Ok(Record::Slot(Box::new(slot?))));
         let claims = all(&self.claims).map(|claim| Ok(Record::Claim(Box::new(claim?))));
         let books = all(&self.books).map(|entry| Ok(Record::Entry(entry?)));
         let first = head.into_iter().chain(self.cursor()?.map(Record::Cursor)).chain(ring).map(Ok);
-        Ok(first.chain(jobs).chain(inputs).chain(slots).chain(claims).chain(books))
+        Ok(first.chain(jobs).chain(slots).chain(claims).chain(books))
     }
 
     /// Writes everything as JSON lines; returns how many.
@@ -136,11 +135,10 @@ impl SledJournal {
             Record::Ring(block) => {
                 self.ring.insert(block.number.to_be_bytes(), block.hash.as_slice())?;
             }
-            Record::Job(job) => self.put_job(job)?,
-            Record::Input { id, bytes } => {
-                self.inputs.insert(id, bytes.as_ref())?;
+            Record::Job { job, input } => self.put_job(job, input.as_ref())?,
+            Record::Slot(slot) => {
+                self.commit(&Batch { slots: vec![(**slot).clone()], ..Batch::default() })?;
             }
-            Record::Slot(slot) => self.put_slot(slot)?,
             Record::Claim(claim) => self.put_claim(claim)?,
             Record::Entry(entry) => self.put_entry(entry)?,
         }

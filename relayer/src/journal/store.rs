@@ -1,20 +1,21 @@
 //! The adapter over sled.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use alloy::primitives::{Address, B256, Bytes};
-use serde::de::DeserializeOwned;
+use alloy::primitives::{B256, Bytes};
+use serde::{Serialize, de::DeserializeOwned};
 use sled::Tree;
 
 use super::{
     Batch, Claim, Entry, Journal, JournalError, Position, Slot, Tally, View, commit,
-    index::{self, Entries, Indexed},
+    index::{self, Entries, Home, Indexed},
+    slots,
 };
 use crate::{
     chain::BlockRef,
@@ -33,12 +34,23 @@ pub struct SledJournal {
     pub(super) meta: Tree,
     pub(super) ring: Tree,
     pub(super) jobs: Tree,
+    /// Under the keys of their jobs.
     pub(super) inputs: Tree,
     pub(super) slots: Tree,
+    pub(super) signed: Tree,
     pub(super) claims: Tree,
     pub(super) books: Tree,
     pub(super) index: Tree,
     counts: Mutex<Counts>,
+    homes: RwLock<Homes>,
+}
+
+/// Where the records lie, by their ids. It is kept in memory, some 50 bytes each: in a tree, ids come in no order, and each
+/// write would touch a page of its own, which makes sled's files grow to many times what is in them.
+#[derive(Debug, Default)]
+pub(super) struct Homes {
+    pub(super) jobs: HashMap<B256, Home>,
+    pub(super) claims: HashMap<B256, Home>,
 }
 
 /// How many records the views have; negative numbers are changes.
@@ -53,8 +65,8 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn note(&mut self, entries: &Entries, change: isize) {
-        for (view, _) in &entries.views {
-            *self.views.entry(*view).or_default() += change;
+        for view in entries.views() {
+            *self.views.entry(view).or_default() += change;
         }
         if let Some((model, _)) = entries.due {
             *self.due.entry(model).or_default() += change;
@@ -89,26 +101,47 @@ impl SledJournal {
             jobs: db.open_tree("jobs")?,
             inputs: db.open_tree("inputs")?,
             slots: db.open_tree("slots")?,
+            signed: db.open_tree("signed")?,
             claims: db.open_tree("claims")?,
             books: db.open_tree("books")?,
             index: db.open_tree("index")?,
             counts: Mutex::default(),
+            homes: RwLock::default(),
             db,
         };
-        for key in journal.index.iter().keys() {
-            let key = key?;
-            let mut counts = journal.counts();
-            match key.first() {
-                Some(0) => *counts.due.entry(index::due_model(&key).ok_or_else(damaged)?).or_default() += 1,
-                Some(first) => {
-                    // A view that is no more is nobody's; compacting drops its keys.
-                    let view = View::ALL.into_iter().find(|view| *view as u8 == *first);
-                    view.into_iter().for_each(|view| *counts.views.entry(view).or_default() += 1);
-                }
-                None => return Err(damaged()),
-            }
+        for tree in [&journal.jobs, &journal.claims, &journal.index] {
+            tree.iter().keys().try_for_each(|key| journal.find_again(tree, &key?))?;
         }
         Ok(journal)
+    }
+
+    /// Counts a key that was written in an earlier life, and remembers the record that lies there.
+    fn find_again(&self, tree: &Tree, key: &[u8]) -> Result<(), JournalError> {
+        let first = *key.first().ok_or_else(damaged)?;
+        if first == 0 {
+            let model = index::due_model(key).ok_or_else(damaged)?;
+            *self.counts().due.entry(model).or_default() += 1;
+            return Ok(());
+        }
+        // A view that is no more is nobody's; compacting drops its keys.
+        let Some(view) = View::ALL.into_iter().find(|view| *view as u8 == first) else { return Ok(()) };
+        *self.counts().views.entry(view).or_default() += 1;
+        let at = index::position(key).ok_or_else(damaged)?;
+        if tree.name() == self.jobs.name() {
+            self.homes_mut().jobs.insert(at.id, (view, at.height));
+        } else if tree.name() == self.claims.name() {
+            self.homes_mut().claims.insert(at.id, (view, at.height));
+        }
+        Ok(())
+    }
+
+    fn homes(&self) -> RwLockReadGuard<'_, Homes> {
+        self.homes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever writes records holds this meanwhile.
+    pub(super) fn homes_mut(&self) -> RwLockWriteGuard<'_, Homes> {
+        self.homes.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -133,8 +166,9 @@ impl SledJournal {
         Ok(self.db.size_on_disk()?)
     }
 
-    pub(super) fn trees(&self) -> [&Tree; 8] {
-        [&self.meta, &self.ring, &self.jobs, &self.inputs, &self.slots, &self.claims, &self.books, &self.index]
+    pub(super) fn trees(&self) -> [&Tree; 9] {
+        let Self { meta, ring, jobs, inputs, slots, signed, claims, books, index, .. } = self;
+        [meta, ring, jobs, inputs, slots, signed, claims, books, index]
     }
 
     /// Puts everything on the disk; the database is in `folder`.
@@ -147,19 +181,15 @@ impl SledJournal {
             .map_err(|source| JournalError::Folder { path: file.display().to_string(), source })
     }
 
-    pub(super) fn put_job(&self, job: &Job) -> Result<(), JournalError> {
-        self.jobs.insert(job.task().id, serde_json::to_vec(job)?)?;
-        self.put_keys(&job.entries())
+    pub(super) fn put_job(&self, job: &Job, input: Option<&Bytes>) -> Result<(), JournalError> {
+        if let Some(input) = input {
+            self.inputs.insert(index::home_key(job.entries().home, job.task().id), input.as_ref())?;
+        }
+        self.put_indexed(&self.jobs, job)
     }
 
     pub(super) fn put_claim(&self, claim: &Claim) -> Result<(), JournalError> {
-        self.claims.insert(claim.id, serde_json::to_vec(claim)?)?;
-        self.put_keys(&claim.entries())
-    }
-
-    pub(super) fn put_slot(&self, slot: &Slot) -> Result<(), JournalError> {
-        self.slots.insert(slot_key(slot.sender, slot.nonce), serde_json::to_vec(slot)?)?;
-        Ok(())
+        self.put_indexed(&self.claims, claim)
     }
 
     pub(super) fn put_entry(&self, entry: &Entry) -> Result<(), JournalError> {
@@ -167,14 +197,15 @@ impl SledJournal {
         Ok(())
     }
 
-    fn put_keys(&self, entries: &Entries) -> Result<(), JournalError> {
-        entries.keys().into_iter().try_for_each(|key| Ok(self.index.insert(key, &[]).map(drop)?))
-    }
-
-    fn positions(&self, range: Range<Vec<u8>>) -> impl DoubleEndedIterator<Item = Result<Position, JournalError>> {
-        // An empty range is a mistake to sled.
-        let end = range.end.max(range.start.clone());
-        self.index.range(range.start..end).keys().map(|key| index::position(&key?).ok_or_else(damaged))
+    fn put_indexed<T: Indexed + Serialize>(&self, tree: &Tree, record: &T) -> Result<(), JournalError> {
+        let entries = record.entries();
+        let key = index::home_key(entries.home, entries.id);
+        tree.insert(&key, serde_json::to_vec(record)?)?;
+        self.find_again(tree, &key)?;
+        entries.keys().try_for_each(|key| {
+            self.index.insert(&key, &[])?;
+            self.find_again(&self.index, &key)
+        })
     }
 
     fn in_view(
@@ -182,8 +213,24 @@ impl SledJournal {
         view: View,
         range: Range<Position>,
     ) -> impl DoubleEndedIterator<Item = Result<Position, JournalError>> {
-        self.positions(index::view_key(view, range.start)..index::view_key(view, range.end))
+        let tree = match view {
+            View::Requested => &self.jobs,
+            View::Vesting | View::Paid => &self.claims,
+            _ => &self.index,
+        };
+        positions(tree, index::view_key(view, range.start)..index::view_key(view, range.end))
     }
+}
+
+fn get<T: DeserializeOwned>(tree: &Tree, home: Option<&Home>, id: B256) -> Result<Option<T>, JournalError> {
+    let Some(home) = home else { return Ok(None) };
+    Ok(tree.get(index::home_key(*home, id))?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+}
+
+fn positions(tree: &Tree, range: Range<Vec<u8>>) -> impl DoubleEndedIterator<Item = Result<Position, JournalError>> {
+    // An empty range is a mistake to sled.
+    let end = range.end.max(range.start.clone());
+    tree.range(range.start..end).keys().map(|key| index::position(&key?).ok_or_else(damaged))
 }
 
 pub(super) fn damaged() -> JournalError {
@@ -192,11 +239,6 @@ pub(super) fn damaged() -> JournalError {
 
 pub(super) fn all<T: DeserializeOwned>(tree: &Tree) -> impl Iterator<Item = Result<T, JournalError>> + use<T> {
     tree.iter().values().map(|value| Ok(serde_json::from_slice(&value?)?))
-}
-
-/// Sender and nonce, so that a sender's transactions are in order.
-pub(super) fn slot_key(sender: Address, nonce: u64) -> Vec<u8> {
-    [sender.as_slice(), &nonce.to_be_bytes()].concat()
 }
 
 /// Hour and model: the books of a day are a range of keys.
@@ -226,7 +268,8 @@ impl Journal for SledJournal {
     }
 
     fn job(&self, id: B256) -> Result<Option<Job>, JournalError> {
-        Ok(self.jobs.get(id)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+        let homes = self.homes();
+        get(&self.jobs, homes.jobs.get(&id), id)
     }
 
     fn walk(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError> {
@@ -242,7 +285,9 @@ impl Journal for SledJournal {
     }
 
     fn due(&self, model: B256, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError> {
-        self.positions(index::due_key(model, range.start)..index::due_key(model, range.end)).take(limit).collect()
+        positions(&self.index, index::due_key(model, range.start)..index::due_key(model, range.end))
+            .take(limit)
+            .collect()
     }
 
     fn waiting(&self) -> Vec<(B256, usize)> {
@@ -256,15 +301,17 @@ impl Journal for SledJournal {
     }
 
     fn input(&self, id: B256) -> Result<Option<Bytes>, JournalError> {
-        Ok(self.inputs.get(id)?.map(|bytes| Bytes::copy_from_slice(&bytes)))
+        let Some(home) = self.homes().jobs.get(&id).copied() else { return Ok(None) };
+        Ok(self.inputs.get(index::home_key(home, id))?.map(|bytes| Bytes::copy_from_slice(&bytes)))
     }
 
     fn slots(&self) -> Result<Vec<Slot>, JournalError> {
-        all(&self.slots).collect()
+        slots::all_of(&self.slots, &self.signed).collect()
     }
 
     fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError> {
-        Ok(self.claims.get(id)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+        let homes = self.homes();
+        get(&self.claims, homes.claims.get(&id), id)
     }
 
     fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError> {

@@ -27,10 +27,7 @@ fn slot(nonce: u64, id: B256) -> Slot {
         sender: Address::repeat_byte(2),
         nonce,
         purpose: Purpose::Answer { items: vec![Item { id, block: B256::ZERO }] },
-        to: Address::ZERO,
-        data: Bytes::new(),
-        gas: 1,
-        attempts: vec![Attempt { hash: B256::ZERO, raw, max_fee: u128::from(u64::MAX) + 1, tip: 1, at: 0 }],
+        attempts: vec![Attempt { hash: B256::ZERO, raw, gas: 1, max_fee: u128::from(u64::MAX) + 1, tip: 1, at: 0 }],
         mined: None,
     }
 }
@@ -95,6 +92,51 @@ fn a_signed_transaction_is_in_the_files_when_its_commit_returns() {
     journal.commit(&Batch { slots: vec![slot(4, id)], ..Batch::default() }).unwrap();
     copied(folder.path(), killed.path());
     assert_eq!(open(&killed).slots().unwrap(), vec![slot(4, id)]);
+}
+
+#[test]
+fn a_large_transaction_is_kept_whole_and_nothing_of_it_is_left_when_it_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    let mut slot = slot(4, task(1).id);
+    let other = Slot { nonce: 5, ..slot.clone() };
+    slot.attempts[0].raw = (0..40_000).map(|at| (at % 251) as u8).collect::<Vec<_>>().into();
+    journal.commit(&Batch { slots: vec![slot.clone(), other.clone()], ..Batch::default() }).unwrap();
+    slot.attempts.push(Attempt { raw: vec![9; 4_096].into(), ..slot.attempts[0].clone() });
+    journal.commit(&Batch { slots: vec![slot.clone()], ..Batch::default() }).unwrap();
+    assert_eq!(journal.slots().unwrap(), [slot.clone(), other.clone()]);
+    journal.commit(&Batch { slots_gone: vec![(slot.sender, 4)], ..Batch::default() }).unwrap();
+    assert_eq!(journal.slots().unwrap(), std::slice::from_ref(&other));
+    assert_eq!(journal.signed.len(), 1, "but for the other's");
+    // Another transaction under the nonce is not taken for the one before.
+    slot.attempts = vec![Attempt { raw: vec![7; 5_000].into(), ..slot.attempts[0].clone() }];
+    journal.commit(&Batch { slots: vec![slot.clone()], ..Batch::default() }).unwrap();
+    assert_eq!(journal.slots().unwrap(), [slot, other]);
+}
+
+#[test]
+fn a_request_that_comes_back_in_another_block_lies_there_with_its_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    journal.commit(&seen(1)).unwrap();
+    let mut again = seen(1);
+    again.seen[0].0.block = block(9);
+    again.vanished = vec![task(1).id];
+    journal.commit(&again).unwrap();
+    let heights = |journal: &SledJournal| {
+        let all = Position::first_at(0)..Position::last_at(u64::MAX);
+        let at = journal.walk(View::Requested, all, 9).unwrap();
+        at.iter().map(|at| at.height).collect::<Vec<_>>()
+    };
+    let check = |journal: &SledJournal| {
+        assert_eq!((heights(journal), journal.count(View::Requested)), (vec![9], 1));
+        assert_eq!(journal.job(task(1).id).unwrap().unwrap().task().block, block(9));
+        assert_eq!(journal.input(task(1).id).unwrap(), Some(input(1).into()));
+        assert_eq!(journal.inputs.len(), 1);
+    };
+    check(&journal);
+    drop(journal);
+    check(&open(&folder));
 }
 
 #[test]
@@ -215,9 +257,14 @@ fn there_is_nothing_to_read_where_no_node_ran() {
 
 /// A folder with what the first version wrote for `identity`, sender included.
 fn first_version() -> tempfile::TempDir {
+    version(include_str!("../../tests/fixtures/journal-v1.jsonl"))
+}
+
+/// A journal as an earlier version wrote it.
+fn version(lines: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let db = sled::open(folder.path().join("db")).unwrap();
-    for line in include_str!("../../tests/fixtures/journal-v1.jsonl").lines() {
+    for line in lines.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let bytes = |key: &str| line[key].as_str().unwrap().parse::<Bytes>().unwrap().to_vec();
         db.open_tree(line["tree"].as_str().unwrap()).unwrap().insert(bytes("key"), bytes("value")).unwrap();
@@ -227,8 +274,13 @@ fn first_version() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_journal_of_the_first_version_is_brought_to_this_one() {
-    let folder = first_version();
+fn journals_of_earlier_versions_are_brought_to_this_one() {
+    is_brought_to_this_version(first_version());
+    let second = version(include_str!("../../tests/fixtures/journal-v2.jsonl"));
+    assert_eq!(is_brought_to_this_version(second).books(0).unwrap().len(), 1);
+}
+
+fn is_brought_to_this_version(folder: tempfile::TempDir) -> SledJournal {
     let sender = Address::repeat_byte(2);
     for _ in 0..2 {
         let journal = open(&folder);
@@ -251,6 +303,7 @@ fn a_journal_of_the_first_version_is_brought_to_this_one() {
         let item = Item { id: task(102).id, block: task(102).block.hash };
         assert_eq!(slots[0].purpose, Purpose::Answer { items: vec![item] });
         assert_eq!(slots[1].attempts[0].max_fee, u128::from(u64::MAX) + 1, "numbers beyond JSON's usual ones");
+        assert_eq!((slots[1].attempts[1].gas, &slots[1].attempts[1].raw[..]), (1, &b"more"[..]));
         assert_eq!((slots[1].attempts.len(), slots[0].mined.map(|receipt| receipt.gas_used)), (2, Some(90_000)));
         assert_eq!(journal.claims().count(), 2);
         assert_eq!(journal.input(task(100).id).unwrap(), Some(input(100).into()));
@@ -260,6 +313,7 @@ fn a_journal_of_the_first_version_is_brought_to_this_one() {
     }
     let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["db"], "nothing is left of the old one, and nothing was moved aside");
+    open(&folder)
 }
 
 #[test]
@@ -344,7 +398,7 @@ fn an_exported_journal_is_imported_as_it_was() {
 #[test]
 fn lines_that_are_no_journal_are_refused_with_their_number_and_leave_nothing() {
     let head = serde_json::to_string(&Record::Journal { version: VERSION, identity: identity() }).unwrap();
-    let old = head.replace("\"version\":2", "\"version\":1");
+    let old = head.replace("\"version\":3", "\"version\":1");
     for (lines, number) in [
         ("{}".to_owned(), 1),
         (old, 1),

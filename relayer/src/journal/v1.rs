@@ -1,9 +1,14 @@
 //! The first layout: a single sending key, one answer per transaction, no views. Kept to be read once.
 
-use alloy::primitives::{Address, B256, Bytes};
-use serde::{Deserialize, de::DeserializeOwned};
+use alloy::primitives::{Address, B256};
+use serde::Deserialize;
 
-use super::{Attempt, Identity, Item, JournalError, Purpose, Record, Slot, VERSION, open::IDENTITY, store::damaged};
+use super::{
+    Claim, Identity, Item, JournalError, Purpose, Record, Slot, VERSION,
+    open::IDENTITY,
+    store::damaged,
+    v2::{OldAttempt, jobs, place, values},
+};
 use crate::{
     chain::{BlockRef, Receipt},
     lifecycle::{self, Ending, Task},
@@ -29,10 +34,8 @@ enum OldPurpose {
 struct OldSlot {
     nonce: u64,
     purpose: OldPurpose,
-    to: Address,
-    data: Bytes,
     gas: u64,
-    attempts: Vec<Attempt>,
+    attempts: Vec<OldAttempt>,
     mined: Option<Receipt>,
 }
 
@@ -53,30 +56,11 @@ pub(super) fn records(
     let owner: Owner = serde_json::from_slice(&meta.get(IDENTITY)?.ok_or_else(damaged)?)?;
     let Owner { chain_id, coordinator, signer, sender } = owner;
     let head = Record::Journal { version: VERSION, identity: Identity { chain_id, coordinator, signer } };
-    let cursor = meta.get("cursor")?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?.map(Record::Cursor);
-    let ring = db.open_tree("ring")?.iter().map(|entry| {
-        let (key, value) = entry?;
-        let number = <[u8; 8]>::try_from(key.as_ref()).map_err(|_| damaged())?;
-        let hash = B256::try_from(value.as_ref()).map_err(|_| damaged())?;
-        Ok(Record::Ring(BlockRef { number: u64::from_be_bytes(number), hash }))
-    });
-    let jobs = values::<OldJob>(db, "jobs")?.map(move |job| Ok(Record::Job(Box::new(job?.today(sender)))));
-    let inputs = db.open_tree("inputs")?.iter().map(|entry| {
-        let (id, bytes) = entry?;
-        let id = B256::try_from(id.as_ref()).map_err(|_| damaged())?;
-        Ok(Record::Input { id, bytes: Bytes::copy_from_slice(&bytes) })
-    });
+    let jobs = jobs::<OldJob, _>(db, move |job| job.today(sender))?;
     let slots = values::<OldSlot>(db, "slots")?.map(move |slot| Ok(Record::Slot(Box::new(slot?.today(sender)))));
-    let claims = values(db, "claims")?.map(|claim| Ok(Record::Claim(Box::new(claim?))));
-    let first = std::iter::once(head).chain(cursor).map(Ok);
-    Ok(first.chain(ring).chain(jobs).chain(inputs).chain(slots).chain(claims))
-}
-
-fn values<T: DeserializeOwned>(
-    db: &sled::Db,
-    tree: &str,
-) -> Result<impl Iterator<Item = Result<T, JournalError>> + use<T>, JournalError> {
-    Ok(db.open_tree(tree)?.iter().values().map(|value| Ok(serde_json::from_slice(&value?)?)))
+    let claims = values::<Claim>(db, "claims")?.map(|claim| Ok(Record::Claim(Box::new(claim?))));
+    let head = std::iter::once(Ok(head));
+    Ok(head.chain(place(db)?).chain(jobs).chain(slots).chain(claims))
 }
 
 impl OldJob {
@@ -96,12 +80,13 @@ impl OldJob {
 
 impl OldSlot {
     fn today(self, sender: Address) -> Slot {
-        let Self { nonce, purpose, to, data, gas, attempts, mined } = self;
+        let Self { nonce, purpose, gas, attempts, mined } = self;
         let purpose = match purpose {
             OldPurpose::Answer { id, block } => Purpose::Answer { items: vec![Item { id, block }] },
             OldPurpose::Claim { ids } => Purpose::Claim { ids },
             OldPurpose::Cancel => Purpose::Cancel,
         };
-        Slot { sender, nonce, purpose, to, data, gas, attempts, mined }
+        let attempts = attempts.into_iter().map(|attempt| attempt.today(gas)).collect();
+        Slot { sender, nonce, purpose, attempts, mined }
     }
 }

@@ -122,7 +122,7 @@ pub fn show(journal: &impl Journal, id: B256) -> Result<Option<Value>, JournalEr
         value["transaction"] = json!({
             "sender": slot.sender,
             "nonce": slot.nonce,
-            "gas": slot.gas,
+            "gas": slot.attempts.last().map(|attempt| attempt.gas),
             "hashes": slot.attempts.iter().map(|attempt| attempt.hash).collect::<Vec<_>>(),
             "mined": slot.mined,
         });

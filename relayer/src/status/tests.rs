@@ -90,14 +90,11 @@ fn every_stage_has_metrics_with_chain_and_model() {
     let rig = rig();
     rig.ask(90..94);
     let sender = Address::repeat_byte(2);
-    let attempt = |max_fee| Attempt { hash: B256::ZERO, raw: vec![1].into(), max_fee, tip: 1, at: 92 };
+    let attempt = |max_fee| Attempt { hash: B256::ZERO, raw: vec![1].into(), gas: 1, max_fee, tip: 1, at: 92 };
     let slot = Slot {
         sender,
         nonce: 0,
         purpose: Purpose::Answer { items: vec![Item { id: task(90).id, block: task(90).block.hash }] },
-        to: Address::ZERO,
-        data: alloy::primitives::Bytes::new(),
-        gas: 1,
         attempts: vec![attempt(10), attempt(12)],
         mined: None,
     };

@@ -269,7 +269,7 @@ async fn a_fee_below_the_next_block_is_raised_step_by_step_within_the_cap() {
         assert!(pair[1].max_fee * 10 >= pair[0].max_fee * 11 && pair[1].tip * 10 >= pair[0].tip * 11);
     }
     assert!(slot.attempts.iter().all(|attempt| attempt.max_fee <= 909_090));
-    assert_eq!(slot.to, DOMAIN.coordinator);
+    assert_eq!(rig.chain().sent()[0].to(), Some(DOMAIN.coordinator), "made anew from the bytes in the journal");
 }
 
 #[tokio::test]

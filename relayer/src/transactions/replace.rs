@@ -31,7 +31,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let Some(pending) = self.queues[index].get_pending(nonce) else { return Ok(true) };
         let Some(last) = pending.current() else { return Ok(true) };
         let old = Fees { max_fee: last.max_fee, tip: last.tip };
-        let draft = other.unwrap_or_else(|| pending.draft());
+        let Some(draft) = other.or_else(|| pending.draft()) else { return Ok(true) };
         let settings = self.node.policy.borrow().fees;
         // What gives up may pay a bump more than what it gives up.
         let cap = if draft.purpose == Purpose::Cancel { settings.cap } else { settings.work_cap() };

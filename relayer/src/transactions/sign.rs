@@ -61,5 +61,5 @@ pub(super) fn attempt(
         gas: draft.gas,
     };
     let (hash, raw) = sign_raw(key, raw, fees)?;
-    Ok(Attempt { hash, raw, max_fee: fees.max_fee, tip: fees.tip, at })
+    Ok(Attempt { hash, raw, gas: draft.gas, max_fee: fees.max_fee, tip: fees.tip, at })
 }

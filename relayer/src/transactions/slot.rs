@@ -59,15 +59,13 @@ pub(super) enum State {
 
 impl Pending {
     pub(super) fn new(sender: Address, nonce: u64, draft: Draft, attempt: Attempt) -> Self {
-        let Draft { purpose, to, data, gas } = draft;
-        Self(Slot { sender, nonce, purpose, to, data, gas, attempts: vec![attempt], mined: None })
+        Self(Slot { sender, nonce, purpose: draft.purpose, attempts: vec![attempt], mined: None })
     }
 
     /// Another attempt under the same nonce, with other fees or to another purpose.
     pub(super) fn again(mut self, draft: Draft, attempt: Attempt) -> Self {
-        let Draft { purpose, to, data, gas } = draft;
         self.0.attempts.push(attempt);
-        Self(Slot { purpose, to, data, gas, ..self.0 })
+        Self(Slot { purpose: draft.purpose, ..self.0 })
     }
 
     pub(super) fn mined(self, hash: B256, receipt: Receipt) -> Mined {
@@ -83,15 +81,16 @@ impl Pending {
         self.0.attempts.last()
     }
 
-    pub(super) fn draft(&self) -> Draft {
-        let Slot { purpose, to, data, gas, .. } = self.0.clone();
-        Draft { purpose, to, data, gas }
+    /// What the attempt that counts was made of; `None` if its bytes are none of ours.
+    pub(super) fn draft(&self) -> Option<Draft> {
+        let (to, data) = said(self.current()?)?;
+        Some(Draft { purpose: self.0.purpose.clone(), to, data, gas: self.current()?.gas })
     }
 
-    /// What it may cost at most, wei.
+    /// What it may cost at most for gas, wei, whichever attempt is mined.
     pub(super) fn bound(&self) -> U256 {
-        let dearest = self.0.attempts.iter().map(|attempt| attempt.max_fee).max().unwrap_or(0);
-        U256::from(self.0.gas) * U256::from(dearest)
+        let costs = self.0.attempts.iter().map(|attempt| U256::from(attempt.gas) * U256::from(attempt.max_fee));
+        costs.max().unwrap_or_default()
     }
 }
 
@@ -125,9 +124,14 @@ impl Mined {
     /// Whether what was mined does what the slot is for: an attempt of before it got another purpose does not.
     pub(super) fn is_to_purpose(&self) -> bool {
         let mined = self.slot.attempts.iter().find(|attempt| attempt.hash == self.hash);
-        let mined = mined.and_then(|attempt| TxEnvelope::decode_2718(&mut attempt.raw.as_ref()).ok());
-        mined.is_some_and(|mined| mined.to() == Some(self.slot.to) && *mined.input() == self.slot.data)
+        mined.and_then(said).is_some_and(|mined| self.slot.attempts.last().and_then(said) == Some(mined))
     }
+}
+
+/// Where an attempt goes, and its calldata.
+pub(super) fn said(attempt: &Attempt) -> Option<(Address, Bytes)> {
+    let transaction = TxEnvelope::decode_2718(&mut attempt.raw.as_ref()).ok()?;
+    Some((transaction.to()?, transaction.input().clone()))
 }
 
 impl State {

@@ -27,6 +27,11 @@ struct Rig {
     requests: u64,
 }
 
+/// Whether a transaction is what a slot is for by now.
+fn says(slot: &Slot, transaction: &TxEnvelope) -> bool {
+    slot.attempts.last().and_then(slot::said).is_some_and(|(_, data)| data == *transaction.input())
+}
+
 impl Rig {
     async fn new() -> Self {
         Self::with(Bench::new(), 1).await
@@ -108,8 +113,7 @@ impl Rig {
         for transaction in mined {
             let hash = *transaction.tx_hash();
             let of = slots.iter().find(|slot| State::is_transaction(slot, hash));
-            let Some(Purpose::Answer { items }) =
-                of.filter(|slot| slot.data == *transaction.input()).map(|slot| &slot.purpose)
+            let Some(Purpose::Answer { items }) = of.filter(|slot| says(slot, transaction)).map(|slot| &slot.purpose)
             else {
                 continue;
             };

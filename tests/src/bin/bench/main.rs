@@ -5,6 +5,7 @@
 mod backlog;
 mod blocks;
 mod flood;
+mod journal;
 mod latency;
 mod load;
 mod log_server;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 use oraculum_tests::Res;
 
 const USAGE: &str = "usage: bench latency [REQUESTS] | blocks [SECONDS] | throughput [REQUESTS] | memory [REQUESTS]
-     | backlog [BLOCKS EVENTS] | load [SECONDS] | soak [SECONDS SVG]";
+     | backlog [BLOCKS EVENTS] | load [SECONDS] | soak [SECONDS SVG] | journal [OPERATIONS SVG]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -45,6 +46,7 @@ async fn measure(arguments: &[&str]) -> Res<()> {
         "backlog" => backlog::run(number(0, 200_000)?, number(1, 20_000)?).await,
         "load" => load::run(number(0, 60)?).await,
         "soak" => soak::run(number(0, 3_600)?, rest.get(1).copied()).await,
+        "journal" => journal::run(number(0, 4_000_000)? as u64, rest.get(1).copied()),
         "floor" if rest.len() == 3 => latency::floor(rest[0], rest[1].parse()?, rest[2].parse()?).await,
         _ => Err(USAGE.into()),
     }

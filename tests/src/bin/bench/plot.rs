@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use oraculum_tests::Res;
+
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 200.0;
 const LEFT: f64 = 60.0;
@@ -19,8 +21,24 @@ pub(crate) struct Plot<'a> {
 }
 
 impl Plot<'_> {
-    /// The file.
-    pub(crate) fn svg(&self) -> String {
+    /// Prints the means of the quarters of the time, and draws the lines into a file, if one is given.
+    pub(crate) fn report(&self, file: Option<&str>) -> Res<()> {
+        println!("| mean of a quarter of the time | 1st | 2nd | 3rd | 4th |\n|---|---:|---:|---:|---:|");
+        for (name, samples) in self.lines {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|from| {
+                let part = &samples[samples.len() * from / 4..samples.len() * (from + 1) / 4];
+                part.iter().map(|(_, value)| value).sum::<f64>() / part.len().max(1) as f64
+            });
+            println!("| {name} | {a:.1} | {b:.1} | {c:.1} | {d:.1} |");
+        }
+        if let Some(file) = file {
+            std::fs::write(file, self.svg())?;
+            println!("\nthe plot is in {file}");
+        }
+        Ok(())
+    }
+
+    fn svg(&self) -> String {
         let height = (HEIGHT + MARGIN) * self.lines.len() as f64 + MARGIN;
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {height}\" font-family=\"sans-serif\" \

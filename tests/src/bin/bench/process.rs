@@ -11,7 +11,10 @@ fn read(node: &Node, file: &str) -> Res<String> {
 }
 
 fn megabytes(node: &Node, field: &str) -> Res<f64> {
-    let status = read(node, "status")?;
+    parse(&read(node, "status")?, field)
+}
+
+fn parse(status: &str, field: &str) -> Res<f64> {
     let line = status.lines().find(|line| line.starts_with(field)).ok_or("no such field")?;
     let kilobytes: f64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
     Ok(kilobytes / 1024.0)
@@ -27,6 +30,11 @@ pub(crate) fn resident(node: &Node) -> Res<f64> {
     megabytes(node, "VmRSS")
 }
 
+/// This process's own memory now, in MB.
+pub(crate) fn own() -> Res<f64> {
+    parse(&std::fs::read_to_string("/proc/self/status")?, "VmRSS")
+}
+
 /// The CPU time that it used so far, in seconds.
 pub(crate) fn cpu(node: &Node) -> Res<f64> {
     let stat = read(node, "stat")?;
@@ -39,15 +47,20 @@ pub(crate) fn cpu(node: &Node) -> Res<f64> {
 
 /// The size of its journal on disk, in MB.
 pub(crate) fn disk(node: &Node) -> Res<f64> {
-    fn size(folder: &std::path::Path) -> std::io::Result<u64> {
+    size(&node.home().join("data"))
+}
+
+/// The size of a folder's files, in MB.
+pub(crate) fn size(folder: &std::path::Path) -> Res<f64> {
+    fn bytes(folder: &std::path::Path) -> std::io::Result<u64> {
         let mut sum = 0;
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             // Files come and go while the node runs.
             let Ok(data) = entry.metadata() else { continue };
-            sum += if data.is_dir() { size(&entry.path())? } else { data.len() };
+            sum += if data.is_dir() { bytes(&entry.path())? } else { data.len() };
         }
         Ok(sum)
     }
-    Ok(size(&node.home().join("data"))? as f64 / 1048576.0)
+    Ok(bytes(folder)? as f64 / 1048576.0)
 }

@@ -37,22 +37,8 @@ pub(super) async fn run(seconds: usize, file: Option<&str>) -> Res<()> {
     }
     let settled = stage.asker.settle_all(&stage.market, warm + asked, 120).await;
     settled.map_err(|error| format!("{error}\n{}", stage.node.log()))?;
-    let quarter = |samples: &[(f64, f64)], from: usize| {
-        let part = &samples[samples.len() * from / 4..samples.len() * (from + 1) / 4];
-        part.iter().map(|(_, value)| value).sum::<f64>() / part.len().max(1) as f64
-    };
     println!("{asked} requests in {:.0} min, {RATE} per second, all answered\n", seconds as f64 / 60.0);
-    println!("| mean of a quarter of the time | 1st | 2nd | 3rd | 4th |\n|---|---:|---:|---:|---:|");
-    for (name, samples) in [("memory, MB", &memory), ("journal on disk, MB", &disk)] {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|at| quarter(samples, at));
-        println!("| {name} | {a:.1} | {b:.1} | {c:.1} | {d:.1} |");
-    }
-    println!("\npeak memory {:.1} MB, CPU {:.1} s in all", process::peak(&stage.node)?, process::cpu(&stage.node)?);
+    println!("peak memory {:.1} MB, CPU {:.1} s in all\n", process::peak(&stage.node)?, process::cpu(&stage.node)?);
     stage.node.stop().await?;
-    if let Some(file) = file {
-        let plot = Plot { x: "minutes", lines: &[("memory, MB", &memory), ("journal on disk, MB", &disk)] };
-        std::fs::write(file, plot.svg())?;
-        println!("\nthe plot is in {file}");
-    }
-    Ok(())
+    Plot { x: "minutes", lines: &[("memory, MB", &memory), ("journal on disk, MB", &disk)] }.report(file)
 }
