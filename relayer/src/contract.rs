@@ -274,7 +274,8 @@ impl<'a, C: Chain> Views<'a, C> {
     /// # Errors
     /// `NotACoordinator` where the answer cannot be read; `Reverted` with the contract's error.
     pub async fn read<Q: SolCall + Send + Sync>(&self, query: Q) -> Result<Q::Return, ReadError> {
-        let call = Call { from: None, to: Some(self.coordinator), data: query.abi_encode().into(), gas: None };
+        let call =
+            Call { from: None, to: Some(self.coordinator), data: query.abi_encode().into(), gas: None, block: None };
         let answer = self.chain.call(&call, At::Latest).await?;
         Q::abi_decode_returns(&answer).map_err(|_| ReadError::NotACoordinator(self.coordinator))
     }

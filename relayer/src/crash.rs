@@ -8,6 +8,9 @@ pub const POINTS: &[&str] = &[
     // A block's logs, with the cursor.
     "taken.before",
     "taken.after",
+    // What became final, and what is forgotten.
+    "tidied.before",
+    "tidied.after",
     // A reorganisation undone.
     "rewound.before",
     "rewound.after",

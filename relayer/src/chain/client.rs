@@ -294,7 +294,13 @@ impl Chain for AlloyChain {
                 fields.insert("gas".into(), json!(U64::from(gas)));
             }
         }
-        self.request("eth_call", (fields, tag(at))).await
+        match call.block {
+            None => self.request("eth_call", (fields, tag(at))).await,
+            Some(block) => {
+                let nothing = json!({});
+                self.request("eth_call", (fields, tag(at), nothing, json!({ "number": U64::from(block) }))).await
+            }
+        }
     }
 
     async fn send(&self, raw: &Bytes) -> Result<(), ChainError> {

@@ -14,7 +14,7 @@ use alloy::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{abi::Probe, testing::DOMAIN};
+use crate::{abi::Probe, submitter::simulate::PARENT_HASH, testing::DOMAIN};
 
 use super::{At, BlockRef, Call, Chain, ChainError, Header, Heard, LogScope, Receipt, Tag};
 
@@ -39,7 +39,8 @@ struct State {
     refusal: Option<ChainError>,
     no_probes: bool,
     /// The state of every call that was answered.
-    called_at: Vec<At>,
+    called_at: Vec<(At, Option<u64>)>,
+    looks_ahead: bool,
     send_error: Option<ChainError>,
     sent: Vec<Bytes>,
     receipts: HashMap<B256, Receipt>,
@@ -131,8 +132,13 @@ impl FakeChain {
         self.state().no_probes = true;
     }
 
-    /// The states that calls were made against, in order.
-    pub(crate) fn called_at(&self) -> Vec<At> {
+    /// From now on calls can be tried in the next block, as by an endpoint that knows the latest one's hash there.
+    pub(crate) fn look_ahead(&self) {
+        self.state().looks_ahead = true;
+    }
+
+    /// The states that calls were made against, in order, and the blocks in which they were to run.
+    pub(crate) fn called_at(&self) -> Vec<(At, Option<u64>)> {
         self.state().called_at.clone()
     }
 
@@ -339,7 +345,11 @@ impl Chain for FakeChain {
 
     async fn call(&self, call: &Call, at: At) -> Result<Bytes, ChainError> {
         let mut state = self.state();
-        state.called_at.push(at);
+        state.called_at.push((at, call.block));
+        if **call.data == PARENT_HASH {
+            let parent = state.blocks.last().filter(|_| state.looks_ahead);
+            return Ok(parent.map_or(B256::ZERO, |parent| parent.header.block.hash).to_vec().into());
+        }
         if call.to.is_none() {
             return Err(state.probe(&call.data));
         }

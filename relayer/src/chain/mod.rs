@@ -103,6 +103,9 @@ pub struct Call {
     pub data: Bytes,
     /// Gas limit; the endpoint's own where none is given.
     pub gas: Option<u64>,
+    /// The number of the block that it is to run in, where that is not the state's own. Not every endpoint can do that, and
+    /// not every one that does knows the hash of the block before.
+    pub block: Option<u64>,
 }
 
 /// Where a transaction was mined, and how it went.

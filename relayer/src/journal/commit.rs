@@ -215,11 +215,6 @@ pub(super) fn commit(journal: &SledJournal, batch: &Batch) -> Result<Vec<(B256, 
             follow(&mut homes.claims, claims_moved);
             drop(homes);
             journal.counts().apply(&counts);
-            // sled keeps what is written in memory for a while, and SIGKILL takes that: a transaction is broadcast
-            // once this returns, and must be known to the next life. All else the chain can tell again.
-            if !batch.slots.is_empty() {
-                journal.db.flush()?;
-            }
             Ok(refused)
         }
         Err(TransactionError::Abort(Abort::Refused(id, illegal))) => Ok(vec![(id, illegal)]),

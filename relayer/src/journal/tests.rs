@@ -83,13 +83,14 @@ fn copied(from: &std::path::Path, to: &std::path::Path) {
 }
 
 #[test]
-fn a_signed_transaction_is_in_the_files_when_its_commit_returns() {
+fn a_signed_transaction_is_in_the_files_once_it_is_persisted() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
     journal.commit(&seen(1)).unwrap();
     let killed = tempfile::tempdir().unwrap();
     let id = task(1).id;
     journal.commit(&Batch { slots: vec![slot(4, id)], ..Batch::default() }).unwrap();
+    journal.persist().unwrap();
     copied(folder.path(), killed.path());
     assert_eq!(open(&killed).slots().unwrap(), vec![slot(4, id)]);
 }

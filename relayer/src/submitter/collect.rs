@@ -3,9 +3,9 @@
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::{Held, Submitter, Work, gas};
+use super::{Held, Submitter, Work, gas, simulate::State};
 use crate::{
-    chain::{At, Chain},
+    chain::Chain,
     contract,
     journal::{Item, Journal, Purpose},
     lifecycle::{Attested, Move, Place, Skip},
@@ -93,14 +93,19 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         Ok(true)
     }
 
-    /// The state to try answers on. The pending block has the pool's transactions in it, and with them the answers of others
-    /// that are on their way; but it has to be built, which takes long when it is full of ours. Then the latest block tells
-    /// as much, if nobody else may answer yet and the requests' blocks are older.
-    fn state_for(&self, placed: &[(Attested, Place)], head: u64) -> At {
-        let alone = |(answer, place): &(Attested, Place)| {
-            answer.task.block.number < head && self.node.is_uncontested(&answer.task, place, head + 1)
-        };
-        if self.transactions.is_busy() && placed.iter().all(alone) { At::Latest } else { At::Pending }
+    /// The state to try answers on. The pool matters where others may answer by now. Where it does not, the next block is
+    /// as good, or the latest, which knows the hashes of those before it; that one only while the pool is full of ours.
+    fn state_for(&self, placed: &[(Attested, Place)], head: u64) -> State {
+        let all = |told: &dyn Fn(&(Attested, Place)) -> bool| placed.iter().all(told);
+        if !all(&|(answer, place)| self.node.is_uncontested(&answer.task, place, head + 1)) {
+            State::Pool
+        } else if self.looks_ahead {
+            State::Next(head + 1)
+        } else if self.transactions.is_busy() && all(&|(answer, _)| answer.task.block.number < head) {
+            State::Latest
+        } else {
+            State::Pool
+        }
     }
 
     /// A transaction with answers; `gas_factor` multiplies the formula's gas limit.
@@ -148,7 +153,9 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     pub(super) fn begin_claim(&mut self) -> bool {
         let Some(claims) = self.claims.pop_front() else { return false };
         let draft = self.claim_draft(&claims, 1);
-        self.simulate(Work::Claim(claims), draft, At::Pending);
+        // Nobody else gains by claiming for this node.
+        let next = self.tip.filter(|_| self.looks_ahead).map(|tip| tip.header.block.number + 1);
+        self.simulate(Work::Claim(claims), draft, next.map_or(State::Pool, State::Next));
         true
     }
 

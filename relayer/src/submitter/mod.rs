@@ -7,7 +7,7 @@
 
 mod collect;
 pub(crate) mod gas;
-mod simulate;
+pub(crate) mod simulate;
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -25,7 +25,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use crate::{
     chain::{Chain, ChainError},
@@ -72,6 +72,7 @@ enum Work {
 struct Simulated {
     work: Work,
     draft: Draft,
+    state: simulate::State,
     /// Whether the items were tried one by one, in the probe.
     probed: bool,
     result: Result<Bytes, ChainError>,
@@ -94,6 +95,8 @@ pub struct Submitter<C, J> {
     affordable: usize,
     /// Answers that go out alone, because a batch with them failed.
     alone: HashSet<B256>,
+    /// Whether the endpoint can try a call in the next block.
+    looks_ahead: bool,
 }
 
 impl<C: Chain, J: Journal> Submitter<C, J> {
@@ -114,6 +117,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             waiting: Vec::new(),
             affordable: usize::MAX,
             alone: HashSet::new(),
+            looks_ahead: false,
         })
     }
 
@@ -126,6 +130,11 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             () = shutdown.cancelled() => return Ok(()),
             begun = self.transactions.recover() => begun?,
         }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            looks_ahead = simulate::looks_ahead(&*self.node.chain) => self.looks_ahead = looks_ahead,
+        }
+        debug!(self.looks_ahead, "whether the endpoint tries calls in the next block");
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut come = Vec::new();
         loop {

@@ -14,25 +14,69 @@ use crate::{
     transactions::{Draft, Sending},
 };
 
+/// Code that returns the hash of the block before its own.
+pub(crate) const PARENT_HASH: [u8; 13] = alloy::hex!("600143034060005260206000f3");
+
+/// The state that something is tried on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// The pending block: the latest one's hash is known there, and the pool's transactions have run, with the answers of
+    /// others that are on their way. It has to be built, which takes long when it is full.
+    Pool,
+    /// The latest block as it is: its own hash is not known in it.
+    Latest,
+    /// The latest block, in the block of this number, which is the next: its hash is known, and the pool does not matter.
+    Next(u64),
+}
+
+/// Whether an endpoint runs a call in the next block as that will be: some have no such calls, and some do not know the hash
+/// of the block before then.
+pub(super) async fn looks_ahead(chain: &impl Chain) -> bool {
+    let Ok(head) = chain.head().await else { return false };
+    let call = Call { from: None, to: None, data: PARENT_HASH.into(), gas: None, block: Some(head.block.number + 1) };
+    chain.call(&call, At::Latest).await.is_ok_and(|hash| **hash == *head.block.hash)
+}
+
+/// Whether a simulation refused something.
+fn refuses(result: &Result<Bytes, ChainError>, probed: bool) -> bool {
+    match result {
+        Err(ChainError::Reverted(told)) if probed => {
+            contract::endings(told).is_none_or(|endings| endings.iter().any(Option::is_some))
+        }
+        Ok(_) => probed,
+        Err(error) => matches!(error, ChainError::Reverted(_) | ChainError::OutOfGas(_)),
+    }
+}
+
 impl<C: Chain, J: Journal> Submitter<C, J> {
-    pub(super) fn simulate(&mut self, work: Work, draft: Draft, at: At) {
+    pub(super) fn simulate(&mut self, work: Work, draft: Draft, state: State) {
+        let (at, block) = match state {
+            State::Pool => (At::Pending, None),
+            State::Latest => (At::Latest, None),
+            State::Next(block) => (At::Latest, Some(block)),
+        };
         let from = self.transactions.an_account();
         let probed = matches!(&draft.purpose, Purpose::Answer { items } if items.len() > 1);
         let call = if probed {
             let data = contract::probe(draft.to, &draft.data);
-            Call { from, to: None, data, gas: Some(gas::TRANSACTION_CAP) }
+            Call { from, to: None, data, gas: Some(gas::TRANSACTION_CAP), block }
         } else {
-            Call { from, to: Some(draft.to), data: draft.data.clone(), gas: Some(draft.gas) }
+            Call { from, to: Some(draft.to), data: draft.data.clone(), gas: Some(draft.gas), block }
         };
         let chain = self.node.chain.clone();
         self.simulations.push(Box::pin(async move {
             let result = chain.call(&call, at).await;
-            Simulated { work, draft, probed, result }
+            Simulated { work, draft, state, probed, result }
         }));
     }
 
     pub(super) fn simulated(&mut self, simulated: Simulated) -> Result<(), StageError> {
-        let Simulated { work, draft, probed, result } = simulated;
+        let Simulated { work, draft, state, probed, result } = simulated;
+        if matches!(state, State::Next(_)) && refuses(&result, probed) {
+            // Another endpoint may have answered, one that cannot look ahead.
+            self.simulate(work, draft, State::Pool);
+            return Ok(());
+        }
         match (work, result) {
             (Work::Answers(held), Err(ChainError::Reverted(told))) if probed => match contract::endings(&told) {
                 Some(endings) if endings.len() == held.len() => self.probed(held, draft, endings),
@@ -101,7 +145,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             }
             if !kept.is_empty() {
                 let draft = self.draft(&placed, 1);
-                self.simulate(Work::Answers(kept), draft, At::Pending);
+                self.simulate(Work::Answers(kept), draft, State::Pool);
             }
         }
         Ok(())
@@ -112,7 +156,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         if refusal == Refusal::Gas && draft.gas < gas::TRANSACTION_CAP {
             if let Some(place) = self.place(&held, tip.next())? {
                 let draft = self.draft(&[(held.answer.clone(), place)], 4);
-                self.simulate(Work::Answers(vec![held]), draft, At::Pending);
+                self.simulate(Work::Answers(vec![held]), draft, State::Pool);
             }
             return Ok(());
         }
@@ -148,13 +192,13 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     ) -> Result<(), StageError> {
         if refusal == Refusal::Gas && draft.gas < gas::TRANSACTION_CAP {
             let draft = self.claim_draft(&claims, 4);
-            self.simulate(Work::Claim(claims), draft, At::Pending);
+            self.simulate(Work::Claim(claims), draft, State::Pool);
         } else if claims.len() > 1 {
             debug!(items = claims.len(), ?refusal, "splitting a claim");
             let (left, right) = claims.split_at(claims.len() / 2);
             for half in [left, right] {
                 let draft = self.claim_draft(half, 1);
-                self.simulate(Work::Claim(half.to_vec()), draft, At::Pending);
+                self.simulate(Work::Claim(half.to_vec()), draft, State::Pool);
             }
         } else {
             debug!(id = ?claims.first().map(|claim| claim.id), ?refusal, "cannot claim yet");
@@ -203,5 +247,30 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        chain::{AlloyChain, ClientSettings, Trust},
+        dev::{Anvil, AnvilOptions},
+    };
+
+    #[tokio::test]
+    async fn a_call_in_the_next_block_knows_the_latest_ones_hash_on_anvil() {
+        let anvil = Anvil::start(&AnvilOptions::default()).await.unwrap();
+        let settings = ClientSettings {
+            timeout: Duration::from_secs(10),
+            poll: Duration::from_secs(1),
+            requests_per_second: 0.0,
+            trust: Trust::default(),
+        };
+        let chain = AlloyChain::new(anvil.http().clone(), settings);
+        anvil.mine(3).await.unwrap();
+        assert!(looks_ahead(&chain).await);
     }
 }

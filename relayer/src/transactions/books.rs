@@ -126,7 +126,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
 /// The data fee of a byte, rounded up, from that of a thousand bytes that do not compress.
 async fn data_fee<C: Chain>(chain: &C) -> Option<u128> {
-    let call = Call { from: None, to: Some(DATA_FEE_ORACLE), data: sample_call(), gas: None };
+    let call = Call { from: None, to: Some(DATA_FEE_ORACLE), data: sample_call(), gas: None, block: None };
     let answer = chain.call(&call, At::Latest).await.ok()?;
     let fee = U256::abi_decode(&answer).ok()?;
     u128::try_from(fee.div_ceil(U256::from(SAMPLE))).ok()

@@ -56,7 +56,7 @@ impl Heights {
     }
 }
 
-/// Adds to a batch what the logs mean, and what is final by now.
+/// Adds to a batch what the logs mean.
 pub(super) fn take<C: Chain, J: Journal>(
     node: &Node<C, J>,
     noted: &[Noted],
@@ -67,7 +67,7 @@ pub(super) fn take<C: Chain, J: Journal>(
         Intake { node, heights, batch, fresh: HashMap::new(), claims: HashMap::new(), over: HashSet::new() };
     noted.iter().try_for_each(|log| intake.take(log))?;
     intake.finish();
-    close(&*node.journal, heights, batch)
+    Ok(())
 }
 
 /// Logs on their way into a batch.
@@ -163,18 +163,14 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
     }
 }
 
-/// Adds to a batch what became final, and forgets what is over.
-pub(super) fn close(journal: &impl Journal, heights: Heights, batch: &mut Batch) -> Result<(), JournalError> {
+/// Closes what became final, and forgets what is over. `None` if there is nothing to do.
+pub(super) fn tidy(journal: &impl Journal, heights: Heights) -> Result<Option<Batch>, JournalError> {
+    let mut batch = Batch::default();
     let until = |last: Option<u64>| Position::first_at(0)..Position::first_at(last.map_or(0, |last| last + 1));
     let settled = journal.walk(View::Settled, until(heights.deep()), STEP)?;
     batch.moves.extend(settled.into_iter().map(|at| (at.id, Move::Confirmed)));
     let paid = journal.walk(View::Paid, until(heights.out_of_reach()), STEP)?;
-    if !paid.is_empty() {
-        let gone: HashSet<_> = paid.iter().map(|at| at.id).collect();
-        // A claim written in this very batch would come back after being forgotten.
-        batch.claims.retain(|claim| !gone.contains(&claim.id));
-        batch.claims_gone.extend(gone);
-    }
+    batch.claims_gone.extend(paid.into_iter().map(|at| at.id));
     for view in [View::Confirmed, View::Skipped, View::Failed] {
         let surplus = journal.count(view).saturating_sub(KEPT).min(STEP);
         let old = journal.walk(view, until(heights.old()), STEP)?;
@@ -183,12 +179,8 @@ pub(super) fn close(journal: &impl Journal, heights: Heights, batch: &mut Batch)
         let gone = if old.len() < many.len() { many } else { old };
         batch.vanished.extend(gone.into_iter().map(|at| at.id));
     }
-    if !batch.vanished.is_empty() {
-        // What happened to a job in this very batch comes first.
-        let moved: HashSet<_> = batch.moves.iter().map(|(id, _)| *id).collect();
-        batch.vanished.retain(|id| !moved.contains(id));
-    }
-    Ok(())
+    let idle = batch.moves.is_empty() && batch.claims_gone.is_empty() && batch.vanished.is_empty();
+    Ok((!idle).then_some(batch))
 }
 
 /// The batch that takes back everything above a block.

@@ -186,7 +186,10 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 let Some(page) = self.history.read(&self.node, next, last).await? else { continue };
                 match self.cursor {
                     Some(cursor) if page.parent != Some(cursor) => self.rewind(cursor, head).await?,
-                    _ => self.take(&page.noted, page.end, head.block.number).await?,
+                    _ => {
+                        self.take(&page.noted, page.end, head.block.number).await?;
+                        self.tidy(head.block.number)?;
+                    }
                 }
                 continue;
             }
@@ -199,7 +202,9 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             }
             self.take_blocks(headers).await?;
             self.reached(head);
-            return Ok(());
+            // Work goes before order.
+            tokio::task::yield_now().await;
+            return Ok(self.tidy(head.block.number)?);
         }
     }
 
@@ -270,9 +275,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let mut batch = Batch { cursor: Some(cursor), ring: vec![cursor], ..Batch::default() };
         let oldest = cursor.number.saturating_sub(self.settings.depth);
         batch.ring_gone = self.ring.range(..oldest).map(|(number, _)| *number).collect();
-        let heights =
-            Heights { head, cursor: cursor.number, final_block: self.final_block, depth: self.settings.depth };
-        intake::take(&self.node, noted, heights, &mut batch)?;
+        intake::take(&self.node, noted, self.heights(head, cursor), &mut batch)?;
         crash_point("taken.before");
         for (id, illegal) in self.node.journal.commit(&batch)? {
             debug!(%id, %illegal, "a log changes nothing");
@@ -284,6 +287,21 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         }
         self.ring.insert(cursor.number, cursor.hash);
         self.cursor = Some(cursor);
+        Ok(())
+    }
+
+    fn heights(&self, head: u64, cursor: BlockRef) -> Heights {
+        Heights { head, cursor: cursor.number, final_block: self.final_block, depth: self.settings.depth }
+    }
+
+    /// Closes and forgets what is final, as far as it is taken in.
+    fn tidy(&self, head: u64) -> Result<(), JournalError> {
+        let Some(cursor) = self.cursor else { return Ok(()) };
+        while let Some(batch) = intake::tidy(&*self.node.journal, self.heights(head, cursor))? {
+            crash_point("tidied.before");
+            self.node.journal.commit(&batch)?;
+            crash_point("tidied.after");
+        }
         Ok(())
     }
 

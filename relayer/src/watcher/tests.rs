@@ -405,10 +405,8 @@ fn what_is_long_over_is_forgotten_and_what_is_open_is_not() {
     let batch = Batch { seen, moves, ..Batch::default() };
     journal.commit(&batch).unwrap();
     let forgotten = |cursor: u64, final_block: Option<u64>| {
-        let mut batch = Batch::default();
         let heights = Heights { head: cursor, cursor, final_block, depth: 0 };
-        intake::close(journal, heights, &mut batch).unwrap();
-        batch.vanished
+        intake::tidy(journal, heights).unwrap().map_or_else(Vec::new, |batch| batch.vanished)
     };
     assert!(forgotten(50_010, Some(50_007)).is_empty());
     assert_eq!(forgotten(50_012, Some(50_009)), [tasks[1].id]);

@@ -163,7 +163,7 @@ async fn answers_are_tried_on_the_pool_unless_it_is_full_of_ours_and_nobody_else
     rig.hand_all(&tasks);
     rig.until(|rig| tasks.iter().all(|task| rig.state(task) == "sent")).await;
     assert!(
-        states(&rig)[before..].iter().all(|at| *at == At::Pending),
+        states(&rig)[before..].iter().all(|at| *at == (At::Pending, None)),
         "their block is the latest: its hash is unknown"
     );
     // An older request, while six are in flight.
@@ -177,5 +177,36 @@ async fn answers_are_tried_on_the_pool_unless_it_is_full_of_ours_and_nobody_else
     tokio::time::sleep(Duration::from_millis(10)).await;
     rig.hand_all(std::slice::from_ref(&task));
     rig.until(|rig| rig.state(&task) == "sent").await;
-    assert_eq!(states(&rig).last(), Some(&At::Latest));
+    assert_eq!(states(&rig).last(), Some(&(At::Latest, None)));
+}
+
+#[tokio::test]
+async fn answers_that_nobody_else_may_give_are_tried_in_the_next_block_where_the_endpoint_can() {
+    let bench = Bench::new();
+    bench.node.chain.look_ahead();
+    let rig = Rig::start(bench);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let before = rig.chain().called_at().len();
+    let tasks = rig.ask(6);
+    rig.hand_all(&tasks);
+    rig.until(|rig| tasks.iter().all(|task| rig.state(task) == "sent")).await;
+    let next = tasks[0].block.number + 1;
+    assert!(rig.chain().called_at()[before..].iter().all(|at| *at == (At::Latest, Some(next))));
+}
+
+#[tokio::test]
+async fn what_is_refused_in_the_next_block_is_tried_on_the_pool_before_that_is_believed() {
+    let bench = Bench::new();
+    bench.node.chain.look_ahead();
+    let rig = Rig::start(bench);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let tasks = rig.ask(2);
+    let before = rig.chain().called_at().len();
+    rig.refuse_all_but(&[], ChainError::Reverted(Bytes::from_static(&[1, 2, 3, 4])));
+    rig.hand_all(&tasks);
+    rig.until(|rig| tasks.iter().all(|task| rig.state(task) == "failed")).await;
+    let states = rig.chain().called_at()[before..].to_vec();
+    let [ahead, pool] = [(At::Latest, Some(tasks[0].block.number + 1)), (At::Pending, None)];
+    assert_eq!((states.first(), states.last()), (Some(&ahead), Some(&pool)));
+    assert!(rig.chain().sent().is_empty());
 }

@@ -106,9 +106,10 @@ pub(crate) async fn trickle(
     rate: usize,
     seconds: usize,
 ) -> Res<()> {
+    let requests = asks(market, asker, key, rate * seconds).await?;
     let mut tick = tokio::time::interval(Duration::from_secs(1).div_f64(rate as f64));
     let mut sends = FuturesUnordered::new();
-    for raw in asks(market, asker, key, rate * seconds).await? {
+    for raw in requests {
         let sending = async {
             loop {
                 tokio::select! {
