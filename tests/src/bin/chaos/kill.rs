@@ -1,16 +1,15 @@
-//! SIGKILL at random and death at every crash point, amid requests that keep coming.
+//! SIGKILL at random and death at the crash points that every life passes, amid requests that keep coming.
 
 use std::collections::BTreeSet;
 
-use oraculum::crash::POINTS;
 use oraculum_tests::Res;
 use rand::{Rng, rngs::StdRng};
 use tokio::time::Instant;
 
 use super::stage::{Over, Stage, ms};
 
-/// What is passed in every life; the short form has no time for the rest.
-const USUAL: [&str; 8] = [
+/// What is passed in every life; the rest is passed where the chain goes back (`reorgs`) or in `rare`.
+pub(crate) const USUAL: [&str; 12] = [
     "sent.after",
     "broadcast.before",
     "mined.before",
@@ -19,13 +18,18 @@ const USUAL: [&str; 8] = [
     "broadcast.after",
     "mined.after",
     "taken.before",
+    // A life of the short form is too short for these.
+    "tidied.before",
+    "tidied.after",
+    "final.before",
+    "final.after",
 ];
 
 pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
     let (kills, requests) = if short { (12, 120) } else { (200, 2_000) };
     let mut stage = Stage::set(rng.random(), Over::WebSocket, &[("chain", "confirmations = 4")]).await?;
     stage.block_every(1).await?;
-    let points: &[&str] = if short { &USUAL } else { POINTS };
+    let points = if short { &USUAL[..8] } else { &USUAL[..] };
     let mut deaths_tried = 0;
     let mut died = BTreeSet::new();
     let mut deaths = 0;
@@ -64,10 +68,10 @@ pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
         return Err(stage.told("a transaction was broadcast before the journal had it").into());
     }
     Ok(format!(
-        "{} SIGKILLs and {deaths} deaths at {} of {} crash points over {} requests, all answered once in {} transactions",
+        "{} SIGKILLs and {deaths} deaths at {} of {} usual crash points over {} requests, all answered once in {} transactions",
         kills - deaths,
         died.len(),
-        POINTS.len(),
+        points.len(),
         audited.answered,
         audited.transactions
     ))

@@ -6,6 +6,7 @@
 mod faults;
 mod fees;
 mod kill;
+mod rare;
 mod reorgs;
 mod stage;
 
@@ -15,8 +16,8 @@ use futures::StreamExt;
 use oraculum_tests::Res;
 use rand::{SeedableRng, rngs::StdRng};
 
-const USAGE: &str = "usage: chaos [--seed N] [--short] [kill|faults|reorgs|fees]...";
-const SCENARIOS: [&str; 4] = ["kill", "faults", "reorgs", "fees"];
+const USAGE: &str = "usage: chaos [--seed N] [--short] [kill|faults|reorgs|fees|rare]...";
+const SCENARIOS: [&str; 5] = ["kill", "faults", "reorgs", "fees", "rare"];
 
 /// What was asked for.
 #[derive(Debug)]
@@ -69,6 +70,7 @@ async fn run(name: &str, seed: u64, short: bool) -> bool {
         "kill" => kill::run(rng, short).await,
         "faults" => faults::run(rng, short).await,
         "reorgs" => reorgs::run(rng, short).await,
+        "rare" => rare::run(rng, short).await,
         _ => fees::run(rng, short).await,
     };
     match &told {
@@ -79,4 +81,16 @@ async fn run(name: &str, seed: u64, short: bool) -> bool {
         }
     }
     told.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_crash_point_has_a_scenario_that_passes_it() {
+        let tried = [&super::kill::USUAL[..], &super::reorgs::CRASHES, &super::rare::CLOSED, &super::rare::REPLACED];
+        let tried: BTreeSet<&str> = tried.concat().into_iter().collect();
+        assert_eq!(tried, oraculum::crash::POINTS.iter().copied().collect());
+    }
 }

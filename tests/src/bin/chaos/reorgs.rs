@@ -21,7 +21,7 @@ const DEPTH: u64 = 12;
 /// Requests after the last reorganisation.
 const LAST: usize = 6;
 /// What is passed only where the chain takes something back.
-const CRASHES: [&str; 10] = [
+pub(crate) const CRASHES: [&str; 10] = [
     "rewound.before",
     "rewound.after",
     "unmined.before",
