@@ -1,6 +1,6 @@
 //! `oraculum jobs`: what the journal knows.
 
-use super::{CommandResult, print, print_json};
+use super::{CommandResult, model_names, print, print_json};
 use crate::config::{FILE_NAME, Settings};
 use crate::journal::{SledJournal, View};
 use crate::model::ModelStore;
@@ -8,7 +8,7 @@ use crate::status::{self, jobs::Filter};
 use alloy::primitives::B256;
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::{collections::HashMap, path::PathBuf};
 
 /// Show the requests in a node's journal, whether the node runs or not.
 #[derive(Debug, Args)]
@@ -68,7 +68,7 @@ pub(super) async fn run(args: JobsArgs) -> CommandResult {
                 Some((_, page)) => page,
                 None => status::jobs::list(&SledJournal::open_existing(&settings.node.data_dir)?, &filter)?,
             };
-            if args.json { print_json(&page) } else { print_page(&page) }
+            if args.json { print_json(&page) } else { print_page(&page, &model_names(&settings)) }
         }
         JobsCommand::Show { id } => {
             let found = match ask(&settings, &format!("/jobs/{id}")).await? {
@@ -76,7 +76,8 @@ pub(super) async fn run(args: JobsArgs) -> CommandResult {
                 Some((_, job)) => Some(job),
                 None => status::jobs::show(&SledJournal::open_existing(&settings.node.data_dir)?, *id)?,
             };
-            print_json(&found.ok_or_else(|| format!("the journal knows no request {id}"))?)
+            let found = found.ok_or_else(|| format!("the journal knows no request {id}"))?;
+            if args.json { print_json(&found) } else { print_job(&found, &model_names(&settings)) }
         }
     }
 }
@@ -99,18 +100,62 @@ fn model_id(settings: &Settings, name: &str) -> Result<B256, Box<dyn std::error:
     }
 }
 
-fn print_page(page: &Value) -> CommandResult {
-    let text = |job: &Value, key: &str| match &job[key] {
+fn text(value: &Value) -> String {
+    match value {
         Value::String(text) => text.clone(),
+        Value::Null => String::new(),
         other => other.to_string(),
-    };
-    for job in page["jobs"].as_array().into_iter().flatten() {
-        let reason = job["reason"].as_str().map(|reason| format!("  {reason}")).unwrap_or_default();
-        let (id, state, block) = (text(job, "id"), text(job, "state"), text(job, "block"));
-        print(&format!("{id}  {state:<9}  block {block}{reason}"))?;
+    }
+}
+
+/// The model's name where that is known.
+fn model_name(job: &Value, names: &HashMap<B256, String>) -> Option<String> {
+    job["model"].as_str()?.parse::<B256>().ok().and_then(|model| names.get(&model).cloned())
+}
+
+fn print_page(page: &Value, names: &HashMap<B256, String>) -> CommandResult {
+    let jobs = page["jobs"].as_array().map_or(&[][..], Vec::as_slice);
+    if jobs.is_empty() {
+        eprintln!("There are no such requests.");
+        return Ok(());
+    }
+    print(&format!("{:<66}  {:<9}  {:>8}  {:<16}  what became of it", "request", "state", "block", "model"))?;
+    for job in jobs {
+        let became = [&job["ending"], &job["reason"]].map(text).concat();
+        let [id, state, block] = ["id", "state", "block"].map(|key| text(&job[key]));
+        let model = model_name(job, names).unwrap_or_else(|| text(&job["model"]).chars().take(14).collect());
+        let line = format!("{id}  {state:<9}  {block:>8}  {model:<16}  {became}");
+        print(line.trim_end())?;
     }
     if let Some(next) = page["next"].as_str() {
         eprintln!("There is more: --after {next}");
+    }
+    Ok(())
+}
+
+fn print_job(job: &Value, names: &HashMap<B256, String>) -> CommandResult {
+    let (transaction, claim) = (&job["transaction"], &job["claim"]);
+    let settled = [&job["job"], &job["job"]["end"]].into_iter().find(|part| part["at"].is_object());
+    let settled = settled.unwrap_or(&Value::Null);
+    let lines = [
+        ("request", text(&job["id"])),
+        ("state", text(&job["state"])),
+        ("model", model_name(job, names).unwrap_or_else(|| text(&job["model"]))),
+        ("asked by", text(&job["consumer"])),
+        ("in block", text(&job["block"])),
+        ("answerable to", text(&job["deadline"])),
+        ("reason", text(&job["reason"])),
+        ("ended", text(&job["ending"])),
+        ("in block", text(&settled["at"]["number"])),
+        ("by transaction", text(&settled["transaction"])),
+        ("our transaction", transaction["hashes"].as_array().and_then(|all| all.last()).map(text).unwrap_or_default()),
+        ("sent from", text(&transaction["sender"])),
+        ("with nonce", text(&transaction["nonce"])),
+        ("pay vests at", text(&claim["vestsAt"])),
+        ("paid at", text(&claim["paidAt"])),
+    ];
+    for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+        print(&format!("{name:<16}  {value}"))?;
     }
     Ok(())
 }

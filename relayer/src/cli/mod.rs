@@ -14,7 +14,11 @@ mod pnl;
 mod request;
 mod run;
 
+use crate::config::Settings;
+use crate::model::ModelStore;
+use alloy::primitives::B256;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::collections::HashMap;
 use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -35,12 +39,15 @@ pub struct Cli {
     command: Command,
 }
 
+/// What is logged where nothing is asked for; alloy's subscriptions tell of each connection that ends.
+const LOG: &str = "info,alloy_pubsub=warn";
+
 /// How much is logged, and in which form; logs go to standard error.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Logging")]
 pub struct LoggingArgs {
     /// What to log: a level (error, warn, info, debug, trace), or a filter such as `info,oraculum::engine=debug`.
-    #[arg(long, global = true, env = "ORACULUM_LOG", default_value = "info")]
+    #[arg(long, global = true, env = "ORACULUM_LOG", default_value = LOG)]
     log: String,
     /// The form of log lines.
     #[arg(long, global = true, env = "ORACULUM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -74,7 +81,7 @@ enum Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = cli.logging.start() {
+    if let Err(error) = cli.logging.start(matches!(cli.command, Command::Dev(_))) {
         return fail(&*error);
     }
     let runtime = match tokio::runtime::Runtime::new() {
@@ -109,6 +116,12 @@ fn print(text: &str) -> CommandResult {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// The names of a node's models. They are for the eye: what is told of may be read where the models are not.
+fn model_names(settings: &Settings) -> HashMap<B256, String> {
+    let models = ModelStore::new(&settings.node.models_dir).list().unwrap_or_default();
+    models.into_iter().filter_map(|one| one.model.ok()).map(|model| (model.id, model.name)).collect()
 }
 
 /// Prints a value as JSON on standard output, indented.
@@ -146,8 +159,13 @@ const TELLTALES: [&str; 9] = [
 ];
 
 impl LoggingArgs {
-    fn start(&self) -> CommandResult {
-        let mut filter = EnvFilter::try_new(&self.log)
+    /// `tells_requests` if requests and answers are told of as they come, where nothing else is asked for.
+    fn start(&self, tells_requests: bool) -> CommandResult {
+        let mut log = self.log.clone();
+        if tells_requests && log == LOG {
+            log += ",oraculum::watcher::intake=debug";
+        }
+        let mut filter = EnvFilter::try_new(&log)
             .map_err(|error| format!("--log `{}`: {error}; write a level such as `info`", self.log))?;
         for target in TELLTALES {
             filter = filter.add_directive(Directive::from_str(&format!("{target}=off"))?);

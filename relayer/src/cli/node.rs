@@ -4,12 +4,11 @@
 mod survey;
 
 use super::request::model_id;
-use super::{CommandResult, print, print_json};
+use super::{CommandResult, model_names, print, print_json};
 use crate::abi::InferenceCoordinator as Coordinator;
 use crate::account::{Account, Client};
 use crate::config::{FILE_NAME, Settings};
 use crate::keys::{self, PasswordSource};
-use crate::model::ModelStore;
 use crate::protocol::statement::Domain;
 use alloy::primitives::utils::format_ether;
 use alloy::primitives::{Address, B256, U256};
@@ -17,7 +16,6 @@ use alloy::providers::Provider;
 use alloy::signers::SignerSync;
 use clap::{Args, Subcommand};
 use serde_json::json;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use survey::{Seat, Survey};
@@ -272,12 +270,7 @@ async fn status(args: &NodeArgs, settings: &Settings, client: &Client) -> Comman
         client.read(coordinator, &Coordinator::balanceOfCall { token: Address::ZERO, account: owner }).await?;
     let account = client.ask(client.provider().get_balance(owner)).await?;
     let earnings = survey.earnings(client, settings).await?;
-    let names: HashMap<B256, String> = ModelStore::new(&settings.node.models_dir)
-        .list()
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|summary| summary.model.ok().map(|model| (model.id, model.name)))
-        .collect();
+    let names = model_names(settings);
     if args.json {
         return print_json(&json!({
             "owner": owner,

@@ -1,15 +1,13 @@
 //! `oraculum pnl`: what answers earned and what they cost.
 
-use super::{CommandResult, print, print_json};
+use super::{CommandResult, model_names, print, print_json};
 use crate::books;
 use crate::config::{FILE_NAME, Settings};
 use crate::journal::SledJournal;
-use crate::model::ModelStore;
 use crate::status;
 use alloy::primitives::{B256, utils::format_ether};
 use clap::Args;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Show profit and loss by model and day, from the journal of a node, whether it runs or not.
@@ -58,13 +56,10 @@ pub(super) async fn run(args: PnlArgs) -> CommandResult {
     if args.json {
         return print_json(&lines.into_iter().cloned().collect());
     }
-    let names: BTreeMap<String, String> = match ModelStore::new(&settings.node.models_dir).list() {
-        Ok(models) => {
-            models.into_iter().filter_map(|one| one.model.ok()).map(|one| (one.id.to_string(), one.name)).collect()
-        }
-        // The names are for the eye; the journal may be read where the models are not.
-        Err(_) => BTreeMap::new(),
-    };
+    if lines.is_empty() {
+        eprintln!("Nothing is final yet: answers are booked once they are deep enough.");
+    }
+    let names = model_names(&settings);
     print(&format!(
         "{:<10}  {:<20}  {:>8}  {:>22}  {:>22}  {:>22}",
         "day", "model", "answers", "earned", "spent", "profit"
@@ -72,10 +67,10 @@ pub(super) async fn run(args: PnlArgs) -> CommandResult {
     for line in lines {
         let text = |key: &str| line[key].as_str().unwrap_or_default();
         let id = text("model");
-        let model = match names.get(id) {
-            Some(name) => name.as_str(),
-            None if id == B256::ZERO.to_string() => "none",
-            None => id.get(..14).unwrap_or(id),
+        let model = match id.parse::<B256>() {
+            Ok(B256::ZERO) => "none",
+            Ok(model) => names.get(&model).map_or(id.get(..14).unwrap_or(id), String::as_str),
+            Err(_) => id,
         };
         let [earned, spent, profit] = ["earnedWei", "spentWei", "profitWei"].map(|key| ether(text(key)));
         print(&format!(

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     journal::{Journal, JournalError, Position, Purpose, Slot, View},
-    lifecycle::{Closed, End, Job},
+    lifecycle::{Closed, End, Ending, Job, Settled},
 };
 
 /// The most jobs on a page.
@@ -140,6 +140,16 @@ fn summary(job: &Job) -> Value {
         Job::Closed(Closed { end: End::Failed { reason }, .. }) => Some(reason.clone()),
         _ => None,
     };
+    let ending = match job {
+        Job::Settled(Settled { ending, .. }) | Job::Closed(Closed { end: End::Confirmed { ending, .. }, .. }) => {
+            Some(match ending {
+                Ending::Fulfilled { ours: true, .. } => "answered here",
+                Ending::Fulfilled { ours: false, .. } => "answered by another",
+                Ending::Refunded => "refunded",
+            })
+        }
+        _ => None,
+    };
     json!({
         "id": task.id,
         "state": job.name(),
@@ -147,6 +157,7 @@ fn summary(job: &Job) -> Value {
         "consumer": task.request.consumer,
         "block": task.block.number,
         "deadline": task.request.deadline(),
+        "ending": ending,
         "reason": reason,
     })
 }

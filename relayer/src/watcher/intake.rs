@@ -115,7 +115,7 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
             }
             Event::Refunded(id) if self.find(*id)?.is_some() => self.settle(*id, log, Ending::Refunded),
             Event::DeliveryFailed(id) if self.find(*id)?.is_some() => {
-                warn!(%id, transaction = ?log.transaction, "the consumer's callback failed; it can be redelivered");
+                warn!(%id, transaction = log.transaction.map(display), "the consumer's callback failed; it can be redelivered");
             }
             Event::Claimed(id) => {
                 let known = match self.claims.remove(id) {
@@ -145,7 +145,7 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
     /// Settles a job, and confirms it at once if that is final already.
     fn settle(&mut self, id: B256, log: &Noted, ending: Ending) {
         let at = log.block;
-        debug!(%id, block = at.number, transaction = ?log.transaction, "settled");
+        debug!(%id, block = at.number, transaction = log.transaction.map(display), "settled");
         self.batch.moves.push((id, Move::Settled { at, transaction: log.transaction, ending }));
         if self.heights.is_final(at.number) {
             self.batch.moves.push((id, Move::Confirmed));
