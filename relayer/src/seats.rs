@@ -97,10 +97,11 @@ impl SeatTable {
         self.models.get(&model).map_or(0, |seats| seats.iter().filter(|seat| seat.signer == signer).count())
     }
 
-    /// Whether a seat is a key's now.
+    /// Whether a seat is a key's now, and was when a request was made: indices of seats are given out again.
     #[must_use]
-    pub fn is_held(&self, model: B256, index: u32, signer: Address) -> bool {
-        self.models.get(&model).and_then(|seats| seats.get(index as usize)).is_some_and(|seat| seat.signer == signer)
+    pub fn is_held(&self, model: B256, index: u32, signer: Address, request_block: u64) -> bool {
+        let seat = self.models.get(&model).and_then(|seats| seats.get(index as usize));
+        seat.is_some_and(|seat| seat.signer == signer && seat.from <= request_block)
     }
 
     /// The best place of a key in a request's draw, listing every hole before it. `None` if it has none.

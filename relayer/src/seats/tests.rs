@@ -46,3 +46,14 @@ fn every_rank_gets_another_turn() {
         assert!(again > turn.opens() && turn.is_at(again));
     }
 }
+
+#[test]
+fn what_the_former_holder_of_a_seat_answered_is_not_ours() {
+    let (model, signer) = (B256::repeat_byte(1), Address::repeat_byte(2));
+    let mut table = SeatTable::default();
+    table.load(model, vec![Seat::default(), Seat { signer, from: 100, until: STAYS }]);
+    assert!(table.is_held(model, 1, signer, 100));
+    assert!(!table.is_held(model, 1, signer, 99), "before this key had it");
+    assert!(!table.is_held(model, 0, signer, 100) && !table.is_held(model, 2, signer, 100));
+    assert!(!table.is_held(model, 1, Address::repeat_byte(3), 100));
+}

@@ -213,7 +213,7 @@ fn held<C, J: Journal>(node: &Node<C, J>, request: &Request, seats: &Bytes) -> b
     let table = node.seats();
     seats.chunks_exact(4).any(|seat| {
         let index = seat.iter().fold(0u32, |index, byte| index << 8 | u32::from(*byte));
-        table.is_held(request.model_id, index, node.signer)
+        table.is_held(request.model_id, index, node.signer, request.request_block)
     })
 }
 
