@@ -160,7 +160,11 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             if queue.get_pending(nonce).is_some() {
                 let since = *queue.missing.entry(nonce).or_insert_with(Instant::now);
                 if since.elapsed() >= RECEIPT_PATIENCE {
-                    return self.taken(index, nonce);
+                    if !queue.doubted.insert(nonce) {
+                        return self.taken(index, nonce);
+                    }
+                    queue.rewound = true;
+                    self.ask_account(index);
                 }
             }
             return Ok(());

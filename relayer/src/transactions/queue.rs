@@ -25,7 +25,8 @@ pub(super) struct Queue {
     pub(super) slots: BTreeMap<u64, State>,
     /// The nonce after the last one given.
     pub(super) next: u64,
-    /// Nonces below it are used on chain. It falls only with a reorganisation: an endpoint may lag.
+    /// Nonces below it are used on chain. It falls only with a reorganisation, or where receipts are missing: an endpoint may
+    /// lag.
     pub(super) used: u64,
     pub(super) hold: Option<Hold>,
     pub(super) balance: U256,
@@ -33,7 +34,7 @@ pub(super) struct Queue {
     pub(super) funded: bool,
     /// Whether the operator was told of a low balance.
     pub(super) alerted: bool,
-    /// Whether the chain was reorganised since the nonce was read.
+    /// Whether the next reading of the nonce counts even if it is lower.
     pub(super) rewound: bool,
     /// Whether the account is being read.
     pub(super) asking: bool,
@@ -41,6 +42,8 @@ pub(super) struct Queue {
     pub(super) asked: HashSet<u64>,
     /// Since when a nonce is used and has no receipt.
     pub(super) missing: HashMap<u64, Instant>,
+    /// Of these, the ones for which the account was read again: the first reading may have been of a fork that is no more.
+    pub(super) doubted: HashSet<u64>,
     /// Since when a slot has nothing to do.
     pub(super) idle: HashMap<u64, Instant>,
     /// When a slot's current attempt was made.
@@ -69,6 +72,7 @@ impl Queue {
             asking: false,
             asked: HashSet::new(),
             missing: HashMap::new(),
+            doubted: HashSet::new(),
             idle: HashMap::new(),
             attempted: HashMap::new(),
             too_low: HashSet::new(),
@@ -128,6 +132,8 @@ impl Queue {
         for since in [&mut self.missing, &mut self.idle, &mut self.attempted] {
             since.retain(|nonce, _| self.slots.contains_key(nonce));
         }
+        self.missing.retain(|nonce, _| *nonce < self.used);
+        self.doubted.retain(|nonce| self.missing.contains_key(nonce));
         self.too_low.retain(|nonce| self.slots.contains_key(nonce));
     }
 }

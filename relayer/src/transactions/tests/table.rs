@@ -70,6 +70,22 @@ async fn nonce_too_low_without_a_receipt_a_foreign_transaction_took_it_and_the_j
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_nonce_that_counts_as_used_on_a_fork_that_is_no_more_is_ours_again() {
+    let mut rig = Rig::new().await;
+    let item = rig.answer().await;
+    rig.chain().drop_pool();
+    rig.chain().set_nonces(1, 1);
+    rig.seconds(5).await;
+    // The endpoint has come to the others' fork meanwhile.
+    rig.chain().set_nonces(0, 0);
+    rig.seconds(10).await;
+    assert_eq!((rig.state(&item), rig.slots().len()), ("sent", 1));
+    rig.block(10, 1).await;
+    assert_eq!(rig.state(&item), "settled", "under the same nonce");
+    assert_eq!(rig.chain().distinct().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropped_from_the_mempool_the_same_bytes_are_sent_again() {
     let mut rig = Rig::new().await;
     let item = rig.answer().await;
