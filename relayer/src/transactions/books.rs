@@ -86,7 +86,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         if self.books.hour != Some(hour) {
             self.look_at_the_books(hour)?;
         }
-        let open: U256 = self.queues.iter().flat_map(|queue| queue.slots.values()).map(State::bound).sum();
+        let open: U256 =
+            self.queues.iter().flat_map(|queue| queue.slots.values()).map(|state| state.bound(self.data_fee)).sum();
         let over = U256::from(self.books.spent) + open + cost > U256::from(limit);
         if over && !std::mem::replace(&mut self.books.told, true) {
             warn!(spent = self.books.spent, limit, "`policy.max_spend_per_hour` is reached: answers wait");

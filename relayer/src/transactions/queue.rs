@@ -109,9 +109,9 @@ impl Queue {
         self.pending().count()
     }
 
-    /// What the transactions in flight may cost at most.
-    pub(super) fn committed(&self) -> U256 {
-        self.pending().map(|(_, pending)| pending.bound()).sum()
+    /// What the transactions in flight may cost at most; `data_fee` is what a byte costs besides gas.
+    pub(super) fn committed(&self, data_fee: u128) -> U256 {
+        self.pending().map(|(_, pending)| pending.bound(data_fee)).sum()
     }
 
     /// Nonces that are not used on chain and that nothing holds, below the last one given.

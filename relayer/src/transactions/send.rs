@@ -45,7 +45,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             return self.take_over(queue, nonce, draft);
         }
         let fees = self.market();
-        let cost = U256::from(draft.gas) * U256::from(fees.max_fee);
+        let cost = draft.bound(fees.max_fee, self.data_fee);
         if self.is_too_dear(fees) {
             return Ok(Sending::TooDear);
         }
@@ -53,7 +53,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             return Ok(Sending::TooMuch);
         }
         let with_room = self.queues.iter().enumerate().filter(|(_, queue)| queue.funded && queue.in_flight() < PER_KEY);
-        let can_pay = with_room.filter(|(_, queue)| queue.balance >= queue.committed() + cost);
+        let can_pay = with_room.filter(|(_, queue)| queue.balance >= queue.committed(self.data_fee) + cost);
         let Some(index) = can_pay.min_by_key(|(_, queue)| queue.in_flight()).map(|(index, _)| index) else {
             if matches!(&draft.purpose, Purpose::Answer { items } if items.len() > 1) {
                 return Ok(Sending::TooMuch);
@@ -61,7 +61,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             for index in 0..self.queues.len() {
                 let queue = &self.queues[index];
                 if queue.funded && queue.in_flight() < PER_KEY {
-                    let needed = queue.committed() + cost;
+                    let needed = queue.committed(self.data_fee) + cost;
                     self.out_of_funds(index, needed);
                 }
             }
@@ -118,8 +118,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         }
         // What it cost already counts; what it costs more is new.
         let fees = self.market();
-        let old = self.queues[queue].get_pending(nonce).map_or(U256::ZERO, Pending::bound);
-        let more = (U256::from(draft.gas) * U256::from(fees.max_fee)).saturating_sub(old);
+        let old = self.queues[queue].get_pending(nonce).map_or(U256::ZERO, |pending| pending.bound(self.data_fee));
+        let more = draft.bound(fees.max_fee, self.data_fee).saturating_sub(old);
         if self.is_too_dear(fees) {
             return Ok(Sending::TooDear);
         }

@@ -57,6 +57,16 @@ pub(super) enum State {
     Mined(Mined),
 }
 
+/// Bytes of a signed transaction around its calldata, at most.
+const ENVELOPE: usize = 160;
+
+impl Draft {
+    /// What it may cost at most, wei; `data_fee` is what a byte costs besides gas.
+    pub(super) fn bound(&self, max_fee: u128, data_fee: u128) -> U256 {
+        U256::from(self.gas) * U256::from(max_fee) + U256::from(self.data.len() + ENVELOPE) * U256::from(data_fee)
+    }
+}
+
 impl Pending {
     pub(super) fn new(sender: Address, nonce: u64, draft: Draft, attempt: Attempt) -> Self {
         Self(Slot { sender, nonce, purpose: draft.purpose, attempts: vec![attempt], mined: None })
@@ -87,10 +97,11 @@ impl Pending {
         Some(Draft { purpose: self.0.purpose.clone(), to, data, gas: self.current()?.gas })
     }
 
-    /// What it may cost at most for gas, wei, whichever attempt is mined.
-    pub(super) fn bound(&self) -> U256 {
-        let costs = self.0.attempts.iter().map(|attempt| U256::from(attempt.gas) * U256::from(attempt.max_fee));
-        costs.max().unwrap_or_default()
+    /// What it may cost at most, wei, whichever attempt is mined; `data_fee` is what a byte costs besides gas.
+    pub(super) fn bound(&self, data_fee: u128) -> U256 {
+        let gas = |attempt: &Attempt| U256::from(attempt.gas) * U256::from(attempt.max_fee);
+        let bytes = |attempt: &Attempt| U256::from(attempt.raw.len()) * U256::from(data_fee);
+        self.0.attempts.iter().map(|attempt| gas(attempt) + bytes(attempt)).max().unwrap_or_default()
     }
 }
 
@@ -149,9 +160,9 @@ impl State {
     }
 
     /// What it costs, or may cost at most while that is open, wei.
-    pub(super) fn bound(&self) -> U256 {
+    pub(super) fn bound(&self, data_fee: u128) -> U256 {
         match self {
-            Self::Pending(pending) => pending.bound(),
+            Self::Pending(pending) => pending.bound(data_fee),
             Self::Mined(mined) => U256::from(mined.receipt.cost()),
         }
     }

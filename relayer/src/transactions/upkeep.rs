@@ -222,11 +222,11 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
     fn note_balance(&mut self, index: usize, balance: U256) {
         let reserve = U256::from(300_000u64) * U256::from(self.market().max_fee);
-        let alert = U256::from(self.node.policy.borrow().balance_alert);
+        let (alert, data_fee) = (U256::from(self.node.policy.borrow().balance_alert), self.data_fee);
         let queue = &mut self.queues[index];
         queue.balance = balance;
         self.node.metrics.has(queue.address(), balance);
-        if !queue.funded && balance >= queue.committed() + reserve {
+        if !queue.funded && balance >= queue.committed(data_fee) + reserve {
             info!(account = %queue.address(), %balance, "a sending key is funded again");
             queue.funded = true;
         }
@@ -279,7 +279,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 self.queues[index].too_low.insert(nonce);
             }
             ChainError::InsufficientFunds => {
-                let needed = self.queues[index].committed();
+                let needed = self.queues[index].committed(self.data_fee);
                 self.out_of_funds(index, needed);
             }
             ChainError::OutOfGas(reason) => {

@@ -108,6 +108,24 @@ async fn nothing_new_is_sent_above_the_hours_limit_and_the_limit_outlives_a_rest
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_hours_limit_and_the_balance_count_what_bytes_cost_besides_gas() {
+    let mut rig = Rig::new().await;
+    rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = Some(300_000_000));
+    let item = rig.ask().await;
+    // 210,000,000 for gas, and as much again for some 160 bytes.
+    rig.transactions.data_fee = 1_300_000;
+    assert_eq!(rig.send(&[item]), Sending::TooMuch);
+    rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = None);
+    rig.transactions.queues[0].balance = U256::from(300_000_000u64);
+    assert_eq!(rig.send(&[item]), Sending::Later, "the key could not pay for it");
+    rig.transactions.queues[0].funded = true;
+    rig.transactions.data_fee = 0;
+    assert_eq!(rig.send(&[item]), Sending::Sent);
+    rig.transactions.data_fee = 1_300_000;
+    assert!(rig.transactions.queues[0].committed(1_300_000) > U256::from(300_000_000u64), "in flight, too");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_balance_of_a_key_is_a_metric_from_the_start() {
     let bench = Bench::new();
     bench.node.chain.set_balance(U256::from(12_345u64));
