@@ -43,7 +43,7 @@ impl SledJournal {
     pub fn open(path: &Path, identity: &Identity) -> Result<Self, JournalError> {
         fs::create_dir_all(path).map_err(|source| folder(path, source))?;
         let journal = match Self::open_sound(path) {
-            Err(error @ (JournalError::Store(_) | JournalError::Record(_))) => {
+            Err(error @ (JournalError::Store(_) | JournalError::Record(_))) if !is_full(&error) => {
                 let aside = move_aside(path)?;
                 warn!(%error, aside = %aside.display(), "the journal is damaged: moved aside, rebuilding it from the chain");
                 Self::open_sound(path)?
@@ -160,6 +160,11 @@ pub(super) fn open_quietly(path: &Path) -> Result<sled::Db, JournalError> {
 
 pub(super) fn folder(path: &Path, source: std::io::Error) -> JournalError {
     JournalError::Folder { path: path.display().to_string(), source }
+}
+
+/// A disk without room is no damage: the journal may have been on its way into another layout.
+fn is_full(error: &JournalError) -> bool {
+    matches!(error, JournalError::Store(sled::Error::Io(io)) if io.kind() == std::io::ErrorKind::StorageFull)
 }
 
 fn is_locked(error: &sled::Error) -> bool {

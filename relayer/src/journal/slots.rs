@@ -8,7 +8,7 @@ use sled::{Tree, transaction::TransactionalTree};
 use super::{
     Attempt, JournalError, Slot,
     commit::{Step, encode, read},
-    store::all,
+    store::{all, damaged},
 };
 
 /// Bytes of a piece. A page has up to 16, and one of 128 KiB is too large.
@@ -70,6 +70,9 @@ pub(super) fn all_of(slots: &Tree, signed: &Tree) -> impl Iterator<Item = Result
         for (at, attempt) in slot.attempts.iter_mut().enumerate() {
             let pieces: Result<Vec<_>, _> = signed.scan_prefix(attempt_key(&key, at)).values().collect();
             attempt.raw = pieces?.concat().into();
+            if attempt.raw.is_empty() {
+                return Err(damaged());
+            }
         }
         Ok(slot)
     })

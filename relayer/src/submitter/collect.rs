@@ -153,8 +153,9 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     pub(super) fn begin_claim(&mut self) -> bool {
         let Some(claims) = self.claims.pop_front() else { return false };
         let draft = self.claim_draft(&claims, 1);
-        // Nobody else gains by claiming for this node.
-        let next = self.tip.filter(|_| self.looks_ahead).map(|tip| tip.header.block.number + 1);
+        // Nobody else gains by claiming for this node; but a claim of ours may be in the pool already.
+        let ahead = self.looks_ahead && !self.transactions.is_claiming();
+        let next = self.tip.filter(|_| ahead).map(|tip| tip.header.block.number + 1);
         self.simulate(Work::Claim(claims), draft, next.map_or(State::Pool, State::Next));
         true
     }

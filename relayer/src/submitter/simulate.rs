@@ -37,14 +37,14 @@ pub(super) async fn looks_ahead(chain: &impl Chain) -> bool {
     chain.call(&call, At::Latest).await.is_ok_and(|hash| **hash == *head.block.hash)
 }
 
-/// Whether a simulation refused something.
+/// Whether a simulation refused something, or could not be made.
 fn refuses(result: &Result<Bytes, ChainError>, probed: bool) -> bool {
     match result {
         Err(ChainError::Reverted(told)) if probed => {
             contract::endings(told).is_none_or(|endings| endings.iter().any(Option::is_some))
         }
         Ok(_) => probed,
-        Err(error) => matches!(error, ChainError::Reverted(_) | ChainError::OutOfGas(_)),
+        Err(_) => true,
     }
 }
 
@@ -74,6 +74,9 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         let Simulated { work, draft, state, probed, result } = simulated;
         if matches!(state, State::Next(_)) && refuses(&result, probed) {
             // Another endpoint may have answered, one that cannot look ahead.
+            if !matches!(result, Err(ChainError::Reverted(_) | ChainError::OutOfGas(_)) | Ok(_)) {
+                self.looks_ahead = false;
+            }
             self.simulate(work, draft, State::Pool);
             return Ok(());
         }

@@ -31,7 +31,7 @@ use tracing::debug;
 use self::{books::Books, queue::Queue, slot::State};
 use crate::{
     chain::{Chain, ChainError, Receipt},
-    journal::{Batch, Journal, JournalError},
+    journal::{Batch, Journal, JournalError, Purpose},
     node::{Node, StageError, Tip},
 };
 
@@ -117,6 +117,12 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     /// Whether the pool holds many of ours.
     pub(crate) fn is_busy(&self) -> bool {
         self.queues.iter().map(Queue::in_flight).sum::<usize>() >= BUSY
+    }
+
+    /// Whether a claim of ours is not mined yet.
+    pub(crate) fn is_claiming(&self) -> bool {
+        let mut pending = self.queues.iter().flat_map(Queue::pending);
+        pending.any(|(_, pending)| matches!(pending.slot().purpose, Purpose::Claim { .. }))
     }
 
     /// Whether any key can pay.

@@ -33,6 +33,8 @@ use crate::{
 /// How often an empty answer has to be heard where a block's filter names the coordinator. A filter names many that
 /// have no logs, and an endpoint that leaves out logs does not do so every time.
 const DOUBTS: usize = 4;
+/// Batches that close and forget what is final, with one head at most: the next goes on.
+const STEPS: usize = 64;
 /// Blocks whose logs are read at once, and in memory.
 const TOGETHER: usize = 4;
 
@@ -188,7 +190,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                     Some(cursor) if page.parent != Some(cursor) => self.rewind(cursor, head).await?,
                     _ => {
                         self.take(&page.noted, page.end, head.block.number).await?;
-                        self.tidy(head.block.number)?;
+                        self.tidy(head.block.number).await?;
                     }
                 }
                 continue;
@@ -204,7 +206,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             self.reached(head);
             // Work goes before order.
             tokio::task::yield_now().await;
-            return Ok(self.tidy(head.block.number)?);
+            return Ok(self.tidy(head.block.number).await?);
         }
     }
 
@@ -295,12 +297,14 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
     }
 
     /// Closes and forgets what is final, as far as it is taken in.
-    fn tidy(&self, head: u64) -> Result<(), JournalError> {
+    async fn tidy(&self, head: u64) -> Result<(), JournalError> {
         let Some(cursor) = self.cursor else { return Ok(()) };
-        while let Some(batch) = intake::tidy(&*self.node.journal, self.heights(head, cursor))? {
+        for _ in 0..STEPS {
+            let Some(batch) = intake::tidy(&*self.node.journal, self.heights(head, cursor))? else { break };
             crash_point("tidied.before");
             self.node.journal.commit(&batch)?;
             crash_point("tidied.after");
+            tokio::task::yield_now().await;
         }
         Ok(())
     }

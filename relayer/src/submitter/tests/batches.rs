@@ -210,3 +210,19 @@ async fn what_is_refused_in_the_next_block_is_tried_on_the_pool_before_that_is_b
     assert_eq!((states.first(), states.last()), (Some(&ahead), Some(&pool)));
     assert!(rig.chain().sent().is_empty());
 }
+
+#[tokio::test]
+async fn an_endpoint_that_has_no_calls_in_the_next_block_is_not_asked_for_them_again() {
+    let bench = Bench::new();
+    bench.node.chain.look_ahead();
+    let rig = Rig::start(bench);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    rig.chain().refuse(Some(ChainError::Other { code: -32602, message: "too many arguments".into() }));
+    rig.alone();
+    let task = rig.answer(0).await;
+    rig.until(|rig| rig.chain().called_at().last().is_some_and(|at| *at == (At::Pending, None))).await;
+    rig.chain().refuse(None);
+    rig.tell(0);
+    rig.until(|rig| rig.state(&task) == "sent").await;
+    assert_eq!(rig.chain().called_at().last(), Some(&(At::Pending, None)));
+}
