@@ -303,7 +303,7 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store`.
     fn clear(&self) -> Result<(), JournalError>;
-    /// Hands what is written so far to the operating system, which takes about a millisecond: then the process can be killed
+    /// Hands what is written so far to the operating system, which takes half a millisecond or more: then the process can be killed
     /// and loses none of it. Call it before the outside sees what was written down. Lost power can take the last moments'
     /// writes.
     ///

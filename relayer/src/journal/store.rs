@@ -110,13 +110,13 @@ impl SledJournal {
             db,
         };
         for tree in [&journal.jobs, &journal.claims, &journal.index] {
-            tree.iter().keys().try_for_each(|key| journal.find_again(tree, &key?))?;
+            tree.iter().keys().try_for_each(|key| journal.remember(&key?))?;
         }
         Ok(journal)
     }
 
-    /// Counts a key that was written in an earlier life, and remembers the record that lies there.
-    fn find_again(&self, tree: &Tree, key: &[u8]) -> Result<(), JournalError> {
+    /// Counts a key that is in a tree, and remembers the record that lies there.
+    fn remember(&self, key: &[u8]) -> Result<(), JournalError> {
         let first = *key.first().ok_or_else(damaged)?;
         if first == 0 {
             let model = index::due_model(key).ok_or_else(damaged)?;
@@ -127,10 +127,10 @@ impl SledJournal {
         let Some(view) = View::ALL.into_iter().find(|view| *view as u8 == first) else { return Ok(()) };
         *self.counts().views.entry(view).or_default() += 1;
         let at = index::position(key).ok_or_else(damaged)?;
-        if tree.name() == self.jobs.name() {
-            self.homes_mut().jobs.insert(at.id, (view, at.height));
-        } else if tree.name() == self.claims.name() {
-            self.homes_mut().claims.insert(at.id, (view, at.height));
+        match view {
+            View::Requested => drop(self.homes_mut().jobs.insert(at.id, (view, at.height))),
+            View::Vesting | View::Paid => drop(self.homes_mut().claims.insert(at.id, (view, at.height))),
+            _ => {}
         }
         Ok(())
     }
@@ -148,12 +148,12 @@ impl SledJournal {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All jobs, one at a time, in no order.
+    /// All jobs, one at a time, in the order of their requests.
     pub fn jobs(&self) -> impl Iterator<Item = Result<Job, JournalError>> {
         all(&self.jobs)
     }
 
-    /// All claims, one at a time, in no order.
+    /// All claims, one at a time: those to be claimed, then the paid ones.
     pub fn claims(&self) -> impl Iterator<Item = Result<Claim, JournalError>> {
         all(&self.claims)
     }
@@ -201,10 +201,10 @@ impl SledJournal {
         let entries = record.entries();
         let key = index::home_key(entries.home, entries.id);
         tree.insert(&key, serde_json::to_vec(record)?)?;
-        self.find_again(tree, &key)?;
+        self.remember(&key)?;
         entries.keys().try_for_each(|key| {
             self.index.insert(&key, &[])?;
-            self.find_again(&self.index, &key)
+            self.remember(&key)
         })
     }
 
@@ -237,6 +237,16 @@ pub(super) fn damaged() -> JournalError {
     JournalError::Store(sled::Error::Corruption { at: None, bt: () })
 }
 
+/// The blocks of a ring, ascending.
+pub(super) fn blocks(ring: &Tree) -> impl Iterator<Item = Result<BlockRef, JournalError>> + use<> {
+    ring.iter().map(|entry| {
+        let (key, value) = entry?;
+        let number = <[u8; 8]>::try_from(key.as_ref()).map_err(|_| damaged())?;
+        let hash = B256::try_from(value.as_ref()).map_err(|_| damaged())?;
+        Ok(BlockRef { number: u64::from_be_bytes(number), hash })
+    })
+}
+
 pub(super) fn all<T: DeserializeOwned>(tree: &Tree) -> impl Iterator<Item = Result<T, JournalError>> + use<T> {
     tree.iter().values().map(|value| Ok(serde_json::from_slice(&value?)?))
 }
@@ -256,15 +266,7 @@ impl Journal for SledJournal {
     }
 
     fn ring(&self) -> Result<Vec<BlockRef>, JournalError> {
-        self.ring
-            .iter()
-            .map(|entry| {
-                let (key, value) = entry?;
-                let number = <[u8; 8]>::try_from(key.as_ref()).map_err(|_| damaged())?;
-                let hash = B256::try_from(value.as_ref()).map_err(|_| damaged())?;
-                Ok(BlockRef { number: u64::from_be_bytes(number), hash })
-            })
-            .collect()
+        blocks(&self.ring).collect()
     }
 
     fn job(&self, id: B256) -> Result<Option<Job>, JournalError> {

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use super::{
     Claim, Identity, Item, JournalError, Purpose, Record, Slot, VERSION,
     open::IDENTITY,
-    store::damaged,
-    v2::{OldAttempt, jobs, place, values},
+    store::{all, damaged},
+    v2::{OldAttempt, jobs, place},
 };
 use crate::{
     chain::{BlockRef, Receipt},
@@ -57,8 +57,9 @@ pub(super) fn records(
     let Owner { chain_id, coordinator, signer, sender } = owner;
     let head = Record::Journal { version: VERSION, identity: Identity { chain_id, coordinator, signer } };
     let jobs = jobs::<OldJob, _>(db, move |job| job.today(sender))?;
-    let slots = values::<OldSlot>(db, "slots")?.map(move |slot| Ok(Record::Slot(Box::new(slot?.today(sender)))));
-    let claims = values::<Claim>(db, "claims")?.map(|claim| Ok(Record::Claim(Box::new(claim?))));
+    let slots =
+        all::<OldSlot>(&db.open_tree("slots")?).map(move |slot| Ok(Record::Slot(Box::new(slot?.today(sender)))));
+    let claims = all::<Claim>(&db.open_tree("claims")?).map(|claim| Ok(Record::Claim(Box::new(claim?))));
     let head = std::iter::once(Ok(head));
     Ok(head.chain(place(db)?).chain(jobs).chain(slots).chain(claims))
 }

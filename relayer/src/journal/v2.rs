@@ -7,12 +7,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{
     Attempt, Claim, Entry, Identity, JournalError, Purpose, Record, Slot, VERSION,
     open::IDENTITY,
-    store::{CURSOR, damaged},
+    store::{CURSOR, all, blocks, damaged},
 };
-use crate::{
-    chain::{BlockRef, Receipt},
-    lifecycle::Job,
-};
+use crate::{chain::Receipt, lifecycle::Job};
 
 #[derive(Deserialize)]
 pub(super) struct OldAttempt {
@@ -40,21 +37,16 @@ pub(super) fn records(
     let identity: Identity = serde_json::from_slice(&db.open_tree("meta")?.get(IDENTITY)?.ok_or_else(damaged)?)?;
     let head = [Ok(Record::Journal { version: VERSION, identity })];
     let jobs = jobs::<Job, _>(db, |job| job)?;
-    let slots = values::<OldSlot>(db, "slots")?.map(|slot| Ok(Record::Slot(Box::new(slot?.today()))));
-    let claims = values::<Claim>(db, "claims")?.map(|claim| Ok(Record::Claim(Box::new(claim?))));
-    let books = values::<Entry>(db, "books")?.map(|entry| Ok(Record::Entry(entry?)));
+    let slots = all::<OldSlot>(&db.open_tree("slots")?).map(|slot| Ok(Record::Slot(Box::new(slot?.today()))));
+    let claims = all::<Claim>(&db.open_tree("claims")?).map(|claim| Ok(Record::Claim(Box::new(claim?))));
+    let books = all::<Entry>(&db.open_tree("books")?).map(|entry| Ok(Record::Entry(entry?)));
     Ok(head.into_iter().chain(place(db)?).chain(jobs).chain(slots).chain(claims).chain(books))
 }
 
 /// The cursor and the ring, which are in every layout alike.
 pub(super) fn place(db: &sled::Db) -> Result<impl Iterator<Item = Result<Record, JournalError>> + use<>, JournalError> {
     let cursor = db.open_tree("meta")?.get(CURSOR)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?;
-    let ring = db.open_tree("ring")?.iter().map(|entry| {
-        let (key, value) = entry?;
-        let number = <[u8; 8]>::try_from(key.as_ref()).map_err(|_| damaged())?;
-        let hash = B256::try_from(value.as_ref()).map_err(|_| damaged())?;
-        Ok(Record::Ring(BlockRef { number: u64::from_be_bytes(number), hash }))
-    });
+    let ring = blocks(&db.open_tree("ring")?).map(|block| Ok(Record::Ring(block?)));
     Ok(cursor.map(Record::Cursor).map(Ok).into_iter().chain(ring))
 }
 
@@ -69,14 +61,6 @@ pub(super) fn jobs<T: DeserializeOwned, F: Fn(T) -> Job>(
         let input = inputs.get(key)?.map(|bytes| Bytes::copy_from_slice(&bytes));
         Ok(Record::Job { job: Box::new(today(serde_json::from_slice(&job)?)), input })
     }))
-}
-
-/// The records of a tree.
-pub(super) fn values<T: DeserializeOwned>(
-    db: &sled::Db,
-    tree: &str,
-) -> Result<impl Iterator<Item = Result<T, JournalError>> + use<T>, JournalError> {
-    Ok(db.open_tree(tree)?.iter().values().map(|value| Ok(serde_json::from_slice(&value?)?)))
 }
 
 impl OldAttempt {

@@ -40,7 +40,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     pub(super) fn rewound(&mut self) -> Result<(), StageError> {
         let mut slots = Vec::new();
         for queue in &mut self.queues {
-            queue.rewound = true;
+            queue.may_fall = true;
             queue.missing.clear();
             let states = std::mem::take(&mut queue.slots).into_iter().map(|(nonce, state)| match state {
                 State::Mined(mined) => {
@@ -163,7 +163,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                     if !queue.doubted.insert(nonce) {
                         return self.taken(index, nonce);
                     }
-                    queue.rewound = true;
+                    queue.may_fall = true;
                     self.ask_account(index);
                 }
             }

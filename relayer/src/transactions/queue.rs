@@ -35,7 +35,7 @@ pub(super) struct Queue {
     /// Whether the operator was told of a low balance.
     pub(super) alerted: bool,
     /// Whether the next reading of the nonce counts even if it is lower.
-    pub(super) rewound: bool,
+    pub(super) may_fall: bool,
     /// Whether the account is being read.
     pub(super) asking: bool,
     /// Nonces whose receipts are being read.
@@ -68,7 +68,7 @@ impl Queue {
             balance: U256::ZERO,
             funded: true,
             alerted: false,
-            rewound: false,
+            may_fall: false,
             asking: false,
             asked: HashSet::new(),
             missing: HashMap::new(),

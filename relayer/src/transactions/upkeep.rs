@@ -150,7 +150,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.queues[index].asking = false;
         self.note_balance(index, balance);
         let queue = &mut self.queues[index];
-        queue.used = if std::mem::take(&mut queue.rewound) { latest } else { queue.used.max(latest) };
+        queue.used = if std::mem::take(&mut queue.may_fall) { latest } else { queue.used.max(latest) };
         queue.next = queue.next.max(queue.used);
         self.look_for_unknown(index)?;
         self.ask_receipts(index);

@@ -7,6 +7,15 @@ use crate::{
 use alloy::sol_types::SolCall;
 
 impl Rig {
+    /// Before an endpoint that tries calls in the next block.
+    async fn looking_ahead() -> Self {
+        let bench = Bench::new();
+        bench.node.chain.look_ahead();
+        let rig = Self::start(bench);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        rig
+    }
+
     /// Requests in one block, seen and not yet answered.
     fn ask(&self, count: u64) -> Vec<Task> {
         let header = self.chain().mine(Vec::new());
@@ -182,10 +191,7 @@ async fn answers_are_tried_on_the_pool_unless_it_is_full_of_ours_and_nobody_else
 
 #[tokio::test]
 async fn answers_that_nobody_else_may_give_are_tried_in_the_next_block_where_the_endpoint_can() {
-    let bench = Bench::new();
-    bench.node.chain.look_ahead();
-    let rig = Rig::start(bench);
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    let rig = Rig::looking_ahead().await;
     let before = rig.chain().called_at().len();
     let tasks = rig.ask(6);
     rig.hand_all(&tasks);
@@ -196,10 +202,7 @@ async fn answers_that_nobody_else_may_give_are_tried_in_the_next_block_where_the
 
 #[tokio::test]
 async fn what_is_refused_in_the_next_block_is_tried_on_the_pool_before_that_is_believed() {
-    let bench = Bench::new();
-    bench.node.chain.look_ahead();
-    let rig = Rig::start(bench);
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    let rig = Rig::looking_ahead().await;
     let tasks = rig.ask(2);
     let before = rig.chain().called_at().len();
     rig.refuse_all_but(&[], ChainError::Reverted(Bytes::from_static(&[1, 2, 3, 4])));
@@ -213,10 +216,7 @@ async fn what_is_refused_in_the_next_block_is_tried_on_the_pool_before_that_is_b
 
 #[tokio::test]
 async fn an_endpoint_that_has_no_calls_in_the_next_block_is_not_asked_for_them_again() {
-    let bench = Bench::new();
-    bench.node.chain.look_ahead();
-    let rig = Rig::start(bench);
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    let rig = Rig::looking_ahead().await;
     rig.chain().refuse(Some(ChainError::Other { code: -32602, message: "too many arguments".into() }));
     rig.alone();
     let task = rig.answer(0).await;
