@@ -174,7 +174,7 @@ fn a_journal_is_carried_from_one_folder_to_another_as_lines() {
     let home = home();
     let config = home.path().join("node/oraculum.toml");
     let config = config.to_str().unwrap();
-    let head = json!({"journal": {"version": 3, "identity": {
+    let head = json!({"journal": {"version": oraculum::journal::VERSION, "identity": {
         "chain_id": 31337, "coordinator": format!("0x{}", "11".repeat(20)), "signer": format!("0x{}", "22".repeat(20)),
     }}});
     let cursor = json!({"cursor": {"number": 7, "hash": format!("0x{}", "33".repeat(32))}});

@@ -1,7 +1,7 @@
 //! One batch as one transaction over all trees. What it does to a record is worked out in memory: each is read once and
 //! written once, however often the batch changes it, and not at all if it comes and goes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use alloy::primitives::B256;
 use serde::{Serialize, de::DeserializeOwned};
@@ -14,7 +14,7 @@ use super::{
     Batch, Claim, Entry, JournalError, SledJournal,
     index::{Entries, Home, Indexed, home_key},
     slots,
-    store::{CURSOR, Counts, entry_key},
+    store::{CURSOR, Happened, entry_key},
 };
 use crate::lifecycle::{Illegal, Job, Move, Seen};
 
@@ -26,7 +26,11 @@ pub(super) enum Abort {
 pub(super) type Step<T> = Result<T, ConflictableTransactionError<Abort>>;
 
 pub(super) fn encode<T: Serialize>(value: &T) -> Step<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))
+    // As much as a job takes: it does not grow as it is written.
+    let mut bytes = Vec::with_capacity(1_536);
+    serde_json::to_writer(&mut bytes, value)
+        .map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))?;
+    Ok(bytes)
 }
 
 pub(super) fn read<T: DeserializeOwned>(tree: &TransactionalTree, key: &[u8]) -> Step<Option<T>> {
@@ -43,19 +47,23 @@ struct Changed<T> {
 }
 
 /// The records of one tree that a batch changes.
-struct Changes<'a, T> {
+struct Changes<'a, T, F> {
     tree: &'a TransactionalTree,
-    homes: &'a HashMap<B256, Home>,
+    /// Where a record lies.
+    home: F,
     records: BTreeMap<B256, Changed<T>>,
 }
 
-impl<'a, T: Indexed + Serialize + DeserializeOwned> Changes<'a, T> {
-    fn of(tree: &'a TransactionalTree, homes: &'a HashMap<B256, Home>) -> Self {
-        Self { tree, homes, records: BTreeMap::new() }
+/// A record as the index had it, and as it is to have it.
+type Moved = (Option<Entries>, Option<Entries>);
+
+impl<'a, T: Indexed + Serialize + DeserializeOwned, F: Fn(B256) -> Option<Home>> Changes<'a, T, F> {
+    fn of(tree: &'a TransactionalTree, home: F) -> Self {
+        Self { tree, home, records: BTreeMap::new() }
     }
 
     fn find(&self, id: B256) -> Step<Option<T>> {
-        self.homes.get(&id).map_or(Ok(None), |home| read(self.tree, &home_key(*home, id)))
+        (self.home)(id).map_or(Ok(None), |home| read(self.tree, &home_key(home, id)))
     }
 
     /// A record as the batch has made it so far.
@@ -73,58 +81,37 @@ impl<'a, T: Indexed + Serialize + DeserializeOwned> Changes<'a, T> {
         Ok(())
     }
 
-    /// Writes what became of the records, and keeps the views in step; returns the records that lie elsewhere now.
-    fn write(&self, index: &TransactionalTree, counts: &mut Counts) -> Step<Moved> {
-        let mut moved = Moved::new();
-        for (id, Changed { old, now }) in &self.records {
+    /// Writes what became of the records; returns what changes in the index.
+    fn write(self) -> Step<Vec<Moved>> {
+        let mut moved = Vec::with_capacity(self.records.len());
+        for (id, Changed { old, now }) in self.records {
             let new = now.as_ref().map(T::entries);
-            let [gone, come] = [old, &new].map(|entries| entries.iter().flat_map(Entries::keys).collect::<Vec<_>>());
-            for key in gone.iter().filter(|key| !come.contains(key)) {
-                index.remove(key.as_slice())?;
+            let [before, after] = [&old, &new].map(|entries| entries.as_ref().map(|entries| entries.home));
+            if let (Some(record), Some(home)) = (&now, after) {
+                self.tree.insert(home_key(home, id), encode(record)?)?;
             }
-            for key in come.iter().filter(|key| !gone.contains(key)) {
-                index.insert(key.as_slice(), &[])?;
+            if before != after {
+                before.map(|home| self.tree.remove(home_key(home, id))).transpose()?;
             }
-            old.iter().for_each(|entries| counts.note(entries, -1));
-            new.iter().for_each(|entries| counts.note(entries, 1));
-            let [old, new] = [old, &new].map(|entries| entries.as_ref().map(|entries| entries.home));
-            if let (Some(record), Some(home)) = (now, new) {
-                self.tree.insert(home_key(home, *id), encode(record)?)?;
-            }
-            if old != new {
-                old.map(|home| self.tree.remove(home_key(home, *id))).transpose()?;
-                moved.push((*id, new));
-            }
+            moved.push((old, new));
         }
         Ok(moved)
-    }
-}
-
-/// Records and where they lie now, if anywhere.
-type Moved = Vec<(B256, Option<Home>)>;
-
-fn follow(homes: &mut HashMap<B256, Home>, moved: Moved) {
-    for (id, home) in moved {
-        match home {
-            Some(home) => drop(homes.insert(id, home)),
-            None => drop(homes.remove(&id)),
-        }
     }
 }
 
 /// Changes jobs and their inputs; returns the moves that were refused.
 fn change_jobs(
     batch: &Batch,
-    jobs: &mut Changes<'_, Job>,
+    jobs: &mut Changes<'_, Job, impl Fn(B256) -> Option<Home>>,
     inputs: &TransactionalTree,
-    counts: &mut Counts,
+    happened: &mut Happened,
 ) -> Step<Vec<(B256, Illegal)>> {
     let mut refused = Vec::new();
     for id in &batch.vanished {
         jobs.set(*id, None)?;
     }
     for (task, _) in &batch.seen {
-        counts.happened(task.request.model_id, ("seen", ""));
+        *happened.entry((task.request.model_id, "seen", "")).or_default() += 1;
         jobs.set(task.id, Some(Job::Seen(Seen { task: task.clone() })))?;
     }
     for (id, step) in &batch.moves {
@@ -132,7 +119,8 @@ fn change_jobs(
         let moved = job.clone().map_or(Err(Illegal("unknown")), |job| job.apply(step.clone()));
         match moved {
             Ok(moved) => {
-                counts.happened(moved.task().request.model_id, step.labels());
+                let (event, reason) = step.labels();
+                *happened.entry((moved.task().request.model_id, event, reason)).or_default() += 1;
                 *job = Some(moved);
             }
             Err(illegal) if matches!(step, Move::Sent { .. }) => {
@@ -172,12 +160,12 @@ fn add_to_books(books: &TransactionalTree, entry: &Entry) -> Step<()> {
 
 /// See [`Journal::commit`](super::Journal::commit).
 pub(super) fn commit(journal: &SledJournal, batch: &Batch) -> Result<Vec<(B256, Illegal)>, JournalError> {
-    let SledJournal { meta, ring, jobs, inputs, slots, signed, claims, books, index, .. } = journal;
+    let SledJournal { meta, ring, jobs, inputs, slots, signed, claims, books, .. } = journal;
     // Held until what was written is known to whoever reads.
-    let mut homes = journal.homes_mut();
-    let trees = (meta, ring, jobs, inputs, slots, signed, claims, books, index);
-    let outcome = trees.transaction(|(meta, ring, jobs, inputs, slots, signed, claims, books, index)| {
-        let mut counts = Counts::default();
+    let mut index = journal.index_mut();
+    let trees = (meta, ring, jobs, inputs, slots, signed, claims, books);
+    let outcome = trees.transaction(|(meta, ring, jobs, inputs, slots, signed, claims, books)| {
+        let mut happened = Happened::new();
         if let Some(cursor) = &batch.cursor {
             meta.insert(CURSOR, encode(cursor)?)?;
         }
@@ -187,34 +175,39 @@ pub(super) fn commit(journal: &SledJournal, batch: &Batch) -> Result<Vec<(B256, 
         for block in &batch.ring {
             ring.insert(&block.number.to_be_bytes(), block.hash.as_slice())?;
         }
-        let mut jobs = Changes::of(jobs, &homes.jobs);
-        let refused = change_jobs(batch, &mut jobs, inputs, &mut counts)?;
-        let jobs_moved = jobs.write(index, &mut counts)?;
+        let mut jobs = Changes::of(jobs, |id| index.job(id));
+        let refused = change_jobs(batch, &mut jobs, inputs, &mut happened)?;
+        let mut moved = jobs.write()?;
         for (sender, nonce) in &batch.slots_gone {
             slots::forget(slots, signed, *sender, *nonce)?;
         }
         for slot in &batch.slots {
             slots::put(slots, signed, slot)?;
         }
-        let mut claims = Changes::<Claim>::of(claims, &homes.claims);
+        let mut claims = Changes::<Claim, _>::of(claims, |id| index.claim(id));
         for id in &batch.claims_gone {
             claims.set(*id, None)?;
         }
         for claim in &batch.claims {
             claims.set(claim.id, Some(claim.clone()))?;
         }
-        let claims_moved = claims.write(index, &mut counts)?;
+        moved.extend(claims.write()?);
         for entry in &batch.booked {
             add_to_books(books, entry)?;
         }
-        Ok((refused, counts, jobs_moved, claims_moved))
+        Ok((refused, happened, moved))
     });
     match outcome {
-        Ok((refused, counts, jobs_moved, claims_moved)) => {
-            follow(&mut homes.jobs, jobs_moved);
-            follow(&mut homes.claims, claims_moved);
-            drop(homes);
-            journal.counts().apply(&counts);
+        Ok((refused, happened, moved)) => {
+            for (old, new) in moved {
+                old.iter().for_each(|entries| index.remove(entries));
+                new.into_iter().for_each(|entries| index.add(entries));
+            }
+            drop(index);
+            let mut tally = journal.happened();
+            for (event, count) in happened {
+                *tally.entry(event).or_default() += count;
+            }
             Ok(refused)
         }
         Err(TransactionError::Abort(Abort::Refused(id, illegal))) => Ok(vec![(id, illegal)]),

@@ -1,12 +1,15 @@
-//! Ordered views of the records: keys `view ‖ height ‖ id`, so that a view is a range of keys.
+//! Where the records are. A record lies under the key `view ‖ height ‖ id` of one of its views: jobs under that of
+//! [`View::Requested`], claims under that of the only view they are in. What is written together lies together then, and
+//! becomes sled's garbage together. All else that finds a record is in memory, made anew when the journal is opened: where
+//! an id lies, the jobs of a state in order, and each model's open jobs in the order in which they are due.
 //!
-//! A record lies under the key of one of its views: jobs under that of [`View::Requested`], claims under that of the only
-//! view they are in. What is written together lies together then, and becomes sled's garbage together. What else finds a
-//! record is a key without a value in a tree of its own: the view of a job's state, and for an open job
-//! `0 ‖ model ‖ deadline ‖ id`, the order in which a model's jobs are due.
-//!
-//! Stages walk a view in steps of a stated size instead of holding what waits in memory. A commit keeps the views in
-//! step with the records, in the same transaction.
+//! Stages walk a view in steps of a stated size instead of holding what waits. A commit keeps the index in step with the
+//! records: whoever reads it sees all of a batch or nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Range,
+};
 
 use alloy::primitives::B256;
 
@@ -110,24 +113,9 @@ impl Position {
     }
 }
 
-fn place(at: Position) -> [u8; 40] {
-    let mut bytes = [0; 40];
-    bytes[..8].copy_from_slice(&at.height.to_be_bytes());
-    bytes[8..].copy_from_slice(at.id.as_slice());
-    bytes
-}
-
+/// The key of a place in a view.
 pub(super) fn view_key(view: View, at: Position) -> Vec<u8> {
-    [&[view as u8][..], &place(at)].concat()
-}
-
-pub(super) fn due_key(model: B256, at: Position) -> Vec<u8> {
-    [&[0][..], model.as_slice(), &place(at)].concat()
-}
-
-/// The model of a key of those that are due.
-pub(super) fn due_model(key: &[u8]) -> Option<B256> {
-    key.get(1..33).map(B256::from_slice)
+    [&[view as u8][..], &at.height.to_be_bytes(), at.id.as_slice()].concat()
 }
 
 pub(super) fn position(key: &[u8]) -> Option<Position> {
@@ -145,7 +133,7 @@ pub(super) fn home_key((view, height): Home, id: B256) -> Vec<u8> {
 }
 
 /// Where a record is found.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entries {
     pub(super) id: B256,
     pub(super) home: Home,
@@ -155,18 +143,99 @@ pub(super) struct Entries {
     pub(super) due: Option<(B256, Position)>,
 }
 
-impl Entries {
-    /// The keys without values that find it.
-    pub(super) fn keys(&self) -> impl Iterator<Item = Vec<u8>> + use<> {
-        let state = self.state.map(|(view, at)| view_key(view, at));
-        state.into_iter().chain(self.due.map(|(model, at)| due_key(model, at)))
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    /// Some 50 bytes each: in a tree, ids come in no order, and each write would touch a page of its own, which makes
+    /// sled's files grow to many times what is in them.
+    jobs: HashMap<B256, Home>,
+    claims: HashMap<B256, Home>,
+    states: BTreeMap<View, BTreeSet<Position>>,
+    /// Without models that have none.
+    due: BTreeMap<B256, BTreeSet<Position>>,
+    counts: BTreeMap<View, usize>,
+}
+
+impl Index {
+    /// Where a job lies.
+    pub(super) fn job(&self, id: B256) -> Option<Home> {
+        self.jobs.get(&id).copied()
     }
 
-    /// The views it is in.
-    pub(super) fn views(&self) -> impl Iterator<Item = View> + use<> {
-        let state = self.state.map(|(view, _)| view);
-        std::iter::once(self.home.0).chain(state)
+    /// Where a claim lies.
+    pub(super) fn claim(&self, id: B256) -> Option<Home> {
+        self.claims.get(&id).copied()
     }
+
+    fn homes(&mut self, view: View) -> &mut HashMap<B256, Home> {
+        if view == View::Requested { &mut self.jobs } else { &mut self.claims }
+    }
+
+    /// Whether it has a record of this kind and id.
+    pub(super) fn has(&mut self, entries: &Entries) -> bool {
+        self.homes(entries.home.0).contains_key(&entries.id)
+    }
+
+    /// Adds a record that it does not have.
+    pub(super) fn add(&mut self, entries: Entries) {
+        let Entries { id, home, state, due } = entries;
+        self.homes(home.0).insert(id, home);
+        *self.counts.entry(home.0).or_default() += 1;
+        if let Some((view, at)) = state {
+            self.states.entry(view).or_default().insert(at);
+        }
+        if let Some((model, at)) = due {
+            self.due.entry(model).or_default().insert(at);
+        }
+    }
+
+    /// Removes a record as it was added.
+    pub(super) fn remove(&mut self, entries: &Entries) {
+        let Entries { id, home, state, due } = entries;
+        self.homes(home.0).remove(id);
+        if let Some(count) = self.counts.get_mut(&home.0) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some((view, at)) = state
+            && let Some(places) = self.states.get_mut(view)
+        {
+            places.remove(at);
+        }
+        if let Some((model, at)) = due
+            && let Some(places) = self.due.get_mut(model)
+        {
+            places.remove(at);
+            if places.is_empty() {
+                self.due.remove(model);
+            }
+        }
+    }
+
+    /// The places of a state's view in a range, in order.
+    pub(super) fn of_state(&self, view: View, range: Range<Position>) -> impl DoubleEndedIterator<Item = Position> {
+        within(self.states.get(&view), range)
+    }
+
+    /// A model's open jobs in a range, by the last block in which they can be answered.
+    pub(super) fn due(&self, model: B256, range: Range<Position>) -> impl Iterator<Item = Position> {
+        within(self.due.get(&model), range)
+    }
+
+    pub(super) fn count(&self, view: View) -> usize {
+        let in_state = self.states.get(&view).map_or(0, BTreeSet::len);
+        self.counts.get(&view).map_or(in_state, |count| *count)
+    }
+
+    /// The models that have open jobs, and how many.
+    pub(super) fn waiting(&self) -> Vec<(B256, usize)> {
+        self.due.iter().map(|(model, places)| (*model, places.len())).collect()
+    }
+}
+
+fn within(places: Option<&BTreeSet<Position>>, range: Range<Position>) -> impl DoubleEndedIterator<Item = Position> {
+    // An empty range is a mistake to a set.
+    let range = range.start..range.end.max(range.start);
+    places.into_iter().flat_map(move |places| places.range(range.clone())).copied()
 }
 
 /// A record that the views find.

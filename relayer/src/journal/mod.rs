@@ -29,7 +29,9 @@ use crate::{
 };
 
 /// The version of the layout, and of exported lines.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
+/// The first version whose exported lines were like today's.
+const FIRST_LINES: u32 = 3;
 
 /// What a logical transaction is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,6 +220,9 @@ pub enum JournalError {
         /// Why.
         reason: String,
     },
+    /// A record comes up again.
+    #[error("there is more than one record of request {0}")]
+    Twice(B256),
     /// The disk or the database failed.
     #[error("the journal failed: {0}")]
     Store(#[from] sled::Error),

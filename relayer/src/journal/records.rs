@@ -11,7 +11,7 @@ use alloy::primitives::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Batch, Claim, Entry, Identity, Journal, JournalError, SledJournal, Slot, VERSION,
+    Batch, Claim, Entry, FIRST_LINES, Identity, Journal, JournalError, SledJournal, Slot, VERSION,
     open::{IDENTITY, NEW, SCHEMA, folder, open_quietly, swap},
     slots,
     store::{CURSOR, all},
@@ -108,17 +108,20 @@ impl SledJournal {
             let record = serde_json::from_str(&line.map_err(|error| wrong(error.to_string()))?)
                 .map_err(|error| wrong(error.to_string()))?;
             match (&record, number) {
-                (Record::Journal { version: VERSION, .. }, 0) => Ok(record),
-                (Record::Journal { version, .. }, 0) => {
-                    Err(wrong(format!("it is of version {version}, and this is version {VERSION}")))
-                }
+                (Record::Journal { version: FIRST_LINES..=VERSION, .. }, 0) => Ok(record),
+                (Record::Journal { version, .. }, 0) => Err(wrong(format!(
+                    "it is of version {version}, and versions {FIRST_LINES} to {VERSION} can be read"
+                ))),
                 (_, 0) | (Record::Journal { .. }, _) => {
                     Err(wrong("the first line, and no other, is the `journal`'s own".into()))
                 }
                 _ => Ok(record),
             }
         });
-        rewrite(path, records)?;
+        rewrite(path, records).map_err(|error| match error {
+            JournalError::Twice(_) => JournalError::Lines { line: count, reason: error.to_string() },
+            error => error,
+        })?;
         swap(path)?;
         Ok(count)
     }

@@ -1,7 +1,7 @@
 //! The adapter over sled.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fs,
     ops::Range,
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ use sled::Tree;
 
 use super::{
     Batch, Claim, Entry, Journal, JournalError, Position, Slot, Tally, View, commit,
-    index::{self, Entries, Home, Indexed},
+    index::{self, Entries, Home, Index, Indexed},
     slots,
 };
 use crate::{
@@ -40,59 +40,15 @@ pub struct SledJournal {
     pub(super) signed: Tree,
     pub(super) claims: Tree,
     pub(super) books: Tree,
-    pub(super) index: Tree,
-    counts: Mutex<Counts>,
-    homes: RwLock<Homes>,
+    index: RwLock<Index>,
+    happened: Mutex<Happened>,
 }
 
-/// Where the records lie, by their ids. It is kept in memory, some 50 bytes each: in a tree, ids come in no order, and each
-/// write would touch a page of its own, which makes sled's files grow to many times what is in them.
-#[derive(Debug, Default)]
-pub(super) struct Homes {
-    pub(super) jobs: HashMap<B256, Home>,
-    pub(super) claims: HashMap<B256, Home>,
-}
-
-/// How many records the views have; negative numbers are changes.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    views: BTreeMap<View, isize>,
-    /// Open jobs by model, without zeros.
-    due: BTreeMap<B256, isize>,
-    /// What happened, by model, event and reason.
-    events: BTreeMap<(B256, &'static str, &'static str), u64>,
-}
-
-impl Counts {
-    pub(super) fn note(&mut self, entries: &Entries, change: isize) {
-        for view in entries.views() {
-            *self.views.entry(view).or_default() += change;
-        }
-        if let Some((model, _)) = entries.due {
-            *self.due.entry(model).or_default() += change;
-        }
-    }
-
-    pub(super) fn apply(&mut self, changes: &Self) {
-        for (view, change) in &changes.views {
-            *self.views.entry(*view).or_default() += change;
-        }
-        for (model, change) in &changes.due {
-            *self.due.entry(*model).or_default() += change;
-        }
-        self.due.retain(|_, count| *count != 0);
-        for (event, count) in &changes.events {
-            *self.events.entry(*event).or_default() += count;
-        }
-    }
-
-    pub(super) fn happened(&mut self, model: B256, (event, reason): (&'static str, &'static str)) {
-        *self.events.entry((model, event, reason)).or_default() += 1;
-    }
-}
+/// What happened, by model, event and reason.
+pub(super) type Happened = BTreeMap<(B256, &'static str, &'static str), u64>;
 
 impl SledJournal {
-    /// The journal in an open database, whose views are counted.
+    /// The journal in an open database. Reads every job and claim.
     pub(super) fn with(path: &Path, db: sled::Db) -> Result<Self, JournalError> {
         let journal = Self {
             path: path.to_owned(),
@@ -104,48 +60,37 @@ impl SledJournal {
             signed: db.open_tree("signed")?,
             claims: db.open_tree("claims")?,
             books: db.open_tree("books")?,
-            index: db.open_tree("index")?,
-            counts: Mutex::default(),
-            homes: RwLock::default(),
+            index: RwLock::default(),
+            happened: Mutex::default(),
             db,
         };
-        for tree in [&journal.jobs, &journal.claims, &journal.index] {
-            tree.iter().keys().try_for_each(|key| journal.remember(&key?))?;
-        }
+        journal.jobs().try_for_each(|job| journal.find(&job?))?;
+        journal.claims().try_for_each(|claim| journal.find(&claim?))?;
         Ok(journal)
     }
 
-    /// Counts a key that is in a tree, and remembers the record that lies there.
-    fn remember(&self, key: &[u8]) -> Result<(), JournalError> {
-        let first = *key.first().ok_or_else(damaged)?;
-        if first == 0 {
-            let model = index::due_model(key).ok_or_else(damaged)?;
-            *self.counts().due.entry(model).or_default() += 1;
-            return Ok(());
+    /// Adds a record to the index.
+    fn find(&self, record: &impl Indexed) -> Result<(), JournalError> {
+        let entries = record.entries();
+        let mut index = self.index_mut();
+        if index.has(&entries) {
+            return Err(JournalError::Twice(entries.id));
         }
-        // A view that is no more is nobody's; compacting drops its keys.
-        let Some(view) = View::ALL.into_iter().find(|view| *view as u8 == first) else { return Ok(()) };
-        *self.counts().views.entry(view).or_default() += 1;
-        let at = index::position(key).ok_or_else(damaged)?;
-        match view {
-            View::Requested => drop(self.homes_mut().jobs.insert(at.id, (view, at.height))),
-            View::Vesting | View::Paid => drop(self.homes_mut().claims.insert(at.id, (view, at.height))),
-            _ => {}
-        }
+        index.add(entries);
         Ok(())
     }
 
-    fn homes(&self) -> RwLockReadGuard<'_, Homes> {
-        self.homes.read().unwrap_or_else(PoisonError::into_inner)
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whoever writes records holds this meanwhile.
-    pub(super) fn homes_mut(&self) -> RwLockWriteGuard<'_, Homes> {
-        self.homes.write().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn happened(&self) -> MutexGuard<'_, Happened> {
+        self.happened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All jobs, one at a time, in the order of their requests.
@@ -166,9 +111,9 @@ impl SledJournal {
         Ok(self.db.size_on_disk()?)
     }
 
-    pub(super) fn trees(&self) -> [&Tree; 9] {
-        let Self { meta, ring, jobs, inputs, slots, signed, claims, books, index, .. } = self;
-        [meta, ring, jobs, inputs, slots, signed, claims, books, index]
+    pub(super) fn trees(&self) -> [&Tree; 8] {
+        let Self { meta, ring, jobs, inputs, slots, signed, claims, books, .. } = self;
+        [meta, ring, jobs, inputs, slots, signed, claims, books]
     }
 
     /// Puts everything on the disk; the database is in `folder`.
@@ -198,39 +143,42 @@ impl SledJournal {
     }
 
     fn put_indexed<T: Indexed + Serialize>(&self, tree: &Tree, record: &T) -> Result<(), JournalError> {
-        let entries = record.entries();
-        let key = index::home_key(entries.home, entries.id);
-        tree.insert(&key, serde_json::to_vec(record)?)?;
-        self.remember(&key)?;
-        entries.keys().try_for_each(|key| {
-            self.index.insert(&key, &[])?;
-            self.remember(&key)
-        })
+        let Entries { id, home, .. } = record.entries();
+        self.find(record)?;
+        tree.insert(index::home_key(home, id), serde_json::to_vec(record)?)?;
+        Ok(())
     }
 
-    fn in_view(
+    /// At most `limit` places of a view in a range, in order or from the far end.
+    fn places(
         &self,
         view: View,
         range: Range<Position>,
-    ) -> impl DoubleEndedIterator<Item = Result<Position, JournalError>> {
+        limit: usize,
+        from_end: bool,
+    ) -> Result<Vec<Position>, JournalError> {
         let tree = match view {
             View::Requested => &self.jobs,
             View::Vesting | View::Paid => &self.claims,
-            _ => &self.index,
+            _ => return taken(self.index().of_state(view, range).map(Ok), limit, from_end),
         };
-        positions(tree, index::view_key(view, range.start)..index::view_key(view, range.end))
+        // An empty range is a mistake to sled.
+        let [start, end] = [range.start, range.end.max(range.start)].map(|at| index::view_key(view, at));
+        taken(tree.range(start..end).keys().map(|key| index::position(&key?).ok_or_else(damaged)), limit, from_end)
     }
 }
 
-fn get<T: DeserializeOwned>(tree: &Tree, home: Option<&Home>, id: B256) -> Result<Option<T>, JournalError> {
-    let Some(home) = home else { return Ok(None) };
-    Ok(tree.get(index::home_key(*home, id))?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+fn taken(
+    places: impl DoubleEndedIterator<Item = Result<Position, JournalError>>,
+    limit: usize,
+    from_end: bool,
+) -> Result<Vec<Position>, JournalError> {
+    if from_end { places.rev().take(limit).collect() } else { places.take(limit).collect() }
 }
 
-fn positions(tree: &Tree, range: Range<Vec<u8>>) -> impl DoubleEndedIterator<Item = Result<Position, JournalError>> {
-    // An empty range is a mistake to sled.
-    let end = range.end.max(range.start.clone());
-    tree.range(range.start..end).keys().map(|key| index::position(&key?).ok_or_else(damaged))
+fn get<T: DeserializeOwned>(tree: &Tree, home: Option<Home>, id: B256) -> Result<Option<T>, JournalError> {
+    let Some(home) = home else { return Ok(None) };
+    Ok(tree.get(index::home_key(home, id))?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
 }
 
 pub(super) fn damaged() -> JournalError {
@@ -270,40 +218,38 @@ impl Journal for SledJournal {
     }
 
     fn job(&self, id: B256) -> Result<Option<Job>, JournalError> {
-        let homes = self.homes();
-        get(&self.jobs, homes.jobs.get(&id), id)
+        let index = self.index();
+        get(&self.jobs, index.job(id), id)
     }
 
     fn walk(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError> {
-        self.in_view(view, range).take(limit).collect()
+        self.places(view, range, limit, false)
     }
 
     fn walk_back(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError> {
-        self.in_view(view, range).rev().take(limit).collect()
+        self.places(view, range, limit, true)
     }
 
     fn count(&self, view: View) -> usize {
-        self.counts().views.get(&view).map_or(0, |count| count.unsigned_abs())
+        self.index().count(view)
     }
 
     fn due(&self, model: B256, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError> {
-        positions(&self.index, index::due_key(model, range.start)..index::due_key(model, range.end))
-            .take(limit)
-            .collect()
+        Ok(self.index().due(model, range).take(limit).collect())
     }
 
     fn waiting(&self) -> Vec<(B256, usize)> {
-        self.counts().due.iter().map(|(model, count)| (*model, count.unsigned_abs())).collect()
+        self.index().waiting()
     }
 
     fn tally(&self) -> Vec<Tally> {
-        let counts = self.counts();
         let tally = |(&(model, event, reason), &count)| Tally { model, event, reason, count };
-        counts.events.iter().map(tally).collect()
+        self.happened().iter().map(tally).collect()
     }
 
     fn input(&self, id: B256) -> Result<Option<Bytes>, JournalError> {
-        let Some(home) = self.homes().jobs.get(&id).copied() else { return Ok(None) };
+        let index = self.index();
+        let Some(home) = index.job(id) else { return Ok(None) };
         Ok(self.inputs.get(index::home_key(home, id))?.map(|bytes| Bytes::copy_from_slice(&bytes)))
     }
 
@@ -312,8 +258,8 @@ impl Journal for SledJournal {
     }
 
     fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError> {
-        let homes = self.homes();
-        get(&self.claims, homes.claims.get(&id), id)
+        let index = self.index();
+        get(&self.claims, index.claim(id), id)
     }
 
     fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError> {

@@ -281,6 +281,49 @@ fn journals_of_earlier_versions_are_brought_to_this_one() {
     assert_eq!(is_brought_to_this_version(second).books(0).unwrap().len(), 1);
 }
 
+#[test]
+fn a_journal_that_kept_its_index_in_a_tree_is_found_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    journal.commit(&seen(1)).unwrap();
+    journal.db.open_tree("index").unwrap().insert([9; 41], b"").unwrap();
+    journal.meta.insert("schema", "3").unwrap();
+    drop(journal);
+    let journal = open(&folder);
+    assert_eq!((journal.count(View::Open), journal.waiting()), (1, vec![(crate::testing::MODEL, 1)]));
+    assert!(!journal.db.tree_names().contains(&b"index".into()));
+    assert_eq!(journal.meta.get("schema").unwrap().unwrap(), VERSION.to_string());
+}
+
+#[test]
+fn a_job_that_is_in_the_lines_twice_is_refused_with_the_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    journal.commit(&seen(1)).unwrap();
+    let mut lines = Vec::new();
+    let count = journal.export(&mut lines).unwrap();
+    let text = String::from_utf8(lines).unwrap();
+    let twice = format!("{text}{}\n", text.lines().find(|line| line.contains("\"job\"")).unwrap());
+    let to = tempfile::tempdir().unwrap();
+    let error = SledJournal::import(to.path(), twice.as_bytes()).unwrap_err();
+    assert!(matches!(error, JournalError::Lines { line, .. } if line == count + 1), "{error}");
+    assert_eq!(std::fs::read_dir(to.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn lines_of_the_version_before_are_read() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let journal = open(&from);
+    journal.commit(&seen(1)).unwrap();
+    let mut lines = Vec::new();
+    journal.export(&mut lines).unwrap();
+    let text = String::from_utf8(lines).unwrap();
+    let earlier = text.replacen(&format!("\"version\":{VERSION}"), "\"version\":3", 1);
+    assert_ne!(earlier, text);
+    SledJournal::import(to.path(), earlier.as_bytes()).unwrap();
+    assert_eq!(open(&to).count(View::Open), 1);
+}
+
 fn is_brought_to_this_version(folder: tempfile::TempDir) -> SledJournal {
     let sender = Address::repeat_byte(2);
     for _ in 0..2 {
@@ -399,7 +442,7 @@ fn an_exported_journal_is_imported_as_it_was() {
 #[test]
 fn lines_that_are_no_journal_are_refused_with_their_number_and_leave_nothing() {
     let head = serde_json::to_string(&Record::Journal { version: VERSION, identity: identity() }).unwrap();
-    let old = head.replace("\"version\":3", "\"version\":1");
+    let old = head.replace(&format!("\"version\":{VERSION}"), "\"version\":2");
     for (lines, number) in [
         ("{}".to_owned(), 1),
         (old, 1),

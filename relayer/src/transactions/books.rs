@@ -53,6 +53,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                             batch.booked.extend(entries.into_iter().filter(|entry| !is_empty(entry)));
                             let Final { slot, .. } = done;
                             batch.slots_gone.push((slot.sender, slot.nonce));
+                            queue.closed = queue.closed.max(nonce + 1);
                             continue;
                         }
                         Err(mined) => State::Mined(*mined),

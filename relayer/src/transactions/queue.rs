@@ -28,6 +28,8 @@ pub(super) struct Queue {
     /// Nonces below it are used on chain. It falls only with a reorganisation, or where receipts are missing: an endpoint may
     /// lag.
     pub(super) used: u64,
+    /// The nonce after the last one that is final: what is used never falls below that.
+    pub(super) closed: u64,
     pub(super) hold: Option<Hold>,
     pub(super) balance: U256,
     /// False while the balance does not cover what is to be sent.
@@ -64,6 +66,7 @@ impl Queue {
             slots,
             next: 0,
             used: 0,
+            closed: 0,
             hold: None,
             balance: U256::ZERO,
             funded: true,

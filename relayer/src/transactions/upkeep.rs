@@ -39,6 +39,9 @@ const REPLACE_AFTER: u64 = 3;
 const OVERDUE_AFTER: u64 = 2;
 /// Tips between two looks at the fees of recent blocks.
 const FEE_TIPS: u64 = 10;
+/// What a key must be able to pay for to count as funded again: gas and bytes of an answer alone, amply.
+const RESERVE_GAS: u64 = 300_000;
+const RESERVE_BYTES: u64 = 2_000;
 /// Time between two broadcasts of the same bytes.
 const REBROADCAST: Duration = Duration::from_secs(5);
 
@@ -150,7 +153,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.queues[index].asking = false;
         self.note_balance(index, balance);
         let queue = &mut self.queues[index];
-        queue.used = if std::mem::take(&mut queue.may_fall) { latest } else { queue.used.max(latest) };
+        let least = if std::mem::take(&mut queue.may_fall) { queue.closed } else { queue.used };
+        queue.used = latest.max(least);
         queue.next = queue.next.max(queue.used);
         self.look_for_unknown(index)?;
         self.ask_receipts(index);
@@ -221,8 +225,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     }
 
     fn note_balance(&mut self, index: usize, balance: U256) {
-        let reserve = U256::from(300_000u64) * U256::from(self.market().max_fee);
         let (alert, data_fee) = (U256::from(self.node.policy.borrow().balance_alert), self.data_fee);
+        let reserve = U256::from(RESERVE_GAS) * U256::from(self.market().max_fee)
+            + U256::from(RESERVE_BYTES) * U256::from(data_fee);
         let queue = &mut self.queues[index];
         queue.balance = balance;
         self.node.metrics.has(queue.address(), balance);

@@ -118,7 +118,12 @@ async fn the_hours_limit_and_the_balance_count_what_bytes_cost_besides_gas() {
     rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = None);
     rig.transactions.queues[0].balance = U256::from(300_000_000u64);
     assert_eq!(rig.send(&[item]), Sending::Later, "the key could not pay for it");
-    rig.transactions.queues[0].funded = true;
+    rig.chain().set_balance(U256::from(3_000_000_000u64));
+    rig.seconds(1).await;
+    assert!(!rig.transactions.is_funded(), "630,000,000 for gas and 2,600,000,000 for bytes");
+    rig.chain().set_balance(U256::from(3_300_000_000u64));
+    rig.seconds(1).await;
+    assert!(rig.transactions.is_funded());
     rig.transactions.data_fee = 0;
     assert_eq!(rig.send(&[item]), Sending::Sent);
     rig.transactions.data_fee = 1_300_000;

@@ -86,6 +86,27 @@ async fn a_nonce_that_counts_as_used_on_a_fork_that_is_no_more_is_ours_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_endpoint_that_lags_during_a_doubt_does_not_free_the_nonces_that_are_final() {
+    let mut rig = Rig::new().await;
+    rig.answer().await;
+    for _ in 0..4 {
+        rig.block(10, 0).await;
+    }
+    assert!(rig.slots().is_empty(), "it is final");
+    let item = rig.answer().await;
+    rig.chain().drop_pool();
+    rig.chain().set_nonces(2, 2);
+    rig.seconds(5).await;
+    rig.chain().set_nonces(0, 0);
+    rig.seconds(20).await;
+    assert!(nonces(&rig.chain().sent()).iter().skip(1).all(|nonce| *nonce == 1), "{:?}", nonces(&rig.chain().sent()));
+    rig.chain().set_nonces(1, 1);
+    rig.seconds(6).await;
+    rig.block(10, 1).await;
+    assert_eq!(rig.state(&item), "settled");
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropped_from_the_mempool_the_same_bytes_are_sent_again() {
     let mut rig = Rig::new().await;
     let item = rig.answer().await;
