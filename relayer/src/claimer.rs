@@ -18,8 +18,6 @@ use crate::{
 pub struct ClaimSettings {
     /// The most items in a transaction.
     pub batch: usize,
-    /// Blocks between two looks.
-    pub every: u64,
     /// Blocks for which vested pay waits for a full batch.
     pub patience: u64,
 }
@@ -35,10 +33,10 @@ pub struct Claimer<C, J> {
 
 /// Vested claims looked at together.
 const LOOK: usize = 1_024;
-/// Steps of one look at most.
-const LOOKS: usize = 64;
-/// Looks after which an offered claim that is still unpaid is offered again.
-const PATIENCE: u32 = 8;
+/// Steps of one look at most; the next look is as many blocks later as this one took steps.
+const LOOKS: u64 = 64;
+/// Blocks after which an offered claim that is still unpaid is offered again.
+const PATIENCE: u64 = 128;
 
 impl<C: Send + Sync, J: Journal> Claimer<C, J> {
     /// A claimer that hands batches to the submitter.
@@ -64,45 +62,42 @@ impl<C: Send + Sync, J: Journal> Claimer<C, J> {
     /// # Errors
     /// The journal's.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StageError> {
-        let mut offered: HashMap<B256, u32> = HashMap::new();
-        let mut looked = 0;
+        let mut offered: HashMap<B256, u64> = HashMap::new();
+        let mut next_look = 0;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 changed = self.tips.changed() => if changed.is_err() { return Ok(()) },
             }
             let Some(head) = self.tips.borrow_and_update().map(|tip| tip.header.block.number) else { continue };
-            if head < looked + self.settings.every {
+            if head < next_look {
                 continue;
             }
-            looked = head;
-            offered.retain(|_, looks| {
-                *looks += 1;
-                *looks < PATIENCE
-            });
+            offered.retain(|_, at| head < *at + PATIENCE);
             let mut due = Vec::new();
             let mut from = Position::first_at(0);
             // Those that do not pay yet must not hide the ones behind them.
-            for _ in 0..LOOKS {
+            for steps in 1..=LOOKS {
+                next_look = head + steps;
                 let step = self.node.journal.walk(View::Vesting, from..Position::first_at(head), LOOK)?;
                 let Some(last) = step.last() else { break };
                 from = last.next();
+                let whole = step.len() == LOOK;
                 for at in step.into_iter().filter(|at| !offered.contains_key(&at.id)) {
                     due.extend(self.node.journal.claim(at.id)?.filter(|claim| self.pays(claim)));
                 }
-                if due.len() >= LOOK {
+                if !whole || due.len() >= LOOK {
                     break;
                 }
                 tokio::task::yield_now().await;
             }
-            due.sort_by_key(|claim| (claim.vests_at, claim.id));
             let full = self.settings.batch.max(1);
             for batch in due.chunks(full) {
                 let overdue = |claim: &Claim| claim.vests_at + self.settings.patience < head;
                 if batch.len() < full && !batch.iter().any(overdue) {
                     break;
                 }
-                offered.extend(batch.iter().map(|claim| (claim.id, 0)));
+                offered.extend(batch.iter().map(|claim| (claim.id, head)));
                 tokio::select! {
                     () = shutdown.cancelled() => return Ok(()),
                     sent = self.out.send(batch.to_vec()) => sent.map_err(|_| StageError::Gone("submitter"))?,
@@ -136,8 +131,8 @@ mod tests {
         });
         bench.node.journal.commit(&Batch { claims: claims.collect(), ..Batch::default() }).unwrap();
         let (tips, tips_in) = watch::channel(None);
-        let (out, mut batches) = mpsc::channel(100);
-        let settings = ClaimSettings { batch: 4, every: 2, patience: 20 };
+        let (out, mut batches) = mpsc::channel(1_000);
+        let settings = ClaimSettings { batch: 4, patience: 20 };
         let stop = CancellationToken::new();
         tokio::spawn(Claimer::new(bench.node.clone(), settings, tips_in, out).run(stop.clone()));
         let mut seen = Vec::new();
@@ -159,5 +154,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_fills_no_batch_waits_and_is_claimed_in_the_end_once() {
         assert_eq!(claimed(6, &[12, 14, 32, 34]).await, [vec![4], vec![], vec![2], vec![]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_offered_and_stays_unpaid_is_offered_again() {
+        assert_eq!(claimed(4, &[12, 100, 139, 140]).await, [vec![4], vec![], vec![], vec![4]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_than_one_look_takes_is_offered_in_several() {
+        let offered = claimed(1_500, &[12, 13, 14]).await;
+        let counts: Vec<usize> = offered.iter().map(|batches| batches.iter().sum()).collect();
+        assert_eq!(counts, [1_024, 476, 0]);
     }
 }

@@ -151,13 +151,18 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
 
     /// Simulates a claim. False if there is none.
     pub(super) fn begin_claim(&mut self) -> bool {
-        let Some(claims) = self.claims.pop_front() else { return false };
-        let draft = self.claim_draft(&claims, 1);
-        // Nobody else gains by claiming for this node; but a claim of ours may be in the pool already.
-        let ahead = self.looks_ahead && !self.transactions.is_claiming();
-        let next = self.tip.filter(|_| ahead).map(|tip| tip.header.block.number + 1);
-        self.simulate(Work::Claim(claims), draft, next.map_or(State::Pool, State::Next));
-        true
+        while let Some(mut claims) = self.claims.pop_front() {
+            // Nobody else gains by claiming for this node: what the pool has of these is in a transaction of ours.
+            claims.retain(|claim| !self.transactions.claims(claim.id));
+            if claims.is_empty() {
+                continue;
+            }
+            let draft = self.claim_draft(&claims, 1);
+            let next = self.tip.filter(|_| self.looks_ahead).map(|tip| tip.header.block.number + 1);
+            self.simulate(Work::Claim(claims), draft, next.map_or(State::Pool, State::Next));
+            return true;
+        }
+        false
     }
 
     pub(super) fn claim_draft(&self, claims: &[crate::journal::Claim], gas_factor: u64) -> Draft {

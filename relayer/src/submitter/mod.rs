@@ -181,8 +181,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         let funded = self.transactions.is_funded();
         self.ports.funded.send_if_modified(|known| std::mem::replace(known, funded) != funded);
         while self.simulations.len() < SIMULATIONS && self.transactions.has_room() {
-            // Answers have deadlines, claims do not.
-            let begun = self.begin_answers()? || self.begin_claim();
+            // Answers have deadlines, claims do not: one of the simulations is always left to answers.
+            let begun = self.begin_answers()? || self.simulations.is_empty() && self.begin_claim();
             if !begun {
                 break;
             }

@@ -272,12 +272,8 @@ async fn a_fee_below_the_next_block_is_raised_step_by_step_within_the_cap() {
     assert_eq!(rig.chain().sent()[0].to(), Some(DOMAIN.coordinator), "made anew from the bytes in the journal");
 }
 
-#[tokio::test]
-async fn a_claim_that_cannot_be_paid_holds_back_no_other() {
-    let rig = Rig::start(Bench::new());
-    let task = rig.answer(0).await;
-    rig.sent(1).await;
-    let claim = |nonce: u64| Claim {
+fn claim(task: &Task, nonce: u64) -> Claim {
+    Claim {
         id: B256::with_last_byte(nonce as u8),
         request: task.request.clone(),
         outcome: Outcome::Ok,
@@ -286,7 +282,29 @@ async fn a_claim_that_cannot_be_paid_holds_back_no_other() {
         fulfilled_at: nonce,
         vests_at: 0,
         paid_at: None,
-    };
+    }
+}
+
+#[tokio::test]
+async fn what_a_pending_transaction_claims_is_not_claimed_again() {
+    let rig = Rig::start(Bench::new());
+    let task = rig.answer(0).await;
+    rig.sent(1).await;
+    let claim = |nonce| claim(&task, nonce);
+    rig.claims.send(vec![claim(1), claim(2)]).await.unwrap();
+    rig.until(|rig| rig.chain().sent().len() == 2).await;
+    rig.claims.send(vec![claim(2), claim(1)]).await.unwrap();
+    rig.claims.send(vec![claim(2), claim(3)]).await.unwrap();
+    rig.until(|rig| rig.chain().sent().len() == 3).await;
+    assert_eq!(rig.chain().sent()[2].input(), &contract::claim(&[claim(3)]));
+}
+
+#[tokio::test]
+async fn a_claim_that_cannot_be_paid_holds_back_no_other() {
+    let rig = Rig::start(Bench::new());
+    let task = rig.answer(0).await;
+    rig.sent(1).await;
+    let claim = |nonce| claim(&task, nonce);
     // The scripted chain refuses whatever is simulated, but the second half alone.
     let alone = contract::claim(&[claim(2)]);
     rig.chain().view(alone.to_vec(), Vec::new());

@@ -64,7 +64,7 @@ pub(super) async fn run(
         page: settings.chain.log_page,
         models: models.clone(),
     };
-    let claim_settings = ClaimSettings { batch: 32, every: 16, patience: 256 };
+    let claim_settings = ClaimSettings { batch: 32, patience: 256 };
     let execute_settings =
         ExecuteSettings { limit: settings.engine.queue.div_ceil(started.chains), sessions: engine.sessions() };
     let ports = SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_seen.clone(), funded };

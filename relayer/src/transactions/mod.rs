@@ -119,10 +119,10 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.queues.iter().map(Queue::in_flight).sum::<usize>() >= BUSY
     }
 
-    /// Whether a claim of ours is not mined yet.
-    pub(crate) fn is_claiming(&self) -> bool {
+    /// Whether a transaction that is not mined claims the pay of a request.
+    pub(crate) fn claims(&self, id: B256) -> bool {
         let mut pending = self.queues.iter().flat_map(Queue::pending);
-        pending.any(|(_, pending)| matches!(pending.slot().purpose, Purpose::Claim { .. }))
+        pending.any(|(_, pending)| matches!(&pending.slot().purpose, Purpose::Claim { ids } if ids.contains(&id)))
     }
 
     /// Whether any key can pay.
