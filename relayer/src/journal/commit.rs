@@ -13,8 +13,9 @@ use sled::{
 use super::{
     Batch, Claim, Entry, JournalError, SledJournal,
     index::{Entries, Home, Indexed, home_key},
+    outbox::Outbox,
     slots,
-    store::{CURSOR, Happened, entry_key},
+    store::{CURSOR, Happened, WRITTEN, entry_key},
 };
 use crate::lifecycle::{Illegal, Job, Move, Seen};
 
@@ -158,14 +159,21 @@ fn add_to_books(books: &TransactionalTree, entry: &Entry) -> Step<()> {
     Ok(())
 }
 
-/// See [`Journal::commit`](super::Journal::commit).
-pub(super) fn commit(journal: &SledJournal, batch: &Batch) -> Result<Vec<(B256, Illegal)>, JournalError> {
+/// See [`Journal::commit`](super::Journal::commit). Its transactions go to the outbox, too, if that is given.
+pub(super) fn commit(
+    journal: &SledJournal,
+    batch: &Batch,
+    outbox: Option<&mut Outbox>,
+) -> Result<Vec<(B256, Illegal)>, JournalError> {
     let SledJournal { meta, ring, jobs, inputs, slots, signed, claims, books, .. } = journal;
     // Held until what was written is known to whoever reads.
     let mut index = journal.index_mut();
     let trees = (meta, ring, jobs, inputs, slots, signed, claims, books);
     let outcome = trees.transaction(|(meta, ring, jobs, inputs, slots, signed, claims, books)| {
         let mut happened = Happened::new();
+        if let Some(outbox) = &outbox {
+            meta.insert(WRITTEN, &outbox.next().to_be_bytes())?;
+        }
         if let Some(cursor) = &batch.cursor {
             meta.insert(CURSOR, encode(cursor)?)?;
         }
@@ -207,6 +215,10 @@ pub(super) fn commit(journal: &SledJournal, batch: &Batch) -> Result<Vec<(B256, 
             let mut tally = journal.happened();
             for (event, count) in happened {
                 *tally.entry(event).or_default() += count;
+            }
+            drop(tally);
+            if let Some(outbox) = outbox {
+                outbox.append(&batch.slots, &journal.db)?;
             }
             Ok(refused)
         }

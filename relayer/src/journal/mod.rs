@@ -7,6 +7,7 @@
 mod commit;
 mod index;
 mod open;
+mod outbox;
 mod records;
 mod slots;
 mod store;
@@ -239,13 +240,16 @@ pub enum JournalError {
     },
 }
 
-/// Durable memory. All methods are quick: nothing here waits for the disk but `persist` and `sync`.
+/// Durable memory. All methods are quick: nothing here waits for the disk but `sync`.
 pub trait Journal: Send + Sync + 'static {
     /// Writes a batch. Moves that a job's state does not allow are left out and returned; a move of an unknown job is
     /// left out with the state `"unknown"`. If a `Sent` move is refused, so is the whole batch.
     ///
+    /// A kill takes none of the transactions that were written, so they may be broadcast, and at most the last moments of
+    /// the rest, which the chain tells again. Lost power may take the last moments of either.
+    ///
     /// # Errors
-    /// `Store` or `Record`; nothing is written then.
+    /// `Store` or `Record`; nothing is written then. `Folder` if the transactions may not outlive a kill.
     fn commit(&self, batch: &Batch) -> Result<Vec<(B256, Illegal)>, JournalError>;
     /// The last block whose logs are in the journal.
     ///
@@ -308,13 +312,6 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store`.
     fn clear(&self) -> Result<(), JournalError>;
-    /// Hands what is written so far to the operating system, which takes half a millisecond or more: then the process can be killed
-    /// and loses none of it. Call it before the outside sees what was written down. Lost power can take the last moments'
-    /// writes.
-    ///
-    /// # Errors
-    /// `Store`.
-    fn persist(&self) -> Result<(), JournalError>;
     /// Puts everything on the disk itself.
     ///
     /// # Errors

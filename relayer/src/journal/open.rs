@@ -103,14 +103,14 @@ impl SledJournal {
         let meta = db.open_tree("meta")?;
         let schema: Option<u32> = meta.get(SCHEMA)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?;
         match schema {
-            Some(VERSION) => Self::with(path, db),
+            Some(VERSION) => Self::with(&path.join(DB), db),
             // It is new.
-            None if meta.get(IDENTITY)?.is_none() => Self::with(path, db),
+            None if meta.get(IDENTITY)?.is_none() => Self::with(&path.join(DB), db),
             // It kept in a tree what is now in memory.
             Some(3) => {
                 db.drop_tree("index")?;
                 meta.insert(SCHEMA, serde_json::to_vec(&VERSION)?)?;
-                Self::with(path, db)
+                Self::with(&path.join(DB), db)
             }
             // The first layout did not say which it is.
             None | Some(2) => {

@@ -157,12 +157,12 @@ pub(super) fn rewrite(
     let new = path.join(NEW);
     let written = (|| {
         let db = open_quietly(&new)?;
-        let journal = SledJournal::with(path, db)?;
+        let journal = SledJournal::with(&new, db)?;
         for record in records {
             journal.put(&record?)?;
         }
         journal.meta.insert(SCHEMA, serde_json::to_vec(&VERSION)?)?;
-        journal.sync_at(&new)
+        journal.sync()
     })();
     if written.is_err() {
         // It is of no use, and would be in the way.

@@ -15,6 +15,7 @@ use sled::Tree;
 use super::{
     Batch, Claim, Entry, Journal, JournalError, Position, Slot, Tally, View, commit,
     index::{self, Entries, Home, Index, Indexed},
+    outbox::{self, Outbox},
     slots,
 };
 use crate::{
@@ -23,13 +24,16 @@ use crate::{
 };
 
 pub(super) const CURSOR: &[u8] = b"cursor";
+/// The number of the last commit that wrote transactions.
+pub(super) const WRITTEN: &[u8] = b"written";
 /// Records that one step of a long operation takes.
 const STEP: usize = 1_024;
 
 /// The journal in a sled database.
 #[derive(Debug)]
 pub struct SledJournal {
-    pub(super) path: PathBuf,
+    /// The database's.
+    folder: PathBuf,
     pub(super) db: sled::Db,
     pub(super) meta: Tree,
     pub(super) ring: Tree,
@@ -42,17 +46,21 @@ pub struct SledJournal {
     pub(super) books: Tree,
     index: RwLock<Index>,
     happened: Mutex<Happened>,
+    outbox: Mutex<Outbox>,
 }
 
 /// What happened, by model, event and reason.
 pub(super) type Happened = BTreeMap<(B256, &'static str, &'static str), u64>;
 
 impl SledJournal {
-    /// The journal in an open database. Reads every job and claim.
-    pub(super) fn with(path: &Path, db: sled::Db) -> Result<Self, JournalError> {
+    /// The journal in an open database, with what that lost of the outbox. Reads every job and claim.
+    pub(super) fn with(folder: &Path, db: sled::Db) -> Result<Self, JournalError> {
+        let meta = db.open_tree("meta")?;
+        let number = |bytes: sled::IVec| <[u8; 8]>::try_from(bytes.as_ref()).map(u64::from_be_bytes);
+        let written = meta.get(WRITTEN)?.map(number).transpose().map_err(|_| damaged())?.unwrap_or(0);
         let journal = Self {
-            path: path.to_owned(),
-            meta: db.open_tree("meta")?,
+            folder: folder.to_owned(),
+            meta,
             ring: db.open_tree("ring")?,
             jobs: db.open_tree("jobs")?,
             inputs: db.open_tree("inputs")?,
@@ -62,11 +70,29 @@ impl SledJournal {
             books: db.open_tree("books")?,
             index: RwLock::default(),
             happened: Mutex::default(),
+            outbox: Mutex::new(Outbox::after(folder, written)),
             db,
         };
         journal.jobs().try_for_each(|job| journal.find(&job?))?;
         journal.claims().try_for_each(|claim| journal.find(&claim?))?;
+        let lost = outbox::lines(folder, written)?;
+        if let Some(last) = lost.last() {
+            let last = last.number;
+            for slot in lost.into_iter().flat_map(|line| line.slots) {
+                // Whatever is under its nonce, this came after that.
+                let slots_gone = vec![(slot.sender, slot.nonce)];
+                commit::commit(&journal, &Batch { slots_gone, slots: vec![slot], ..Batch::default() }, None)?;
+            }
+            journal.meta.insert(WRITTEN, &last.to_be_bytes())?;
+            *journal.outbox() = Outbox::after(folder, last);
+        }
+        journal.db.flush()?;
+        outbox::clear(folder)?;
         Ok(journal)
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a record to the index.
@@ -114,16 +140,6 @@ impl SledJournal {
     pub(super) fn trees(&self) -> [&Tree; 8] {
         let Self { meta, ring, jobs, inputs, slots, signed, claims, books, .. } = self;
         [meta, ring, jobs, inputs, slots, signed, claims, books]
-    }
-
-    /// Puts everything on the disk; the database is in `folder`.
-    pub(super) fn sync_at(&self, folder: &Path) -> Result<(), JournalError> {
-        self.db.flush()?;
-        // sled's flush does not reach the disk by itself (its issue 1452).
-        let file = folder.join("db");
-        fs::File::open(&file)
-            .and_then(|file| file.sync_all())
-            .map_err(|source| JournalError::Folder { path: file.display().to_string(), source })
     }
 
     pub(super) fn put_job(&self, job: &Job, input: Option<&Bytes>) -> Result<(), JournalError> {
@@ -206,7 +222,10 @@ pub(super) fn entry_key(entry: &Entry) -> Vec<u8> {
 
 impl Journal for SledJournal {
     fn commit(&self, batch: &Batch) -> Result<Vec<(B256, Illegal)>, JournalError> {
-        commit::commit(self, batch)
+        if batch.slots.is_empty() {
+            return commit::commit(self, batch, None);
+        }
+        commit::commit(self, batch, Some(&mut self.outbox()))
     }
 
     fn cursor(&self) -> Result<Option<BlockRef>, JournalError> {
@@ -284,12 +303,12 @@ impl Journal for SledJournal {
         }
     }
 
-    fn persist(&self) -> Result<(), JournalError> {
-        self.db.flush()?;
-        Ok(())
-    }
-
     fn sync(&self) -> Result<(), JournalError> {
-        self.sync_at(&self.path.join("db"))
+        self.db.flush()?;
+        // sled's flush does not reach the disk by itself (its issue 1452).
+        let file = self.folder.join("db");
+        fs::File::open(&file)
+            .and_then(|file| file.sync_all())
+            .map_err(|source| JournalError::Folder { path: file.display().to_string(), source })
     }
 }

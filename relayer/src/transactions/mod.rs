@@ -31,7 +31,7 @@ use tracing::debug;
 use self::{books::Books, queue::Queue, slot::State};
 use crate::{
     chain::{Chain, ChainError, Receipt},
-    journal::{Batch, Journal, JournalError, Purpose},
+    journal::{Batch, Journal, Purpose},
     node::{Node, StageError, Tip},
 };
 
@@ -44,8 +44,6 @@ const BUSY: usize = 4;
 /// What a background call brought; the number is the queue's.
 enum Done {
     Broadcast(usize, u64, B256, Result<(), ChainError>),
-    /// What was to be broadcast could not be written down, so it was not.
-    Unwritten(JournalError),
     /// Of a queue, asked for after so many reorganisations.
     Account(usize, u64, Result<(u64, U256), ChainError>),
     /// Of a queue and nonce, asked for after so many reorganisations.
@@ -179,7 +177,6 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 self.broadcasting -= 1;
                 self.broadcast_done(queue, nonce, hash, result)
             }
-            Done::Unwritten(error) => Err(error.into()),
             // Read before a reorganisation: it says nothing of the chain as it is.
             Done::Account(queue, rewinds, Ok(_)) if rewinds != self.rewinds => {
                 self.queues[queue].asking = false;

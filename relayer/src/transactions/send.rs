@@ -162,10 +162,6 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let node = self.node.clone();
         self.broadcasting += 1;
         self.tasks.push(Box::pin(async move {
-            // A process that is killed after this must find the transaction in its journal.
-            if let Err(error) = node.journal.persist() {
-                return Done::Unwritten(error);
-            }
             crash_point("broadcast.before");
             let result = node.chain.send(&raw).await;
             crash_point("broadcast.after");

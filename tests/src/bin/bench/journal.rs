@@ -102,7 +102,6 @@ impl Writer {
         let attempt = Attempt { hash: keccak256(&raw), raw, gas: 1_000_000, max_fee: 1, tip: 1, at: number };
         let mut slot = Slot { sender: SENDER, nonce, purpose, attempts: vec![attempt], mined: None };
         self.commit(&Batch { slots: vec![slot.clone()], moves: moves(nonce), ..Batch::default() })?;
-        self.journal.persist()?;
         slot.mined = Some(Receipt { block: block(number + 1), success: true, gas_used: 1, gas_price: 1, data_fee: 0 });
         self.commit(&Batch { slots: vec![slot.clone()], ..Batch::default() })?;
         self.open.push_back((number + 1, slot));
