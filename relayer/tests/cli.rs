@@ -212,5 +212,6 @@ fn every_command_has_help_with_an_example() {
 #[test]
 fn a_mistyped_command_exits_with_two() {
     assert_eq!(oraculum(&["infre"], "").status.code(), Some(2));
+    fails(2, &["jobs", "show", "0x12"], "", &["0x12", "0x and 64 hex digits"]);
     assert_eq!(oraculum(&["--log", "oraculum=loud", "model", "list"], "").status.code(), Some(1));
 }

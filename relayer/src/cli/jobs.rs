@@ -46,6 +46,7 @@ enum JobsCommand {
     #[command(after_help = "Example:\n  oraculum jobs show 0x5c50…")]
     Show {
         /// The request's id.
+        #[arg(value_parser = super::request_id)]
         id: B256,
     },
 }

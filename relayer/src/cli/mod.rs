@@ -118,6 +118,11 @@ fn print(text: &str) -> CommandResult {
     }
 }
 
+/// A request's id, as a user writes it.
+fn request_id(text: &str) -> Result<B256, String> {
+    text.parse().map_err(|_| "a request's id is 0x and 64 hex digits".to_owned())
+}
+
 /// The names of a node's models. They are for the eye: what is told of may be read where the models are not.
 fn model_names(settings: &Settings) -> HashMap<B256, String> {
     let models = ModelStore::new(&settings.node.models_dir).list().unwrap_or_default();

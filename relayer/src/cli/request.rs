@@ -51,7 +51,8 @@ pub(super) struct RequestArgs {
     #[arg(long, value_name = "FOLDER", env = "ORACULUM_MODELS", default_value = "onnx-models")]
     models: PathBuf,
     /// Instead of asking: credit the fee of a request that nobody answered to its refund account.
-    #[arg(long, value_name = "REQUEST", conflicts_with_all = ["model", "input", "input_json", "input_hex"])]
+    #[arg(long, value_name = "REQUEST", conflicts_with_all = ["model", "input", "input_json", "input_hex"],
+        value_parser = super::request_id)]
     refund: Option<B256>,
     #[command(flatten)]
     terms: TermArgs,

@@ -105,10 +105,15 @@ pub(super) fn read(
 ) -> Result<Written, ConfigError> {
     let file = path.display().to_string();
     // Read once as it is, so that a mistake is named with its line.
-    let syntax = |error: toml::de::Error| ConfigError::Syntax {
-        file: file.clone(),
-        line: 1 + error.span().map_or(0, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count()),
-        reason: error.message().to_owned(),
+    let syntax = |error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        // The name only: a value may be secret.
+        let key = before.rsplit('\n').next().and_then(|line| line.split_once('='));
+        let reason = match key {
+            Some((key, _)) => format!("{}: {}", key.trim(), error.message()),
+            None => error.message().to_owned(),
+        };
+        ConfigError::Syntax { file: file.clone(), line: 1 + before.matches('\n').count(), reason }
     };
     toml::from_str::<Config>(text).map_err(syntax)?;
     let mut table: Table = toml::from_str(text).map_err(syntax)?;

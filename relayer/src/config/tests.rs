@@ -103,6 +103,14 @@ fn an_unknown_key_is_named_with_its_line() {
 }
 
 #[test]
+fn a_value_of_the_wrong_kind_is_named_with_its_key_and_not_shown_where_it_may_be_secret() {
+    let error = parse("[policy]\nmin_fee = \"1\"\nmargin_percent = \"a\"\n").unwrap_err().to_string();
+    assert!(error.contains("line 3: margin_percent: invalid type: string \"a\""), "{error}");
+    let error = parse("[chain]\nrpc_urls = [\"http://a/secret\", 7]\n").unwrap_err().to_string();
+    assert!(error.contains("line 2: rpc_urls: invalid type: integer `7`") && !error.contains("secret"), "{error}");
+}
+
+#[test]
 fn what_is_required_is_asked_for() {
     let error = parse("").unwrap_err().to_string();
     assert_eq!(

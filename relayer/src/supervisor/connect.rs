@@ -97,10 +97,5 @@ pub(super) async fn warn_of_what_is_missing(settings: &Settings, keys: &Keys, ch
         warn!(%signer, models = models.len(), "the signer holds no seat on a served model, so nothing can be answered: `oraculum node join MODEL` takes one");
     }
     let senders: Vec<_> = keys.senders.iter().map(|key| key.address()).collect();
-    for sender in &senders {
-        if chain.balance(*sender).await.is_ok_and(|balance| balance.is_zero()) {
-            warn!(account = %sender, "a sending key has no money for gas: send it some");
-        }
-    }
     info!(endpoints = settings.chain.rpc_urls.len(), %signer, ?senders, seats, models = models.len(), "the node is set up");
 }

@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use alloy::primitives::{B256, U256};
+use alloy::primitives::{B256, U256, utils::format_ether};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
@@ -232,13 +232,14 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         queue.balance = balance;
         self.node.metrics.has(queue.address(), balance);
         if !queue.funded && balance >= queue.committed(data_fee) + reserve {
-            info!(account = %queue.address(), %balance, "a sending key is funded again");
+            info!(account = %queue.address(), balance = format_ether(balance), "a sending key is funded again, ETH");
             queue.funded = true;
         }
-        if balance >= alert {
+        if balance >= alert && !balance.is_zero() {
             queue.alerted = false;
         } else if !std::mem::replace(&mut queue.alerted, true) {
-            warn!(account = %queue.address(), %balance, %alert, "the balance of a sending key is low: send it money");
+            let (balance, alert) = (format_ether(balance), format_ether(alert));
+            warn!(account = %queue.address(), balance, alert, "a sending key has little money for gas, ETH: send it some");
         }
     }
 
