@@ -222,8 +222,8 @@ pub enum JournalError {
         reason: String,
     },
     /// A record comes up again.
-    #[error("there is more than one record of request {0}")]
-    Twice(B256),
+    #[error("there is more than one record of {0}")]
+    Twice(String),
     /// The disk or the database failed.
     #[error("the journal failed: {0}")]
     Store(#[from] sled::Error),
@@ -240,7 +240,8 @@ pub enum JournalError {
     },
 }
 
-/// Durable memory. All methods are quick: nothing here waits for the disk but `sync`.
+/// Durable memory. All methods are quick: nothing here waits for the disk but `sync`, and a commit now and then, after some
+/// megabytes of transactions.
 pub trait Journal: Send + Sync + 'static {
     /// Writes a batch. Moves that a job's state does not allow are left out and returned; a move of an unknown job is
     /// left out with the state `"unknown"`. If a `Sent` move is refused, so is the whole batch.

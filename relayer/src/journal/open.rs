@@ -42,7 +42,9 @@ impl SledJournal {
     pub fn open(path: &Path, identity: &Identity) -> Result<Self, JournalError> {
         fs::create_dir_all(path).map_err(|source| folder(path, source))?;
         let journal = match Self::open_sound(path) {
-            Err(error @ (JournalError::Store(_) | JournalError::Record(_))) if !is_full(&error) => {
+            Err(error @ (JournalError::Store(_) | JournalError::Record(_) | JournalError::Twice(_)))
+                if !is_full(&error) =>
+            {
                 let aside = move_aside(path)?;
                 warn!(%error, aside = %aside.display(), "the journal is damaged: moved aside, rebuilding it from the chain");
                 Self::open_sound(path)?
@@ -189,7 +191,7 @@ fn rename(path: &Path, from: &str, to: &str) -> Result<(), JournalError> {
     fs::rename(path.join(from), path.join(to)).map_err(|source| folder(&path.join(from), source))
 }
 
-fn remove(path: &Path, name: &str) -> Result<(), JournalError> {
+pub(super) fn remove(path: &Path, name: &str) -> Result<(), JournalError> {
     match fs::remove_dir_all(path.join(name)) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(folder(&path.join(name), source)),
         _ => Ok(()),

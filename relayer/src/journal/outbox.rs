@@ -19,7 +19,7 @@ use tracing::warn;
 use super::{JournalError, Slot, open::folder};
 
 /// Bytes after which a new file is begun.
-const LARGE: u64 = if cfg!(test) { 4 << 10 } else { 1 << 20 };
+const LARGE: u64 = if cfg!(test) { 4 << 10 } else { 8 << 20 };
 /// What the files' names begin with; a number follows.
 const NAME: &str = "outbox-";
 
@@ -70,12 +70,13 @@ impl Outbox {
             self.file = Some((file, bytes));
         } else {
             let (db, files) = (db.clone(), files(&self.folder)?);
-            // It waits for the disk.
-            std::thread::spawn(move || {
+            // It waits for the disk. Where no thread can be had, the next file's does it.
+            let deleting = std::thread::Builder::new().spawn(move || {
                 if db.flush().is_ok() {
                     delete(&files);
                 }
             });
+            drop(deleting);
         }
         Ok(())
     }

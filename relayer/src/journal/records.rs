@@ -11,8 +11,8 @@ use alloy::primitives::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Batch, Claim, Entry, FIRST_LINES, Identity, Journal, JournalError, SledJournal, Slot, VERSION,
-    open::{IDENTITY, NEW, SCHEMA, folder, open_quietly, swap},
+    Claim, Entry, FIRST_LINES, Identity, Journal, JournalError, SledJournal, Slot, VERSION,
+    open::{IDENTITY, NEW, SCHEMA, folder, open_quietly, remove, swap},
     slots,
     store::{CURSOR, all},
 };
@@ -139,9 +139,7 @@ impl SledJournal {
                 self.ring.insert(block.number.to_be_bytes(), block.hash.as_slice())?;
             }
             Record::Job { job, input } => self.put_job(job, input.as_ref())?,
-            Record::Slot(slot) => {
-                self.commit(&Batch { slots: vec![(**slot).clone()], ..Batch::default() })?;
-            }
+            Record::Slot(slot) => self.put_slot(slot)?,
             Record::Claim(claim) => self.put_claim(claim)?,
             Record::Entry(entry) => self.put_entry(entry)?,
         }
@@ -155,6 +153,8 @@ pub(super) fn rewrite(
     records: impl Iterator<Item = Result<Record, JournalError>>,
 ) -> Result<(), JournalError> {
     let new = path.join(NEW);
+    // What a crash left is of no use.
+    remove(path, NEW)?;
     let written = (|| {
         let db = open_quietly(&new)?;
         let journal = SledJournal::with(&new, db)?;

@@ -32,6 +32,11 @@ fn attempts(slots: &TransactionalTree, key: &[u8]) -> Step<usize> {
     Ok(read::<Slot>(slots, key)?.map_or(0, |slot| slot.attempts.len()))
 }
 
+/// Whether there is a transaction under the same nonce.
+pub(super) fn is_there(slots: &Tree, slot: &Slot) -> Result<bool, JournalError> {
+    Ok(slots.contains_key(key(slot.sender, slot.nonce))?)
+}
+
 /// Writes a transaction, and the signed bytes of those of its attempts that are new.
 pub(super) fn put(slots: &TransactionalTree, signed: &TransactionalTree, slot: &Slot) -> Step<()> {
     let key = key(slot.sender, slot.nonce);

@@ -100,7 +100,7 @@ impl SledJournal {
         let entries = record.entries();
         let mut index = self.index_mut();
         if index.has(&entries) {
-            return Err(JournalError::Twice(entries.id));
+            return Err(JournalError::Twice(format!("request {}", entries.id)));
         }
         index.add(entries);
         Ok(())
@@ -153,8 +153,18 @@ impl SledJournal {
         self.put_indexed(&self.claims, claim)
     }
 
+    pub(super) fn put_slot(&self, slot: &Slot) -> Result<(), JournalError> {
+        if slots::is_there(&self.slots, slot)? {
+            return Err(JournalError::Twice(format!("nonce {} of {}", slot.nonce, slot.sender)));
+        }
+        commit::commit(self, &Batch { slots: vec![slot.clone()], ..Batch::default() }, None)?;
+        Ok(())
+    }
+
     pub(super) fn put_entry(&self, entry: &Entry) -> Result<(), JournalError> {
-        self.books.insert(entry_key(entry), serde_json::to_vec(entry)?)?;
+        if self.books.insert(entry_key(entry), serde_json::to_vec(entry)?)?.is_some() {
+            return Err(JournalError::Twice(format!("hour {} of model {}", entry.hour, entry.model)));
+        }
         Ok(())
     }
 
@@ -222,7 +232,8 @@ pub(super) fn entry_key(entry: &Entry) -> Vec<u8> {
 
 impl Journal for SledJournal {
     fn commit(&self, batch: &Batch) -> Result<Vec<(B256, Illegal)>, JournalError> {
-        if batch.slots.is_empty() {
+        // That one was mined is asked for again at a start.
+        if batch.slots.iter().all(|slot| slot.mined.is_some()) {
             return commit::commit(self, batch, None);
         }
         commit::commit(self, batch, Some(&mut self.outbox()))

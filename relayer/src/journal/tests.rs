@@ -376,6 +376,64 @@ fn a_job_that_is_in_the_lines_twice_is_refused_with_the_line() {
 }
 
 #[test]
+fn a_transaction_or_a_sum_that_is_in_the_lines_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    let entry = Entry { hour: 7, ..Entry::default() };
+    let batch = Batch { slots: vec![slot(4, task(1).id)], booked: vec![entry], ..Batch::default() };
+    journal.commit(&batch).unwrap();
+    let mut lines = Vec::new();
+    journal.export(&mut lines).unwrap();
+    let text = String::from_utf8(lines).unwrap();
+    for kind in ["{\"slot\"", "{\"entry\""] {
+        let twice = format!("{text}{}\n", text.lines().find(|line| line.starts_with(kind)).unwrap());
+        let to = tempfile::tempdir().unwrap();
+        let error = SledJournal::import(to.path(), twice.as_bytes()).unwrap_err();
+        assert!(matches!(error, JournalError::Lines { .. }), "{error}");
+    }
+}
+
+#[test]
+fn an_import_that_a_crash_cut_off_can_be_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    journal.commit(&seen(1)).unwrap();
+    let mut lines = Vec::new();
+    journal.export(&mut lines).unwrap();
+    let to = tempfile::tempdir().unwrap();
+    SledJournal::import(to.path(), &lines[..]).unwrap();
+    std::fs::rename(to.path().join("db"), to.path().join("db-new")).unwrap();
+    SledJournal::import(to.path(), &lines[..]).unwrap();
+    assert_eq!(open(&to).count(View::Open), 1);
+}
+
+#[test]
+fn a_journal_with_two_records_of_a_job_is_rebuilt() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    journal.commit(&seen(1)).unwrap();
+    let (mut key, job) = journal.jobs.first().unwrap().map(|(key, job)| (key.to_vec(), job)).unwrap();
+    key[8] += 1;
+    journal.jobs.insert(key, job).unwrap();
+    drop(journal);
+    assert_eq!(open(&folder).cursor().unwrap(), None);
+}
+
+#[test]
+fn a_commit_whose_transactions_a_kill_could_take_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    std::fs::create_dir(folder.path().join("db/outbox-1")).unwrap();
+    let batch = |nonce| Batch { slots: vec![slot(nonce, task(1).id)], ..Batch::default() };
+    assert!(matches!(journal.commit(&batch(1)), Err(JournalError::Folder { .. })));
+    journal.commit(&batch(2)).unwrap();
+    std::fs::remove_dir(folder.path().join("db/outbox-1")).unwrap();
+    let killed = tempfile::tempdir().unwrap();
+    copied(folder.path(), killed.path());
+    assert!(open(&killed).slots().unwrap().contains(&slot(2, task(1).id)));
+}
+
+#[test]
 fn lines_of_the_version_before_are_read() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let journal = open(&from);

@@ -86,6 +86,8 @@ pub struct Submitter<C, J> {
     /// The tip that `transactions` knows, too: without it nothing has a price.
     tip: Option<Tip>,
     simulations: FuturesUnordered<BoxFuture<'static, Simulated>>,
+    /// How many of them are of claims.
+    claiming: usize,
     /// To be simulated as soon as there is room.
     ready: VecDeque<Held>,
     claims: VecDeque<Vec<Claim>>,
@@ -112,6 +114,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             ports,
             tip: None,
             simulations: FuturesUnordered::new(),
+            claiming: 0,
             ready: VecDeque::new(),
             claims: VecDeque::new(),
             waiting: Vec::new(),
@@ -181,8 +184,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         let funded = self.transactions.is_funded();
         self.ports.funded.send_if_modified(|known| std::mem::replace(known, funded) != funded);
         while self.simulations.len() < SIMULATIONS && self.transactions.has_room() {
-            // Answers have deadlines, claims do not: one of the simulations is always left to answers.
-            let begun = self.begin_answers()? || self.simulations.is_empty() && self.begin_claim();
+            // Answers have deadlines, claims do not: one simulation at most is of a claim.
+            let begun = self.begin_answers()? || self.claiming == 0 && self.begin_claim();
             if !begun {
                 break;
             }

@@ -63,6 +63,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         } else {
             Call { from, to: Some(draft.to), data: draft.data.clone(), gas: Some(draft.gas), block }
         };
+        self.claiming += usize::from(matches!(work, Work::Claim(_)));
         let chain = self.node.chain.clone();
         self.simulations.push(Box::pin(async move {
             let result = chain.call(&call, at).await;
@@ -72,6 +73,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
 
     pub(super) fn simulated(&mut self, simulated: Simulated) -> Result<(), StageError> {
         let Simulated { work, draft, state, probed, result } = simulated;
+        self.claiming -= usize::from(matches!(work, Work::Claim(_)));
         if matches!(state, State::Next(_)) && refuses(&result, probed) {
             // Another endpoint may have answered, one that cannot look ahead.
             if !matches!(result, Err(ChainError::Reverted(_) | ChainError::OutOfGas(_)) | Ok(_)) {

@@ -14,11 +14,13 @@ use super::{
 use crate::{
     chain::{Chain, ChainError, Receipt},
     crash::crash_point,
-    journal::{Batch, Journal, Purpose},
-    lifecycle::Move,
+    journal::{Batch, Item, Journal, Position, Purpose, View},
+    lifecycle::{Job, Move},
     node::{StageError, Tip},
 };
 
+/// Jobs looked at together.
+const STEP: usize = 1_024;
 /// How long a used nonce may have no receipt before it counts as taken by a foreign transaction.
 const RECEIPT_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -41,6 +43,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let mut slots = Vec::new();
         for queue in &mut self.queues {
             queue.may_fall = true;
+            // It may reach deeper than what counted as final.
+            queue.closed = 0;
             queue.missing.clear();
             let states = std::mem::take(&mut queue.slots).into_iter().map(|(nonce, state)| match state {
                 State::Mined(mined) => {
@@ -69,15 +73,36 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     /// Jobs that were opened again while a transaction carries their answer are on their way: not to be sent twice.
     pub(super) fn adopt(&mut self) -> Result<(), StageError> {
         let mut moves = Vec::new();
-        for (_, pending) in self.queues.iter().flat_map(|queue| queue.pending()) {
-            let adopted = self.standing(pending)?.adopt;
-            moves.extend(sent_moves(pending.slot(), &adopted));
+        for slot in self.queues.iter().flat_map(|queue| queue.slots.values()).filter_map(State::unjudged) {
+            moves.extend(sent_moves(slot, &self.standing(slot)?.adopt));
         }
         for step in moves {
             // One by one: a refused one must not hold back the others.
             self.adopted(vec![step])?;
         }
         Ok(())
+    }
+
+    /// Jobs that count as sent under a transaction that does not carry them are open: a kill took what had been written of
+    /// them before the transaction was given another purpose.
+    pub(super) fn free(&mut self) -> Result<(), StageError> {
+        let (mut from, end) = (Position::first_at(0), Position::last_at(u64::MAX));
+        loop {
+            let step = self.node.journal.walk(View::Sent, from..end, STEP)?;
+            let Some(last) = step.last() else { return Ok(()) };
+            from = last.next();
+            let mut moves = Vec::new();
+            for at in step {
+                let Some(Job::Sent(sent)) = self.node.journal.job(at.id)? else { continue };
+                let item = Item { id: at.id, block: sent.task.block.hash };
+                let of_key = self.queues.iter().find(|queue| queue.address() == sent.sender);
+                let slot = of_key.and_then(|queue| queue.slots.get(&sent.nonce));
+                if !slot.is_some_and(|slot| slot.carries(&item)) {
+                    moves.push((at.id, Move::Reopened));
+                }
+            }
+            self.reopen(moves)?;
+        }
     }
 
     /// Writes that jobs are on their way under transactions that exist.

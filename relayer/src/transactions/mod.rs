@@ -76,6 +76,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     /// # Errors
     /// The journal's; `SenderGone` if it holds transactions of another key.
     pub(crate) fn new(node: Arc<Node<C, J>>, keys: Vec<PrivateKeySigner>) -> Result<Self, StageError> {
+        // What could not be written down before these stages began is not broadcast by them.
+        node.journal.sync()?;
         let mut queues: Vec<Queue> = keys.into_iter().map(|key| Queue::new(key, BTreeMap::new())).collect();
         for slot in node.journal.slots()? {
             let queue = queues.iter_mut().find(|queue| queue.address() == slot.sender);

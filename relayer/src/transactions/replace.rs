@@ -87,7 +87,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     pub(super) fn rebroadcast(&mut self, index: usize) -> Result<(), StageError> {
         let mut wanted = Vec::new();
         for (nonce, pending) in self.queues[index].pending() {
-            if self.standing(pending)?.wanted {
+            if self.standing(pending.slot())?.wanted {
                 wanted.push(nonce);
             }
         }
@@ -107,7 +107,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             for (nonce, pending) in queue.pending().filter(|(nonce, _)| *nonce >= queue.used) {
                 let related = answers(&pending.slot().purpose).iter().any(|item| ids.contains(&item.id));
                 let candidate = related || (found.is_none() && queue.funded && queue.idle.contains_key(&nonce));
-                if candidate && !self.standing(pending)?.wanted {
+                if candidate && !self.standing(pending.slot())?.wanted {
                     found = Some((index, nonce));
                     if related {
                         return Ok(found);

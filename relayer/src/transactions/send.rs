@@ -96,8 +96,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             for (nonce, state) in &queue.slots {
                 let Some(item) = items.iter().find(|item| state.carries(item)) else { continue };
                 let (id, nonce) = (item.id, *nonce);
-                if let Some(pending) = state.pending() {
-                    self.adopted(sent_moves(pending.slot(), &[*item]))?;
+                if let Some(slot) = state.unjudged() {
+                    self.adopted(sent_moves(slot, &[*item]))?;
                     self.broadcast(index, nonce);
                 }
                 return Ok(Some(id));

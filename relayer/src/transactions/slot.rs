@@ -159,6 +159,14 @@ impl State {
         }
     }
 
+    /// What it is, unless it is known what it came to.
+    pub(super) fn unjudged(&self) -> Option<&Slot> {
+        match self {
+            Self::Pending(pending) => Some(pending.slot()),
+            Self::Mined(mined) => mined.left_out.is_none().then(|| mined.slot()),
+        }
+    }
+
     /// What it costs, or may cost at most while that is open, wei.
     pub(super) fn bound(&self, data_fee: u128) -> U256 {
         match self {

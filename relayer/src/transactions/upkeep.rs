@@ -2,7 +2,7 @@
 //!
 //! | what is seen | what is done |
 //! |---|---|
-//! | a new start | the same bytes are broadcast again; receipts of used nonces are looked for |
+//! | a new start | the same bytes are broadcast again; receipts of used nonces are looked for; a job whose transaction does not carry it is open |
 //! | a pending transaction of the key that is not ours | nothing is sent until it is mined; after a while a self-transfer replaces it |
 //! | a gap in our nonces | the next transaction takes it, or a self-transfer fills it |
 //! | not mined for a while | the same bytes again, those of the next nonce with every block, then the head of the queue with a higher fee, and all whose fee is below the block's |
@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 use super::{Done, Transactions, purpose, queue::Hold, slot::Pending};
 use crate::{
     chain::{At, Chain, ChainError},
-    journal::Journal,
+    journal::{Journal, Slot},
     lifecycle::Move,
     node::{StageError, Tip},
 };
@@ -96,6 +96,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             self.rewound()?;
         } else if first {
             self.adopt()?;
+            self.free()?;
         }
         self.judge_mined(&tip)?;
         self.close_final(&tip)?;
@@ -134,8 +135,11 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         Ok(())
     }
 
-    pub(super) fn standing(&self, pending: &Pending) -> Result<purpose::Standing, StageError> {
-        Ok(purpose::standing(&*self.node.journal, pending.slot(), self.height() + 1)?)
+    pub(super) fn standing(&self, slot: &Slot) -> Result<purpose::Standing, StageError> {
+        let mut standing = purpose::standing(&*self.node.journal, slot, self.height() + 1)?;
+        // Its jobs may not be known again yet.
+        standing.wanted |= self.tip.is_none();
+        Ok(standing)
     }
 
     pub(super) fn ask_account(&mut self, index: usize) {
@@ -178,7 +182,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     /// Raises, cancels or leaves alone a transaction that is not mined.
     fn keep_moving(&mut self, index: usize, nonce: u64) -> Result<(), StageError> {
         let Some(pending) = self.queues[index].get_pending(nonce) else { return Ok(()) };
-        let standing = self.standing(pending)?;
+        let standing = self.standing(pending.slot())?;
         for id in standing.late {
             let reason = "its transaction was not mined before the deadline".to_owned();
             warn!(%id, reason, "cannot answer");

@@ -107,6 +107,69 @@ async fn an_endpoint_that_lags_during_a_doubt_does_not_free_the_nonces_that_are_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reorganisation_that_takes_what_was_final_frees_its_nonce() {
+    let mut rig = Rig::new().await;
+    rig.answer().await;
+    for _ in 0..4 {
+        rig.block(10, 0).await;
+    }
+    assert!(rig.slots().is_empty(), "it is final");
+    rig.chain().set_nonces(0, 0);
+    rig.rewinds += 1;
+    rig.tip().await;
+    rig.answer().await;
+    assert_eq!(rig.last_sent().nonce(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_whose_job_is_not_known_again_yet_is_broadcast_at_a_start() {
+    let mut rig = Rig::new().await;
+    let item = rig.answer().await;
+    rig.journal().commit(&Batch { vanished: vec![item.id], ..Batch::default() }).unwrap();
+    rig.chain().drop_pool();
+    let rig = rig.restart().await;
+    assert_eq!(nonces(&rig.chain().sent()), [0, 0]);
+    assert_eq!(rig.chain().distinct().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_sent_under_a_nonce_with_another_purpose_is_open_after_a_start() {
+    let mut rig = Rig::new().await;
+    let (kept, other) = (rig.answer().await, rig.ask().await);
+    let step = |nonce| Move::Sent { block: other.block, sender: rig.keys[0].address(), nonce, hash: B256::ZERO };
+    for nonce in [0, 7] {
+        let moves = vec![(other.id, step(nonce)), (other.id, Move::Reopened), (other.id, step(nonce))];
+        rig.journal().commit(&Batch { moves, ..Batch::default() }).unwrap();
+        assert_eq!(rig.state(&other), "sent");
+        let again = Transactions::new(rig.bench.node.clone(), rig.keys.clone()).unwrap();
+        let header = rig.chain().head().await.unwrap();
+        let mut again = again;
+        again.recover().await.unwrap();
+        again.on_tip(Tip { header, rewinds: 0, final_block: None }).unwrap();
+        assert_eq!((rig.state(&kept), rig.state(&other)), ("sent", "seen"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_mined_before_its_job_was_known_again_is_judged_like_the_rest() {
+    let mut rig = Rig::new().await;
+    let item = rig.answer().await;
+    rig.chain().produce(10);
+    rig.journal().commit(&Batch { moves: vec![(item.id, Move::Reopened)], ..Batch::default() }).unwrap();
+    let Rig { bench, keys, .. } = rig;
+    let mut again = Transactions::new(bench.node.clone(), keys).unwrap();
+    again.recover().await.unwrap();
+    while let Some(stepped) = again.step().now_or_never() {
+        stepped.unwrap();
+    }
+    let header = bench.node.chain.head().await.unwrap();
+    again.on_tip(Tip { header, rewinds: 0, final_block: None }).unwrap();
+    assert_eq!(bench.node.journal.slots().unwrap()[0].mined.map(|receipt| receipt.success), Some(true));
+    let sending = again.send(Rig::draft(&[item])).unwrap();
+    assert_eq!(sending, Sending::Sent, "it was mined in vain, and is answered anew");
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropped_from_the_mempool_the_same_bytes_are_sent_again() {
     let mut rig = Rig::new().await;
     let item = rig.answer().await;
