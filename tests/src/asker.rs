@@ -156,8 +156,13 @@ impl Asker {
                     outcome: event.outcome,
                     output: event.output.clone(),
                 };
-                if answers.insert(event.requestId, answer).is_some() {
-                    return Err(format!("{} is answered twice", event.requestId).into());
+                if let Some(first) = answers.insert(event.requestId, answer) {
+                    let (id, transaction) = (event.requestId, log.transaction_hash);
+                    let heights = [first.asked_at, first.answered_at, number];
+                    return Err(format!(
+                        "{id} is answered twice: asked and answered in {heights:?}, last in {transaction:?}"
+                    )
+                    .into());
                 }
             } else if let Ok(event) = DeliveryFailed::decode_log(&log.inner) {
                 return Err(format!("the callback of {} failed", event.requestId).into());

@@ -52,12 +52,16 @@ pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
             tokio::time::sleep(ms(rng.random_range(0..400))).await;
             stage.market.mine(rng.random_range(0..3)).await?;
         }
+        // A block that Anvil makes of a transaction while it unwinds its chain leaves blocks and state that do not match.
+        stage.market.rpc("evm_setAutomine", json!([false])).await?;
+        tokio::time::sleep(ms(50)).await;
         let head = stage.market.provider.get_block_number().await?;
         let depth = rng.random_range(1..=DEPTH).min(head);
         let (kept, lost) = choose(&mut rng, &stage.market, head + 1 - depth..=head, depth).await?;
         back += kept.len();
         gone += lost;
         stage.market.rpc("anvil_reorg", json!([depth, kept])).await?;
+        stage.market.rpc("evm_setAutomine", json!([true])).await?;
         // A subscriber sees it with the next block. What the node was about to send by then was signed before it knew.
         stage.market.mine(1).await?;
         tokio::time::sleep(ms(250)).await;
