@@ -28,7 +28,7 @@ pub(super) struct Queue {
     /// Nonces below it are used on chain. It falls only with a reorganisation, or where receipts are missing: an endpoint may
     /// lag.
     pub(super) used: u64,
-    /// The nonce after the last one that is final: what is used never falls below that.
+    /// The nonce after the last one that is final: but for a reorganisation, what is used never falls below that.
     pub(super) closed: u64,
     pub(super) hold: Option<Hold>,
     pub(super) balance: U256,

@@ -96,6 +96,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             self.rewound()?;
         } else if first {
             self.adopt()?;
+        }
+        if first {
             self.free()?;
         }
         self.judge_mined(&tip)?;
