@@ -12,7 +12,7 @@ use sled::{
 
 use super::{
     Batch, Claim, Entry, JournalError, SledJournal,
-    index::{Entries, Home, Indexed, home_key},
+    index::{Entries, Index, Indexed, home_key},
     outbox::Outbox,
     slots,
     store::{CURSOR, Happened, WRITTEN, entry_key},
@@ -48,23 +48,22 @@ struct Changed<T> {
 }
 
 /// The records of one tree that a batch changes.
-struct Changes<'a, T, F> {
+struct Changes<'a, T> {
     tree: &'a TransactionalTree,
-    /// Where a record lies.
-    home: F,
+    index: &'a Index,
     records: BTreeMap<B256, Changed<T>>,
 }
 
 /// A record as the index had it, and as it is to have it.
 type Moved = (Option<Entries>, Option<Entries>);
 
-impl<'a, T: Indexed + Serialize + DeserializeOwned, F: Fn(B256) -> Option<Home>> Changes<'a, T, F> {
-    fn of(tree: &'a TransactionalTree, home: F) -> Self {
-        Self { tree, home, records: BTreeMap::new() }
+impl<'a, T: Indexed + Serialize + DeserializeOwned> Changes<'a, T> {
+    fn of(tree: &'a TransactionalTree, index: &'a Index) -> Self {
+        Self { tree, index, records: BTreeMap::new() }
     }
 
     fn find(&self, id: B256) -> Step<Option<T>> {
-        (self.home)(id).map_or(Ok(None), |home| read(self.tree, &home_key(home, id)))
+        T::home(self.index, id).map_or(Ok(None), |home| read(self.tree, &home_key(home, id)))
     }
 
     /// A record as the batch has made it so far.
@@ -103,7 +102,7 @@ impl<'a, T: Indexed + Serialize + DeserializeOwned, F: Fn(B256) -> Option<Home>>
 /// Changes jobs and their inputs; returns the moves that were refused.
 fn change_jobs(
     batch: &Batch,
-    jobs: &mut Changes<'_, Job, impl Fn(B256) -> Option<Home>>,
+    jobs: &mut Changes<'_, Job>,
     inputs: &TransactionalTree,
     happened: &mut Happened,
 ) -> Step<Vec<(B256, Illegal)>> {
@@ -183,7 +182,7 @@ pub(super) fn commit(
         for block in &batch.ring {
             ring.insert(&block.number.to_be_bytes(), block.hash.as_slice())?;
         }
-        let mut jobs = Changes::of(jobs, |id| index.job(id));
+        let mut jobs = Changes::of(jobs, &index);
         let refused = change_jobs(batch, &mut jobs, inputs, &mut happened)?;
         let mut moved = jobs.write()?;
         for (sender, nonce) in &batch.slots_gone {
@@ -192,7 +191,7 @@ pub(super) fn commit(
         for slot in &batch.slots {
             slots::put(slots, signed, slot)?;
         }
-        let mut claims = Changes::<Claim, _>::of(claims, |id| index.claim(id));
+        let mut claims = Changes::<Claim>::of(claims, &index);
         for id in &batch.claims_gone {
             claims.set(*id, None)?;
         }

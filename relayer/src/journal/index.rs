@@ -153,27 +153,13 @@ pub(super) struct Index {
     states: BTreeMap<View, BTreeSet<Position>>,
     /// Without models that have none.
     due: BTreeMap<B256, BTreeSet<Position>>,
+    /// Of the views under whose keys records lie.
     counts: BTreeMap<View, usize>,
 }
 
 impl Index {
-    /// Where a job lies.
-    pub(super) fn job(&self, id: B256) -> Option<Home> {
-        self.jobs.get(&id).copied()
-    }
-
-    /// Where a claim lies.
-    pub(super) fn claim(&self, id: B256) -> Option<Home> {
-        self.claims.get(&id).copied()
-    }
-
     fn homes(&mut self, view: View) -> &mut HashMap<B256, Home> {
         if view == View::Requested { &mut self.jobs } else { &mut self.claims }
-    }
-
-    /// Whether it has a record of this kind and id.
-    pub(super) fn has(&mut self, entries: &Entries) -> bool {
-        self.homes(entries.home.0).contains_key(&entries.id)
     }
 
     /// Adds a record that it does not have.
@@ -241,6 +227,8 @@ fn within(places: Option<&BTreeSet<Position>>, range: Range<Position>) -> impl D
 /// A record that the views find.
 pub(super) trait Indexed {
     fn entries(&self) -> Entries;
+    /// Where the record of an id lies.
+    fn home(index: &Index, id: B256) -> Option<Home>;
 }
 
 impl Indexed for Job {
@@ -265,6 +253,10 @@ impl Indexed for Job {
             due: due.then(|| (task.request.model_id, Position { height: task.request.deadline(), id })),
         }
     }
+
+    fn home(index: &Index, id: B256) -> Option<Home> {
+        index.jobs.get(&id).copied()
+    }
 }
 
 impl Indexed for Claim {
@@ -272,5 +264,9 @@ impl Indexed for Claim {
         let id = self.id;
         let (view, height) = self.paid_at.map_or((View::Vesting, self.vests_at), |at| (View::Paid, at));
         Entries { id, home: (view, height), state: None, due: None }
+    }
+
+    fn home(index: &Index, id: B256) -> Option<Home> {
+        index.claims.get(&id).copied()
     }
 }

@@ -102,17 +102,18 @@ impl SledJournal {
         // Nobody else is at it: what a crash left is of no use.
         remove(path, NEW)?;
         remove(path, OLD)?;
+        let at = path.join(DB);
         let meta = db.open_tree("meta")?;
         let schema: Option<u32> = meta.get(SCHEMA)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?;
         match schema {
-            Some(VERSION) => Self::with(&path.join(DB), db),
+            Some(VERSION) => Self::with(&at, db),
             // It is new.
-            None if meta.get(IDENTITY)?.is_none() => Self::with(&path.join(DB), db),
+            None if meta.get(IDENTITY)?.is_none() => Self::with(&at, db),
             // It kept in a tree what is now in memory.
             Some(3) => {
                 db.drop_tree("index")?;
                 meta.insert(SCHEMA, serde_json::to_vec(&VERSION)?)?;
-                Self::with(&path.join(DB), db)
+                Self::with(&at, db)
             }
             // The first layout did not say which it is.
             None | Some(2) => {

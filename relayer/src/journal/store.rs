@@ -14,7 +14,7 @@ use sled::Tree;
 
 use super::{
     Batch, Claim, Entry, Journal, JournalError, Position, Slot, Tally, View, commit,
-    index::{self, Entries, Home, Index, Indexed},
+    index::{self, Entries, Index, Indexed},
     outbox::{self, Outbox},
     slots,
 };
@@ -96,10 +96,10 @@ impl SledJournal {
     }
 
     /// Adds a record to the index.
-    fn find(&self, record: &impl Indexed) -> Result<(), JournalError> {
+    fn find<T: Indexed>(&self, record: &T) -> Result<(), JournalError> {
         let entries = record.entries();
         let mut index = self.index_mut();
-        if index.has(&entries) {
+        if T::home(&index, entries.id).is_some() {
             return Err(JournalError::Twice(format!("request {}", entries.id)));
         }
         index.add(entries);
@@ -202,8 +202,8 @@ fn taken(
     if from_end { places.rev().take(limit).collect() } else { places.take(limit).collect() }
 }
 
-fn get<T: DeserializeOwned>(tree: &Tree, home: Option<Home>, id: B256) -> Result<Option<T>, JournalError> {
-    let Some(home) = home else { return Ok(None) };
+fn get<T: Indexed + DeserializeOwned>(tree: &Tree, index: &Index, id: B256) -> Result<Option<T>, JournalError> {
+    let Some(home) = T::home(index, id) else { return Ok(None) };
     Ok(tree.get(index::home_key(home, id))?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
 }
 
@@ -248,8 +248,7 @@ impl Journal for SledJournal {
     }
 
     fn job(&self, id: B256) -> Result<Option<Job>, JournalError> {
-        let index = self.index();
-        get(&self.jobs, index.job(id), id)
+        get(&self.jobs, &self.index(), id)
     }
 
     fn walk(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError> {
@@ -279,7 +278,7 @@ impl Journal for SledJournal {
 
     fn input(&self, id: B256) -> Result<Option<Bytes>, JournalError> {
         let index = self.index();
-        let Some(home) = index.job(id) else { return Ok(None) };
+        let Some(home) = Job::home(&index, id) else { return Ok(None) };
         Ok(self.inputs.get(index::home_key(home, id))?.map(|bytes| Bytes::copy_from_slice(&bytes)))
     }
 
@@ -288,8 +287,7 @@ impl Journal for SledJournal {
     }
 
     fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError> {
-        let index = self.index();
-        get(&self.claims, index.claim(id), id)
+        get(&self.claims, &self.index(), id)
     }
 
     fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError> {
