@@ -52,7 +52,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         (!policy.batch_wait.is_zero()).then(|| first.since + policy.batch_wait).filter(|due| *due > Instant::now())
     }
 
-    /// Simulates the answers that can be sent now, as many as fit. False if there are none.
+    /// Simulates the answers that can be sent now, as many as fit; those that gas is too dear for wait. False if there are
+    /// none.
     pub(super) fn begin_answers(&mut self) -> Result<bool, StageError> {
         let most = self.node.policy.borrow().max_batch.min(self.affordable);
         if self.ready.len() < most && self.batch_due().is_some() {
@@ -85,6 +86,10 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         }
         if load.held.is_empty() {
             return Ok(false);
+        }
+        if self.transactions.is_too_dear() {
+            self.waiting.extend(load.held);
+            return Ok(true);
         }
         let draft = self.draft(&load.placed, 1);
         debug!(items = load.held.len(), left = self.ready.len(), "trying answers");
@@ -149,8 +154,11 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         Ok(None)
     }
 
-    /// Simulates a claim. False if there is none.
+    /// Simulates a claim. False if there is none, or gas is too dear: the claimer offers it again.
     pub(super) fn begin_claim(&mut self) -> bool {
+        if self.transactions.is_too_dear() {
+            self.claims.clear();
+        }
         while let Some(mut claims) = self.claims.pop_front() {
             // Nobody else gains by claiming for this node: what the pool has of these is in a transaction of ours.
             claims.retain(|claim| !self.transactions.claims(claim.id));

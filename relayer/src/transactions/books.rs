@@ -5,9 +5,7 @@ use alloy::sol_types::{SolCall, SolValue};
 use tracing::warn;
 
 use super::{
-    Done, Transactions,
-    fees::Fees,
-    purpose,
+    Done, Transactions, purpose,
     slot::{Final, State},
 };
 use crate::{
@@ -98,7 +96,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
     /// Whether the chain asks for more than `fees.max_fee_per_gas`: what is sent now would wait in the pool, and in the
     /// way of what comes after it.
-    pub(super) fn is_too_dear(&self, fees: Fees) -> bool {
+    pub(crate) fn is_too_dear(&self) -> bool {
+        let fees = self.market();
         self.tip.is_some_and(|tip| tip.header.base_fee.saturating_add(fees.tip) > fees.max_fee)
     }
 

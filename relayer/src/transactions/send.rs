@@ -46,7 +46,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         }
         let fees = self.market();
         let cost = draft.bound(fees.max_fee, self.data_fee);
-        if self.is_too_dear(fees) {
+        if self.is_too_dear() {
             return Ok(Sending::TooDear);
         }
         if self.is_over_the_hours_limit(cost)? {
@@ -120,7 +120,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let fees = self.market();
         let old = self.queues[queue].get_pending(nonce).map_or(U256::ZERO, |pending| pending.bound(self.data_fee));
         let more = draft.bound(fees.max_fee, self.data_fee).saturating_sub(old);
-        if self.is_too_dear(fees) {
+        if self.is_too_dear() {
             return Ok(Sending::TooDear);
         }
         if self.is_over_the_hours_limit(more)? {

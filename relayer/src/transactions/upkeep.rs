@@ -127,7 +127,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 self.ask_account(index);
             }
             for nonce in std::mem::take(&mut self.queues[index].too_low) {
-                self.replace(index, nonce, None)?;
+                self.offer_more(index, nonce)?;
             }
             if self.queues[index].rebroadcast.is_none_or(|last| last.elapsed() >= REBROADCAST) {
                 self.queues[index].rebroadcast = Some(Instant::now());
@@ -199,9 +199,25 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             return Ok(());
         }
         self.queues[index].idle.remove(&nonce);
-        if self.is_stuck(index, nonce) {
-            self.replace(index, nonce, None)?;
-        } else if self.is_overdue(index, nonce) {
+        let raised = self.is_stuck(index, nonce) && self.replace(index, nonce, None)?;
+        if !raised && self.is_overdue(index, nonce) {
+            self.node.metrics.rebroadcast.add();
+            self.broadcast(index, nonce);
+        }
+        Ok(())
+    }
+
+    /// Raises a transaction that the endpoint refused as too cheap. Where the cap forbids it, the same goes out again as
+    /// soon as the base fee lets it.
+    fn offer_more(&mut self, index: usize, nonce: u64) -> Result<(), StageError> {
+        if self.replace(index, nonce, None)? {
+            return Ok(());
+        }
+        let base_fee = self.tip.map_or(0, |tip| tip.header.base_fee);
+        let current = self.queues[index].get_pending(nonce).and_then(Pending::current);
+        if current.is_some_and(|current| current.max_fee < base_fee) {
+            self.queues[index].too_low.insert(nonce);
+        } else {
             self.node.metrics.rebroadcast.add();
             self.broadcast(index, nonce);
         }

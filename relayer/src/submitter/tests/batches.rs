@@ -161,6 +161,24 @@ async fn what_does_not_pay_now_is_given_back_and_what_never_would_is_skipped_wit
     assert!(rig.chain().sent().is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn while_gas_is_dearer_than_the_cap_nothing_is_tried_and_then_all_is_sent() {
+    let rig = Rig::start(Bench::new());
+    rig.chain().set_base_fee(2_000_000);
+    rig.chain().mine(Vec::new());
+    rig.tell(0);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = rig.chain().called_at().len();
+    let tasks = [rig.answer(0).await, rig.answer(1).await];
+    rig.claims.send(vec![claim(&tasks[0], 0)]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(rig.chain().called_at().len(), before);
+    rig.chain().set_base_fee(1_000);
+    rig.chain().mine(Vec::new());
+    rig.tell(0);
+    rig.until(|rig| tasks.iter().all(|task| rig.state(task) == "sent")).await;
+}
+
 #[tokio::test]
 async fn answers_are_tried_on_the_pool_unless_it_is_full_of_ours_and_nobody_else_may_answer() {
     let rig = Rig::start(Bench::new());

@@ -58,3 +58,31 @@ async fn a_base_fee_that_rises_for_40_blocks_and_falls_leaves_no_queue_stuck_and
         assert!(of.windows(2).all(|pair| is_a_raise(&pair[0], &pair[1])));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_cap_keeps_from_a_raise_is_sent_again_within_a_second_of_the_base_fee_that_lets_it() {
+    for patience in 10..15 {
+        let bench = Bench::new();
+        bench.policy.send_modify(|policy| policy.fees.cap = 2_200);
+        let mut rig = Rig::with(bench, 1).await;
+        rig.chain().refuse_broadcasts(Some(ChainError::FeeTooLow("max fee below base fee".into())));
+        for _ in 0..3 {
+            rig.answer().await;
+        }
+        let blocks_at = |rig: &Rig, base_fee| {
+            rig.chain().set_base_fee(base_fee);
+            for _ in 0..4 {
+                rig.chain().mine(Vec::new());
+            }
+        };
+        blocks_at(&rig, 2_500);
+        rig.tip().await;
+        rig.seconds(patience).await;
+        blocks_at(&rig, 1_500);
+        rig.chain().refuse_broadcasts(None);
+        rig.tip().await;
+        rig.seconds(1).await;
+        assert_eq!(rig.chain().distinct().len(), 3, "{patience}");
+        assert!(rig.slots().iter().all(|slot| slot.attempts.len() == 1), "the cap forbids another");
+    }
+}

@@ -1,5 +1,5 @@
 //! A crowd that fills the blocks, so that the base fee rises by an eighth with each, past the cap; then it goes, and the
-//! base fee falls again.
+//! base fee falls again. Half of the crowd tips next to nothing, the other half more than the node's cap.
 
 use alloy::{
     eips::BlockNumberOrTag,
@@ -13,47 +13,50 @@ use serde_json::json;
 
 use super::stage::{Over, Stage, ms};
 use oraculum_tests::{
-    Res, audit,
+    Res,
+    anvil::Anvil,
+    audit,
     market::{Market, account},
 };
 
 const GWEI: u128 = 1_000_000_000;
 /// What a block holds: one transaction can fill it (EIP-7825).
 const BLOCK_GAS: u64 = 1 << 24;
-/// What the crowd leaves in some of its blocks.
+/// What the crowd leaves in every so many blocks.
 const ROOM: u64 = 6_000_000;
+const ROOM_EVERY: u64 = 10;
 /// The account of the crowd.
 const CROWD: usize = 7;
 /// Init code that runs until its gas is used up: `JUMPDEST PUSH1 0 JUMP`.
 const BURN: [u8; 4] = [0x5b, 0x60, 0x00, 0x56];
 
 pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
-    // From one block with room to the next it takes longer than the node waits before it replaces.
+    // From one block with room to the next it takes longer than the node waits before it replaces, and the base fee more
+    // than doubles: what is sent in the first is too cheap for the second.
     let (blocks, pace) = if short { (28, 900) } else { (40, 1_000) };
     // The cap is reached shortly before the end of the rise.
     let cap = (0..blocks * 5 / 7).fold(GWEI, |fee, _| fee + fee / 8);
     let fees = format!("max_fee_per_gas = {:.9}\nmin_priority_fee = 0.1", cap as f64 / GWEI as f64);
     // Many small transactions, so that some are in the pool at every stage.
     let extra = [("fees", fees.as_str()), ("policy", "max_batch = 2")];
-    let mut stage = Stage::set(rng.random(), Over::WebSocket, &extra).await?;
+    // The crowd is in the pool first, and so comes first, whatever it and the node pay.
+    let anvil = Anvil::with(&["--order", "fifo"]).await?;
+    let mut stage = Stage::set_on(anvil, rng.random(), Over::WebSocket, &extra).await?;
     stage.market.rpc("evm_setAutomine", json!([false])).await?;
     stage.market.rpc("evm_setBlockGasLimit", json!([BLOCK_GAS])).await?;
     stage.market.rpc("anvil_setNextBlockBaseFeePerGas", json!([format!("{GWEI:#x}")])).await?;
-    stage.node.start().await?;
-    stage.market.mine(1).await?;
+    stage.node.start_up().await?;
+    crowd(&stage.market, blocks).await?;
 
     let mut asked = 0;
     let mut highest = 0;
-    for turn in 0..2 * blocks {
+    for _ in 0..2 * blocks {
         if asked < blocks as usize * 2 {
             let count = rng.random_range(0..4);
             stage.asker.post(count).await?;
             asked += count;
         }
         tokio::time::sleep(ms(pace)).await;
-        if turn < blocks {
-            crowd(&stage.market, if turn % 8 == 7 { ROOM } else { 0 }).await?;
-        }
         stage.market.rpc("evm_mine", json!([])).await?;
         let block = stage.market.provider.get_block(BlockNumberOrTag::Latest.into()).await?.ok_or("no block")?;
         highest = highest.max(block.header.base_fee_per_gas.unwrap_or_default().into());
@@ -81,15 +84,18 @@ pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
     ))
 }
 
-/// Fills the next block but for some room.
-async fn crowd(market: &Market, room: u64) -> Res<()> {
-    let filler = TransactionRequest::default()
-        .from(account(CROWD)?.address())
-        .with_deploy_code(Bytes::from_static(&BURN))
-        .value(U256::ZERO)
-        .gas_limit(BLOCK_GAS - room)
-        .max_fee_per_gas(600 * GWEI)
-        .max_priority_fee_per_gas(100 * GWEI);
-    drop(market.provider.send_transaction(filler).await?);
+/// Fills the next blocks, but for some room in some.
+async fn crowd(market: &Market, blocks: u64) -> Res<()> {
+    for block in 1..=blocks {
+        let room = if block % ROOM_EVERY == 0 { ROOM } else { 0 };
+        let filler = TransactionRequest::default()
+            .from(account(CROWD)?.address())
+            .with_deploy_code(Bytes::from_static(&BURN))
+            .value(U256::ZERO)
+            .gas_limit(BLOCK_GAS - room)
+            .max_fee_per_gas(600 * GWEI)
+            .max_priority_fee_per_gas(if block < blocks / 2 { GWEI / 10 } else { 100 * GWEI });
+        drop(market.provider.send_transaction(filler).await?);
+    }
     Ok(())
 }

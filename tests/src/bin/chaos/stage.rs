@@ -39,7 +39,11 @@ impl Stage {
     /// Sets it up on a chain that mines at once; `extra` are lines of configuration by section.
     pub(crate) async fn set(seed: u64, over: Over, extra: &[(&str, &str)]) -> Res<Self> {
         // By itself Anvil moves the states of all but the last blocks to files, and loses them in a reorganisation.
-        let anvil = Anvil::with(&["--prune-history", "10000"]).await?;
+        Self::set_on(Anvil::with(&["--prune-history", "10000"]).await?, seed, over, extra).await
+    }
+
+    /// The same on a chain of one's own.
+    pub(crate) async fn set_on(anvil: Anvil, seed: u64, over: Over, extra: &[(&str, &str)]) -> Res<Self> {
         let market = Market::deploy(&anvil.ws_url()).await?;
         let asker = Asker::new(&market, &["iris", "credit"]).await?;
         let proxy = Faulty::before(&anvil.ws_url(), seed).await?;
