@@ -1,7 +1,9 @@
-//! Places where a test may have the process die, before and after every write of the journal and every broadcast.
+//! Places where a test may have the process die or a stage panic, before and after every write of the journal and every
+//! broadcast.
 //!
 //! They exist in builds with the feature `chaos` only. `ORACULUM_CRASH_AT=sent.after:3` aborts the process when it passes
-//! `sent.after` for the third time; without a number, at the first.
+//! `sent.after` for the third time; `ORACULUM_PANIC_AT=sent.after:3` panics there every third time. Without a number, at
+//! the first or every time.
 
 /// Every crash point.
 pub const POINTS: &[&str] = &[
@@ -46,29 +48,44 @@ pub const POINTS: &[&str] = &[
     "broadcast.after",
 ];
 
+/// What an environment variable asks for at a point.
+#[cfg(feature = "chaos")]
+struct Trap {
+    at: Option<(String, u64)>,
+    passed: std::sync::atomic::AtomicU64,
+}
+
+#[cfg(feature = "chaos")]
+impl Trap {
+    fn of(variable: &str) -> Self {
+        let at = std::env::var(variable).ok().and_then(|text| match text.rsplit_once(':') {
+            Some((name, count)) => Some((name.to_owned(), count.parse().ok()?)),
+            None => Some((text, 1)),
+        });
+        Self { at, passed: 0.into() }
+    }
+
+    /// How often its point was passed with this, and the number asked for, if this is its point.
+    fn pass(&self, name: &str) -> Option<(u64, u64)> {
+        let (_, count) = self.at.as_ref().filter(|(wanted, _)| wanted == name)?;
+        Some((self.passed.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1, *count))
+    }
+}
+
 /// Passes a crash point of `POINTS`.
 #[cfg(feature = "chaos")]
+#[allow(clippy::panic)] // a stage that panics is what a test asked for
 pub fn crash_point(name: &str) {
-    use std::sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    };
-    static AT: OnceLock<Option<(String, u64)>> = OnceLock::new();
-    static PASSED: AtomicU64 = AtomicU64::new(0);
+    use std::sync::LazyLock;
+    static DEATH: LazyLock<Trap> = LazyLock::new(|| Trap::of("ORACULUM_CRASH_AT"));
+    static PANIC: LazyLock<Trap> = LazyLock::new(|| Trap::of("ORACULUM_PANIC_AT"));
     debug_assert!(POINTS.contains(&name), "{name} is not among the crash points");
-    let at = AT.get_or_init(|| {
-        let text = std::env::var("ORACULUM_CRASH_AT").ok()?;
-        Some(match text.rsplit_once(':') {
-            Some((name, count)) => (name.to_owned(), count.parse().ok()?),
-            None => (text, 1),
-        })
-    });
-    if let Some((wanted, count)) = at
-        && wanted == name
-        && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *count
-    {
+    if DEATH.pass(name).is_some_and(|(passed, count)| passed == count) {
         eprintln!("crash point {name}");
         std::process::abort();
+    }
+    if PANIC.pass(name).is_some_and(|(passed, count)| passed.is_multiple_of(count)) {
+        panic!("crash point {name}");
     }
 }
 

@@ -136,6 +136,11 @@ impl Node {
         self.spawn(self.command()?.env("ORACULUM_CRASH_AT", format!("{point}:{count}")))
     }
 
+    /// Starts the process; a stage panics whenever it passes a crash point for another `every` times.
+    pub async fn start_to_panic(&mut self, point: &str, every: u32) -> Res<()> {
+        self.spawn(self.command()?.env("ORACULUM_PANIC_AT", format!("{point}:{every}")))
+    }
+
     fn spawn(&mut self, command: &mut Command) -> Res<()> {
         let log = File::options().create(true).append(true).open(self.home.path().join("log"))?;
         self.process = Some(command.stderr(log).spawn()?);
@@ -158,6 +163,12 @@ impl Node {
         let id = process.id().ok_or("the node ended by itself")?;
         Command::new("kill").arg(id.to_string()).status().await?;
         Ok(tokio::time::timeout(Duration::from_secs(20), process.wait()).await??.code())
+    }
+
+    /// The exit code with which the process ends by itself.
+    pub async fn ends_within(&mut self, time: Duration) -> Res<Option<i32>> {
+        let process = self.process.as_mut().ok_or("the node does not run")?;
+        Ok(tokio::time::timeout(time, process.wait()).await.map_err(|_| "the node did not end")??.code())
     }
 
     /// Whether the process has ended by itself.

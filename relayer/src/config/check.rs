@@ -7,6 +7,7 @@ use super::{
     NodeSettings, PolicySettings, Settings,
 };
 use crate::chain::Tag;
+use crate::transactions;
 use alloy::primitives::Address;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -58,8 +59,14 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
     if max_fee_per_gas == 0 {
         return Err(wrong("fees.max_fee_per_gas", "no transaction is mined for 0 gwei; allow more".into()));
     }
-    if min_priority_fee > max_fee_per_gas {
-        let reason = format!("it is above fees.max_fee_per_gas, {} gwei; lower it", fees.max_fee_per_gas);
+    let bump_percent = whole("fees.bump_percent", fees.bump_percent.into(), 10..=100, "per cent")? as u32;
+    let work_cap =
+        transactions::fees::FeeSettings { cap: max_fee_per_gas, min_tip: min_priority_fee, bump_percent }.work_cap();
+    if min_priority_fee > work_cap {
+        let (most, cap) = (work_cap as f64 / GWEI, fees.max_fee_per_gas);
+        let reason = format!(
+            "an answer may offer {most:.3} gwei, a raise of {bump_percent} per cent below fees.max_fee_per_gas, {cap} gwei; lower it"
+        );
         return Err(wrong("fees.min_priority_fee", reason));
     }
     let ether = |key: &str, value: f64| {
@@ -141,11 +148,7 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
             queue: whole("engine.queue", engine.queue as u64, 1..=1_000_000, "runs")? as usize,
             time_limit: seconds("engine.time_limit", engine.time_limit, 0.001..=86_400.0)?,
         },
-        fees: FeeSettings {
-            max_fee_per_gas,
-            min_priority_fee,
-            bump_percent: whole("fees.bump_percent", fees.bump_percent.into(), 10..=100, "per cent")? as u32,
-        },
+        fees: FeeSettings { max_fee_per_gas, min_priority_fee, bump_percent },
         policy: PolicySettings {
             min_fee: pay("policy.min_fee", &policy.min_fee)?,
             margin_percent: margin("policy.margin_percent", policy.margin_percent)?,

@@ -157,7 +157,7 @@ fn a_wrong_value_is_named_with_its_key_and_the_remedy() {
         ("time_limit", "inf", "out of range"),
         ("max_fee_per_gas", "30000000000", "gwei"),
         ("max_fee_per_gas", "0", "allow more"),
-        ("min_priority_fee", "200", "above fees.max_fee_per_gas"),
+        ("min_priority_fee", "87", "below fees.max_fee_per_gas, 100 gwei; lower it"),
         ("bump_percent", "5", "write 10 to 100 per cent"),
     ] {
         let error = error_of(key, value);

@@ -154,10 +154,10 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         Ok(None)
     }
 
-    /// Simulates a claim. False if there is none, or gas is too dear: the claimer offers it again.
+    /// Simulates a claim. False if there is none, or gas is too dear.
     pub(super) fn begin_claim(&mut self) -> bool {
         if self.transactions.is_too_dear() {
-            self.claims.clear();
+            return false;
         }
         while let Some(mut claims) = self.claims.pop_front() {
             // Nobody else gains by claiming for this node: what the pool has of these is in a transaction of ours.

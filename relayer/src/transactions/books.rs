@@ -2,7 +2,7 @@
 
 use alloy::primitives::{Address, Bytes, U256, address};
 use alloy::sol_types::{SolCall, SolValue};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
     Done, Transactions, purpose,
@@ -94,11 +94,25 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         Ok(over)
     }
 
-    /// Whether the chain asks for more than `fees.max_fee_per_gas`: what is sent now would wait in the pool, and in the
+    /// Whether base fee and going tip together pass the cap for work: what is sent now would wait in the pool, and in the
     /// way of what comes after it.
     pub(crate) fn is_too_dear(&self) -> bool {
         let fees = self.market();
-        self.tip.is_some_and(|tip| tip.header.base_fee.saturating_add(fees.tip) > fees.max_fee)
+        self.base_fee().saturating_add(fees.tip) > fees.max_fee
+    }
+
+    /// Tells the operator once that answers wait for cheaper gas, and once that they do not any more.
+    pub(super) fn tell_of_the_price(&mut self) {
+        let dear = self.is_too_dear();
+        if dear == std::mem::replace(&mut self.dear, dear) {
+            return;
+        }
+        let (base_fee, tip) = (self.base_fee(), self.market().tip);
+        if dear {
+            warn!(base_fee, tip, "gas is dearer than `fees.max_fee_per_gas` allows: answers wait, wei per gas");
+        } else {
+            info!(base_fee, tip, "gas is cheap enough again, wei per gas");
+        }
     }
 
     /// Publishes what gas costs now.

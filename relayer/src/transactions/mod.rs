@@ -62,6 +62,8 @@ pub(crate) struct Transactions<C, J> {
     /// Tips since the start, to do some things with every tenth only.
     tips: u64,
     recent_tips: Vec<u128>,
+    /// Whether the operator was told that gas is too dear.
+    dear: bool,
     /// What the chain asks for a byte of a transaction besides gas; zero where it asks for none.
     data_fee: u128,
     has_data_fee: bool,
@@ -91,6 +93,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             rewinds: 0,
             tips: 0,
             recent_tips: Vec::new(),
+            dear: false,
             data_fee: 0,
             has_data_fee: false,
             books: Books::default(),
@@ -160,9 +163,13 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.tip.map_or(0, |tip| tip.header.block.number)
     }
 
+    /// Of the tip, wei per gas.
+    fn base_fee(&self) -> u128 {
+        self.tip.map_or(0, |tip| tip.header.base_fee)
+    }
+
     fn market(&self) -> fees::Fees {
-        let base_fee = self.tip.map_or(0, |tip| tip.header.base_fee);
-        fees::market(self.node.policy.borrow().fees, base_fee, &self.recent_tips)
+        fees::market(self.node.policy.borrow().fees, self.base_fee(), &self.recent_tips)
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), StageError> {

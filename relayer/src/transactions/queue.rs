@@ -50,8 +50,8 @@ pub(super) struct Queue {
     pub(super) idle: HashMap<u64, Instant>,
     /// When a slot's current attempt was made.
     pub(super) attempted: HashMap<u64, Instant>,
-    /// Slots whose fee the endpoint calls too low.
-    pub(super) too_low: HashSet<u64>,
+    /// Slots whose fee the endpoint calls too low, with the highest base fee since, wei per gas.
+    pub(super) too_low: HashMap<u64, u128>,
     /// Since when nonces below ours are held by nothing.
     pub(super) gap: Option<Instant>,
     pub(super) rebroadcast: Option<Instant>,
@@ -78,7 +78,7 @@ impl Queue {
             doubted: HashSet::new(),
             idle: HashMap::new(),
             attempted: HashMap::new(),
-            too_low: HashSet::new(),
+            too_low: HashMap::new(),
             gap: None,
             rebroadcast: None,
             reminded: 0,
@@ -137,6 +137,6 @@ impl Queue {
         }
         self.missing.retain(|nonce, _| *nonce < self.used);
         self.doubted.retain(|nonce| self.missing.contains_key(nonce));
-        self.too_low.retain(|nonce| self.slots.contains_key(nonce));
+        self.too_low.retain(|nonce, _| self.slots.contains_key(nonce));
     }
 }

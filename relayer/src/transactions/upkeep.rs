@@ -104,11 +104,15 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.close_final(&tip)?;
         self.tips += 1;
         let tenth = self.tips.is_multiple_of(FEE_TIPS);
-        if tenth {
+        // While nothing can be sent, that it can again is to be known at once.
+        if tenth || self.is_too_dear() {
             let chain = self.node.chain.clone();
             self.tasks.push(Box::pin(async move { Done::Tips(chain.recent_tips().await) }));
+        }
+        if tenth {
             self.ask_data_fee();
         }
+        self.tell_of_the_price();
         self.publish_price(&tip);
         for index in 0..self.queues.len() {
             let queue = &self.queues[index];
@@ -126,8 +130,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             if queue.in_flight() > 0 || queue.hold.is_some() || queue.gap.is_some() || !queue.funded {
                 self.ask_account(index);
             }
-            for nonce in std::mem::take(&mut self.queues[index].too_low) {
-                self.offer_more(index, nonce)?;
+            for (nonce, highest) in std::mem::take(&mut self.queues[index].too_low) {
+                self.offer_more(index, nonce, highest)?;
             }
             if self.queues[index].rebroadcast.is_none_or(|last| last.elapsed() >= REBROADCAST) {
                 self.queues[index].rebroadcast = Some(Instant::now());
@@ -207,25 +211,26 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         Ok(())
     }
 
-    /// Raises a transaction that the endpoint refused as too cheap. Where the cap forbids it, the same goes out again as
-    /// soon as the base fee lets it.
-    fn offer_more(&mut self, index: usize, nonce: u64) -> Result<(), StageError> {
-        if self.replace(index, nonce, None)? {
+    /// Raises a transaction that the endpoint refused as too cheap. Where the cap forbids it, the same goes out again once
+    /// the base fee has fallen to where it may be mined.
+    fn offer_more(&mut self, index: usize, nonce: u64, highest: u128) -> Result<(), StageError> {
+        let Some(pending) = self.queues[index].get_pending(nonce) else { return Ok(()) };
+        if !self.standing(pending.slot())?.wanted || self.replace(index, nonce, None)? {
             return Ok(());
         }
-        let base_fee = self.tip.map_or(0, |tip| tip.header.base_fee);
+        let base_fee = self.base_fee();
         let current = self.queues[index].get_pending(nonce).and_then(Pending::current);
-        if current.is_some_and(|current| current.max_fee < base_fee) {
-            self.queues[index].too_low.insert(nonce);
-        } else {
+        if base_fee < highest && current.is_some_and(|current| base_fee <= current.max_fee) {
             self.node.metrics.rebroadcast.add();
             self.broadcast(index, nonce);
+        } else {
+            self.queues[index].too_low.insert(nonce, highest.max(base_fee));
         }
         Ok(())
     }
 
     fn is_stuck(&mut self, index: usize, nonce: u64) -> bool {
-        let (height, base_fee) = (self.height(), self.tip.map_or(0, |tip| tip.header.base_fee));
+        let (height, base_fee) = (self.height(), self.base_fee());
         let queue = &mut self.queues[index];
         let since = *queue.attempted.entry(nonce).or_insert_with(Instant::now);
         let Some(last) = queue.get_pending(nonce).and_then(Pending::current) else { return false };
@@ -294,6 +299,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             debug!(nonce, %hash, "broadcast");
             return Ok(());
         };
+        let base_fee = self.base_fee();
         // Of an attempt that was replaced meanwhile, or is mined, nothing is to be learnt.
         let current = self.queues[index].get_pending(nonce).and_then(Pending::current);
         if current.is_none_or(|current| current.hash != hash) {
@@ -304,7 +310,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             ChainError::NonceTooLow => self.ask_account(index),
             // The base fee rose, or the pool holds a dearer one: the next tick raises it.
             ChainError::FeeTooLow(_) | ChainError::Underpriced => {
-                self.queues[index].too_low.insert(nonce);
+                self.queues[index].too_low.insert(nonce, base_fee);
             }
             ChainError::InsufficientFunds => {
                 let needed = self.queues[index].committed(self.data_fee);

@@ -177,6 +177,8 @@ async fn while_gas_is_dearer_than_the_cap_nothing_is_tried_and_then_all_is_sent(
     rig.chain().mine(Vec::new());
     rig.tell(0);
     rig.until(|rig| tasks.iter().all(|task| rig.state(task) == "sent")).await;
+    let claimed = contract::claim(&[claim(&tasks[0], 0)]);
+    rig.until(|rig| rig.chain().sent().iter().any(|transaction| *transaction.input() == claimed)).await;
 }
 
 #[tokio::test]

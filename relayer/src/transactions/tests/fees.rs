@@ -59,30 +59,64 @@ async fn a_base_fee_that_rises_for_40_blocks_and_falls_leaves_no_queue_stuck_and
     }
 }
 
+/// A key with three answers at the cap that no pool takes, in a block that is dearer.
+async fn refused_at_the_cap() -> (Rig, Vec<Item>) {
+    let bench = Bench::new();
+    bench.policy.send_modify(|policy| policy.fees.cap = 2_200);
+    let mut rig = Rig::with(bench, 1).await;
+    rig.chain().refuse_broadcasts(Some(ChainError::FeeTooLow("max fee below base fee".into())));
+    let mut items = Vec::new();
+    for _ in 0..3 {
+        items.push(rig.answer().await);
+    }
+    blocks_at(&mut rig, 2_500).await;
+    (rig, items)
+}
+
+async fn blocks_at(rig: &mut Rig, base_fee: u128) {
+    rig.chain().set_base_fee(base_fee);
+    for _ in 0..4 {
+        rig.chain().mine(Vec::new());
+    }
+    rig.tip().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_cap_keeps_from_a_raise_is_sent_again_within_a_second_of_the_base_fee_that_lets_it() {
     for patience in 10..15 {
-        let bench = Bench::new();
-        bench.policy.send_modify(|policy| policy.fees.cap = 2_200);
-        let mut rig = Rig::with(bench, 1).await;
-        rig.chain().refuse_broadcasts(Some(ChainError::FeeTooLow("max fee below base fee".into())));
-        for _ in 0..3 {
-            rig.answer().await;
-        }
-        let blocks_at = |rig: &Rig, base_fee| {
-            rig.chain().set_base_fee(base_fee);
-            for _ in 0..4 {
-                rig.chain().mine(Vec::new());
-            }
-        };
-        blocks_at(&rig, 2_500);
-        rig.tip().await;
+        let (mut rig, _) = refused_at_the_cap().await;
         rig.seconds(patience).await;
-        blocks_at(&rig, 1_500);
         rig.chain().refuse_broadcasts(None);
-        rig.tip().await;
+        blocks_at(&mut rig, 1_500).await;
         rig.seconds(1).await;
         assert_eq!(rig.chain().distinct().len(), 3, "{patience}");
         assert!(rig.slots().iter().all(|slot| slot.attempts.len() == 1), "the cap forbids another");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_endpoint_refuses_for_good_is_not_sent_to_it_every_second() {
+    let (mut rig, _) = refused_at_the_cap().await;
+    blocks_at(&mut rig, 1_500).await;
+    let before = rig.bench.node.metrics.rebroadcast.get();
+    rig.seconds(100).await;
+    let again = rig.bench.node.metrics.rebroadcast.get() - before;
+    assert!(again <= 3 * (100 / 5 + 2), "{again} broadcasts of three transactions in 100 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_came_too_late_is_not_sent_when_it_becomes_affordable() {
+    for patience in 10..15 {
+        let (mut rig, items) = refused_at_the_cap().await;
+        rig.seconds(patience).await;
+        let at = rig.chain().head().await.unwrap().block;
+        let moves = items.iter().map(|item| (item.id, settled(at, None, false))).collect();
+        rig.journal().commit(&Batch { moves, ..Batch::default() }).unwrap();
+        rig.chain().refuse_broadcasts(None);
+        blocks_at(&mut rig, 1_500).await;
+        rig.seconds(30).await;
+        let sent = rig.chain().sent();
+        assert!(sent.iter().all(|transaction| transaction.input().is_empty()), "self-transfers only");
+        assert_eq!(rig.chain().distinct().len(), 3);
     }
 }

@@ -74,6 +74,11 @@ pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
     if replaced == 0 {
         return Err(stage.told("nothing was ever replaced: the fees were not tried").into());
     }
+    for told in ["gas is dearer than", "gas is cheap enough again"] {
+        if !stage.node.log().contains(told) {
+            return Err(stage.told(&format!("the operator was not told that {told}")).into());
+        }
+    }
     let gwei = |fee: u128| fee as f64 / GWEI as f64;
     Ok(format!(
         "{blocks} full blocks and as many empty ones, base fee up to {:.1} gwei: {} requests answered once, {replaced} \

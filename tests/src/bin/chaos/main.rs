@@ -9,6 +9,7 @@ mod kill;
 mod rare;
 mod reorgs;
 mod stage;
+mod stages;
 
 use std::{process::ExitCode, time::Instant};
 
@@ -16,8 +17,8 @@ use futures::StreamExt;
 use oraculum_tests::Res;
 use rand::{SeedableRng, rngs::StdRng};
 
-const USAGE: &str = "usage: chaos [--seed N] [--short] [kill|faults|reorgs|fees|rare]...";
-const SCENARIOS: [&str; 5] = ["kill", "faults", "reorgs", "fees", "rare"];
+const USAGE: &str = "usage: chaos [--seed N] [--short] [kill|faults|reorgs|fees|rare|stages]...";
+const SCENARIOS: [&str; 6] = ["kill", "faults", "reorgs", "fees", "rare", "stages"];
 
 /// What was asked for.
 #[derive(Debug)]
@@ -71,6 +72,7 @@ async fn run(name: &str, seed: u64, short: bool) -> bool {
         "faults" => faults::run(rng, short).await,
         "reorgs" => reorgs::run(rng, short).await,
         "rare" => rare::run(rng, short).await,
+        "stages" => stages::run(rng, short).await,
         _ => fees::run(rng, short).await,
     };
     match &told {
