@@ -1,13 +1,13 @@
 //! An account that reads the coordinator and sends it transactions one at a time, for people at a command line. (The
 //! running node sends its own way: it persists before it sends.)
 
+use crate::chain::{ChainError, Trust, dial};
 use crate::config::Endpoint;
 use alloy::consensus::BlockHeader;
 use alloy::eips::{BlockId, BlockNumberOrTag, Encodable2718};
 use alloy::network::{EthereumWallet, NetworkTransactionBuilder, TransactionBuilder};
 use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
 use alloy::providers::{Provider, RootProvider};
-use alloy::rpc::client::ClientBuilder;
 use alloy::rpc::types::{TransactionReceipt, TransactionRequest};
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolCall;
@@ -65,14 +65,16 @@ pub struct Client {
 
 impl Client {
     /// Connects, and checks the chain's id if one is expected.
-    pub async fn connect(endpoint: Endpoint, expected: Option<u64>) -> Result<Self, AccountError> {
+    pub async fn connect(endpoint: Endpoint, expected: Option<u64>, trust: &Trust) -> Result<Self, AccountError> {
         let unreachable = |reason: String| AccountError::Unreachable { endpoint: endpoint.to_string(), reason };
-        let connecting = ClientBuilder::default().connect(endpoint.url().as_str());
-        let rpc = timeout(CALL_TIMEOUT, connecting)
+        let provider = timeout(CALL_TIMEOUT, dial(&endpoint, trust))
             .await
             .map_err(|_| unreachable("it did not answer in time".into()))?
-            .map_err(|error| unreachable(endpoint.scrub(&causes(&error))))?;
-        let mut client = Self { provider: RootProvider::new(rpc), endpoint, chain_id: 0 };
+            .map_err(|error| match error {
+                ChainError::Unreachable { reason, .. } => unreachable(reason),
+                other => unreachable(other.to_string()),
+            })?;
+        let mut client = Self { provider, endpoint, chain_id: 0 };
         client.chain_id = client.ask(client.provider.get_chain_id()).await?;
         match expected {
             Some(expected) if expected != client.chain_id => Err(AccountError::WrongChain {
@@ -85,10 +87,14 @@ impl Client {
     }
 
     /// Connects to the first of several endpoints that can be reached; the error is the last one's.
-    pub async fn connect_any(endpoints: &[Endpoint], expected: Option<u64>) -> Result<Self, AccountError> {
+    pub async fn connect_any(
+        endpoints: &[Endpoint],
+        expected: Option<u64>,
+        trust: &Trust,
+    ) -> Result<Self, AccountError> {
         let mut last = AccountError::Unreachable { endpoint: "no endpoint".into(), reason: "none is given".into() };
         for endpoint in endpoints {
-            match Self::connect(endpoint.clone(), expected).await {
+            match Self::connect(endpoint.clone(), expected, trust).await {
                 Err(error @ AccountError::Unreachable { .. }) => last = error,
                 connected => return connected,
             }

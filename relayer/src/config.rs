@@ -1,5 +1,6 @@
 //! The node's configuration: what the operator wrote, read strictly, becomes [`Settings`], which are checked.
 
+use crate::chain::Trust;
 use alloy::primitives::Address;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -67,6 +68,14 @@ pub struct ChainSettings {
     pub ca_file: Option<PathBuf>,
     /// Blocks per query of past logs, at most; at least 1.
     pub log_page: u64,
+}
+
+impl ChainSettings {
+    /// Who may vouch for the endpoints.
+    pub fn trust(&self) -> Result<Trust, ConfigError> {
+        let own = self.ca_file.as_deref().map(Trust::from_file).transpose();
+        Ok(own.map_err(ConfigError::CaFile)?.unwrap_or_default())
+    }
 }
 
 /// Who the node is, what it serves, and where it keeps its journal.
@@ -222,6 +231,8 @@ pub enum ConfigError {
     Missing { file: String, key: String, remedy: String },
     #[error("the environment variable {variable} would set {key} of every chain alike; write it into each file")]
     SharedVariable { variable: String, key: String },
+    #[error("{0}; correct `chain.ca_file`")]
+    CaFile(String),
     #[error("the environment variable {variable} names no key of the configuration: {remedy}")]
     UnknownVariable { variable: String, remedy: String },
 }

@@ -160,6 +160,12 @@ fn exit_codes_say_what_is_wrong() {
     std::fs::write(config, text.replace("start_timeout = 60", "start_timeout = 0")).unwrap();
     fails(5, &run, "", &["chain.rpc_urls"]);
     fails(5, &["node", "status", "--config", config], "", &["127.0.0.1:9"]);
+    std::fs::write(config, text.replace("[chain]\n", "[chain]\nca_file = \"nowhere.pem\"\n")).unwrap();
+    for asks in [&run[..], &["node", "status", "--config", config], &["model", "register", "iris", "--config", config]]
+    {
+        fails(3, asks, "", &["nowhere.pem", "correct `chain.ca_file`"]);
+    }
+    std::fs::write(config, text).unwrap();
     fails(6, &["jobs", "list", "--config", config], "", &["there is no journal"]);
     fails(6, &["journal", "export", "-", "--config", config], "", &["there is no journal"]);
     fails(7, &["model", "inspect", "nothing"], "", &["no model `nothing`"]);

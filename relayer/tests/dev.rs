@@ -182,7 +182,7 @@ fn a_request_that_nobody_answers_is_refunded_after_its_deadline() {
 fn mine(url: &str, blocks: u64) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let client = oraculum::account::Client::connect(url.parse().unwrap(), None).await.unwrap();
+        let client = oraculum::account::Client::connect(url.parse().unwrap(), None, &Default::default()).await.unwrap();
         let call =
             alloy::providers::Provider::raw_request::<_, Value>(client.provider(), "anvil_mine".into(), (blocks,));
         client.ask(call).await.unwrap();

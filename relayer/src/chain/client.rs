@@ -216,7 +216,8 @@ impl AlloyChain {
     }
 }
 
-async fn dial(endpoint: &Endpoint, trust: &Trust) -> Result<RootProvider, ChainError> {
+/// Connects to an endpoint. Over HTTP, that is found out by the first call.
+pub(crate) async fn dial(endpoint: &Endpoint, trust: &Trust) -> Result<RootProvider, ChainError> {
     let url = endpoint.url();
     let unreachable = |reason: String| ChainError::Unreachable { endpoint: endpoint.to_string(), reason };
     let client: RpcClient = match url.scheme() {

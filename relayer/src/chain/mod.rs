@@ -9,6 +9,7 @@ mod pool;
 mod trust;
 mod ws;
 
+pub(crate) use client::dial;
 pub use client::{AlloyChain, ClientSettings};
 pub use error::ChainError;
 pub use pool::{EndpointHealth, EndpointState, Endpoints, PoolSettings};

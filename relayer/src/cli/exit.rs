@@ -82,7 +82,7 @@ impl Exit {
             | NodeError::Read(_) => Self::Chain,
             NodeError::Journal(_) => Self::Journal,
             NodeError::Engine(_) | NodeError::Load { .. } | NodeError::Model(_) | NodeError::NoModel(_) => Self::Engine,
-            NodeError::CaFile(_) | NodeError::Shared(_) | NodeError::Policy(_) | NodeError::Status { .. } => {
+            NodeError::Configuration(_) | NodeError::Shared(_) | NodeError::Policy(_) | NodeError::Status { .. } => {
                 Self::Configuration
             }
             NodeError::Stage(error) => Self::stage(error),

@@ -91,7 +91,8 @@ impl NodeArgs {
     /// Runs the command.
     pub(super) async fn run(self) -> CommandResult {
         let settings = Settings::load(&self.config)?;
-        let client = Client::connect_any(&settings.chain.rpc_urls, Some(settings.chain.chain_id)).await?;
+        let chain = &settings.chain;
+        let client = Client::connect_any(&chain.rpc_urls, Some(chain.chain_id), &chain.trust()?).await?;
         client.expect_contract(settings.chain.coordinator).await?;
         let owner = async || self.owner(&settings, &client);
         match &self.command {

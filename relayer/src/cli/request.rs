@@ -6,6 +6,7 @@ mod refund;
 use super::{CommandResult, print, print_json};
 use crate::abi::InferenceCoordinator as Coordinator;
 use crate::account::{Account, Client};
+use crate::chain::Trust;
 use crate::config::Endpoint;
 use crate::dev;
 use crate::keys::{self, PasswordSource};
@@ -138,7 +139,7 @@ impl RequestArgs {
         if !terms.is_valid() {
             return Err("--width is 1, 2, 4, 8 or 16 with up to 36 --decimals, or 0 with --decimals 0".into());
         }
-        let client = Client::connect_any(&self.chain.rpc_url, None).await?;
+        let client = Client::connect_any(&self.chain.rpc_url, None, &Trust::default()).await?;
         client.expect_contract(self.chain.coordinator).await?;
         let local = client.chain_id() == dev::CHAIN_ID && is_loopback(client.endpoint());
         if let Some(id) = self.refund {

@@ -2,6 +2,7 @@
 
 use super::DevError;
 use crate::account::Client;
+use crate::chain::Trust;
 use crate::config::Endpoint;
 use alloy::providers::Provider;
 use std::io::{BufRead, BufReader};
@@ -88,7 +89,7 @@ impl Anvil {
             Ok(Err(_)) => return Err(failed("it ended".into())),
             Err(_) => return Err(failed(format!("it said nothing for {} s", START_TIMEOUT.as_secs()))),
         };
-        let client = Client::connect(endpoint("http", port)?, Some(CHAIN_ID)).await?;
+        let client = Client::connect(endpoint("http", port)?, Some(CHAIN_ID), &Trust::default()).await?;
         // It would describe every call and every block.
         let quiet = client.provider().raw_request::<_, ()>("anvil_setLoggingEnabled".into(), (false,));
         client.ask(quiet).await?;

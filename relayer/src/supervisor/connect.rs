@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::{NodeError, Pool};
 use crate::{
     abi::InferenceCoordinator as Coordinator,
-    chain::{AlloyChain, Chain, ChainError, ClientSettings, Endpoints, PoolSettings, Trust},
+    chain::{AlloyChain, Chain, ChainError, ClientSettings, Endpoints, PoolSettings},
     config::{ChainSettings, Endpoint, Settings},
     contract::{ReadError, Views},
     keys::Keys,
@@ -20,13 +20,11 @@ use crate::{
 
 /// The endpoints of a chain, not connected to yet.
 fn endpoints(chain: &ChainSettings) -> Result<Pool, NodeError> {
-    let trust =
-        chain.ca_file.as_deref().map(Trust::from_file).transpose().map_err(NodeError::CaFile)?.unwrap_or_default();
     let client = ClientSettings {
         timeout: chain.request_timeout,
         poll: chain.poll_interval,
         requests_per_second: chain.requests_per_second,
-        trust,
+        trust: chain.trust()?,
     };
     let endpoint = |url: &Endpoint| (url.to_string(), Arc::new(AlloyChain::new(url.clone(), client.clone())));
     let settings = PoolSettings { chain_id: chain.chain_id, quorum: chain.quorum, patience: chain.request_timeout };

@@ -6,6 +6,7 @@ use alloy::primitives::Address;
 
 use crate::{
     chain::ChainError,
+    config::ConfigError,
     contract::ReadError,
     engine::{LoadError, StartError},
     journal::JournalError,
@@ -25,8 +26,8 @@ pub enum NodeError {
     WrongChain { endpoint: String, found: u64, expected: u64 },
     #[error("two configurations share {0}: give each file its own")]
     Shared(String),
-    #[error("{0}; correct `chain.ca_file`")]
-    CaFile(String),
+    #[error(transparent)]
+    Configuration(#[from] ConfigError),
     #[error("there is no contract at {0} on this chain: correct `chain.coordinator` or `chain.rpc_urls`")]
     NoContract(Address),
     #[error(transparent)]
@@ -56,7 +57,7 @@ impl NodeError {
         match self {
             Self::WrongChain { .. }
             | Self::Shared(_)
-            | Self::CaFile(_)
+            | Self::Configuration(_)
             | Self::NoContract(_)
             | Self::Engine(_)
             | Self::Load { .. }

@@ -16,6 +16,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
+use crate::account::Client;
 
 fn header() -> Value {
     json!({ "number": "0x5", "hash": B256::repeat_byte(5), "parentHash": B256::repeat_byte(4), "timestamp": "0x10" })
@@ -103,10 +104,17 @@ async fn a_secure_endpoint_is_used_if_its_authority_is_trusted_and_else_not_at_a
         assert_eq!(trusting.chain_id().await, Ok(7), "{scheme}");
         assert_eq!(trusting.head().await.map(|head| head.block.number), Ok(5), "{scheme}");
 
-        let wary = AlloyChain::new(endpoint, settings(Trust::default()));
+        let wary = AlloyChain::new(endpoint.clone(), settings(Trust::default()));
         let error = wary.chain_id().await.unwrap_err();
         assert_eq!(error.label(), "unreachable", "{error}");
         let told = format!("{error} {error:?} {wary:?}");
+        assert!(told.contains("certificate") && !told.contains("secret-key-1"), "{told}");
+
+        // The same for people at a command line.
+        let trusting = Client::connect(endpoint.clone(), Some(7), &Trust::from_file(&file).unwrap()).await;
+        assert_eq!(trusting.map(|client| client.chain_id()), Ok(7), "{scheme}");
+        let error = Client::connect(endpoint, Some(7), &Trust::default()).await.err().unwrap();
+        let told = format!("{error} {error:?}");
         assert!(told.contains("certificate") && !told.contains("secret-key-1"), "{told}");
     }
 }

@@ -43,7 +43,8 @@ impl RegisterArgs {
         let settings = Settings::load(&self.config)?;
         let coordinator = settings.chain.coordinator;
         let model = ModelStore::new(models.unwrap_or(settings.node.models_dir)).open(&self.model)?;
-        let client = Client::connect_any(&settings.chain.rpc_urls, Some(settings.chain.chain_id)).await?;
+        let chain = &settings.chain;
+        let client = Client::connect_any(&chain.rpc_urls, Some(chain.chain_id), &chain.trust()?).await?;
         client.expect_contract(coordinator).await?;
         let known = client.read(coordinator, &Coordinator::modelCall { modelId: model.id }).await?.registered;
         let named = client.read(coordinator, &Coordinator::resolveCall { name: model.name.clone() }).await?;

@@ -79,6 +79,9 @@ async fn accounts_without_money_and_addresses_without_contract_are_named() {
     assert!(error.starts_with("there is no contract at 0x0707"), "{error}");
     let error = anvil.client().read(nothing, &Coordinator::pausedCall {}).await.unwrap_err().to_string();
     assert!(error.starts_with("there is no contract at 0x0707"), "{error}");
-    let wrong = crate::account::Client::connect(anvil.http().clone(), Some(1)).await.unwrap_err().to_string();
+    let wrong = crate::account::Client::connect(anvil.http().clone(), Some(1), &Default::default())
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(wrong.contains("is chain 31337, not chain 1"), "{wrong}");
 }
