@@ -1,6 +1,6 @@
 //! What was spent, against what may be, and what gas costs now.
 
-use alloy::primitives::{Address, Bytes, U256, address};
+use alloy::primitives::{Address, Bytes, U256, address, utils::format_units};
 use alloy::sol_types::{SolCall, SolValue};
 use tracing::{info, warn};
 
@@ -107,11 +107,12 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         if dear == std::mem::replace(&mut self.dear, dear) {
             return;
         }
-        let (base_fee, tip) = (self.base_fee(), self.market().tip);
+        let gwei = |wei: u128| format_units(wei, "gwei").unwrap_or_default();
+        let (base_fee, tip) = (gwei(self.base_fee()), gwei(self.market().tip));
         if dear {
-            warn!(base_fee, tip, "gas is dearer than `fees.max_fee_per_gas` allows: answers wait, wei per gas");
+            warn!(base_fee, tip, "gas is dearer than `fees.max_fee_per_gas` allows, gwei: answers wait");
         } else {
-            info!(base_fee, tip, "gas is cheap enough again, wei per gas");
+            info!(base_fee, tip, "gas is cheap enough again, gwei");
         }
     }
 
