@@ -24,6 +24,8 @@ pub use explain::explain;
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a transaction may take to be mined.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// Tries to mend a WebSocket that breaks meanwhile.
+const RETRIES: u32 = 10;
 /// A tip where the endpoint suggests none: 1 gwei.
 const USUAL_TIP: u128 = 1_000_000_000;
 
@@ -67,7 +69,7 @@ impl Client {
     /// Connects, and checks the chain's id if one is expected.
     pub async fn connect(endpoint: Endpoint, expected: Option<u64>, trust: &Trust) -> Result<Self, AccountError> {
         let unreachable = |reason: String| AccountError::Unreachable { endpoint: endpoint.to_string(), reason };
-        let provider = timeout(CALL_TIMEOUT, dial(&endpoint, trust))
+        let provider = timeout(CALL_TIMEOUT, dial(&endpoint, trust, RETRIES))
             .await
             .map_err(|_| unreachable("it did not answer in time".into()))?
             .map_err(|error| match error {

@@ -9,8 +9,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     journal::{Claim, Journal, Position, View},
     node::{Node, StageError, Tip},
-    policy::Terms,
-    submitter::gas,
 };
 
 /// How pay is claimed.
@@ -49,14 +47,6 @@ impl<C: Send + Sync, J: Journal> Claimer<C, J> {
         Self { node, settings, tips, out }
     }
 
-    /// Whether the pay exceeds what collecting it costs now, with the margin of the model. If not, it waits for cheaper gas:
-    /// vested pay does not expire.
-    fn pays(&self, claim: &Claim) -> bool {
-        let Some(price) = *self.node.price.borrow() else { return true };
-        let terms = self.node.policy.borrow().terms(claim.request.model_id);
-        claim.request.pay() >= Terms { min_pay: 0, ..terms }.asks(gas::expected_claim(), price)
-    }
-
     /// Claims until shutdown.
     ///
     /// # Errors
@@ -84,7 +74,7 @@ impl<C: Send + Sync, J: Journal> Claimer<C, J> {
                 from = last.next();
                 let whole = step.len() == LOOK;
                 for at in step.into_iter().filter(|at| !offered.contains_key(&at.id)) {
-                    due.extend(self.node.journal.claim(at.id)?.filter(|claim| self.pays(claim)));
+                    due.extend(self.node.journal.claim(at.id)?.filter(|claim| self.node.pays_to_claim(&claim.request)));
                 }
                 if !whole || due.len() >= LOOK {
                     break;

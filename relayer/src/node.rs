@@ -11,9 +11,10 @@ use crate::{
     journal::{Journal, JournalError},
     lifecycle::{Place, Skip, Task},
     metrics::Metrics,
-    policy::{Policy, Price, Verdict},
+    policy::{Policy, Price, Terms, Verdict},
     protocol::{request::Request, statement::Domain},
     seats::{SeatTable, Turn},
+    submitter::gas,
 };
 
 /// The deployment, the key, and what the stages tell each other outside their channels.
@@ -155,6 +156,14 @@ impl<C, J: Journal> Node<C, J> {
             Some(price) => self.policy.borrow().judge(request, output, price),
             None => Verdict::Worth,
         }
+    }
+
+    /// Whether the pay for an answer exceeds what collecting it costs now, with the margin of the model. If not, it waits for
+    /// cheaper gas: vested pay does not expire.
+    pub fn pays_to_claim(&self, request: &Request) -> bool {
+        let Some(price) = *self.price.borrow() else { return true };
+        let terms = self.policy.borrow().terms(request.model_id);
+        request.pay() >= Terms { min_pay: 0, ..terms }.asks(gas::expected_claim(), price)
     }
 
     /// Why a request whose deadline passed was not answered: it may never have paid.

@@ -161,7 +161,8 @@ impl AlloyChain {
             return Ok(known);
         }
         // Boxed: making a connection is large, seldom, and otherwise part of every call's future.
-        let fresh = tokio::time::timeout(self.settings.timeout, Box::pin(dial(&self.endpoint, &self.settings.trust)));
+        let fresh =
+            tokio::time::timeout(self.settings.timeout, Box::pin(dial(&self.endpoint, &self.settings.trust, 0)));
         let fresh = fresh.await.map_err(|_| self.timed_out())??;
         debug!(endpoint = self.endpoint(), "connected");
         *self.provider.write().await = Some(fresh.clone());
@@ -216,13 +217,14 @@ impl AlloyChain {
     }
 }
 
-/// Connects to an endpoint. Over HTTP, that is found out by the first call.
-pub(crate) async fn dial(endpoint: &Endpoint, trust: &Trust) -> Result<RootProvider, ChainError> {
+/// Connects to an endpoint. Over HTTP, that is found out by the first call; a WebSocket that breaks is mended with so many
+/// tries.
+pub(crate) async fn dial(endpoint: &Endpoint, trust: &Trust, retries: u32) -> Result<RootProvider, ChainError> {
     let url = endpoint.url();
     let unreachable = |reason: String| ChainError::Unreachable { endpoint: endpoint.to_string(), reason };
     let client: RpcClient = match url.scheme() {
         "ws" | "wss" => ClientBuilder::default()
-            .pubsub(PromptWs::trusting(url.clone(), trust))
+            .pubsub(PromptWs::trusting(url.clone(), trust).with_retries(retries))
             .await
             .map_err(|error| classify("connect", error, endpoint).unwrap_or_else(|| unreachable("refused".into())))?,
         _ => {

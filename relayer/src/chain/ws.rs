@@ -27,24 +27,32 @@ use super::Trust;
 /// A silent connection is tested after so long, and given up after twice as long.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// Connects to a `ws` or `wss` endpoint. A connection that breaks stays broken: who uses it connects anew.
+/// Connects to a `ws` or `wss` endpoint. A connection that breaks stays broken, unless asked otherwise: who uses it connects
+/// anew.
 #[derive(Debug, Clone)]
 pub struct PromptWs {
     url: Url,
     trust: Trust,
+    retries: u32,
 }
 
 impl PromptWs {
     /// Trusts the public authorities.
     #[must_use]
     pub fn new(url: Url) -> Self {
-        Self { url, trust: Trust::default() }
+        Self { url, trust: Trust::default(), retries: 0 }
     }
 
     /// Trusts others, too.
     #[must_use]
     pub fn trusting(url: Url, trust: &Trust) -> Self {
-        Self { url, trust: trust.clone() }
+        Self { url, trust: trust.clone(), retries: 0 }
+    }
+
+    /// Mends a connection that breaks, with so many tries.
+    #[must_use]
+    pub fn with_retries(self, retries: u32) -> Self {
+        Self { retries, ..self }
     }
 
     async fn dial(&self) -> Result<Socket, Box<dyn std::error::Error + Send + Sync>> {
@@ -68,7 +76,7 @@ impl PubSubConnect for PromptWs {
         let socket = self.dial().await.map_err(|error| TransportErrorKind::custom_str(&error.to_string()))?;
         let (handle, interface) = ConnectionHandle::new();
         tokio::spawn(serve(socket, interface));
-        Ok(handle.with_max_retries(0))
+        Ok(handle.with_max_retries(self.retries))
     }
 }
 

@@ -161,7 +161,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         }
         while let Some(mut claims) = self.claims.pop_front() {
             // Nobody else gains by claiming for this node: what the pool has of these is in a transaction of ours.
-            claims.retain(|claim| !self.transactions.claims(claim.id));
+            // What does not pay any more, the claimer offers again.
+            claims.retain(|claim| !self.transactions.claims(claim.id) && self.node.pays_to_claim(&claim.request));
             if claims.is_empty() {
                 continue;
             }

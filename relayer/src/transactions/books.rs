@@ -101,7 +101,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.base_fee().saturating_add(fees.tip) > fees.max_fee
     }
 
-    /// Tells the operator once that answers wait for cheaper gas, and once that they do not any more.
+    /// Tells the operator when answers begin to wait for cheaper gas, and when they do not any more.
     pub(super) fn tell_of_the_price(&mut self) {
         let dear = self.is_too_dear();
         if dear == std::mem::replace(&mut self.dear, dear) {
