@@ -40,7 +40,7 @@ impl PromptWs {
     /// Trusts the public authorities.
     #[must_use]
     pub fn new(url: Url) -> Self {
-        Self { url, trust: Trust::default(), retries: 0 }
+        Self::trusting(url, &Trust::default())
     }
 
     /// Trusts others, too.

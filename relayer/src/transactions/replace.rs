@@ -92,10 +92,15 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             }
         }
         for nonce in wanted {
-            self.node.metrics.rebroadcast.add();
-            self.broadcast(index, nonce);
+            self.broadcast_again(index, nonce);
         }
         Ok(())
+    }
+
+    /// The same bytes once more.
+    pub(super) fn broadcast_again(&mut self, index: usize, nonce: u64) {
+        self.node.metrics.rebroadcast.add();
+        self.broadcast(index, nonce);
     }
 
     /// A pending transaction that has nothing left to do: its nonce serves a draft. One that carries an answer to the

@@ -205,8 +205,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.queues[index].idle.remove(&nonce);
         let raised = self.is_stuck(index, nonce) && self.replace(index, nonce, None)?;
         if !raised && self.is_overdue(index, nonce) {
-            self.node.metrics.rebroadcast.add();
-            self.broadcast(index, nonce);
+            self.broadcast_again(index, nonce);
         }
         Ok(())
     }
@@ -221,8 +220,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let base_fee = self.base_fee();
         let current = self.queues[index].get_pending(nonce).and_then(Pending::current);
         if base_fee < highest && current.is_some_and(|current| base_fee <= current.max_fee) {
-            self.node.metrics.rebroadcast.add();
-            self.broadcast(index, nonce);
+            self.broadcast_again(index, nonce);
         } else {
             self.queues[index].too_low.insert(nonce, highest.max(base_fee));
         }
@@ -299,7 +297,6 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             debug!(nonce, %hash, "broadcast");
             return Ok(());
         };
-        let base_fee = self.base_fee();
         // Of an attempt that was replaced meanwhile, or is mined, nothing is to be learnt.
         let current = self.queues[index].get_pending(nonce).and_then(Pending::current);
         if current.is_none_or(|current| current.hash != hash) {
@@ -310,6 +307,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             ChainError::NonceTooLow => self.ask_account(index),
             // The base fee rose, or the pool holds a dearer one: the next tick raises it.
             ChainError::FeeTooLow(_) | ChainError::Underpriced => {
+                let base_fee = self.base_fee();
                 self.queues[index].too_low.insert(nonce, base_fee);
             }
             ChainError::InsufficientFunds => {
