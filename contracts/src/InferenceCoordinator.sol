@@ -15,9 +15,9 @@ import {Signatures} from "./libraries/Signatures.sol";
 import {Sortition} from "./libraries/Sortition.sol";
 import {StatementLib} from "./libraries/StatementLib.sol";
 import {Parameters} from "./types/Parameters.sol";
-import {Ask, Attestation, Fulfilment, InputKind, Level, Outcome, Request, Result} from "./types/Request.sol";
+import {Ask, Attestation, Fulfillment, InputKind, Level, Outcome, Request, Result} from "./types/Request.sol";
 
-/// @title Requests, escrow, fulfilment, delivery, pay and refunds
+/// @title Requests, escrow, fulfillment, delivery, pay and refunds
 /// @dev The checks of an answer return a fault, the encoded error: a single answer reverts with it, a batch notes its
 /// selector and goes on.
 contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
@@ -75,15 +75,15 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
     }
 
     /// @inheritdoc IInferenceCoordinator
-    function fulfill(Fulfilment calldata fulfilment) external locked {
-        (, Fault memory fault) = _fulfill(fulfilment);
+    function fulfill(Fulfillment calldata fulfillment) external locked {
+        (, Fault memory fault) = _fulfill(fulfillment);
         if (fault.selector != 0) fault.raise();
     }
 
     /// @inheritdoc IInferenceCoordinator
-    function fulfillBatch(Fulfilment[] calldata fulfilments) external locked {
-        for (uint256 i = 0; i < fulfilments.length; ++i) {
-            (bytes32 requestId, Fault memory fault) = _fulfill(fulfilments[i]);
+    function fulfillBatch(Fulfillment[] calldata fulfillments) external locked {
+        for (uint256 i = 0; i < fulfillments.length; ++i) {
+            (bytes32 requestId, Fault memory fault) = _fulfill(fulfillments[i]);
             if (fault.selector != 0) emit Skipped(requestId, fault.selector);
         }
     }
@@ -239,7 +239,7 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
     }
 
     /// @dev Checks an answer, records it and delivers it; or changes nothing and says why.
-    function _fulfill(Fulfilment calldata f) private returns (bytes32 requestId, Fault memory fault) {
+    function _fulfill(Fulfillment calldata f) private returns (bytes32 requestId, Fault memory fault) {
         Request calldata r = f.request;
         requestId = r.id();
         bytes32 commitment = keccak256(f.output);
@@ -263,7 +263,7 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
     }
 
     /// @dev Everything that decides whether an answer counts, cheapest first.
-    function _check(Fulfilment calldata f, bytes32 requestId, bytes32 commitment, Fault memory fault)
+    function _check(Fulfillment calldata f, bytes32 requestId, bytes32 commitment, Fault memory fault)
         private
         view
         returns (bool)
@@ -287,7 +287,7 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
 
     /// @dev Holes and attestations, each ascending by rank. A hole lowers the ranks behind it, so that rank counts
     /// among the eligible seats.
-    function _checkCommittee(Fulfilment calldata f, bytes32 seed, bytes32 digest, Fault memory fault)
+    function _checkCommittee(Fulfillment calldata f, bytes32 seed, bytes32 digest, Fault memory fault)
         private
         view
         returns (bool)

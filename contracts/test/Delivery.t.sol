@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {Vm} from "forge-std/Vm.sol";
 import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
 import {INodeRegistry} from "../src/interfaces/INodeRegistry.sol";
-import {Ask, Fulfilment, Outcome, Request, Result} from "../src/types/Request.sol";
+import {Ask, Fulfillment, Outcome, Request, Result} from "../src/types/Request.sol";
 import {BurningConsumer, LoudConsumer, RecordingConsumer, ReentrantConsumer} from "./utils/Consumers.sol";
 import {Fixture, Node} from "./utils/Fixture.sol";
 import {SwitchConsumer} from "./utils/Receivers.sol";
@@ -35,7 +35,7 @@ contract DeliveryTest is Fixture {
         RecordingConsumer consumer = new RecordingConsumer();
         Request memory r = askFor(address(consumer), 300_000);
         roll(1);
-        fulfil(r, "output");
+        fulfill(r, "output");
         assertEq(consumer.requestId(), coordinator.requestIdOf(r));
         assertEq(consumer.output(), "output");
         assertEq(flagsOf(r), 2 | 4);
@@ -57,7 +57,7 @@ contract DeliveryTest is Fixture {
         RecordingConsumer consumer = new RecordingConsumer();
         Request memory r = askFor(address(consumer), gasLimit);
         roll(1);
-        Fulfilment memory f = answer(r, "output");
+        Fulfillment memory f = answer(r, "output");
         (bool done,) = address(coordinator).call{gas: brought}(abi.encodeCall(coordinator.fulfill, (f)));
         if (done) {
             // A few hundred go to the callee's dispatch before it looks.
@@ -75,7 +75,7 @@ contract DeliveryTest is Fixture {
         for (uint256 i = 0; i < consumers.length; ++i) {
             Request memory r = askFor(consumers[i], 200_000);
             roll(1);
-            Fulfilment memory f = answer(r, "output");
+            Fulfillment memory f = answer(r, "output");
             vm.expectEmit(address(coordinator));
             emit IInferenceCoordinator.DeliveryFailed(coordinator.requestIdOf(r), consumers[i]);
             uint256 before = gasleft();
@@ -94,7 +94,7 @@ contract DeliveryTest is Fixture {
         LoudConsumer consumer = new LoudConsumer(false);
         Request memory r = askFor(address(consumer), 200_000);
         roll(1);
-        Fulfilment memory f = answer(r, "output");
+        Fulfillment memory f = answer(r, "output");
         uint256 before = gasleft();
         coordinator.fulfill(f);
         assertLt(before - gasleft(), 200_000);
@@ -106,7 +106,7 @@ contract DeliveryTest is Fixture {
         Request memory open = askFor(address(consumer), 0);
         Request memory r = askFor(address(consumer), 2_000_000);
         roll(1);
-        Fulfilment[] memory batch = new Fulfilment[](1);
+        Fulfillment[] memory batch = new Fulfillment[](1);
         batch[0] = answer(open, "output");
         Ask memory free = newAsk(address(consumer));
         (free.fee, free.submitFee) = (0, 0);
@@ -127,7 +127,7 @@ contract DeliveryTest is Fixture {
         }
         consumer.prepare(abi.encodeCall(coordinator.request, (free, "again")));
         consumer.prepare(abi.encodeCall(coordinator.deposit, (address(consumer))));
-        fulfil(r, "output");
+        fulfill(r, "output");
         for (uint256 i = 0; i < locked.length; ++i) {
             assertFalse(consumer.succeeded(i));
             assertEq(consumer.answers(i), abi.encodeWithSelector(IInferenceCoordinator.Locked.selector));
@@ -144,7 +144,7 @@ contract DeliveryTest is Fixture {
         consumer.setRefusing(true);
         Request memory r = askFor(address(consumer), 100_000);
         roll(1);
-        Result memory result = fulfil(r, "output");
+        Result memory result = fulfill(r, "output");
         consumer.setRefusing(false);
         return result;
     }
@@ -195,7 +195,7 @@ contract DeliveryTest is Fixture {
         RecordingConsumer consumer = new RecordingConsumer();
         Request memory r = askFor(address(consumer), 10_000); // too little to record anything
         roll(1);
-        Result memory result = fulfil(r, "output");
+        Result memory result = fulfill(r, "output");
         assertEq(flagsOf(r), 2);
         vm.expectEmit(address(coordinator));
         emit IInferenceCoordinator.Redelivered(coordinator.requestIdOf(r));
@@ -209,7 +209,7 @@ contract DeliveryTest is Fixture {
         RecordingConsumer consumer = new RecordingConsumer();
         Request memory r = askFor(address(consumer), 10_000);
         roll(1);
-        bytes memory call = abi.encodeCall(coordinator.redeliver, (fulfil(r, "output"), "output", 2_000_000));
+        bytes memory call = abi.encodeCall(coordinator.redeliver, (fulfill(r, "output"), "output", 2_000_000));
         uint256 refused;
         for (uint256 brought = 2_000_000; flagsOf(r) == 2; brought += 1_000) {
             (bool done,) = address(coordinator).call{gas: brought}(call);
@@ -238,7 +238,7 @@ contract DeliveryTest is Fixture {
     function test_ARequestWithoutCallbackIsProvenAndNotRedelivered() external {
         Request memory r = askFor(stranger, 0);
         roll(1);
-        Result memory result = fulfil(r, "output");
+        Result memory result = fulfill(r, "output");
         assertTrue(coordinator.isResult(result));
         vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.NoCallback.selector, coordinator.requestIdOf(r)));
         coordinator.redeliver(result, "output", 100_000);
@@ -253,7 +253,7 @@ contract DeliveryTest is Fixture {
             asked[i] = askFor(address(consumer), 300_000);
         }
         roll(1);
-        Fulfilment[] memory batch = new Fulfilment[](4);
+        Fulfillment[] memory batch = new Fulfillment[](4);
         for (uint256 i = 0; i < 3; ++i) {
             batch[i] = answer(asked[i], "output");
         }
@@ -280,7 +280,7 @@ contract DeliveryTest is Fixture {
             asked[i] = askFor(consumers[i], 1_000_000);
         }
         roll(1);
-        Fulfilment[] memory batch = new Fulfilment[](5);
+        Fulfillment[] memory batch = new Fulfillment[](5);
         for (uint256 i = 0; i < 5; ++i) {
             batch[i] = answer(asked[i], "output");
         }
@@ -301,7 +301,7 @@ contract DeliveryTest is Fixture {
         Request memory small = askFor(address(consumer), 150_000);
         Request memory large = askFor(address(consumer), 2_000_000);
         roll(1);
-        Fulfilment[] memory batch = new Fulfilment[](2);
+        Fulfillment[] memory batch = new Fulfillment[](2);
         (batch[0], batch[1]) = (answer(small, "output"), answer(large, "output"));
         coordinator.fulfillBatch{gas: 1_500_000}(batch);
         assertEq(flagsOf(small), 2 | 4);
@@ -314,7 +314,7 @@ contract DeliveryTest is Fixture {
         for (uint256 i = 0; i < 3; ++i) {
             Request memory r = askFor(address(new SwitchConsumer()), 100_000);
             roll(1);
-            Fulfilment[] memory batch = new Fulfilment[](1);
+            Fulfillment[] memory batch = new Fulfillment[](1);
             batch[0] = answer(r, new bytes(lengths[i]));
             bytes memory call = abi.encodeCall(coordinator.fulfillBatch, (batch));
             uint256 skipped;
@@ -333,7 +333,7 @@ contract DeliveryTest is Fixture {
     function test_PayVestsAndIsCollectedOnce() external {
         Request memory r = askFor(stranger, 0);
         roll(1);
-        Result memory result = fulfil(r, "output");
+        Result memory result = fulfill(r, "output");
         uint256 vested = vm.getBlockNumber() + 32;
         vm.roll(vested);
         Result[] memory results = new Result[](1);
@@ -354,7 +354,7 @@ contract DeliveryTest is Fixture {
     function test_WhoeverCarriesAnAnswerEarnsNothing() external {
         Request memory r = askFor(address(this), 0);
         roll(1);
-        Fulfilment memory f = answer(r, "output");
+        Fulfillment memory f = answer(r, "output");
         vm.prank(stranger);
         coordinator.fulfill(f);
         Result memory result = resultOf(f);
@@ -370,7 +370,7 @@ contract DeliveryTest is Fixture {
         (Node memory other,) = liveNode("other");
         Request memory open = askFor(stranger, 0);
         roll(1);
-        Result memory result = fulfil(r, "output");
+        Result memory result = fulfill(r, "output");
         roll(33);
         bytes32 id = coordinator.requestIdOf(r);
         bytes memory mismatch = abi.encodeWithSelector(IInferenceCoordinator.ResultMismatch.selector, id);

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IInferenceConsumer} from "../src/interfaces/IInferenceConsumer.sol";
-import {Ask, Fulfilment, Outcome, Request, Result} from "../src/types/Request.sol";
+import {Ask, Fulfillment, Outcome, Request, Result} from "../src/types/Request.sol";
 import {Build} from "./utils/Build.sol";
 import {Fixture, Node} from "./utils/Fixture.sol";
 
@@ -30,7 +30,7 @@ contract GasSnapshotsTest is Fixture, IInferenceConsumer {
         roll(1);
         Request memory r = _ask();
         roll(1);
-        Result memory result = fulfil(r, OUTPUT);
+        Result memory result = fulfill(r, OUTPUT);
         roll(33);
         claim(result);
     }
@@ -64,7 +64,7 @@ contract GasSnapshotsTest is Fixture, IInferenceConsumer {
         for (uint256 i = 0; i < 20; ++i) {
             depart(gone, join(gone));
         }
-        Fulfilment memory f;
+        Fulfillment memory f;
         do {
             roll(1);
             Request memory r = _ask();
@@ -77,7 +77,7 @@ contract GasSnapshotsTest is Fixture, IInferenceConsumer {
 
     /// forge-config: default.isolate = true
     function test_BatchOf8AndItsClaim() external {
-        Fulfilment[] memory fs = new Fulfilment[](8);
+        Fulfillment[] memory fs = new Fulfillment[](8);
         Request[] memory rs = new Request[](8);
         for (uint256 i = 0; i < 8; ++i) {
             rs[i] = _ask();

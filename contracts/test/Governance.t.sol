@@ -6,7 +6,7 @@ import {IGovernance} from "../src/interfaces/IGovernance.sol";
 import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
 import {INodeRegistry, SeatRef} from "../src/interfaces/INodeRegistry.sol";
 import {Parameters} from "../src/types/Parameters.sol";
-import {Ask, Fulfilment, Outcome, Request, Result} from "../src/types/Request.sol";
+import {Ask, Fulfillment, Outcome, Request, Result} from "../src/types/Request.sol";
 import {Fixture, Node} from "./utils/Fixture.sol";
 
 contract GovernanceTest is Fixture {
@@ -102,10 +102,10 @@ contract GovernanceTest is Fixture {
         Request memory r = sendUsual(alice);
         roll(1);
         coordinator.applyParameters();
-        Result memory result = fulfil(r, "output");
+        Result memory result = fulfill(r, "output");
         Request memory later = sendUsual(alice);
         roll(1);
-        Result memory laterResult = fulfil(later, "output");
+        Result memory laterResult = fulfill(later, "output");
 
         vm.roll(result.fulfilledAt + 33);
         claim(result);
@@ -137,7 +137,7 @@ contract GovernanceTest is Fixture {
         roll(2);
         coordinator.fulfill(_bySecondRank(before));
         roll(98);
-        Fulfilment memory f = _bySecondRank(later);
+        Fulfillment memory f = _bySecondRank(later);
         vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.RankTooHigh.selector, 1, 1));
         coordinator.fulfill(f);
         roll(1);
@@ -237,7 +237,7 @@ contract GovernanceTest is Fixture {
 
         roll(8);
         coordinator.activateSeat(modelId, second);
-        Result memory result = fulfil(answered, "output");
+        Result memory result = fulfill(answered, "output");
         roll(100);
         claim(result);
         coordinator.refund(unanswered);
@@ -377,7 +377,7 @@ contract GovernanceTest is Fixture {
     }
 
     /// @dev An answer by the seat that was not drawn, of two.
-    function _bySecondRank(Request memory r) private view returns (Fulfilment memory) {
+    function _bySecondRank(Request memory r) private view returns (Fulfillment memory) {
         (, uint32 first,) = drawn(r);
         return answerBy(r, Outcome.Ok, "output", 1 - first, new uint32[](0));
     }

@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {IInferenceCoordinator, Feature} from "../src/interfaces/IInferenceCoordinator.sol";
 import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
 import {StatementLib} from "../src/libraries/StatementLib.sol";
-import {Ask, Attestation, Fulfilment, InputKind, Level, Outcome, Request, Result} from "../src/types/Request.sol";
+import {Ask, Attestation, Fulfillment, InputKind, Level, Outcome, Request, Result} from "../src/types/Request.sol";
 import {SeatRef} from "../src/interfaces/INodeRegistry.sol";
 import {Fixture, Node} from "./utils/Fixture.sol";
 
@@ -138,11 +138,11 @@ contract InferenceCoordinatorTest is Fixture {
 
     // Answering
 
-    function expectNoAnswer(Fulfilment memory f, bytes memory fault) private {
+    function expectNoAnswer(Fulfillment memory f, bytes memory fault) private {
         vm.expectRevert(fault);
         coordinator.fulfill(f);
         // In a batch it is skipped, for the same reason, and nothing changes.
-        Fulfilment[] memory batch = new Fulfilment[](1);
+        Fulfillment[] memory batch = new Fulfillment[](1);
         batch[0] = f;
         bytes32 id = coordinator.requestIdOf(f.request);
         uint256 before = coordinator.statusOf(id);
@@ -155,7 +155,7 @@ contract InferenceCoordinatorTest is Fixture {
     function test_AnAnswerIsRecordedAndAnnounced() external {
         Request memory r = sendUsual(consumer);
         roll(1);
-        Fulfilment memory f = answer(r, "output");
+        Fulfillment memory f = answer(r, "output");
         vm.expectEmit(address(coordinator));
         emit IInferenceCoordinator.Fulfilled(coordinator.requestIdOf(r), Outcome.Ok, hex"00000000", "output");
         coordinator.fulfill(f);
@@ -169,7 +169,7 @@ contract InferenceCoordinatorTest is Fixture {
     function test_ARequestIsAnsweredOnce() external {
         Request memory r = sendUsual(consumer);
         roll(1);
-        Fulfilment memory f = answer(r, "output");
+        Fulfillment memory f = answer(r, "output");
         coordinator.fulfill(f);
         expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.NotOpen.selector, coordinator.requestIdOf(r)));
     }
@@ -177,7 +177,7 @@ contract InferenceCoordinatorTest is Fixture {
     function test_ARequestThatWasNeverMadeIsNotAnswered() external {
         Request memory r = sendUsual(consumer);
         roll(1);
-        Fulfilment memory f = answer(r, "output");
+        Fulfillment memory f = answer(r, "output");
         f.request.escrow = bytes32(uint256(f.request.escrow) + 1); // a higher fee
         expectNoAnswer(
             f, abi.encodeWithSelector(IInferenceCoordinator.NotOpen.selector, coordinator.requestIdOf(f.request))
@@ -187,7 +187,7 @@ contract InferenceCoordinatorTest is Fixture {
     function test_ARequestIsNotAnsweredInItsOwnBlock() external {
         Request memory r = sendUsual(consumer);
         roll(1);
-        Fulfilment memory f = answer(r, "output");
+        Fulfillment memory f = answer(r, "output");
         vm.roll(vm.getBlockNumber() - 1);
         expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.SameBlock.selector));
     }
@@ -196,7 +196,7 @@ contract InferenceCoordinatorTest is Fixture {
         Request memory r = sendUsual(consumer);
         uint256 deadline = vm.getBlockNumber() + 100;
         vm.roll(deadline);
-        Fulfilment memory f = answer(r, "output");
+        Fulfillment memory f = answer(r, "output");
         vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.DeadlineNotPassed.selector, deadline, deadline));
         coordinator.refund(r);
         uint256 snapshot = vm.snapshotState();
@@ -214,7 +214,7 @@ contract InferenceCoordinatorTest is Fixture {
     function test_AnAnsweredRequestIsNotRefunded() external {
         Request memory r = sendUsual(consumer);
         roll(1);
-        fulfil(r, "output");
+        fulfill(r, "output");
         roll(200);
         vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.NotOpen.selector, coordinator.requestIdOf(r)));
         coordinator.refund(r);
@@ -227,7 +227,7 @@ contract InferenceCoordinatorTest is Fixture {
         uint256 asked = vm.getBlockNumber();
         roll(257);
         provideHistory(asked);
-        Fulfilment memory f = answer(r, "output");
+        Fulfillment memory f = answer(r, "output");
         vm.clearMockedCalls();
         expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.BlockHashUnavailable.selector, asked));
         vm.mockCall(0x0000F90827F1C53a10cb7A02335B175320002935, abi.encode(asked), abi.encode(bytes32(0)));
@@ -253,7 +253,7 @@ contract InferenceCoordinatorTest is Fixture {
     function test_TheQuorumIsExact() external {
         Request memory r = sendUsual(consumer);
         roll(1);
-        Fulfilment memory f = answer(r, "output");
+        Fulfillment memory f = answer(r, "output");
         Attestation memory one = f.attestations[0];
         f.attestations = new Attestation[](0);
         expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.WrongAttestationCount.selector, 0, 1));
@@ -267,16 +267,16 @@ contract InferenceCoordinatorTest is Fixture {
         Request memory other = sendUsual(consumer);
         roll(1);
         bytes memory fault = abi.encodeWithSelector(IInferenceCoordinator.WrongSignature.selector, 0);
-        Fulfilment memory f = answer(r, "output");
+        Fulfillment memory f = answer(r, "output");
 
-        Fulfilment memory moved = answer(r, "output");
+        Fulfillment memory moved = answer(r, "output");
         moved.request = other;
         expectNoAnswer(moved, fault);
-        Fulfilment memory changed = answer(r, "output");
+        Fulfillment memory changed = answer(r, "output");
         changed.output = "0utput";
         expectNoAnswer(changed, fault);
         uint32[] memory none;
-        Fulfilment memory failed = answerBy(r, Outcome.BadInput, "", 0, none);
+        Fulfillment memory failed = answerBy(r, Outcome.BadInput, "", 0, none);
         failed.outcome = Outcome.Unrepresentable;
         expectNoAnswer(failed, fault);
 
@@ -286,7 +286,7 @@ contract InferenceCoordinatorTest is Fixture {
             StatementLib.domainSeparator(block.chainid, address(this)),
             domain()
         ];
-        Fulfilment memory foreign = answer(r, "output");
+        Fulfillment memory foreign = answer(r, "output");
         for (uint256 i = 0; i < 3; ++i) {
             bytes32 digest = StatementLib.statementDigest(
                 domains[i],
@@ -325,7 +325,7 @@ contract InferenceCoordinatorTest is Fixture {
     function test_AMalleableSignatureIsRefused() external {
         Request memory r = sendUsual(consumer);
         roll(1);
-        Fulfilment memory f = answer(r, "output");
+        Fulfillment memory f = answer(r, "output");
         uint256 order = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
         uint256 vs = uint256(f.attestations[0].vs);
         // The twin's s is the order less s, with the other parity; what of it fits into the word is no signature.
@@ -337,7 +337,7 @@ contract InferenceCoordinatorTest is Fixture {
     function testFuzz_NoOtherBytesAreASignature(bytes32 r_, bytes32 vs) external {
         Request memory r = sendUsual(consumer);
         roll(1);
-        Fulfilment memory f = answer(r, "output");
+        Fulfillment memory f = answer(r, "output");
         vm.assume(r_ != f.attestations[0].r || vs != f.attestations[0].vs);
         (f.attestations[0].r, f.attestations[0].vs) = (r_, vs);
         expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.WrongSignature.selector, 0));
@@ -367,7 +367,7 @@ contract InferenceCoordinatorTest is Fixture {
             vm.roll(asked + elapsed);
             uint256 allowed = 1 + (elapsed - 1) / 2; // a window of two blocks
             for (uint256 rank = 0; rank < 3; ++rank) {
-                Fulfilment memory f = answerBy(r, Outcome.Ok, "output", order[rank], none);
+                Fulfillment memory f = answerBy(r, Outcome.Ok, "output", order[rank], none);
                 if (rank >= allowed) {
                     expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.RankTooHigh.selector, rank, allowed));
                 } else {
@@ -445,7 +445,7 @@ contract InferenceCoordinatorTest is Fixture {
         Request memory r = sendUsual(consumer);
         roll(1);
         uint32[] memory none;
-        Fulfilment memory f = answerBy(r, Outcome.Ok, "output", index, none);
+        Fulfillment memory f = answerBy(r, Outcome.Ok, "output", index, none);
         vm.prank(gone.owner);
         coordinator.revokeSigner(gone.owner, refs(index));
         roll(4);

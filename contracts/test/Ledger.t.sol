@@ -6,7 +6,7 @@ import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol
 import {ILedger} from "../src/interfaces/ILedger.sol";
 import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
 import {INodeRegistry, SeatRef} from "../src/interfaces/INodeRegistry.sol";
-import {Ask, Fulfilment, Request, Result} from "../src/types/Request.sol";
+import {Ask, Fulfillment, Request, Result} from "../src/types/Request.sol";
 import {Fixture} from "./utils/Fixture.sol";
 import {Reenterer, Refuser} from "./utils/Receivers.sol";
 
@@ -161,7 +161,7 @@ contract LedgerTest is Fixture {
     function test_WhileItIsPaidAReceiverCanChangeNothingButAskAndDeposit() external {
         Reenterer receiver = new Reenterer(address(coordinator));
         _deposit(address(receiver), 5 ether);
-        Fulfilment memory f;
+        Fulfillment memory f;
         Result memory r;
         bytes[] memory calls = new bytes[](22);
         uint256 n;
@@ -182,7 +182,7 @@ contract LedgerTest is Fixture {
         calls[n++] = abi.encodeCall(IGovernance.offerOwnership, (bob));
         calls[n++] = abi.encodeCall(IGovernance.takeOwnership, ());
         calls[n++] = abi.encodeCall(IInferenceCoordinator.fulfill, (f));
-        calls[n++] = abi.encodeCall(IInferenceCoordinator.fulfillBatch, (new Fulfilment[](1)));
+        calls[n++] = abi.encodeCall(IInferenceCoordinator.fulfillBatch, (new Fulfillment[](1)));
         calls[n++] = abi.encodeCall(IInferenceCoordinator.redeliver, (r, "", 0));
         calls[n++] = abi.encodeCall(IInferenceCoordinator.refund, (r.request));
         calls[n++] = abi.encodeCall(IInferenceCoordinator.claim, (new Result[](1)));

@@ -133,7 +133,7 @@ contract ExitTest is NodeFixture {
         coordinator.activateSeat(modelId, index);
         Request memory r = sendUsual(user);
         roll(1);
-        fulfil(r, "output");
+        fulfill(r, "output");
     }
 
     function test_WhoeverJoinsTakesAReleasedIndexBeforeANewOne() external {
@@ -256,7 +256,7 @@ contract ExitTest is NodeFixture {
             coordinator.activateSeat(modelId, 0);
             Request memory r = sendUsual(user);
             roll(1);
-            results[i] = fulfil(r, "output");
+            results[i] = fulfill(r, "output");
             if (i == 2) break;
             depart(node, 0);
             roll(8033);
@@ -275,7 +275,7 @@ contract ExitTest is NodeFixture {
         (Node memory node, uint32 index) = liveNode("node");
         Request memory r = sendUsual(user);
         roll(1);
-        Result memory result = fulfil(r, "output");
+        Result memory result = fulfill(r, "output");
         depart(node, index);
         roll(8033);
         coordinator.releaseSeat(modelId, index);
@@ -287,7 +287,7 @@ contract ExitTest is NodeFixture {
         (Node memory node, uint32 index) = liveNode("node");
         Request memory r = sendUsual(user);
         roll(1);
-        Result memory result = fulfil(r, "output");
+        Result memory result = fulfill(r, "output");
         revoke(node.signer, node, refs(index));
         roll(33);
         claim(result);
@@ -304,7 +304,7 @@ contract ExitTest is NodeFixture {
         uint256 requested = vm.getBlockNumber();
         vm.roll(requested + 8000);
         provideHistory(requested);
-        Result memory result = fulfil(r, "output");
+        Result memory result = fulfill(r, "output");
         roll(33);
         coordinator.releaseSeat(modelId, index);
         Node memory next = newNode("next");

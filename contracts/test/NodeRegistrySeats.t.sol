@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
 import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
 import {INodeRegistry, SeatRef} from "../src/interfaces/INodeRegistry.sol";
-import {Fulfilment, Outcome, Request} from "../src/types/Request.sol";
+import {Fulfillment, Outcome, Request} from "../src/types/Request.sol";
 import {Node} from "./utils/Fixture.sol";
 import {NodeFixture} from "./utils/NodeFixture.sol";
 
@@ -132,7 +132,7 @@ contract SeatsTest is NodeFixture {
         Request memory r = sendUsual(user);
         liveSeat(node);
         roll(50);
-        Fulfilment memory f = answerBy(r, Outcome.Ok, "output", 1, new uint32[](0));
+        Fulfillment memory f = answerBy(r, Outcome.Ok, "output", 1, new uint32[](0));
         vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.UnknownSeat.selector, 1, 1));
         coordinator.fulfill(f);
     }

@@ -17,5 +17,5 @@ alloy::sol!(
 );
 
 pub use InferenceCoordinator::{
-    Agreement, Ask, Attestation, Fulfilment, ModelCard, Parameters, Request, Result, SeatRef,
+    Agreement, Ask, Attestation, Fulfillment, ModelCard, Parameters, Request, Result, SeatRef,
 };

@@ -147,12 +147,12 @@ fn from_words(request: &Request) -> abi::Request {
 
 /// Calldata that answers a request.
 #[must_use]
-pub fn fulfil(answer: &Attested, place: &Place) -> Bytes {
-    Coordinator::fulfillCall { fulfilment: fulfilment(answer, place) }.abi_encode().into()
+pub fn fulfill(answer: &Attested, place: &Place) -> Bytes {
+    Coordinator::fulfillCall { fulfillment: fulfillment(answer, place) }.abi_encode().into()
 }
 
-fn fulfilment(answer: &Attested, place: &Place) -> abi::Fulfilment {
-    abi::Fulfilment {
+fn fulfillment(answer: &Attested, place: &Place) -> abi::Fulfillment {
+    abi::Fulfillment {
         request: from_words(&answer.task.request),
         outcome: answer.outcome as u8,
         output: answer.output.clone(),
@@ -163,17 +163,17 @@ fn fulfilment(answer: &Attested, place: &Place) -> abi::Fulfilment {
 
 /// Calldata that answers many requests.
 #[must_use]
-pub fn fulfil_batch(answers: &[(Attested, Place)]) -> Bytes {
-    let fulfilments = answers.iter().map(|(answer, place)| fulfilment(answer, place)).collect();
-    Coordinator::fulfillBatchCall { fulfilments }.abi_encode().into()
+pub fn fulfill_batch(answers: &[(Attested, Place)]) -> Bytes {
+    let fulfillments = answers.iter().map(|(answer, place)| fulfillment(answer, place)).collect();
+    Coordinator::fulfillBatchCall { fulfillments }.abi_encode().into()
 }
 
 /// What to create in an `eth_call` to learn how each item of a batch would end by itself; it always reverts, and
-/// [`endings`] reads with what. `batch` is calldata of `fulfil_batch`.
+/// [`endings`] reads with what. `batch` is calldata of `fulfill_batch`.
 #[must_use]
 pub fn probe(coordinator: Address, batch: &[u8]) -> Bytes {
-    let items = Coordinator::fulfillBatchCall::abi_decode(batch).map(|call| call.fulfilments).unwrap_or_default();
-    let calls = items.into_iter().map(|fulfilment| Coordinator::fulfillCall { fulfilment }.abi_encode().into());
+    let items = Coordinator::fulfillBatchCall::abi_decode(batch).map(|call| call.fulfillments).unwrap_or_default();
+    let calls = items.into_iter().map(|fulfillment| Coordinator::fulfillCall { fulfillment }.abi_encode().into());
     let arguments = abi::Probe::constructorCall { target: coordinator, calls: calls.collect() }.abi_encode();
     [abi::Probe::BYTECODE.as_ref(), &arguments].concat().into()
 }

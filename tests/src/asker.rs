@@ -52,7 +52,7 @@ pub struct Answer {
     pub model: B256,
     /// The hash of its input.
     pub input: B256,
-    /// The block of the fulfilment.
+    /// The block of the fulfillment.
     pub answered_at: u64,
     /// The signers' seats.
     pub seats: Bytes,

@@ -21,7 +21,7 @@ use crate::{
     abi::{
         InferenceCoordinator,
         InferenceCoordinator::{
-            Agreement, Attestation, Fulfilment, InferenceCoordinatorInstance, ModelCard, Parameters, Request,
+            Agreement, Attestation, Fulfillment, InferenceCoordinatorInstance, ModelCard, Parameters, Request,
             Requested, Result as Answered, SeatJoined, fulfillCall,
         },
     },
@@ -200,7 +200,7 @@ impl Market {
     }
 
     /// A signed answer to the request that a receipt holds.
-    pub fn answer(&self, receipt: &TransactionReceipt, output: &[u8]) -> Res<Fulfilment> {
+    pub fn answer(&self, receipt: &TransactionReceipt, output: &[u8]) -> Res<Fulfillment> {
         let (id, request) = Self::requested(receipt)?;
         let statement = Statement {
             request_id: id,
@@ -210,7 +210,7 @@ impl Market {
             output_commitment: output_commitment(output),
         };
         let signature = statement.sign(self.domain, &self.signer)?;
-        Ok(Fulfilment {
+        Ok(Fulfillment {
             request,
             outcome: 0,
             output: output.to_vec().into(),
@@ -220,8 +220,8 @@ impl Market {
     }
 
     /// Answers the request that a receipt holds, in a transaction of its own.
-    pub async fn fulfil(&self, receipt: &TransactionReceipt, output: &[u8]) -> Res<TransactionReceipt> {
-        let call = fulfillCall { fulfilment: self.answer(receipt, output)? };
+    pub async fn fulfill(&self, receipt: &TransactionReceipt, output: &[u8]) -> Res<TransactionReceipt> {
+        let call = fulfillCall { fulfillment: self.answer(receipt, output)? };
         self.send(*self.coordinator.address(), call.abi_encode().into(), 0).await
     }
 

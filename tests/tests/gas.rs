@@ -64,7 +64,7 @@ where
     let mut figures = Figures { request: 0, answer: 0 };
     for turn in 0..5 {
         let asked = ask().await?;
-        let answered = market.fulfil(&asked, &probabilities(turn)).await?;
+        let answered = market.fulfill(&asked, &probabilities(turn)).await?;
         figures = Figures { request: asked.gas_used, answer: answered.gas_used };
     }
     Ok(figures)
@@ -125,14 +125,14 @@ async fn batch_and_claim(
 ) -> Res<(u64, u64)> {
     let coordinator = *market.coordinator.address();
     let mut asked = Vec::new();
-    let mut fulfilments = Vec::new();
+    let mut fulfillments = Vec::new();
     for turn in 0..32 {
         let data = BenchConsumer::classifyCall { sizes: FLOWER }.abi_encode();
         let receipt = market.send(*bench.address(), data.into(), FEE).await?;
-        fulfilments.push(market.answer(&receipt, &probabilities(turn))?);
+        fulfillments.push(market.answer(&receipt, &probabilities(turn))?);
         asked.push(receipt);
     }
-    let answered = market.send(coordinator, fulfillBatchCall { fulfilments }.abi_encode().into(), 0).await?;
+    let answered = market.send(coordinator, fulfillBatchCall { fulfillments }.abi_encode().into(), 0).await?;
     let fulfilled = answered.logs().iter().filter(|log| log.topic0() == Some(&Fulfilled::SIGNATURE_HASH)).count();
     assert_eq!((fulfilled, answered.logs().len()), (32, 32), "every item is answered, none is skipped");
     market.mine(33).await?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Ask, Fulfilment, Outcome, Request, Result} from "../types/Request.sol";
+import {Ask, Fulfillment, Outcome, Request, Result} from "../types/Request.sol";
 import {IGovernance} from "./IGovernance.sol";
 import {ILedger} from "./ILedger.sol";
 import {IModelRegistry} from "./IModelRegistry.sol";
@@ -17,7 +17,7 @@ enum Feature {
     Verifier
 }
 
-/// @title Requests, escrow, fulfilment, delivery, pay and refunds
+/// @title Requests, escrow, fulfillment, delivery, pay and refunds
 /// @notice `requestId = keccak256(abi.encode(chainid, coordinator, request))`. One word is stored per request; the
 /// request itself comes back as calldata. An answer is a statement signed by the seats that the hash of the request's
 /// block draws; anybody may carry it.
@@ -107,10 +107,10 @@ interface IInferenceCoordinator is IGovernance, ILedger, IModelRegistry, INodeRe
 
     /// @notice Answers a request and calls its consumer. Anybody may carry the signatures.
     /// @dev Reverts if the callback cannot be given exactly its gas; a callback that fails does not revert this.
-    function fulfill(Fulfilment calldata fulfilment) external;
+    function fulfill(Fulfillment calldata fulfillment) external;
 
     /// @notice Answers many requests. An item that cannot be answered is skipped with an event.
-    function fulfillBatch(Fulfilment[] calldata fulfilments) external;
+    function fulfillBatch(Fulfillment[] calldata fulfillments) external;
 
     /// @notice Delivers an answer whose callback failed. The consumer may do so at any time, anybody else until the
     /// vesting block of the answer. A callback that fails again is an event, not a revert.

@@ -84,7 +84,7 @@ struct Attestation {
 }
 
 /// @notice An answer on its way to the chain.
-struct Fulfilment {
+struct Fulfillment {
     Request request;
     Outcome outcome;
     /// Packed tensors; empty unless `outcome` is `Ok`.
@@ -103,6 +103,6 @@ struct Result {
     bytes32 outputCommitment;
     /// The signers' seats, 4 bytes each, ascending by rank.
     bytes seats;
-    /// The block of the fulfilment.
+    /// The block of the fulfillment.
     uint64 fulfilledAt;
 }

@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {InferenceCoordinator} from "../../src/InferenceCoordinator.sol";
 import {RequestFields, RequestLib} from "../../src/libraries/RequestLib.sol";
-import {Attestation, Fulfilment, Outcome, Request, Result} from "../../src/types/Request.sol";
+import {Attestation, Fulfillment, Outcome, Request, Result} from "../../src/types/Request.sol";
 import {Fixture, Node} from "../utils/Fixture.sol";
 import {SwitchConsumer} from "../utils/Receivers.sol";
 
@@ -206,7 +206,7 @@ abstract contract Book is Fixture {
     }
 
     /// @dev A valid answer, or for a request that cannot be answered now one that is well formed only.
-    function answerTo(uint256 i, Outcome outcome) internal view returns (Fulfilment memory f) {
+    function answerTo(uint256 i, Outcome outcome) internal view returns (Fulfillment memory f) {
         bytes memory output = outcome == Outcome.Ok ? OUTPUT : bytes("");
         if (isAnswerable(i)) {
             (, uint32 index, uint32[] memory holes) = drawn(entries[i].request);
@@ -219,7 +219,7 @@ abstract contract Book is Fixture {
     }
 
     /// @dev Notes an answer of this block.
-    function noteFulfilled(uint256 i, Fulfilment memory f) internal {
+    function noteFulfilled(uint256 i, Fulfillment memory f) internal {
         Entry storage e = entries[i];
         RequestFields memory r = fields(i);
         e.stage = Stage.Fulfilled;

@@ -5,7 +5,7 @@ import {InferenceCoordinator} from "../../src/InferenceCoordinator.sol";
 import {IGovernance} from "../../src/interfaces/IGovernance.sol";
 import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
 import {SeatRef} from "../../src/interfaces/INodeRegistry.sol";
-import {Ask, Fulfilment, Outcome, Request, Result} from "../../src/types/Request.sol";
+import {Ask, Fulfillment, Outcome, Request, Result} from "../../src/types/Request.sol";
 import {SwitchConsumer} from "../utils/Receivers.sol";
 import {Entry, Stage} from "./Book.sol";
 import {SeatActions} from "./SeatActions.sol";
@@ -25,8 +25,8 @@ contract Handler is SeatActions {
         list = new bytes4[](22);
         list[0] = this.attached.selector;
         list[1] = this.prepaid.selector;
-        list[2] = this.fulfilOne.selector;
-        list[3] = this.fulfilMany.selector;
+        list[2] = this.fulfillOne.selector;
+        list[3] = this.fulfillMany.selector;
         list[4] = this.refundOne.selector;
         list[5] = this.claimMany.selector;
         list[6] = this.redeliverOne.selector;
@@ -52,8 +52,8 @@ contract Handler is SeatActions {
         return [
             "attached",
             "prepaid",
-            "fulfil",
-            "fulfil without output",
+            "fulfill",
+            "fulfill without output",
             "batch",
             "skipped",
             "refund",
@@ -103,21 +103,21 @@ contract Handler is SeatActions {
         ++done["prepaid"];
     }
 
-    function fulfilOne(uint256 seed) external guarded {
+    function fulfillOne(uint256 seed) external guarded {
         if (chance(seed, "wait")) roll(1);
         uint256 i = find(seed, entries.length, isAnswerable);
         if (i == entries.length) return;
-        Fulfilment memory f = answerTo(i, Outcome(pick(seed, "outcome", 0, 2)));
+        Fulfillment memory f = answerTo(i, Outcome(pick(seed, "outcome", 0, 2)));
         coordinator.fulfill(f);
         noteFulfilled(i, f);
-        ++done[f.outcome == Outcome.Ok ? "fulfil" : "fulfil without output"];
+        ++done[f.outcome == Outcome.Ok ? "fulfill" : "fulfill without output"];
     }
 
     /// @notice A batch of any requests, ended ones and repetitions among them.
-    function fulfilMany(uint256 seed) external guarded {
+    function fulfillMany(uint256 seed) external guarded {
         if (entries.length == 0) return;
         if (chance(seed, "wait")) roll(1);
-        Fulfilment[] memory batch = new Fulfilment[](pick(seed, "count", 1, 5));
+        Fulfillment[] memory batch = new Fulfillment[](pick(seed, "count", 1, 5));
         uint256[] memory chosen = new uint256[](batch.length);
         for (uint256 k = 0; k < batch.length; ++k) {
             uint256 first = pick(seed, vm.toString(k), 0, 2 * entries.length - 1);

@@ -59,7 +59,7 @@ contract MockParityTest is Fixture {
         (Request memory mocked, Request memory real) = _askBoth();
         roll(100);
         mock.answer(mock.requestIdOf(mocked), hex"00");
-        fulfil(real, hex"00");
+        fulfill(real, hex"00");
         assertEq(mock.statusOf(mock.requestIdOf(mocked)) & 0xff, 2);
     }
 

@@ -8,7 +8,7 @@ import {RequestFields, RequestLib} from "../../src/libraries/RequestLib.sol";
 import {StatementLib} from "../../src/libraries/StatementLib.sol";
 import {Agreement, AgreementKind, ModelCard} from "../../src/types/ModelCard.sol";
 import {Parameters} from "../../src/types/Parameters.sol";
-import {Ask, Attestation, Fulfilment, Outcome, Request, Result} from "../../src/types/Request.sol";
+import {Ask, Attestation, Fulfillment, Outcome, Request, Result} from "../../src/types/Request.sol";
 import {Build} from "./Build.sol";
 
 /// @notice A node: its owner's account and its signing key.
@@ -242,7 +242,7 @@ abstract contract Fixture is Test {
     }
 
     /// @notice A valid answer by the seat that the sortition draws. Needs a later block than the request's.
-    function answer(Request memory r, bytes memory output) internal view returns (Fulfilment memory) {
+    function answer(Request memory r, bytes memory output) internal view returns (Fulfillment memory) {
         (bool any, uint32 index, uint32[] memory holes) = drawn(r);
         assertTrue(any, "no seat is eligible");
         return answerBy(r, Outcome.Ok, output, index, holes);
@@ -252,7 +252,7 @@ abstract contract Fixture is Test {
     function answerBy(Request memory r, Outcome outcome, bytes memory output, uint32 index, uint32[] memory holes)
         internal
         view
-        returns (Fulfilment memory)
+        returns (Fulfillment memory)
     {
         (address signer,,) = coordinator.seat(r.modelId, index);
         return answerSigned(r, outcome, output, index, holes, signer);
@@ -266,7 +266,7 @@ abstract contract Fixture is Test {
         uint32 index,
         uint32[] memory holes,
         address signer
-    ) internal view returns (Fulfilment memory f) {
+    ) internal view returns (Fulfillment memory f) {
         f.request = r;
         f.outcome = outcome;
         f.output = output;
@@ -289,7 +289,7 @@ abstract contract Fixture is Test {
     }
 
     /// @notice The result of an answer that is fulfilled in the present block.
-    function resultOf(Fulfilment memory f) internal view returns (Result memory) {
+    function resultOf(Fulfillment memory f) internal view returns (Result memory) {
         bytes memory seats;
         for (uint256 i = 0; i < f.attestations.length; ++i) {
             seats = abi.encodePacked(seats, f.attestations[i].seat);
@@ -309,8 +309,8 @@ abstract contract Fixture is Test {
     }
 
     /// @notice Answers by the drawn seat.
-    function fulfil(Request memory r, bytes memory output) internal returns (Result memory result) {
-        Fulfilment memory f = answer(r, output);
+    function fulfill(Request memory r, bytes memory output) internal returns (Result memory result) {
+        Fulfillment memory f = answer(r, output);
         coordinator.fulfill(f);
         return resultOf(f);
     }

@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
 import {INodeRegistry, SeatRef} from "../../src/interfaces/INodeRegistry.sol";
-import {Fulfilment, Outcome, Request} from "../../src/types/Request.sol";
+import {Fulfillment, Outcome, Request} from "../../src/types/Request.sol";
 import {Fixture, Node} from "./Fixture.sol";
 
 /// @notice What the tests of nodes and seats need.
@@ -38,7 +38,7 @@ abstract contract NodeFixture is Fixture {
 
     /// @dev What a seat's answer to a request is refused for, or nothing.
     function refusalOf(Request memory r, uint32 index, address signer) internal returns (bytes memory) {
-        Fulfilment memory f = answerSigned(r, Outcome.Ok, "output", index, new uint32[](0), signer);
+        Fulfillment memory f = answerSigned(r, Outcome.Ok, "output", index, new uint32[](0), signer);
         uint256 state = vm.snapshotState();
         try coordinator.fulfill(f) {
             vm.revertToState(state);

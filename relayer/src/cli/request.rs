@@ -289,8 +289,8 @@ impl RequestArgs {
                 "blocksWaited": blocks,
                 "milliseconds": answered.took.as_millis() as u64,
                 "transaction": asked.receipt.transaction_hash,
-                "fulfilment": answered.receipt.transaction_hash,
-                "gas": { "request": asked.receipt.gas_used, "fulfilment": answered.receipt.gas_used },
+                "fulfillment": answered.receipt.transaction_hash,
+                "gas": { "request": asked.receipt.gas_used, "fulfillment": answered.receipt.gas_used },
             }));
         }
         eprintln!(

@@ -106,7 +106,7 @@ pub struct Claim {
     pub output_commitment: B256,
     /// The signers' seats.
     pub seats: Bytes,
-    /// The block of the fulfilment.
+    /// The block of the fulfillment.
     pub fulfilled_at: u64,
     /// The block from which it can be claimed.
     pub vests_at: u64,

@@ -17,7 +17,7 @@ pub struct Recorded {
     pub output_commitment: B256,
     /// The signers' seats, ascending by rank.
     pub seats: Vec<u32>,
-    /// The block of the fulfilment.
+    /// The block of the fulfillment.
     pub fulfilled_at: u64,
 }
 

@@ -116,8 +116,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     /// A transaction with answers; `gas_factor` multiplies the formula's gas limit.
     pub(super) fn draft(&self, placed: &[(Attested, Place)], gas_factor: u64) -> Draft {
         let data = match placed {
-            [(answer, place)] => contract::fulfil(answer, place),
-            placed => contract::fulfil_batch(placed),
+            [(answer, place)] => contract::fulfill(answer, place),
+            placed => contract::fulfill_batch(placed),
         };
         let in_batch = placed.len() > 1;
         let items: Vec<_> = placed.iter().map(|(answer, place)| gas::item(answer, place, in_batch)).collect();

@@ -83,9 +83,9 @@ pub fn aim(input: &[u8], domain: Domain) -> Aim {
     if input.is_empty() {
         Aim::Cancel
     } else if let Ok(call) = fulfillCall::abi_decode(input) {
-        ids(vec![call.fulfilment.request])
+        ids(vec![call.fulfillment.request])
     } else if let Ok(call) = fulfillBatchCall::abi_decode(input) {
-        ids(call.fulfilments.into_iter().map(|one| one.request).collect())
+        ids(call.fulfillments.into_iter().map(|one| one.request).collect())
     } else if let Ok(call) = claimCall::abi_decode(input) {
         Aim::Claim(call.results.len())
     } else {

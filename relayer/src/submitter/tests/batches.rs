@@ -47,7 +47,7 @@ impl Rig {
     fn refuse_all_but(&self, good: &[Task], refusal: ChainError) {
         for task in good {
             let Standing::Now(place) = self.bench.node.standing(task, task.block.number + 1) else { panic!() };
-            self.chain().view(contract::fulfil(&self.attested(task), &place).to_vec(), Vec::new());
+            self.chain().view(contract::fulfill(&self.attested(task), &place).to_vec(), Vec::new());
         }
         self.chain().refuse(Some(refusal));
     }
@@ -56,7 +56,7 @@ impl Rig {
 /// How many answers each transaction carries.
 fn sizes(sent: &[TxEnvelope]) -> Vec<usize> {
     let size = |one: &TxEnvelope| match fulfillBatchCall::abi_decode(one.input()) {
-        Ok(batch) => batch.fulfilments.len(),
+        Ok(batch) => batch.fulfillments.len(),
         Err(_) => fulfillCall::abi_decode(one.input()).map(|_| 1).unwrap(),
     };
     sent.iter().map(size).collect()

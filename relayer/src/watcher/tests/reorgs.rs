@@ -13,7 +13,7 @@ use crate::{abi::InferenceCoordinator as Coordinator, journal::Claim, lifecycle:
 enum Act {
     Request,
     /// Answered by our seat, or by another's.
-    Fulfil {
+    Fulfill {
         ours: bool,
     },
     Refund,
@@ -48,8 +48,8 @@ impl World {
         for (number, act) in self.blocks.iter().flatten() {
             let stand = match act {
                 Act::Request => Stand::Open,
-                Act::Fulfil { ours: true } => Stand::Fulfilled,
-                Act::Fulfil { ours: false } | Act::Refund | Act::Claim => Stand::Over,
+                Act::Fulfill { ours: true } => Stand::Fulfilled,
+                Act::Fulfill { ours: false } | Act::Refund | Act::Claim => Stand::Over,
             };
             stands.insert(*number, stand);
         }
@@ -73,7 +73,7 @@ impl World {
         }
         for (number, stand) in self.stands() {
             let act = match stand {
-                Stand::Open if self.rng.random_bool(0.2) => Act::Fulfil { ours: self.rng.random_bool(0.7) },
+                Stand::Open if self.rng.random_bool(0.2) => Act::Fulfill { ours: self.rng.random_bool(0.7) },
                 Stand::Open if self.rng.random_bool(0.05) => Act::Refund,
                 Stand::Fulfilled if self.rng.random_bool(0.15) => Act::Claim,
                 _ => continue,
@@ -84,7 +84,7 @@ impl World {
             let request = &self.requests[number];
             match act {
                 Act::Request => requested(request),
-                Act::Fulfil { ours } => fulfilled(request, if *ours { 0 } else { 5 }),
+                Act::Fulfill { ours } => fulfilled(request, if *ours { 0 } else { 5 }),
                 Act::Refund => alloy::sol_types::SolEvent::encode_log_data(&Coordinator::Refunded {
                     account: Address::ZERO,
                     requestId: id(request),

@@ -1,4 +1,4 @@
-//! Many waiting requests on 1 s blocks, beside a program that only sends the same fulfilments, precomputed.
+//! Many waiting requests on 1 s blocks, beside a program that only sends the same fulfillments, precomputed.
 
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ pub(super) async fn measure(requests: usize) -> Res<Figures> {
     flood::send_until_mined(&provider, key.address(), from, &raw, Duration::from_secs(280)).await?;
     stage.asker.settle_all(market, requests, 280).await?;
     let (floor, _) = read(market, start, key.address()).await?;
-    row("floor: the same fulfilments, precomputed", &floor, raw.len());
+    row("floor: the same fulfillments, precomputed", &floor, raw.len());
     println!(
         "\nthe relayer's CPU: {cpu:.2} s, {:.2} ms per answer; peak memory {peak:.0} MB, {:.0} MB above that with its \
          models loaded and idle",
