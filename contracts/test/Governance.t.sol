@@ -5,6 +5,7 @@ import {InferenceCoordinator} from "../src/InferenceCoordinator.sol";
 import {IGovernance} from "../src/interfaces/IGovernance.sol";
 import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
 import {INodeRegistry, SeatRef} from "../src/interfaces/INodeRegistry.sol";
+import {IErrors} from "../src/types/Errors.sol";
 import {Parameters} from "../src/types/Parameters.sol";
 import {Ask, Fulfillment, Outcome, Request, Result} from "../src/types/Request.sol";
 import {Fixture, Node} from "./utils/Fixture.sol";
@@ -17,7 +18,7 @@ contract GovernanceTest is Fixture {
 
     function test_ADeploymentStartsAtVersionOne() external {
         vm.expectEmit();
-        emit IGovernance.OwnershipTaken(alice);
+        emit IGovernance.OwnershipTransferred(address(0), alice);
         vm.expectEmit();
         emit IGovernance.ParametersApplied(1, parameters());
         coordinator = new InferenceCoordinator(alice, parameters());
@@ -36,7 +37,7 @@ contract GovernanceTest is Fixture {
         assertEq(coordinator.parameterVersion(), 1);
 
         vm.roll(effective - 1);
-        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, effective - 1, effective));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, effective - 1, effective));
         coordinator.applyParameters();
 
         vm.roll(effective);
@@ -57,7 +58,7 @@ contract GovernanceTest is Fixture {
         _schedule(second);
         roll(7199);
         uint256 effective = vm.getBlockNumber() + 1;
-        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, effective - 1, effective));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, effective - 1, effective));
         coordinator.applyParameters();
         vm.roll(effective);
         coordinator.applyParameters();
@@ -113,7 +114,7 @@ contract GovernanceTest is Fixture {
         vm.roll(vested - 1);
         Result[] memory results = new Result[](1);
         results[0] = laterResult;
-        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, vested - 1, vested));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, vested - 1, vested));
         coordinator.claim(results);
         vm.roll(vested);
         coordinator.claim(results);
@@ -165,7 +166,7 @@ contract GovernanceTest is Fixture {
         _expectBounds("parameterDelay", 7200, 1_000_000, type(uint32).max);
         _expectBounds("maxCallbackGas", 0, 10_000_000, type(uint32).max);
         _expectBounds("maxQuorum", 1, 16, type(uint8).max);
-        _expectBounds("seatBondGwei", 1, type(uint64).max, type(uint64).max);
+        _expectBounds("seatBondGwei", 1, 1e13, type(uint64).max);
     }
 
     function test_TheExitDelayOutlastsEveryDeadlineAndItsVesting() external {
@@ -196,7 +197,7 @@ contract GovernanceTest is Fixture {
         p.parameterDelay = uint32(bound(p.parameterDelay, 7200, 1_000_000));
         p.maxCallbackGas = uint32(bound(p.maxCallbackGas, 0, 10_000_000));
         p.maxQuorum = uint8(bound(p.maxQuorum, 1, 16));
-        p.seatBondGwei = uint64(bound(p.seatBondGwei, 1, type(uint64).max));
+        p.seatBondGwei = uint64(bound(p.seatBondGwei, 1, 1e13));
         _schedule(p);
         vm.prank(governor);
         coordinator.setPaused(paused);
@@ -259,9 +260,9 @@ contract GovernanceTest is Fixture {
         coordinator.applyParameters();
         assertTrue(coordinator.paused(), "new parameters leave the pause as it is");
         vm.prank(governor);
-        coordinator.offerOwnership(bob);
+        coordinator.transferOwnership(bob);
         vm.prank(bob);
-        coordinator.takeOwnership();
+        coordinator.acceptOwnership();
     }
 
     function test_PausingIsAnEvent() external {
@@ -283,24 +284,24 @@ contract GovernanceTest is Fixture {
         vm.expectRevert(refusal);
         coordinator.setPaused(true);
         vm.expectRevert(refusal);
-        coordinator.offerOwnership(alice);
+        coordinator.transferOwnership(alice);
         vm.expectRevert(refusal);
-        coordinator.takeOwnership();
+        coordinator.acceptOwnership();
     }
 
     function test_OwnershipPassesWhenTheOtherTakesIt() external {
         vm.expectEmit(address(coordinator));
-        emit IGovernance.OwnershipOffered(governor, alice);
+        emit IGovernance.OwnershipTransferStarted(governor, alice);
         _offer(alice);
         assertEq(coordinator.owner(), governor);
         vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, governor));
         vm.prank(governor);
-        coordinator.takeOwnership();
+        coordinator.acceptOwnership();
 
         vm.expectEmit(address(coordinator));
-        emit IGovernance.OwnershipTaken(alice);
+        emit IGovernance.OwnershipTransferred(governor, alice);
         vm.prank(alice);
-        coordinator.takeOwnership();
+        coordinator.acceptOwnership();
         assertEq(coordinator.owner(), alice);
         vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, governor));
         vm.prank(governor);
@@ -310,14 +311,14 @@ contract GovernanceTest is Fixture {
     function test_AnOfferIsTakenOnce() external {
         _offer(alice);
         vm.startPrank(alice);
-        coordinator.takeOwnership();
-        coordinator.offerOwnership(bob);
+        coordinator.acceptOwnership();
+        coordinator.transferOwnership(bob);
         vm.stopPrank();
         vm.prank(bob);
-        coordinator.takeOwnership();
+        coordinator.acceptOwnership();
         vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, bob));
         vm.prank(bob);
-        coordinator.takeOwnership();
+        coordinator.acceptOwnership();
     }
 
     function test_OfferingZeroWithdrawsTheOffer() external {
@@ -325,7 +326,7 @@ contract GovernanceTest is Fixture {
         _offer(address(0));
         vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, alice));
         vm.prank(alice);
-        coordinator.takeOwnership();
+        coordinator.acceptOwnership();
     }
 
     function test_TheLatestOfferCounts() external {
@@ -333,9 +334,9 @@ contract GovernanceTest is Fixture {
         _offer(bob);
         vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, alice));
         vm.prank(alice);
-        coordinator.takeOwnership();
+        coordinator.acceptOwnership();
         vm.prank(bob);
-        coordinator.takeOwnership();
+        coordinator.acceptOwnership();
         assertEq(coordinator.owner(), bob);
     }
 
@@ -373,7 +374,7 @@ contract GovernanceTest is Fixture {
 
     function _offer(address to) private {
         vm.prank(governor);
-        coordinator.offerOwnership(to);
+        coordinator.transferOwnership(to);
     }
 
     /// @dev An answer by the seat that was not drawn, of two.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IInferenceCoordinator, Feature} from "../src/interfaces/IInferenceCoordinator.sol";
+import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
 import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
-import {StatementLib} from "../src/libraries/StatementLib.sol";
+import {Statement, StatementLib} from "../src/libraries/StatementLib.sol";
+import {Feature, IErrors} from "../src/types/Errors.sol";
 import {Ask, Attestation, Fulfillment, InputKind, Level, Outcome, Request, Result} from "../src/types/Request.sol";
 import {SeatRef} from "../src/interfaces/INodeRegistry.sol";
 import {Fixture, Node} from "./utils/Fixture.sol";
@@ -31,21 +32,21 @@ contract InferenceCoordinatorTest is Fixture {
     function test_WhatIsNotOfferedYetIsRefusedByName() external {
         Ask memory ask = newAsk(consumer);
         ask.inputKind = InputKind.ChainCall;
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.InputKind));
+        expectRefused(ask, "", abi.encodeWithSelector(IErrors.NotOffered.selector, Feature.InputKind));
         ask.inputKind = InputKind.Uri;
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.InputKind));
+        expectRefused(ask, "", abi.encodeWithSelector(IErrors.NotOffered.selector, Feature.InputKind));
         ask = newAsk(consumer);
         ask.token = address(1);
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Token));
+        expectRefused(ask, "", abi.encodeWithSelector(IErrors.NotOffered.selector, Feature.Token));
         ask = newAsk(consumer);
         ask.level = Level.Assured;
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Assured));
+        expectRefused(ask, "", abi.encodeWithSelector(IErrors.NotOffered.selector, Feature.Assured));
         ask = newAsk(consumer);
         ask.valueAtRisk = 1;
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.ValueAtRisk));
+        expectRefused(ask, "", abi.encodeWithSelector(IErrors.NotOffered.selector, Feature.ValueAtRisk));
         ask = newAsk(consumer);
         ask.quorum = 2;
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Quorum));
+        expectRefused(ask, "", abi.encodeWithSelector(IErrors.NotOffered.selector, Feature.Quorum));
     }
 
     function test_ABadRequestIsRefusedWithItsValues() external {
@@ -55,12 +56,12 @@ contract InferenceCoordinatorTest is Fixture {
         ask.quorum = 5;
         expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.QuorumTooLarge.selector, 5, 4));
         ask.quorum = 4;
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Quorum));
+        expectRefused(ask, "", abi.encodeWithSelector(IErrors.NotOffered.selector, Feature.Quorum));
         ask = newAsk(address(0));
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.ZeroRefundAccount.selector));
+        expectRefused(ask, "", abi.encodeWithSelector(IErrors.InvalidAccount.selector, address(0)));
         ask = newAsk(consumer);
         ask.modelId = keccak256("no model");
-        expectRefused(ask, "", abi.encodeWithSelector(IModelRegistry.UnknownModel.selector, ask.modelId));
+        expectRefused(ask, "", abi.encodeWithSelector(IErrors.UnknownModel.selector, ask.modelId));
         ask = newAsk(consumer);
         expectRefused(
             ask, new bytes(4097), abi.encodeWithSelector(IInferenceCoordinator.InputTooLarge.selector, 4097, 4096)
@@ -123,16 +124,16 @@ contract InferenceCoordinatorTest is Fixture {
         bytes32 first = coordinator.requestIdOf(sendUsual(consumer));
         bytes32 second = coordinator.requestIdOf(sendUsual(consumer));
         assertNotEq(first, second);
-        assertEq(coordinator.statusOf(first), 1);
-        assertEq(coordinator.statusOf(second), 1);
+        assertEq(wordOf(first), 1);
+        assertEq(wordOf(second), 1);
     }
 
     function test_ARequestIsAnnouncedWholeAndStoredInOneWord() external {
         vm.recordLogs();
         Request memory r = sendUsual(consumer);
         bytes32 id = coordinator.requestIdOf(r);
-        assertEq(vm.getRecordedLogs()[0].data, abi.encode(r, bytes("input")));
-        assertEq(coordinator.statusOf(id), 1);
+        assertEq(vm.getRecordedLogs()[0].data, abi.encode(r.origin, r.escrow, r.payment, r.terms, bytes("input")));
+        assertEq(wordOf(id), 1);
         assertEq(id, keccak256(abi.encode(block.chainid, address(coordinator), r)));
     }
 
@@ -145,11 +146,11 @@ contract InferenceCoordinatorTest is Fixture {
         Fulfillment[] memory batch = new Fulfillment[](1);
         batch[0] = f;
         bytes32 id = coordinator.requestIdOf(f.request);
-        uint256 before = coordinator.statusOf(id);
+        uint256 before = wordOf(id);
         vm.expectEmit(address(coordinator));
         emit IInferenceCoordinator.Skipped(id, bytes4(fault));
         coordinator.fulfillBatch(batch);
-        assertEq(coordinator.statusOf(id), before);
+        assertEq(wordOf(id), before);
     }
 
     function test_AnAnswerIsRecordedAndAnnounced() external {
@@ -157,11 +158,11 @@ contract InferenceCoordinatorTest is Fixture {
         roll(1);
         Fulfillment memory f = answer(r, "output");
         vm.expectEmit(address(coordinator));
-        emit IInferenceCoordinator.Fulfilled(coordinator.requestIdOf(r), Outcome.Ok, hex"00000000", "output");
+        emit IInferenceCoordinator.Fulfilled(coordinator.requestIdOf(r), abi.encodePacked(hex"000100000000", "output"));
         coordinator.fulfill(f);
         Result memory result = resultOf(f);
         assertTrue(coordinator.isResult(result));
-        assertEq(coordinator.statusOf(coordinator.requestIdOf(r)) & 0xff, 2);
+        assertEq(wordOf(coordinator.requestIdOf(r)) & 0xff, 2);
         result.fulfilledAt += 1;
         assertFalse(coordinator.isResult(result));
     }
@@ -206,7 +207,7 @@ contract InferenceCoordinatorTest is Fixture {
         expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.DeadlinePassed.selector, deadline + 1, deadline));
         coordinator.refund(r);
         assertEq(coordinator.balanceOf(ETH, consumer), 0.011 ether);
-        assertEq(coordinator.statusOf(coordinator.requestIdOf(r)), 16);
+        assertEq(wordOf(coordinator.requestIdOf(r)), 16);
         vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.NotOpen.selector, coordinator.requestIdOf(r)));
         coordinator.refund(r);
     }
@@ -288,14 +289,14 @@ contract InferenceCoordinatorTest is Fixture {
         ];
         Fulfillment memory foreign = answer(r, "output");
         for (uint256 i = 0; i < 3; ++i) {
-            bytes32 digest = StatementLib.statementDigest(
-                domains[i],
+            Statement memory s = StatementLib.about(
                 coordinator.requestIdOf(r),
                 hashOf(vm.getBlockNumber() - 1),
                 r.inputHash,
                 Outcome.Ok,
                 keccak256("output")
             );
+            bytes32 digest = s.digest(domains[i]);
             (foreign.attestations[0].r, foreign.attestations[0].vs) = vm.signCompact(keyOf[node.signer], digest);
             if (i < 2) expectNoAnswer(foreign, fault);
         }
@@ -306,9 +307,9 @@ contract InferenceCoordinatorTest is Fixture {
         Request memory r = sendUsual(consumer);
         roll(1);
         bytes32 id = coordinator.requestIdOf(r);
-        bytes32 here = coordinator.digestOf(id, hashOf(START), r.inputHash, Outcome.Ok, 0);
+        bytes32 here = coordinator.digestOf(id, hashOf(START), r.inputHash, Outcome.Ok, 0, 0);
         vm.chainId(block.chainid + 1);
-        assertNotEq(coordinator.digestOf(id, hashOf(START), r.inputHash, Outcome.Ok, 0), here);
+        assertNotEq(coordinator.digestOf(id, hashOf(START), r.inputHash, Outcome.Ok, 0, 0), here);
         assertNotEq(coordinator.requestIdOf(r), id);
     }
 

@@ -6,6 +6,7 @@ import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol
 import {ILedger} from "../src/interfaces/ILedger.sol";
 import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
 import {INodeRegistry, SeatRef} from "../src/interfaces/INodeRegistry.sol";
+import {IErrors} from "../src/types/Errors.sol";
 import {Ask, Fulfillment, Request, Result} from "../src/types/Request.sol";
 import {Fixture} from "./utils/Fixture.sol";
 import {Reenterer, Refuser} from "./utils/Receivers.sol";
@@ -179,8 +180,8 @@ contract LedgerTest is Fixture {
         calls[n++] = abi.encodeCall(IGovernance.scheduleParameters, (parameters()));
         calls[n++] = abi.encodeCall(IGovernance.applyParameters, ());
         calls[n++] = abi.encodeCall(IGovernance.setPaused, (true));
-        calls[n++] = abi.encodeCall(IGovernance.offerOwnership, (bob));
-        calls[n++] = abi.encodeCall(IGovernance.takeOwnership, ());
+        calls[n++] = abi.encodeCall(IGovernance.transferOwnership, (bob));
+        calls[n++] = abi.encodeCall(IGovernance.acceptOwnership, ());
         calls[n++] = abi.encodeCall(IInferenceCoordinator.fulfill, (f));
         calls[n++] = abi.encodeCall(IInferenceCoordinator.fulfillBatch, (new Fulfillment[](1)));
         calls[n++] = abi.encodeCall(IInferenceCoordinator.redeliver, (r, "", 0));
@@ -190,7 +191,7 @@ contract LedgerTest is Fixture {
         for (uint256 i; i < n; ++i) {
             (bool succeeded, bytes memory data) = _callWhilePaid(receiver, calls[i]);
             assertFalse(succeeded, vm.toString(i));
-            assertEq(data, abi.encodeWithSelector(IInferenceCoordinator.Locked.selector), vm.toString(i));
+            assertEq(data, abi.encodeWithSelector(IErrors.Locked.selector), vm.toString(i));
         }
 
         bool done;

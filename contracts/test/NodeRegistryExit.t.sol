@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {INodeRegistry} from "../src/interfaces/INodeRegistry.sol";
+import {IErrors} from "../src/types/Errors.sol";
 import {Parameters} from "../src/types/Parameters.sol";
 import {Ask, Request, Result} from "../src/types/Request.sol";
 import {Node} from "./utils/Fixture.sol";
@@ -84,7 +85,7 @@ contract ExitTest is NodeFixture {
         depart(node, index);
         uint256 free = vm.getBlockNumber() + 1 + 8032;
         vm.roll(free - 1);
-        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, free - 1, free));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, free - 1, free));
         coordinator.releaseSeat(modelId, index);
         (address owner,,, uint256 held) = coordinator.seatHolder(modelId, index);
         assertEq(owner, node.owner);
@@ -145,26 +146,26 @@ contract ExitTest is NodeFixture {
         assertEq(join(node), 2);
     }
 
-    function test_IndicesComeBackFromTheLastReleasedOnAndNewOnesAfterThem() external {
+    function test_IndicesComeBackFromTheLowestOnAndNewOnesAfterThem() external {
         Node memory node = newNode("node");
         register(node);
-        for (uint32 i; i < 3; ++i) {
+        for (uint32 i; i < 4; ++i) {
             assertEq(join(node), i);
-            depart(node, i);
+            if (i != 3) depart(node, i);
         }
         roll(8033);
         uint32[3] memory order = [uint32(1), 0, 2];
         for (uint256 i; i < 3; ++i) {
             coordinator.releaseSeat(modelId, order[i]);
         }
-        assertEq(join(node), 2);
+        assertEq(join(node), 0);
         uint256 bond = bondOf(parameters());
-        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.SeatNotFree.selector, modelId, 1));
+        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.SeatNotFree.selector, modelId, 2));
         vm.prank(node.owner);
-        coordinator.joinSeat{value: bond}(modelId, 1);
-        assertEq(join(node, modelId, 0), 0);
-        assertEq(join(node), 1);
-        assertEq(join(node), 3);
+        coordinator.joinSeat{value: bond}(modelId, 2);
+        assertEq(join(node, modelId, 1), 1);
+        assertEq(join(node), 2);
+        assertEq(join(node), 4);
     }
 
     function test_TheBondPaidIsTheBondReleased() external {
@@ -200,7 +201,7 @@ contract ExitTest is NodeFixture {
         vm.roll(left + 20_000);
         for (uint32 i = 0; i < 4; ++i) {
             if (i == second || i == fourth) continue;
-            vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, left + 20_000, left + 20_001));
+            vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, left + 20_000, left + 20_001));
             coordinator.releaseSeat(modelId, i);
         }
         roll(1);
@@ -224,7 +225,7 @@ contract ExitTest is NodeFixture {
         roll(100);
         assertEq(refusalOf(r, index, node.signer), "", "the seat may still answer");
         vm.roll(left + 58_000);
-        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, left + 58_000, left + 58_001));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, left + 58_000, left + 58_001));
         coordinator.releaseSeat(modelId, index);
         roll(1);
         coordinator.releaseSeat(modelId, index);

@@ -129,7 +129,7 @@ abstract contract Book is Fixture {
     /// @notice Fails unless the coordinator knows of a request exactly what happened to it.
     function checkEntry(uint256 i) external view {
         Entry storage e = entries[i];
-        uint256 word = coordinator.statusOf(coordinator.requestIdOf(e.request));
+        uint256 word = wordOf(coordinator.requestIdOf(e.request));
         if (e.stage == Stage.Open) {
             assertEq(word, 1, "open");
         } else if (e.stage == Stage.Refunded) {

@@ -38,7 +38,6 @@ contract MockParityTest is Fixture {
         assertEq(ok, realOk);
         if (!ok) assertEq(mocked, real);
         assertEq(mock.balanceOf(ETH, ask.refundTo), coordinator.balanceOf(ETH, ask.refundTo));
-        assertEq(mock.nonceOf(address(this)), coordinator.nonceOf(address(this)));
     }
 
     function test_ARequestHasTheSameWords() external {
