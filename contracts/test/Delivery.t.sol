@@ -329,6 +329,35 @@ contract DeliveryTest is Fixture {
         }
     }
 
+    /// @dev The price of memory grows with the square of its size: eight outputs beside each other would cost 1.2 M more.
+    function test_ABatchOfLargeOutputsPaysForItsMemoryOnce() external {
+        uint256 one = gasOfBatch(1);
+        assertLt(gasOfBatch(8), 8 * one);
+    }
+
+    function gasOfBatch(uint256 items) private returns (uint256 gas) {
+        Request[] memory asked = new Request[](items);
+        for (uint256 i = 0; i < items; ++i) {
+            asked[i] = askFor(stranger, 0);
+        }
+        roll(1);
+        Fulfillment[] memory batch = new Fulfillment[](items);
+        for (uint256 i = 0; i < items; ++i) {
+            batch[i] = answer(asked[i], new bytes(100_000));
+        }
+        bytes memory data = abi.encodeCall(coordinator.fulfillBatch, (batch));
+        address target = address(coordinator);
+        gas = gasleft();
+        // Solidity's own call would copy the calldata first, in the test's memory.
+        assembly ("memory-safe") {
+            pop(call(gas(), target, 0, add(data, 0x20), mload(data), 0, 0))
+        }
+        gas -= gasleft();
+        for (uint256 i = 0; i < items; ++i) {
+            assertEq(flagsOf(asked[i]), 2);
+        }
+    }
+
     // Pay
 
     function test_PayVestsAndIsCollectedOnce() external {
@@ -351,6 +380,29 @@ contract DeliveryTest is Fixture {
         coordinator.claim(results);
         assertEq(vm.getRecordedLogs().length, 0, "nothing was paid");
         assertEq(coordinator.balanceOf(ETH, node.owner), 0.011 ether);
+    }
+
+    /// @dev Else whoever claims one item of a large claim first makes the whole of it fail.
+    function test_AnItemThatIsPaidAlreadyIsPassedOver() external {
+        Result[] memory results = new Result[](4);
+        for (uint256 i = 0; i < 3; ++i) {
+            Request memory r = askFor(stranger, 0);
+            roll(1);
+            results[i] = fulfill(r, "output");
+        }
+        results[3] = results[0]; // twice in one claim
+        roll(33);
+        vm.prank(stranger);
+        claim(results[1]);
+        bytes32[] memory paid = new bytes32[](2);
+        (paid[0], paid[1]) = (coordinator.requestIdOf(results[0].request), coordinator.requestIdOf(results[2].request));
+        vm.expectEmit(address(coordinator));
+        emit IInferenceCoordinator.Claimed(paid);
+        coordinator.claim(results);
+        assertEq(coordinator.balanceOf(ETH, node.owner), 3 * 0.011 ether);
+        for (uint256 i = 0; i < 3; ++i) {
+            assertEq(flagsOf(results[i].request), 2 | 8);
+        }
     }
 
     function test_WhoeverCarriesAnAnswerEarnsNothing() external {

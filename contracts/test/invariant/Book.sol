@@ -122,6 +122,11 @@ abstract contract Book is Fixture {
         }
     }
 
+    /// @notice Whether the highest index has a bond behind it.
+    function isEndHeld() external view returns (bool) {
+        return seatCount() == 0 || !isFree(seatCount() - 1);
+    }
+
     function entryCount() external view returns (uint256) {
         return entries.length;
     }

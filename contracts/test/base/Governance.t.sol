@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {InferenceCoordinator} from "../src/InferenceCoordinator.sol";
-import {IGovernance} from "../src/interfaces/IGovernance.sol";
-import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
-import {INodeRegistry, SeatRef} from "../src/interfaces/INodeRegistry.sol";
-import {IErrors} from "../src/types/Errors.sol";
-import {Parameters} from "../src/types/Parameters.sol";
-import {Ask, Fulfillment, Outcome, Request, Result} from "../src/types/Request.sol";
-import {Fixture, Node} from "./utils/Fixture.sol";
+import {InferenceCoordinator} from "../../src/InferenceCoordinator.sol";
+import {IGovernance} from "../../src/interfaces/IGovernance.sol";
+import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
+import {INodeRegistry, SeatRef} from "../../src/interfaces/INodeRegistry.sol";
+import {IErrors} from "../../src/types/Errors.sol";
+import {Parameters} from "../../src/types/Parameters.sol";
+import {Ask, Fulfillment, Outcome, Request, Result} from "../../src/types/Request.sol";
+import {Fixture, Node} from "../utils/Fixture.sol";
 
 contract GovernanceTest is Fixture {
     address private alice = makeAddr("alice");
@@ -82,6 +82,38 @@ contract GovernanceTest is Fixture {
         _change(_different());
         vm.expectRevert(IGovernance.NothingScheduled.selector);
         coordinator.applyParameters();
+    }
+
+    function test_TheOwnerWithdrawsASchedule() external {
+        vm.expectRevert(IGovernance.NothingScheduled.selector);
+        vm.prank(governor);
+        coordinator.cancelParameters();
+        _schedule(_different());
+        vm.expectEmit(address(coordinator));
+        emit IGovernance.ParametersCanceled(2);
+        vm.prank(governor);
+        coordinator.cancelParameters();
+        roll(7200);
+        vm.expectRevert(IGovernance.NothingScheduled.selector);
+        coordinator.applyParameters();
+        assertEq(coordinator.parameterVersion(), 1);
+        _change(_different());
+        _assertParameters(2, _different());
+    }
+
+    function test_AScheduleExpiresAWeekAfterItCouldBeApplied() external {
+        _schedule(_different());
+        uint256 last = START + 7200 + 50_400;
+        vm.roll(last + 1);
+        vm.expectRevert(abi.encodeWithSelector(IGovernance.ScheduleExpired.selector, last + 1, last));
+        coordinator.applyParameters();
+        uint256 snapshot = vm.snapshotState();
+        vm.roll(last);
+        coordinator.applyParameters();
+        vm.revertToState(snapshot);
+        // It can be scheduled again, with its whole delay.
+        _change(_different());
+        _assertParameters(2, _different());
     }
 
     function test_AVersionThatWasNeverAppliedCannotBeRead() external {
@@ -274,72 +306,6 @@ contract GovernanceTest is Fixture {
         }
     }
 
-    // Ownership
-
-    function test_OnlyTheOwnerGoverns() external {
-        vm.startPrank(alice);
-        bytes memory refusal = abi.encodeWithSelector(IGovernance.NotOwner.selector, alice);
-        vm.expectRevert(refusal);
-        coordinator.scheduleParameters(parameters());
-        vm.expectRevert(refusal);
-        coordinator.setPaused(true);
-        vm.expectRevert(refusal);
-        coordinator.transferOwnership(alice);
-        vm.expectRevert(refusal);
-        coordinator.acceptOwnership();
-    }
-
-    function test_OwnershipPassesWhenTheOtherTakesIt() external {
-        vm.expectEmit(address(coordinator));
-        emit IGovernance.OwnershipTransferStarted(governor, alice);
-        _offer(alice);
-        assertEq(coordinator.owner(), governor);
-        vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, governor));
-        vm.prank(governor);
-        coordinator.acceptOwnership();
-
-        vm.expectEmit(address(coordinator));
-        emit IGovernance.OwnershipTransferred(governor, alice);
-        vm.prank(alice);
-        coordinator.acceptOwnership();
-        assertEq(coordinator.owner(), alice);
-        vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, governor));
-        vm.prank(governor);
-        coordinator.setPaused(true);
-    }
-
-    function test_AnOfferIsTakenOnce() external {
-        _offer(alice);
-        vm.startPrank(alice);
-        coordinator.acceptOwnership();
-        coordinator.transferOwnership(bob);
-        vm.stopPrank();
-        vm.prank(bob);
-        coordinator.acceptOwnership();
-        vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, bob));
-        vm.prank(bob);
-        coordinator.acceptOwnership();
-    }
-
-    function test_OfferingZeroWithdrawsTheOffer() external {
-        _offer(alice);
-        _offer(address(0));
-        vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, alice));
-        vm.prank(alice);
-        coordinator.acceptOwnership();
-    }
-
-    function test_TheLatestOfferCounts() external {
-        _offer(alice);
-        _offer(bob);
-        vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, alice));
-        vm.prank(alice);
-        coordinator.acceptOwnership();
-        vm.prank(bob);
-        coordinator.acceptOwnership();
-        assertEq(coordinator.owner(), bob);
-    }
-
     // Helpers
 
     function _different() private pure returns (Parameters memory) {
@@ -370,11 +336,6 @@ contract GovernanceTest is Fixture {
     function _setPaused(bool on) private {
         vm.prank(governor);
         coordinator.setPaused(on);
-    }
-
-    function _offer(address to) private {
-        vm.prank(governor);
-        coordinator.transferOwnership(to);
     }
 
     /// @dev An answer by the seat that was not drawn, of two.

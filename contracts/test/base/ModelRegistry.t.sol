@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
-import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
-import {Feature, IErrors} from "../src/types/Errors.sol";
-import {Agreement, AgreementKind, ModelCard} from "../src/types/ModelCard.sol";
-import {Fixture} from "./utils/Fixture.sol";
+import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
+import {IModelRegistry} from "../../src/interfaces/IModelRegistry.sol";
+import {Feature, IErrors} from "../../src/types/Errors.sol";
+import {Agreement, AgreementKind, ModelCard} from "../../src/types/ModelCard.sol";
+import {Fixture} from "../utils/Fixture.sol";
 
 contract ModelRegistryTest is Fixture {
     uint32 private constant MAX_BYTES = 131_072;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
-import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
-import {INodeRegistry, SeatRef} from "../src/interfaces/INodeRegistry.sol";
-import {IErrors} from "../src/types/Errors.sol";
-import {Fulfillment, Outcome, Request} from "../src/types/Request.sol";
-import {Node} from "./utils/Fixture.sol";
-import {NodeFixture} from "./utils/NodeFixture.sol";
+import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
+import {IModelRegistry} from "../../src/interfaces/IModelRegistry.sol";
+import {INodeRegistry, SeatRef} from "../../src/interfaces/INodeRegistry.sol";
+import {IErrors} from "../../src/types/Errors.sol";
+import {Fulfillment, Outcome, Request} from "../../src/types/Request.sol";
+import {Node} from "../utils/Fixture.sol";
+import {NodeFixture} from "../utils/NodeFixture.sol";
 
 /// @notice How seats are taken, activated and given new keys.
 contract SeatsTest is NodeFixture {
