@@ -71,7 +71,7 @@ async function play({ rpcUrl, coordinator, consumers, models, user, nodes }) {
   say(`1. The model is ${iris.name}: card ${iris.modelId},`);
   say(`   an ONNX file with SHA-256 ${sha256}.`);
 
-  const topic = cast("keccak", "Fulfilled(bytes32,uint8,bytes,bytes)");
+  const topic = cast("keccak", "Fulfilled(bytes32,bytes)");
   const data = cast("calldata", "classify(int32[4])", `[${FLOWER}]`);
   const transaction = { from: user, to: consumer, data, value: "0x" + (10n ** 14n).toString(16) };
   const hash = await rpc(rpcUrl, "eth_sendTransaction", [transaction]);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {Committee} from "./base/Committee.sol";
 import {Governance} from "./base/Governance.sol";
-import {NodeRegistry} from "./base/NodeRegistry.sol";
 import {IInferenceCoordinator} from "./interfaces/IInferenceCoordinator.sol";
 import {AnswerBuffer, AnswerBufferLib} from "./libraries/AnswerBuffer.sol";
 import {AskChecks} from "./libraries/AskChecks.sol";
@@ -13,7 +13,6 @@ import {PackedParameters} from "./libraries/PackedParameters.sol";
 import {RequestBuffer, RequestBufferLib} from "./libraries/RequestBuffer.sol";
 import {RequestLib} from "./libraries/RequestLib.sol";
 import {ResultLib} from "./libraries/ResultLib.sol";
-import {Signatures} from "./libraries/Signatures.sol";
 import {Sortition} from "./libraries/Sortition.sol";
 import {Statement, StatementLib} from "./libraries/StatementLib.sol";
 import {Parameters} from "./types/Parameters.sol";
@@ -23,7 +22,7 @@ import {Status, StatusLib} from "./types/Status.sol";
 /// @title Requests, escrow, fulfillment, delivery, pay and refunds
 /// @dev The checks of an answer return a fault, the encoded error: a single answer reverts with it, a batch notes its
 /// selector and goes on.
-contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
+contract InferenceCoordinator is IInferenceCoordinator, Committee {
     using Faults for Fault;
     using RequestLib for Request;
     using ResultLib for Result;
@@ -288,100 +287,6 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
             if (blockHash == 0) fault.set(BlockHashUnavailable.selector, requestBlock);
             else buffer = AnswerBufferLib.load(output);
         }
-    }
-
-    /// @dev Holes and attestations, each ascending by rank. A hole lowers the ranks behind it, so that rank counts
-    /// among the eligible seats.
-    function _checkCommittee(
-        Request calldata r,
-        Attestation[] calldata attestations,
-        uint32[] calldata holes,
-        Statement memory s,
-        Fault memory fault
-    ) private view returns (bool) {
-        bytes32 seed = Sortition.seedOf(s.blockHash, s.requestId);
-        uint256[] memory holeRanks;
-        if (holes.length != 0) holeRanks = _holeRanks(r, holes, seed, fault);
-        return fault.selector == 0 && _checkSigners(r, attestations, holeRanks, seed, s, fault);
-    }
-
-    function _checkSigners(
-        Request calldata r,
-        Attestation[] calldata attestations,
-        uint256[] memory holeRanks,
-        bytes32 seed,
-        Statement memory s,
-        Fault memory fault
-    ) private view returns (bool) {
-        uint256 next; // the least rank that still ascends
-        uint256 holesBefore;
-        for (uint256 i = 0; i < attestations.length; ++i) {
-            Attestation calldata a = attestations[i];
-            s.seat = a.seat;
-            uint256 rank = _rankOf(r, s.seat, seed, next, fault);
-            if (fault.selector != 0) return false;
-            while (holesBefore < holeRanks.length && holeRanks[holesBefore] < rank) ++holesBefore;
-            if (!_checkAttestation(r, a, rank - holesBefore, s, fault)) return false;
-            next = rank + 1;
-        }
-        return true;
-    }
-
-    /// @dev The ranks of the holes, unless there is a fault.
-    function _holeRanks(Request calldata r, uint32[] calldata holes, bytes32 seed, Fault memory fault)
-        private
-        view
-        returns (uint256[] memory ranks)
-    {
-        ranks = new uint256[](holes.length);
-        uint256 next; // the least rank that still ascends
-        for (uint256 i = 0; i < holes.length; ++i) {
-            uint32 hole = holes[i];
-            ranks[i] = _rankOf(r, hole, seed, next, fault);
-            if (fault.selector != 0) return ranks;
-            if (_eligibleSigner(r.modelId, hole, r.requestBlock()) != address(0)) {
-                fault.set(NotAHole.selector, hole);
-                return ranks;
-            }
-            next = ranks[i] + 1;
-        }
-    }
-
-    /// @dev The rank of a seat; there is a fault unless the request knows the seat and the rank is at least `next`.
-    function _rankOf(Request calldata r, uint32 index, bytes32 seed, uint256 next, Fault memory fault)
-        private
-        pure
-        returns (uint256 rank)
-    {
-        uint256 seatCount = r.seatCount();
-        if (index >= seatCount) {
-            fault.set(UnknownSeat.selector, index, seatCount);
-            return 0;
-        }
-        rank = Sortition.rank(seed, index, seatCount);
-        if (rank < next) fault.set(NotAscending.selector, index);
-    }
-
-    /// @dev The signature of the seat that the statement names.
-    function _checkAttestation(
-        Request calldata r,
-        Attestation calldata a,
-        uint256 rank,
-        Statement memory s,
-        Fault memory fault
-    ) private view returns (bool) {
-        // The first window belongs to the first ranks: only later ones need to know its length.
-        uint256 allowed = r.quorum();
-        if (rank >= allowed) {
-            allowed *= 1 + (block.number - r.requestBlock() - 1) / _parametersAt(r.version()).window();
-            if (rank >= allowed) return fault.set(RankTooHigh.selector, rank, allowed);
-        }
-        uint32 index = s.seat;
-        address signer = _eligibleSigner(r.modelId, index, r.requestBlock());
-        if (signer == address(0)) return fault.set(SeatNotEligible.selector, index);
-        bytes32 digest = s.digest(_domainSeparator());
-        if (Signatures.recover(digest, a.r, a.vs) != signer) return fault.set(WrongSignature.selector, index);
-        return true;
     }
 
     /// @dev The gas between the last check of an answer and its callback.

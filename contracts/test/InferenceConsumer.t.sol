@@ -7,7 +7,7 @@ import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol
 import {ILedger} from "../src/interfaces/ILedger.sol";
 import {RequestFields} from "../src/libraries/RequestLib.sol";
 import {Tensor} from "../src/libraries/Tensor.sol";
-import {DType} from "../src/libraries/TensorView.sol";
+import {DType} from "../src/types/DType.sol";
 import {MockInferenceCoordinator} from "../src/mocks/MockInferenceCoordinator.sol";
 import {Ask, InputKind, Level, Outcome} from "../src/types/Request.sol";
 

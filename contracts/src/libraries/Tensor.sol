@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {DType} from "../types/DType.sol";
 import {TensorError} from "./TensorError.sol";
 import {TensorUtf8} from "./TensorUtf8.sol";
-import {DType, TensorReader, TensorView} from "./TensorView.sol";
+import {TensorReader, TensorView} from "./TensorView.sol";
 
 /// @title Packed tensors: the one format of inputs and outputs
 /// @notice Reads answers where they lie, and builds inputs. Bytes that are no packed tensors revert with a

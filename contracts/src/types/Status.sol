@@ -35,7 +35,6 @@ library StatusLib {
     uint256 private constant FULFILLED = 2;
     uint256 private constant DELIVERED = 4;
     uint256 private constant PAID = 8;
-    uint256 private constant FLAGS = 0xff;
 
     /// @notice The word of an answer: its result's hash, whose highest byte goes, and whether it is being delivered.
     function fulfilled(uint256 resultHash, bool delivered) internal pure returns (Status) {
@@ -65,10 +64,5 @@ library StatusLib {
     /// @notice The same answer, paid.
     function withPaid(Status s) internal pure returns (Status) {
         return Status.wrap(Status.unwrap(s) | PAID);
-    }
-
-    /// @notice The flags alone.
-    function flags(Status s) internal pure returns (uint256) {
-        return Status.unwrap(s) & FLAGS;
     }
 }

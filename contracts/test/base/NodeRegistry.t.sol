@@ -115,6 +115,23 @@ contract SigningKeysTest is NodeFixture {
         coordinator.joinSeat{value: bond}(modelId, ANY_INDEX);
     }
 
+    /// @dev What `revokeSigner` warns of: the owner has to list all seats of the key.
+    function test_ARevokedKeyStillAnswersOnSeatsThatWereNotListed() external {
+        (Node memory node, uint32 listed) = liveNode("node");
+        uint32 forgotten = join(node);
+        revoke(node.owner, node, refs(listed));
+        roll(8);
+        expectSeatNotReady(forgotten);
+        coordinator.activateSeat(modelId, forgotten);
+        liveNode("other");
+        Request memory r = sendUsual(user);
+        roll(50);
+        assertEq(refusalOf(r, forgotten, node.signer), "");
+        revoke(node.owner, node, refs(forgotten));
+        assertNotEligible(r, forgotten, node.signer);
+        assertNotEligible(r, listed, node.signer);
+    }
+
     function test_FurtherSeatsCanBeRevokedLater() external {
         (Node memory node, uint32 first) = liveNode("node");
         uint32 second = liveSeat(node);

@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {InferenceConsumer} from "../../src/InferenceConsumer.sol";
 import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
 import {Tensor} from "../../src/libraries/Tensor.sol";
-import {DType} from "../../src/libraries/TensorView.sol";
+import {DType} from "../../src/types/DType.sol";
 import {Ask, Outcome} from "../../src/types/Request.sol";
 
 /// @title Asks any model in every way there is, for gas figures and end-to-end tests

@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {Sortition} from "../../src/libraries/Sortition.sol";
 import {Tensor} from "../../src/libraries/Tensor.sol";
-import {DType} from "../../src/libraries/TensorView.sol";
+import {DType} from "../../src/types/DType.sol";
 
 /// @title What calls of the libraries cost inside a contract, without the call into it
 contract LibraryGas {

@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
 import {Tensor} from "../../src/libraries/Tensor.sol";
-import {DType} from "../../src/libraries/TensorView.sol";
+import {DType} from "../../src/types/DType.sol";
 
 /// @title The least that a request can cost: the same calldata in, the same event out, and nothing stored
 contract RequestFloor {

@@ -2,7 +2,8 @@
 pragma solidity ^0.8.28;
 
 import {Tensor} from "../../src/libraries/Tensor.sol";
-import {DType, TensorView} from "../../src/libraries/TensorView.sol";
+import {TensorView} from "../../src/libraries/TensorView.sol";
+import {DType} from "../../src/types/DType.sol";
 
 /// @notice A tensor taken apart: what differential tests compare.
 struct Decoded {

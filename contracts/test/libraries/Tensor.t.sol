@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {Test} from "forge-std/Test.sol";
 import {Tensor} from "../../src/libraries/Tensor.sol";
 import {TensorError} from "../../src/libraries/TensorError.sol";
-import {DType} from "../../src/libraries/TensorView.sol";
+import {DType} from "../../src/types/DType.sol";
 import {Decoded, TensorHarness} from "../harness/TensorHarness.sol";
 
 contract TensorTest is Test {

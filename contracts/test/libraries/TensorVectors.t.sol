@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {Test} from "forge-std/Test.sol";
 import {TensorError} from "../../src/libraries/TensorError.sol";
-import {DType} from "../../src/libraries/TensorView.sol";
+import {DType} from "../../src/types/DType.sol";
 import {Decoded, TensorHarness} from "../harness/TensorHarness.sol";
 
 /// @notice The vectors that the relayer's codec is held to as well.
