@@ -5,12 +5,15 @@
 //! and written so that reading it gives the same value. JSON has no NaN and no infinities: they are the strings
 //! `"NaN"`, `"Infinity"` and `"-Infinity"`.
 
-use crate::protocol::cast::{self, Port};
-use crate::protocol::tensor::{self, DType, Tensor, TensorError};
 use alloy::primitives::Bytes;
 use half::f16;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::protocol::{
+    cast::{self, Port},
+    tensor::{self, DType, Tensor, TensorError},
+};
 
 /// A tensor as the Open Inference Protocol writes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

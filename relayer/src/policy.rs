@@ -6,9 +6,11 @@ use alloy::primitives::B256;
 
 use crate::{
     config::Settings,
+    pricing::{
+        fees::FeeSettings,
+        gas::{self, Expected},
+    },
     protocol::request::Request,
-    submitter::gas::{self, Expected},
-    transactions::fees::FeeSettings,
 };
 
 /// What a request has to pay.

@@ -3,11 +3,14 @@
 #![cfg(unix)]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
+use std::{
+    io::{BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
 use serde_json::Value;
-use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 fn oraculum() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oraculum"));
@@ -182,7 +185,7 @@ fn a_request_that_nobody_answers_is_refunded_after_its_deadline() {
 fn mine(url: &str, blocks: u64) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let client = oraculum::account::Client::connect(url.parse().unwrap(), None, &Default::default()).await.unwrap();
+        let client = oraculum::client::Client::connect(url.parse().unwrap(), None, &Default::default()).await.unwrap();
         let call =
             alloy::providers::Provider::raw_request::<_, Value>(client.provider(), "anvil_mine".into(), (blocks,));
         client.ask(call).await.unwrap();

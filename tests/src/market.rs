@@ -13,17 +13,13 @@ use oraculum::protocol::{
     Outcome,
     statement::{Domain, Statement, output_commitment},
 };
-
 use serde_json::Value;
 
 use crate::{
     Res,
-    abi::{
-        InferenceCoordinator,
-        InferenceCoordinator::{
-            Agreement, Attestation, Fulfillment, InferenceCoordinatorInstance, ModelCard, Parameters, Request,
-            Requested, Result as Answered, SeatJoined, fulfillCall,
-        },
+    abi::InferenceCoordinator::{
+        self, Agreement, Attestation, Fulfillment, InferenceCoordinatorInstance, ModelCard, Parameters, Request,
+        Requested, Result as Answered, SeatJoined, fulfillCall,
     },
 };
 

@@ -131,7 +131,7 @@ impl Node {
         Ok(())
     }
 
-    /// Starts the process; it dies when it passes a crash point of `oraculum::crash` for the `count`-th time.
+    /// Starts the process; it dies when it passes a crash point of `oraculum::failpoint` for the `count`-th time.
     pub async fn start_to_crash(&mut self, point: &str, count: u32) -> Res<()> {
         self.spawn(self.command()?.env("ORACULUM_CRASH_AT", format!("{point}:{count}")))
     }

@@ -12,7 +12,11 @@ use oraculum::protocol::{
     tensor::{self, DType, Tensor},
 };
 use oraculum_tests::{
-    Res, abi::InferenceCoordinator::Request as Words, abi::TensorHarness, anvil::Anvil, market::Market, seed,
+    Res,
+    abi::{InferenceCoordinator::Request as Words, TensorHarness},
+    anvil::Anvil,
+    market::Market,
+    seed,
 };
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 

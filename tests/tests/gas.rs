@@ -13,10 +13,8 @@ use alloy::{
 use oraculum_tests::{
     Res,
     abi::{
-        BenchConsumer,
-        BenchConsumer::BenchConsumerInstance,
-        InferenceCoordinator::claimCall,
-        InferenceCoordinator::{Fulfilled, fulfillBatchCall},
+        BenchConsumer::{self, BenchConsumerInstance},
+        InferenceCoordinator::{Fulfilled, claimCall, fulfillBatchCall},
         IrisClassifier, RequestFloor,
     },
     anvil::Anvil,

@@ -21,11 +21,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::config::Endpoint;
-
 use super::{
-    At, BlockRef, Call, Chain, ChainError, Header, Heard, LogScope, PromptWs, Receipt, Tag, Trust, error::classify,
-    pace::Bucket,
+    At, BlockRef, Call, Chain, ChainError, Endpoint, Header, Heard, LogScope, PromptWs, Receipt, Tag, Trust,
+    error::classify, rate_limit::Bucket,
 };
 
 /// The first pause after an endpoint cannot be followed, doubled with each further one.

@@ -1,10 +1,11 @@
 //! The one place where an endpoint's error strings become variants.
 
-use crate::config::Endpoint;
 use alloy::{
     primitives::Bytes,
     transports::{RpcError, TransportError, TransportErrorKind},
 };
+
+use super::Endpoint;
 
 /// What an endpoint answered instead of a result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,16 +1,16 @@
 //! What the relayer needs of an EVM chain, and nothing else: blocks, logs, calls, and raw transactions.
 
 mod client;
+mod endpoint;
 mod error;
-#[cfg(test)]
-pub(crate) mod fake;
-mod pace;
 mod pool;
+mod rate_limit;
 mod trust;
 mod ws;
 
 pub(crate) use client::dial;
 pub use client::{AlloyChain, ClientSettings};
+pub use endpoint::Endpoint;
 pub use error::ChainError;
 pub use pool::{EndpointHealth, EndpointState, Endpoints, PoolSettings};
 pub use trust::Trust;
@@ -92,6 +92,9 @@ pub enum Finality {
     /// When the chain says so.
     Tag(Tag),
 }
+
+/// Code that returns the hash of the block before its own.
+pub(crate) const PARENT_HASH: [u8; 13] = alloy::hex!("600143034060005260206000f3");
 
 /// A message call without value.
 #[derive(Debug, Clone)]

@@ -1,14 +1,20 @@
 //! `oraculum dev`: a local chain with everything on it, and a node that answers.
 
-use super::{CommandResult, print, print_json};
-use crate::dev::{self, Anvil, AnvilOptions, DeployOptions, Deployment, NodeKeys};
-use crate::engine::Provider;
-use crate::supervisor;
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
 use alloy::primitives::Address;
 use clap::Args;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+
+use super::{CommandResult, print, print_json};
+use crate::{
+    dev::{self, Anvil, AnvilOptions, DeployOptions, Deployment, NodeKeys},
+    engine::Provider,
+    supervisor,
+};
 
 /// Start a local chain with the contracts, models, example consumers and a node that answers.
 ///

@@ -1,15 +1,21 @@
 //! `oraculum infer`: one inference off-chain, with the engine that nodes answer with.
 
-use super::{CommandResult, print};
-use crate::engine::{Engine, EngineOptions, Inference, OnnxEngine, Provider, Source};
-use crate::model::{Model, ModelStore, read_bare_file};
-use crate::oip;
-use crate::protocol::OutputFormat;
+use std::{
+    error::Error,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
 use clap::Args;
-use std::error::Error;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 use tracing::info;
+
+use super::{CommandResult, print};
+use crate::{
+    engine::{Engine, EngineOptions, Inference, OnnxEngine, Provider, Source},
+    model::{Model, ModelStore, read_bare_file},
+    oip,
+    protocol::OutputFormat,
+};
 
 /// Runs a model once, off-chain, and prints its outputs.
 ///

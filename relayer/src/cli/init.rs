@@ -1,12 +1,19 @@
 //! `oraculum init`: a configuration to start from, and new keys.
 
-use super::{CommandResult, print_json};
-use crate::config::{self, Endpoint};
-use crate::keys::{self, PasswordSource};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
 use alloy::primitives::Address;
 use clap::Args;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+
+use super::{CommandResult, print_json};
+use crate::{
+    chain::Endpoint,
+    config::{self},
+    keys::{self, PasswordSource},
+};
 
 /// Write a documented oraculum.toml and new encrypted keys into a folder.
 ///

@@ -1,14 +1,18 @@
 //! `oraculum jobs`: what the journal knows.
 
-use super::{CommandResult, model_names, print, print_json};
-use crate::config::{FILE_NAME, Settings};
-use crate::journal::{SledJournal, View};
-use crate::model::ModelStore;
-use crate::status::{self, jobs::Filter};
+use std::{collections::HashMap, path::PathBuf};
+
 use alloy::primitives::B256;
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use std::{collections::HashMap, path::PathBuf};
+
+use super::{CommandResult, model_names, print, print_json};
+use crate::{
+    api::{self, jobs::Filter},
+    config::{FILE_NAME, Settings},
+    journal::{SledJournal, View},
+    model::ModelStore,
+};
 
 /// Show the requests in a node's journal, whether the node runs or not.
 #[derive(Debug, Args)]
@@ -57,7 +61,7 @@ pub(super) async fn run(args: JobsArgs) -> CommandResult {
     match &args.command {
         JobsCommand::List { state, model, limit, after } => {
             let after = after.as_deref().map(|after| {
-                status::jobs::position(after).ok_or_else(|| format!("--after `{after}` is no `next` of a page"))
+                api::jobs::position(after).ok_or_else(|| format!("--after `{after}` is no `next` of a page"))
             });
             let filter = Filter {
                 state: state.as_deref().and_then(View::of_state),
@@ -67,7 +71,7 @@ pub(super) async fn run(args: JobsArgs) -> CommandResult {
             };
             let page = match ask(&settings, &format!("/jobs?{}", filter.to_query())).await? {
                 Some((_, page)) => page,
-                None => status::jobs::list(&SledJournal::open_existing(&settings.node.data_dir)?, &filter)?,
+                None => api::jobs::list(&SledJournal::open_existing(&settings.node.data_dir)?, &filter)?,
             };
             if args.json { print_json(&page) } else { print_page(&page, &model_names(&settings)) }
         }
@@ -75,7 +79,7 @@ pub(super) async fn run(args: JobsArgs) -> CommandResult {
             let found = match ask(&settings, &format!("/jobs/{id}")).await? {
                 Some((404, _)) => None,
                 Some((_, job)) => Some(job),
-                None => status::jobs::show(&SledJournal::open_existing(&settings.node.data_dir)?, *id)?,
+                None => api::jobs::show(&SledJournal::open_existing(&settings.node.data_dir)?, *id)?,
             };
             let found = found.ok_or_else(|| format!("the journal knows no request {id}"))?;
             if args.json { print_json(&found) } else { print_job(&found, &model_names(&settings)) }
@@ -88,7 +92,7 @@ async fn ask(
     settings: &Settings,
     path: &str,
 ) -> Result<Option<(u16, Value)>, Box<dyn std::error::Error + Send + Sync>> {
-    match status::ask(&settings.node.data_dir, path).await? {
+    match api::ask(&settings.node.data_dir, path).await? {
         Some((code, value)) if !matches!(code, 200 | 404) => Err(format!("the node answered {code}: {value}").into()),
         answer => Ok(answer),
     }

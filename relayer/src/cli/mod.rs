@@ -14,17 +14,13 @@ mod pnl;
 mod request;
 mod run;
 
-use crate::config::Settings;
-use crate::model::ModelStore;
+use std::{collections::HashMap, error::Error, io::IsTerminal, process::ExitCode, str::FromStr};
+
 use alloy::primitives::B256;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::collections::HashMap;
-use std::error::Error;
-use std::io::IsTerminal;
-use std::process::ExitCode;
-use std::str::FromStr;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::Directive;
+use tracing_subscriber::{EnvFilter, filter::Directive};
+
+use crate::{config::Settings, model::ModelStore};
 
 /// What every command ends with; the error says what to do.
 pub type CommandResult = Result<(), Box<dyn Error + Send + Sync>>;

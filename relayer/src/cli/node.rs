@@ -3,22 +3,28 @@
 
 mod survey;
 
-use super::request::model_id;
-use super::{CommandResult, model_names, print, print_json};
-use crate::abi::InferenceCoordinator as Coordinator;
-use crate::account::{Account, Client};
-use crate::config::{FILE_NAME, Settings};
-use crate::keys::{self, PasswordSource};
-use crate::protocol::statement::Domain;
-use alloy::primitives::utils::format_ether;
-use alloy::primitives::{Address, B256, U256};
-use alloy::providers::Provider;
-use alloy::signers::SignerSync;
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use alloy::{
+    primitives::{Address, B256, U256, utils::format_ether},
+    providers::Provider,
+    signers::SignerSync,
+};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-use survey::{Seat, Survey};
+
+use self::survey::{Seat, Survey};
+use super::{CommandResult, model_names, print, print_json, request::model_id};
+use crate::{
+    client::{Account, Client},
+    config::{FILE_NAME, Settings},
+    coordinator::abi::InferenceCoordinator as Coordinator,
+    keys::{self, PasswordSource},
+    protocol::statement::Domain,
+};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 

@@ -1,14 +1,18 @@
 //! `oraculum pnl`: what answers earned and what they cost.
 
-use super::{CommandResult, model_names, print, print_json};
-use crate::books;
-use crate::config::{FILE_NAME, Settings};
-use crate::journal::SledJournal;
-use crate::status;
+use std::path::PathBuf;
+
 use alloy::primitives::{B256, utils::format_ether};
 use clap::Args;
 use serde_json::Value;
-use std::path::PathBuf;
+
+use super::{CommandResult, model_names, print, print_json};
+use crate::{
+    api,
+    client::earnings,
+    config::{FILE_NAME, Settings},
+    journal::SledJournal,
+};
 
 /// Show profit and loss by model and day, from the journal of a node, whether it runs or not.
 ///
@@ -41,10 +45,10 @@ fn ether(wei: &str) -> String {
 pub(super) async fn run(args: PnlArgs) -> CommandResult {
     let settings = Settings::load(&args.config)?;
     let folder = &settings.node.data_dir;
-    let found = match status::ask(folder, "/books").await? {
+    let found = match api::ask(folder, "/books").await? {
         Some((200, value)) => value,
         Some((code, value)) => return Err(format!("the node answered {code}: {value}").into()),
-        None => books::by_day_and_model(&SledJournal::open_existing(folder)?)?,
+        None => earnings::by_day_and_model(&SledJournal::open_existing(folder)?)?,
     };
     let mut lines: Vec<&Value> = found.as_array().into_iter().flatten().collect();
     if let Some(days) = args.days {

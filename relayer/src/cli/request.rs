@@ -3,26 +3,36 @@
 mod input;
 mod refund;
 
-use super::{CommandResult, print, print_json};
-use crate::abi::InferenceCoordinator as Coordinator;
-use crate::account::{Account, Client};
-use crate::chain::Trust;
-use crate::config::Endpoint;
-use crate::dev;
-use crate::keys::{self, PasswordSource};
-use crate::model::{Details, ModelStore};
-use crate::oip;
-use crate::protocol::{Outcome, OutputFormat};
-use alloy::primitives::utils::{ParseUnits, parse_units};
-use alloy::primitives::{Address, B256, Bytes, U256, aliases::U96};
-use alloy::providers::Provider;
-use alloy::rpc::types::{Filter, Log, TransactionReceipt};
-use alloy::signers::local::PrivateKeySigner;
-use alloy::sol_types::SolEvent;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use alloy::{
+    primitives::{
+        Address, B256, Bytes, U256,
+        aliases::U96,
+        utils::{ParseUnits, parse_units},
+    },
+    providers::Provider,
+    rpc::types::{Filter, Log, TransactionReceipt},
+    signers::local::PrivateKeySigner,
+    sol_types::SolEvent,
+};
 use clap::Args;
 use serde_json::{Value, json};
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+
+use super::{CommandResult, print, print_json};
+use crate::{
+    chain::{Endpoint, Trust},
+    client::{Account, Client},
+    coordinator::abi::InferenceCoordinator as Coordinator,
+    dev,
+    keys::{self, PasswordSource},
+    model::{Details, ModelStore},
+    oip,
+    protocol::{Outcome, OutputFormat},
+};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 

@@ -1,15 +1,18 @@
 //! `oraculum run`: a node.
 
-use super::CommandResult;
-use crate::config::{FILE_NAME, Settings};
-use crate::keys::Keys;
-use crate::supervisor;
+use std::{path::PathBuf, sync::Arc};
+
 use clap::Args;
-use std::path::PathBuf;
-use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
+
+use super::CommandResult;
+use crate::{
+    config::{FILE_NAME, Settings},
+    keys::Keys,
+    supervisor,
+};
 
 /// Run a node: watch the chain, run models, post signed answers, claim their pay.
 ///

@@ -1,21 +1,27 @@
 //! From what was written to what can be used.
 
-use super::file::{Config, Written};
-use super::said::Said;
-use super::{
-    ChainSettings, ConfigError, Endpoint, EngineSettings, FeeSettings, Finality, KeySettings, ModelPolicySettings,
-    NodeSettings, PolicySettings, Settings,
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
 };
-use crate::chain::Tag;
-use crate::transactions;
+
 use alloy::primitives::Address;
-use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::time::Duration;
+
+use super::{
+    ChainSettings, ConfigError, EngineSettings, FeeSettings, Finality, KeySettings, ModelPolicySettings, NodeSettings,
+    PolicySettings, Settings,
+    file::{Config, Written},
+    said::Said,
+};
+use crate::{
+    chain::{Endpoint, Tag},
+    pricing,
+};
 
 const GWEI: f64 = 1e9;
 
@@ -61,7 +67,7 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
     }
     let bump_percent = whole("fees.bump_percent", fees.bump_percent.into(), 10..=100, "per cent")? as u32;
     let work_cap =
-        transactions::fees::FeeSettings { cap: max_fee_per_gas, min_tip: min_priority_fee, bump_percent }.work_cap();
+        pricing::fees::FeeSettings { cap: max_fee_per_gas, min_tip: min_priority_fee, bump_percent }.work_cap();
     if min_priority_fee > work_cap {
         let (most, cap) = (work_cap as f64 / GWEI, fees.max_fee_per_gas);
         let reason = format!(

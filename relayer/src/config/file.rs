@@ -1,11 +1,17 @@
 //! What the operator wrote: a TOML file, read strictly, and environment variables over it.
 
-use super::ConfigError;
-use super::reference::{KEYS, Key, Kind, SECTIONS};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use toml::{Table, Value};
+
+use super::{
+    ConfigError,
+    reference::{KEYS, Key, Kind, SECTIONS},
+};
 
 /// The file's contents as written. It is never printed: the endpoint can carry a secret.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]

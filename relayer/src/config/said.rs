@@ -1,9 +1,10 @@
 //! What each key says, remembered without the value, so that a later reading can tell what changed.
 
-use super::file::Config;
+use std::{collections::BTreeMap, fmt};
+
 use alloy::primitives::{B256, keccak256};
-use std::collections::BTreeMap;
-use std::fmt;
+
+use super::file::Config;
 
 /// Fingerprints of values, which may be secret.
 #[derive(Clone, Default)]

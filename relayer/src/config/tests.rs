@@ -1,6 +1,8 @@
-use super::file::{Config, read};
-use super::reference::{KEYS, SECTIONS};
-use super::*;
+use super::{
+    file::{Config, read},
+    reference::{KEYS, SECTIONS},
+    *,
+};
 
 const ADDRESS: &str = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
 

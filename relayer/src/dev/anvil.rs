@@ -1,16 +1,21 @@
 //! A local Anvil chain that is gone when its owner is, however the owner ends.
 
-use super::DevError;
-use crate::account::Client;
-use crate::chain::Trust;
-use crate::config::Endpoint;
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
 use alloy::providers::Provider;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
+
+use super::DevError;
+use crate::{
+    chain::{Endpoint, Trust},
+    client::Client,
+};
 
 /// The id of Anvil's chain.
 pub const CHAIN_ID: u64 = 31337;

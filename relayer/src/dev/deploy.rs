@@ -1,19 +1,28 @@
 //! Deploys everything to a local chain, and makes nodes that can answer at once.
 
-use super::consumers::{DigitMint, IrisClassifier, LendingDesk};
-use super::{Anvil, CHAIN_ID, DevError, NodeKeys, deployer, user};
-use crate::abi::InferenceCoordinator as Coordinator;
-use crate::account::Account;
-use crate::config::Settings;
-use crate::protocol::statement::Domain;
-use alloy::primitives::{Address, B256, Bytes, TxKind, U256, aliases::U96};
-use alloy::providers::Provider;
-use alloy::rpc::types::TransactionReceipt;
-use alloy::signers::SignerSync;
-use alloy::sol_types::{SolCall, SolConstructor};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use alloy::{
+    primitives::{Address, B256, Bytes, TxKind, U256, aliases::U96},
+    providers::Provider,
+    rpc::types::TransactionReceipt,
+    signers::SignerSync,
+    sol_types::{SolCall, SolConstructor},
+};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+
+use super::{
+    Anvil, CHAIN_ID, DevError, NodeKeys,
+    consumers::{DigitMint, IrisClassifier, LendingDesk},
+    deployer, user,
+};
+use crate::{
+    client::Account, config::Settings, coordinator::abi::InferenceCoordinator as Coordinator,
+    protocol::statement::Domain,
+};
 
 /// The bond of a seat: 0.01 ETH.
 pub const SEAT_BOND: u128 = 10_000_000 * GWEI;
@@ -169,7 +178,7 @@ pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment
     };
 
     for model in models {
-        let card = Coordinator::registerModelCall { card: crate::contract::card(&model.card), hint: String::new() };
+        let card = Coordinator::registerModelCall { card: crate::coordinator::card(&model.card), hint: String::new() };
         let what = || format!("the model {}", model.name);
         deployer.call(&what(), coordinator, &card, 0).await?;
         let name = Coordinator::claimNameCall { name: model.name.clone(), modelId: model.id };

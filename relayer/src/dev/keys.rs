@@ -1,8 +1,11 @@
 //! Keys that everybody knows: Anvil's first two accounts, and nodes' keys that anybody can compute.
 
+use alloy::{
+    primitives::{B256, b256, keccak256},
+    signers::local::PrivateKeySigner,
+};
+
 use crate::keys::Keys;
-use alloy::primitives::{B256, b256, keccak256};
-use alloy::signers::local::PrivateKeySigner;
 
 const DEPLOYER: B256 = b256!("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80");
 const USER: B256 = b256!("59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d");

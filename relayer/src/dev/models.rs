@@ -1,8 +1,9 @@
 //! The models that a deployment begins with.
 
+use std::path::Path;
+
 use super::DevError;
 use crate::model::{Model, ModelStore};
-use std::path::Path;
 
 /// The models of a folder, all of which must be sound.
 pub(super) fn read(folder: &Path) -> Result<Vec<Model>, DevError> {

@@ -1,11 +1,14 @@
 //! Why the engine has no answer, or does not serve a model. Neither can be signed.
 
-use super::graph::Refused;
-use super::runtime::RuntimeError;
-use crate::model::ModelError;
-use crate::protocol::OutputFormat;
-use alloy::primitives::B256;
 use std::time::Duration;
+
+use alloy::primitives::B256;
+
+use super::runtime::RuntimeError;
+use crate::{
+    model::{ModelError, graph::Refused},
+    protocol::OutputFormat,
+};
 
 /// Why there is no answer this time. Failures that anybody can reproduce are outcomes, not errors.
 #[derive(Clone, Debug, thiserror::Error)]

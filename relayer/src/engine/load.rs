@@ -1,20 +1,31 @@
 //! Models that are loaded: checked, opened, and probed.
 
-use super::graph::{self, Signature, proto};
-use super::profile::{Target, reference_version};
-use super::runtime::Runtime;
-use super::worker::{Limits, Worker};
-use super::{EngineError, Inference, LoadError, OnnxEngine, StartError, session};
-use crate::model::{Model, Probe};
-use crate::protocol::agreement::{Verdict, compare};
-use crate::protocol::card::Agreement;
-use crate::protocol::cast::{self, BadInput, ModelTensor};
-use crate::protocol::{Outcome, OutputFormat};
+use std::sync::Arc;
+
 use alloy::primitives::{B256, Bytes};
 use prost::Message;
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 use tokio::sync::OnceCell;
+
+use super::{
+    EngineError, Inference, LoadError, OnnxEngine, StartError,
+    profile::{Target, reference_version},
+    runtime::Runtime,
+    session,
+    worker::{Limits, Worker},
+};
+use crate::{
+    model::{
+        Model, Probe,
+        graph::{self, Signature, proto},
+    },
+    protocol::{
+        Outcome, OutputFormat,
+        agreement::{Verdict, compare},
+        card::Agreement,
+        cast::{self, BadInput, ModelTensor},
+    },
+};
 
 /// What to load.
 #[derive(Clone, Debug)]

@@ -4,7 +4,6 @@
 //! answer can be signed for it.
 
 mod error;
-pub mod graph;
 mod load;
 mod profile;
 pub mod runtime;
@@ -17,18 +16,22 @@ pub use load::{Loaded, Source};
 pub use profile::{ExecutionProfile, SETTINGS, Target, reference_version};
 pub use worker::Limits;
 
-use crate::protocol::cast::{self, BadInput, Failure, ModelTensor, Unrepresentable};
-use crate::protocol::{Outcome, OutputFormat};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
 use alloy::primitives::{B256, Bytes};
 use futures::future::BoxFuture;
-use runtime::Runtime;
 use serde::{Deserialize, Serialize};
-use session::RunError;
-use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
-use worker::Done;
+
+use self::{runtime::Runtime, session::RunError, worker::Done};
+use crate::protocol::{
+    Outcome, OutputFormat,
+    cast::{self, BadInput, Failure, ModelTensor, Unrepresentable},
+};
 
 /// Something that runs models.
 pub trait Engine: Send + Sync {

@@ -1,8 +1,9 @@
 //! How something was run, and what the reference is.
 
+use std::fmt;
+
 use alloy::primitives::B256;
 use serde::Serialize;
-use std::fmt;
 
 /// The settings of every session here, after the provider: what is promised to be reproducible.
 pub const SETTINGS: &str = "provider=cpu;intra_op=1;inter_op=1;execution=sequential;optimization=basic";

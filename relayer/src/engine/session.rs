@@ -1,15 +1,21 @@
 //! One model in one session of ONNX Runtime, under settings that make it reproducible.
 
-use super::profile::Target;
-use super::runtime::Runtime;
-use super::values::{self, OutputError};
+use ort::{
+    ErrorCode,
+    ep::{CUDA, ExecutionProvider, cuda::ConvAlgorithmSearch},
+    logging::LogLevel,
+    session::{
+        RunOptions, Session, SessionInputValue,
+        builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder},
+    },
+};
+
+use super::{
+    profile::Target,
+    runtime::Runtime,
+    values::{self, OutputError},
+};
 use crate::protocol::cast::ModelTensor;
-use ort::ErrorCode;
-use ort::ep::cuda::ConvAlgorithmSearch;
-use ort::ep::{CUDA, ExecutionProvider};
-use ort::logging::LogLevel;
-use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
-use ort::session::{RunOptions, Session, SessionInputValue};
 
 /// Prepares a session on a target. What CUDA cannot run is an error there, not work for the CPU.
 pub(super) fn builder(runtime: &Runtime, target: Target) -> Result<SessionBuilder, ort::Error> {

@@ -3,14 +3,20 @@ mod gpu;
 mod limits;
 mod models;
 
-use super::*;
-use crate::model::Model;
-use crate::oip::{self, OipTensor};
-use crate::protocol::agreement::{Verdict, compare};
-use crate::protocol::tensor::{self, DType, Tensor};
-use build::{graph, model, node, number, port};
-use serde::Deserialize;
 use std::path::Path;
+
+use serde::Deserialize;
+
+use self::build::{graph, model, node, number, port};
+use super::*;
+use crate::{
+    model::Model,
+    oip::{self, OipTensor},
+    protocol::{
+        agreement::{Verdict, compare},
+        tensor::{self, DType, Tensor},
+    },
+};
 
 const NATIVE: OutputFormat = OutputFormat::NATIVE;
 
@@ -263,8 +269,8 @@ async fn an_input_on_which_the_model_fails_is_bad_input_and_leaves_the_session_s
 #[tokio::test]
 async fn a_models_own_functions_run() {
     let engine = cpu().await;
-    let call = graph::proto::Node { domain: "local".into(), ..node("Twice", &["x"], &["y"]) };
-    let twice = graph::proto::Function {
+    let call = crate::model::graph::proto::Node { domain: "local".into(), ..node("Twice", &["x"], &["y"]) };
+    let twice = crate::model::graph::proto::Function {
         name: "Twice".into(),
         domain: "local".into(),
         node: vec![node("Add", &["a", "a"], &["b"])],
@@ -274,7 +280,7 @@ async fn a_models_own_functions_run() {
     let extended = FunctionPorts {
         input: vec!["a".into()],
         output: vec!["b".into()],
-        opset_import: vec![graph::proto::OperatorSet { domain: String::new(), version: 17 }],
+        opset_import: vec![crate::model::graph::proto::OperatorSet { domain: String::new(), version: 17 }],
     };
     use prost::Message;
     let mut function = twice.encode_to_vec();
@@ -295,7 +301,7 @@ struct FunctionPorts {
     #[prost(string, repeated, tag = "5")]
     output: Vec<String>,
     #[prost(message, repeated, tag = "9")]
-    opset_import: Vec<graph::proto::OperatorSet>,
+    opset_import: Vec<crate::model::graph::proto::OperatorSet>,
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! Tensors on their way into and out of the runtime.
 
-use crate::protocol::cast::{Elements, ModelTensor};
 use half::{bf16, f16};
-use ort::session::SessionInputValue;
-use ort::value::{DynTensorValueType, DynValue, Tensor, TensorElementType};
+use ort::{
+    session::SessionInputValue,
+    value::{DynTensorValueType, DynValue, Tensor, TensorElementType},
+};
+
+use crate::protocol::cast::{Elements, ModelTensor};
 
 /// Why an output is no packed tensor.
 #[derive(Debug)]

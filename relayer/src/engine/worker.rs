@@ -8,20 +8,27 @@
 //!                             past the grace it answers in the thread's place and lets another one take the queue
 //! ```
 
-use super::error::{EngineError, LoadError};
-use super::graph::Signature;
-use super::profile::Target;
-use super::runtime::Runtime;
-use super::session::{self, RunError};
-use crate::protocol::cast::ModelTensor;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
 use ort::session::{RunOptions, Session};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+
+use super::{
+    error::{EngineError, LoadError},
+    profile::Target,
+    runtime::Runtime,
+    session::{self, RunError},
+};
+use crate::{model::graph::Signature, protocol::cast::ModelTensor};
 
 /// Threads of a model that may hang in a kernel before the model gets no more.
 const MAX_STUCK: usize = 4;

@@ -4,19 +4,9 @@
 //! makes that unnecessary, and remembers the signed transactions that may be in somebody's pool. Every write is one
 //! [`Batch`], all or nothing.
 
-mod commit;
-mod index;
-mod open;
-mod outbox;
-mod records;
-mod slots;
-mod store;
-mod v1;
-mod v2;
+pub mod store;
 
-pub use index::{Position, View};
-pub use records::Record;
-pub use store::SledJournal;
+pub use store::{Position, Record, SledJournal, View};
 
 use std::ops::Range;
 
@@ -24,110 +14,14 @@ use alloy::primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    chain::{BlockRef, Receipt},
-    lifecycle::{Illegal, Job, Move, Task},
-    protocol::{Outcome, request::Request},
+    chain::BlockRef,
+    domain::{Claim, Entry, Illegal, Job, Move, Slot, Task},
 };
 
 /// The version of the layout, and of exported lines.
 pub const VERSION: u32 = 4;
 /// The first version whose exported lines were like today's.
 const FIRST_LINES: u32 = 3;
-
-/// What a logical transaction is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Purpose {
-    /// It answers requests: one, or a batch.
-    Answer {
-        /// The requests. Never empty.
-        items: Vec<Item>,
-    },
-    /// It claims the pay of these requests.
-    Claim {
-        /// The requests.
-        ids: Vec<B256>,
-    },
-    /// It fills its nonce, no more.
-    Cancel,
-}
-
-/// A request that a transaction answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Item {
-    /// The request.
-    pub id: B256,
-    /// The hash of its block, which is part of what was signed.
-    pub block: B256,
-}
-
-/// One signed form of a logical transaction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// Its hash.
-    pub hash: B256,
-    /// The signed bytes, which are broadcast again as they are.
-    pub raw: Bytes,
-    /// Its gas limit.
-    pub gas: u64,
-    /// Fee cap, wei per gas.
-    pub max_fee: u128,
-    /// Tip, wei per gas.
-    pub tip: u128,
-    /// The head when it was broadcast first.
-    pub at: u64,
-}
-
-/// A logical transaction: one nonce of one sender, and all its attempts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slot {
-    /// The account that pays for it.
-    pub sender: Address,
-    /// Its nonce.
-    pub nonce: u64,
-    /// What it is for.
-    pub purpose: Purpose,
-    /// Its signed forms, the last one current. Never empty.
-    pub attempts: Vec<Attempt>,
-    /// Where it was mined.
-    pub mined: Option<Receipt>,
-}
-
-/// Pay to be claimed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
-    /// The request.
-    pub id: B256,
-    /// The request itself, which comes back as calldata.
-    pub request: Request,
-    /// What was found.
-    pub outcome: Outcome,
-    /// keccak256 of the output.
-    pub output_commitment: B256,
-    /// The signers' seats.
-    pub seats: Bytes,
-    /// The block of the fulfillment.
-    pub fulfilled_at: u64,
-    /// The block from which it can be claimed.
-    pub vests_at: u64,
-    /// The block in which it was paid, until that is deep enough to forget the claim.
-    pub paid_at: Option<u64>,
-}
-
-/// What one model cost and earned in one hour of the chain's clock.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Hours since 1970.
-    pub hour: u64,
-    /// The model; zero for what serves no model, such as a transaction that fills its nonce.
-    pub model: B256,
-    /// What final transactions paid for gas, wei.
-    pub spent: u128,
-    /// What answers of ours that became final are paid, wei; negative where a reorganisation takes more back.
-    pub earned: i128,
-    /// How many answers that is.
-    pub answers: i64,
-}
 
 /// What one deployment and one signing key make of a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -319,6 +213,3 @@ pub trait Journal: Send + Sync + 'static {
     /// `Store` or `Folder`.
     fn sync(&self) -> Result<(), JournalError>;
 }
-
-#[cfg(test)]
-mod tests;

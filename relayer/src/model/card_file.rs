@@ -1,10 +1,12 @@
 //! `card.json`: a model card as people write and read it.
 
-use super::{MAX_JSON_BYTES, ModelError, read_limited, sha256};
-use crate::protocol::card::{Agreement, ModelCard, Tolerance};
+use std::path::Path;
+
 use alloy::primitives::{Address, B256};
 use serde::Deserialize;
-use std::path::Path;
+
+use super::{MAX_JSON_BYTES, ModelError, read_limited, sha256};
+use crate::protocol::card::{Agreement, ModelCard, Tolerance};
 
 /// Unknown keys are errors: one that was misspelt must not count as left out.
 #[derive(Debug, Deserialize)]

@@ -1,10 +1,12 @@
 //! `details.json`: the canonical document that a card commits to, so that cards can grow without new contracts.
 
-use super::ModelError;
+use std::path::Path;
+
 use alloy::primitives::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
-use std::path::Path;
+
+use super::ModelError;
 
 /// What a node needs of the details. Other keys are for people, and are kept as they are.
 #[derive(Clone, Debug, Deserialize)]

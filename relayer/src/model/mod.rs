@@ -8,17 +8,22 @@
 
 mod card_file;
 mod details;
+pub mod graph;
 mod store;
 
 pub use details::{Details, DetailsPort, Probe};
 pub use store::{ModelStore, Summary};
 
-use crate::protocol::card::ModelCard;
+use std::{
+    fs,
+    io::{ErrorKind, Read},
+    path::{Path, PathBuf},
+};
+
 use alloy::primitives::B256;
 use sha2::{Digest, Sha256};
-use std::fs;
-use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+
+use crate::protocol::card::ModelCard;
 
 /// ONNX files are protobuf messages, which end here.
 const MAX_FILE_BYTES: u64 = 2 << 30;
@@ -54,7 +59,7 @@ pub enum ModelError {
     #[error("{} holds another model already: remove it, or choose another folder name", path.display())]
     Occupied { path: PathBuf },
     #[error(transparent)]
-    Refused(#[from] crate::engine::graph::Refused),
+    Refused(#[from] crate::model::graph::Refused),
 }
 
 /// A model's card with everything it commits to but the file itself, which `read_file` brings.

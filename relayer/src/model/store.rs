@@ -1,11 +1,14 @@
 //! A folder of models.
 
-use super::{Model, ModelError};
-use crate::engine::graph;
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
 use alloy::primitives::B256;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+
+use super::{Model, ModelError, graph};
 
 /// A folder whose subfolders with a `card.json` are models.
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
-use super::*;
-use crate::protocol::cast::ElementType;
 use proptest::prelude::*;
 use serde_json::json;
+
+use super::*;
+use crate::protocol::cast::ElementType;
 
 fn ports() -> Vec<Port> {
     let port = |name: &str, element| Port { name: name.into(), element, shape: None };

@@ -1,10 +1,13 @@
 //! Whether two answers to one request agree under the model's card.
 
-use super::OutputFormat;
-use super::card::{Agreement, Tolerance};
-use super::exact::{Integer, Number, numbers, pow10};
-use super::tensor::{self, DType, Tensor};
 use alloy::primitives::{Bytes, U512};
+
+use super::{
+    OutputFormat,
+    card::{Agreement, Tolerance},
+    exact::{Integer, Number, numbers, pow10},
+    tensor::{self, DType, Tensor},
+};
 
 /// What a comparison finds. The order is that of severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,10 +1,12 @@
 //! Model cards: everything that names a model. `modelId = keccak256(abi.encode(card))`.
 
-use alloy::primitives::{Address, B256, keccak256};
-use alloy::sol;
-use alloy::sol_types::SolValue;
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
+
+use alloy::{
+    primitives::{Address, B256, keccak256},
+    sol,
+    sol_types::SolValue,
+};
 
 mod abi {
     #![allow(missing_docs, reason = "generated code")]

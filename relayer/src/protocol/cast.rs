@@ -1,11 +1,15 @@
 //! From packed tensors to a model's inputs, and from its outputs to packed tensors: exactly, or not at all.
 
-use super::exact::{Finite, Number, numbers};
-use super::tensor::{self, DType, Tensor, TensorError};
-use super::{Outcome, OutputFormat};
+use std::fmt;
+
 use alloy::primitives::Bytes;
 use half::{bf16, f16};
-use std::fmt;
+
+use super::{
+    Outcome, OutputFormat,
+    exact::{Finite, Number, numbers},
+    tensor::{self, DType, Tensor, TensorError},
+};
 
 /// The largest number of elements of a model's input, counted without dimensions of 0: runtimes multiply dimensions in
 /// machine words.

@@ -1,9 +1,11 @@
 //! Exact arithmetic between integers, decimal fixed-point and IEEE 754: no step of it rounds but the last.
 
-use super::tensor::{DType, MAX_DECIMALS, Tensor};
+use std::cmp::Ordering;
+
 use alloy::primitives::U512;
 use half::{bf16, f16};
-use std::cmp::Ordering;
+
+use super::tensor::{DType, MAX_DECIMALS, Tensor};
 
 /// 10^exponent; exponents are at most 36, which fits.
 pub(super) fn pow10(exponent: u8) -> u128 {

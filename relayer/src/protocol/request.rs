@@ -1,9 +1,9 @@
 //! Requests: six words on the chain, a struct here, one id for both.
 
-use super::OutputFormat;
-use alloy::primitives::aliases::U96;
-use alloy::primitives::{Address, B256, U256, keccak256};
+use alloy::primitives::{Address, B256, U256, aliases::U96, keccak256};
 use serde::{Deserialize, Serialize};
+
+use super::OutputFormat;
 
 /// The six words of a request, in the order of `docs/protocol.md`.
 pub type RequestWords = [B256; 6];

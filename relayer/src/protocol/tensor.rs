@@ -3,8 +3,9 @@
 //! `tensors := count u8 ‖ tensor[count]`, `tensor := dtype u8 ‖ decimals u8 ‖ rank u8 ‖ dims u32[rank] ‖ elements`, all
 //! big-endian, elements in row-major order. The encoding is canonical: one byte string per value.
 
-use alloy::primitives::Bytes;
 use std::fmt;
+
+use alloy::primitives::Bytes;
 
 /// Tensors in a list, at most.
 pub const MAX_TENSORS: usize = 64;

@@ -1,17 +1,19 @@
 //! The vectors that Solidity asserts as well.
 
-use super::OutputFormat;
-use super::exact::Finite;
-use super::request::{InputKind, Level, Request, RequestWords};
-use super::sortition::{rank, seed};
-use super::statement::{Domain, Statement};
-use super::tensor::{self, DType, Tensor, TensorError};
-use alloy::primitives::aliases::U96;
-use alloy::primitives::{Address, B256, Bytes};
-use half::f16;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use std::path::Path;
+
+use alloy::primitives::{Address, B256, Bytes, aliases::U96};
+use half::f16;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    OutputFormat,
+    exact::Finite,
+    request::{InputKind, Level, Request, RequestWords},
+    sortition::{rank, seed},
+    statement::{Domain, Statement},
+    tensor::{self, DType, Tensor, TensorError},
+};
 
 fn read<T: DeserializeOwned>(name: &str) -> T {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(name);

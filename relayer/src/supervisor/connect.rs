@@ -11,10 +11,9 @@ use tracing::{info, warn};
 
 use super::{NodeError, Pool};
 use crate::{
-    abi::InferenceCoordinator as Coordinator,
-    chain::{AlloyChain, Chain, ChainError, ClientSettings, Endpoints, PoolSettings},
-    config::{ChainSettings, Endpoint, Settings},
-    contract::{ReadError, Views},
+    chain::{AlloyChain, Chain, ChainError, ClientSettings, Endpoint, Endpoints, PoolSettings},
+    config::{ChainSettings, Settings},
+    coordinator::{ReadError, Views, abi::InferenceCoordinator as Coordinator},
     keys::Keys,
 };
 

@@ -7,7 +7,7 @@ use alloy::primitives::Address;
 use crate::{
     chain::ChainError,
     config::ConfigError,
-    contract::ReadError,
+    coordinator::ReadError,
     engine::{LoadError, StartError},
     journal::JournalError,
     model::ModelError,

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, error, error_span, info};
 
 use crate::{
+    api::{self, Board, Life},
     chain::{AlloyChain, Endpoints},
     config::{self, EngineSettings, Settings},
     engine::{EngineOptions, Limits, OnnxEngine, Provider, Source},
@@ -34,7 +35,6 @@ use crate::{
     model::ModelStore,
     node::StageError,
     policy::Policy,
-    status::{self, Board, Life},
 };
 
 /// Restarts within `RESTART_WINDOW` after which a node that serves one chain gives up.
@@ -178,7 +178,7 @@ impl ServedChain {
                     endpoints: Box::new(move || chain.health()),
                     life: started.life.subscribe(),
                 };
-                let bound = status::serve(address, &self.settings.node.data_dir, board);
+                let bound = api::serve(address, &self.settings.node.data_dir, board);
                 Some(bound.await.map_err(|error| NodeError::Status { address, error })?)
             }
             None => None,

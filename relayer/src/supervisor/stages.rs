@@ -11,20 +11,22 @@ use tracing::{Instrument, error, info};
 
 use super::Started;
 use crate::{
-    attester::Attester,
+    api::Life,
     chain::{Chain, Heard},
-    claimer::{ClaimSettings, Claimer},
     config::Settings,
     engine::Engine,
-    executor::{ExecuteSettings, Executor},
     journal::SledJournal,
     keys::Keys,
     metrics::Metrics,
     node::{Node, StageError},
     protocol::statement::Domain,
-    status::Life,
-    submitter::{SubmitPorts, Submitter},
-    watcher::{WatchSettings, Watcher},
+    stages::{
+        attester::Attester,
+        claimer::{ClaimSettings, Claimer},
+        executor::{ExecuteSettings, Executor},
+        submitter::{SubmitPorts, Submitter},
+        watcher::{WatchSettings, Watcher},
+    },
 };
 
 /// Answers between two stages at most.

@@ -1,7 +1,9 @@
 //! What was spent, against what may be, and what gas costs now.
 
-use alloy::primitives::{Address, Bytes, U256, address, utils::format_units};
-use alloy::sol_types::{SolCall, SolValue};
+use alloy::{
+    primitives::{Address, Bytes, U256, address, utils::format_units},
+    sol_types::{SolCall, SolValue},
+};
 use tracing::{info, warn};
 
 use super::{
@@ -10,9 +12,10 @@ use super::{
 };
 use crate::{
     chain::{At, Call, Chain},
-    crash::crash_point,
-    journal::{Batch, Entry, Journal},
-    node::{StageError, Tip},
+    domain::{Entry, Tip},
+    failpoint::crash_point,
+    journal::{Batch, Journal},
+    node::StageError,
     policy::Price,
 };
 

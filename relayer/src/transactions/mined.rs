@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     chain::{Chain, ChainError, Receipt},
-    crash::crash_point,
-    journal::{Batch, Item, Journal, Position, Purpose, View},
-    lifecycle::{Job, Move},
-    node::{StageError, Tip},
+    domain::{Item, Job, Move, Purpose, Tip},
+    failpoint::crash_point,
+    journal::{Batch, Journal, Position, View},
+    node::StageError,
 };
 
 /// Jobs looked at together.

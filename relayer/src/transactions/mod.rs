@@ -6,13 +6,12 @@
 //! blocks, and everything that is awaited comes back through [`Transactions::step`].
 
 mod books;
-pub mod fees;
 mod mined;
 mod purpose;
 mod queue;
 mod replace;
 mod send;
-mod sign;
+pub(crate) mod sign;
 mod slot;
 mod upkeep;
 
@@ -31,8 +30,10 @@ use tracing::debug;
 use self::{books::Books, queue::Queue, slot::State};
 use crate::{
     chain::{Chain, ChainError, Receipt},
-    journal::{Batch, Journal, Purpose},
-    node::{Node, StageError, Tip},
+    domain::{Purpose, Tip},
+    journal::{Batch, Journal},
+    node::{Node, StageError},
+    pricing::fees,
 };
 
 /// Transactions of one key in flight at most: as many as fit into a block or two. A pool under pressure may drop all but

@@ -2,12 +2,11 @@
 
 use alloy::primitives::B256;
 
-use crate::{
-    journal::{Entry, Item, Journal, JournalError, Purpose, Slot},
-    lifecycle::{Closed, End, Ending, Job, Move, Settled, Task},
-};
-
 use super::slot::{Final, State};
+use crate::{
+    domain::{Closed, End, Ending, Entry, Item, Job, Move, Purpose, Settled, Slot, Task},
+    journal::{Journal, JournalError},
+};
 
 /// What a pending transaction's items have come to.
 #[derive(Debug, Default)]
@@ -46,7 +45,7 @@ pub(super) fn standing(journal: &impl Journal, slot: &Slot, next: u64) -> Result
     Ok(standing)
 }
 
-fn is_carried(sent: &crate::lifecycle::Sent, slot: &Slot, item: &Item) -> bool {
+fn is_carried(sent: &crate::domain::Sent, slot: &Slot, item: &Item) -> bool {
     sent.task.block.hash == item.block && (sent.sender, sent.nonce) == (slot.sender, slot.nonce)
 }
 

@@ -3,18 +3,14 @@
 use alloy::primitives::Bytes;
 use tracing::{debug, warn};
 
-use super::{
-    Transactions,
-    fees::{Fees, bumped},
-    purpose::sent_moves,
-    sign,
-    slot::Draft,
-};
+use super::{Transactions, purpose::sent_moves, sign, slot::Draft};
 use crate::{
     chain::Chain,
-    crash::crash_point,
-    journal::{Batch, Item, Journal, Purpose},
+    domain::{Item, Purpose},
+    failpoint::crash_point,
+    journal::{Batch, Journal},
     node::StageError,
+    pricing::fees::{Fees, bumped},
 };
 
 /// The gas of a transaction that only fills its nonce.

@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{
     chain::Chain,
-    crash::crash_point,
-    journal::{Batch, Journal, Purpose},
+    domain::Purpose,
+    failpoint::crash_point,
+    journal::{Batch, Journal},
     node::StageError,
 };
 
@@ -111,7 +112,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         if let Purpose::Answer { items } = &draft.purpose {
             for item in items {
                 let job = self.node.journal.job(item.id)?;
-                if !matches!(job, Some(crate::lifecycle::Job::Seen(seen)) if seen.task.block.hash == item.block) {
+                if !matches!(job, Some(crate::domain::Job::Seen(seen)) if seen.task.block.hash == item.block) {
                     return Ok(Sending::Refused(item.id));
                 }
             }
@@ -134,7 +135,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         queue: usize,
         nonce: u64,
         draft: Draft,
-        fees: super::fees::Fees,
+        fees: crate::pricing::fees::Fees,
     ) -> Result<Pending, StageError> {
         let queue = &self.queues[queue];
         let attempt = sign::attempt(&queue.key, self.node.domain.chain_id, nonce, &draft, fees, self.height())?;

@@ -7,8 +7,8 @@ use alloy::{
     signers::{SignerSync, local::PrivateKeySigner},
 };
 
-use super::{fees::Fees, slot::Draft};
-use crate::journal::Attempt;
+use super::slot::Draft;
+use crate::{domain::Attempt, pricing::fees::Fees};
 
 /// What a transaction says, apart from fees.
 pub(crate) struct Raw {

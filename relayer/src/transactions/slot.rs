@@ -15,8 +15,7 @@ use alloy::{
 
 use crate::{
     chain::Receipt,
-    journal::{Attempt, Item, Purpose, Slot},
-    node::Tip,
+    domain::{Attempt, Item, Purpose, Slot, Tip},
 };
 
 /// A transaction without nonce and fees.

@@ -1,19 +1,20 @@
 //! The manager on a scripted chain, in simulated time. The names of the first tests are the rows of the table of what goes
 //! wrong with transactions.
 
-use super::*;
-use crate::{
-    chain::{At, fake::FakeChain},
-    journal::{Item, Purpose, SledJournal, Slot},
-    lifecycle::{Ending, Move, Task},
-    protocol::Outcome,
-    testing::{Bench, DOMAIN, id, input, request},
-};
 use alloy::{
     consensus::{Transaction, TxEnvelope},
     primitives::{Address, Bytes},
 };
 use futures::FutureExt;
+
+use super::*;
+use crate::{
+    chain::At,
+    domain::{Ending, Item, Move, Purpose, Slot, Task},
+    journal::SledJournal,
+    protocol::Outcome,
+    testing::{Bench, DOMAIN, chain::FakeChain, id, input, request},
+};
 
 mod fees;
 mod limits;

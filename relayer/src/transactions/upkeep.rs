@@ -20,9 +20,9 @@ use tracing::{debug, error, info, warn};
 use super::{Done, Transactions, purpose, queue::Hold, slot::Pending};
 use crate::{
     chain::{At, Chain, ChainError},
-    journal::{Journal, Slot},
-    lifecycle::Move,
-    node::{StageError, Tip},
+    domain::{Move, Slot, Tip},
+    journal::Journal,
+    node::StageError,
 };
 
 /// How long a transaction without a request waits for a new draft before a self-transfer replaces it.

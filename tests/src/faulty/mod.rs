@@ -25,13 +25,14 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
-pub use self::{
-    fault::Fault,
-    sent::{Aim, Sent, aim},
-};
 use crate::{
     Res,
     endpoint::{Backend, Endpoint, Reply},
+};
+
+pub use self::{
+    fault::Fault,
+    sent::{Aim, Sent, aim},
 };
 
 /// The proxy; it ends when dropped.

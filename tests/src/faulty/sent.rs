@@ -8,12 +8,12 @@ use alloy::{
     primitives::{Address, B256, Bytes},
     sol_types::SolCall,
 };
+use oraculum::protocol::statement::Domain;
 
 use crate::{
     abi::InferenceCoordinator::{Request, claimCall, fulfillBatchCall, fulfillCall},
     market::request_id,
 };
-use oraculum::protocol::statement::Domain;
 
 /// A signed transaction that passed through the proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
-use crate::account::Client;
+use crate::client::Client;
 
 fn header() -> Value {
     json!({ "number": "0x5", "hash": B256::repeat_byte(5), "parentHash": B256::repeat_byte(4), "timestamp": "0x10" })

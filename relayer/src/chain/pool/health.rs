@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::super::{ChainError, Header, pace::rest};
+use super::super::{ChainError, Header};
+use crate::chain::rate_limit::rest;
 
 /// How long an endpoint must tell of a lower head until that is the chain's own doing.
 const LOWER_HEAD_PATIENCE: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::watch;
 
 use super::*;
-use crate::chain::fake::FakeChain;
+use crate::testing::chain::FakeChain;
 
 /// An endpoint of a scripted chain that can fail, lag and lie.
 #[derive(Debug)]

@@ -2,13 +2,16 @@
 
 mod register;
 
-use super::{CommandResult, print};
-use crate::engine::graph;
-use crate::model::{Model, ModelStore};
-use crate::protocol::card::Agreement;
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+
+use super::{CommandResult, print};
+use crate::{
+    model::{Model, ModelStore, graph},
+    protocol::card::Agreement,
+};
 
 /// The models that this machine can serve.
 #[derive(Debug, Args)]

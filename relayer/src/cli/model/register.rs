@@ -1,16 +1,19 @@
 //! `oraculum model register`: makes a model known to a coordinator. Anybody may; it costs gas and no more.
 
-use crate::abi::InferenceCoordinator as Coordinator;
-use crate::account::{Account, Client};
-use crate::cli::{CommandResult, print};
-use crate::config::{FILE_NAME, Settings};
-use crate::contract;
-use crate::keys::{self, PasswordSource};
-use crate::model::ModelStore;
+use std::path::{Path, PathBuf};
+
 use alloy::primitives::{B256, U256};
 use clap::Args;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+
+use crate::{
+    cli::{CommandResult, print},
+    client::{Account, Client},
+    config::{FILE_NAME, Settings},
+    coordinator::{self, abi::InferenceCoordinator as Coordinator},
+    keys::{self, PasswordSource},
+    model::ModelStore,
+};
 
 /// What is registered, where, and who pays.
 #[derive(Debug, Args)]
@@ -67,7 +70,7 @@ impl RegisterArgs {
         }
         let mut transactions: Vec<B256> = Vec::new();
         if !known {
-            let call = Coordinator::registerModelCall { card: contract::card(&model.card), hint: self.uri };
+            let call = Coordinator::registerModelCall { card: coordinator::card(&model.card), hint: self.uri };
             transactions.push(account.call(coordinator, &call, U256::ZERO).await?.transaction_hash);
         }
         if claims {

@@ -1,15 +1,21 @@
 //! What the chain knows of a node: its seats, and the answers that are not paid yet. Read from logs, so it needs no journal.
 
-use crate::abi::InferenceCoordinator as Coordinator;
-use crate::account::{AccountError, Client};
-use crate::config::Settings;
-use crate::protocol::request::Request;
-use alloy::primitives::{Address, B256, U256, keccak256};
-use alloy::providers::Provider;
-use alloy::rpc::types::{Filter, Log};
-use alloy::sol_types::SolEvent;
-use serde::Serialize;
 use std::collections::{BTreeSet, HashMap, HashSet};
+
+use alloy::{
+    primitives::{Address, B256, U256, keccak256},
+    providers::Provider,
+    rpc::types::{Filter, Log},
+    sol_types::SolEvent,
+};
+use serde::Serialize;
+
+use crate::{
+    client::{AccountError, Client},
+    config::Settings,
+    coordinator::abi::InferenceCoordinator as Coordinator,
+    protocol::request::Request,
+};
 
 /// The end of a seat that is not leaving.
 const NOT_LEAVING: u64 = (1 << 48) - 1;

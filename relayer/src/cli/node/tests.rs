@@ -1,8 +1,11 @@
-use super::*;
-use crate::config::example;
-use crate::dev::{self, Anvil, AnvilOptions, DeployOptions};
-use crate::keys::Password;
 use alloy::signers::local::PrivateKeySigner;
+
+use super::*;
+use crate::{
+    config::example,
+    dev::{self, Anvil, AnvilOptions, DeployOptions},
+    keys::Password,
+};
 
 struct Bench {
     anvil: Anvil,

@@ -1,12 +1,18 @@
 //! What a person types, packed as a model's inputs.
 
-use crate::model::{Details, DetailsPort};
-use crate::oip::{OipError, OipInputs, OipTensor};
-use crate::protocol::tensor::{self, TensorError};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
 use alloy::primitives::Bytes;
 use serde_json::Value;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+
+use crate::{
+    model::{Details, DetailsPort},
+    oip::{OipError, OipInputs, OipTensor},
+    protocol::tensor::{self, TensorError},
+};
 
 /// What is wrong with an input.
 #[derive(Debug, thiserror::Error)]

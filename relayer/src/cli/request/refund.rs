@@ -1,15 +1,19 @@
 //! `oraculum request --refund`: takes the fee of an unanswered request back.
 
-use super::find;
-use crate::abi::InferenceCoordinator as Coordinator;
-use crate::account::Account;
-use crate::cli::{CommandResult, print_json};
-use alloy::primitives::utils::format_ether;
-use alloy::primitives::{Address, B256, U256};
-use alloy::providers::Provider;
-use alloy::rpc::types::Filter;
-use alloy::sol_types::SolEvent;
+use alloy::{
+    primitives::{Address, B256, U256, utils::format_ether},
+    providers::Provider,
+    rpc::types::Filter,
+    sol_types::SolEvent,
+};
 use serde_json::json;
+
+use super::find;
+use crate::{
+    cli::{CommandResult, print_json},
+    client::Account,
+    coordinator::abi::InferenceCoordinator as Coordinator,
+};
 
 /// Blocks that logs are asked for at once when a past request is looked up.
 const PAGE: u64 = 2000;

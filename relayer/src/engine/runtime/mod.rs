@@ -1,8 +1,10 @@
 //! ONNX Runtime as a shared library, found and loaded when the process starts to need it.
 
-use std::env;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 /// The oldest runtime that can be loaded is 1.`MIN_MINOR`.
 pub const MIN_MINOR: u32 = ort::MINOR_VERSION;

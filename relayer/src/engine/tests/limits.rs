@@ -1,7 +1,8 @@
 //! Time, memory and queues: what nobody can reproduce, so nobody may sign.
 
-use super::*;
 use proptest::test_runner::TestRunner;
+
+use super::*;
 
 async fn limited(limits: Limits) -> OnnxEngine {
     OnnxEngine::start(EngineOptions { provider: Provider::Cpu, limits, ..EngineOptions::default() }).await.unwrap()

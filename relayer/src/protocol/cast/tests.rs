@@ -1,6 +1,6 @@
-use super::super::tensor::encode;
-use super::*;
 use proptest::prelude::*;
+
+use super::{super::tensor::encode, *};
 
 fn port(element: ElementType, shape: &[Option<u64>]) -> Port {
     Port { name: "x".into(), element, shape: Some(shape.to_vec()) }

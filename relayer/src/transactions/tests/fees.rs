@@ -1,5 +1,6 @@
-use super::*;
 use std::collections::BTreeMap;
+
+use super::*;
 
 /// Blocks in which the base fee rises by an eighth.
 const RISING: usize = 40;

@@ -1,6 +1,10 @@
 //! Catching up with a long history, beside a bare loop that asks for the same pages of logs.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alloy::{
     primitives::{B256, LogData, U64, aliases::U96, keccak256},

@@ -6,8 +6,8 @@ use std::{collections::VecDeque, time::Instant};
 use alloy::primitives::{Address, B256, Bytes, keccak256};
 use oraculum::{
     chain::{BlockRef, Receipt},
-    journal::{Attempt, Batch, Claim, Entry, Identity, Item, Journal, Position, Purpose, SledJournal, Slot, View},
-    lifecycle::{Ending, Move, Task},
+    domain::{Attempt, Claim, Ending, Entry, Item, Move, Purpose, Slot, Task},
+    journal::{Batch, Identity, Journal, Position, SledJournal, View},
     protocol::{Outcome, request::Request},
 };
 use oraculum_tests::Res;

@@ -1,9 +1,9 @@
 //! An endpoint of which three calls in ten go wrong.
 
+use oraculum_tests::Res;
 use rand::{Rng, rngs::StdRng};
 
 use super::stage::{Over, Stage, counted, ms};
-use oraculum_tests::Res;
 
 const SHARE: f64 = 0.3;
 

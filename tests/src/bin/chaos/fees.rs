@@ -8,16 +8,16 @@ use alloy::{
     providers::Provider,
     rpc::types::TransactionRequest,
 };
-use rand::{Rng, rngs::StdRng};
-use serde_json::json;
-
-use super::stage::{Over, Stage, ms};
 use oraculum_tests::{
     Res,
     anvil::Anvil,
     audit,
     market::{Market, account},
 };
+use rand::{Rng, rngs::StdRng};
+use serde_json::json;
+
+use super::stage::{Over, Stage, ms};
 
 const GWEI: u128 = 1_000_000_000;
 /// What a block holds: one transaction can fill it (EIP-7825).

@@ -7,15 +7,15 @@ use alloy::{
     primitives::{Address, Bytes},
     providers::Provider,
 };
-use rand::{Rng, rngs::StdRng};
-use serde_json::json;
-
-use super::stage::{Over, Stage, ms};
 use oraculum_tests::{
     Res,
     audit::{self, Fork},
     market::Market,
 };
+use rand::{Rng, rngs::StdRng};
+use serde_json::json;
+
+use super::stage::{Over, Stage, ms};
 
 const DEPTH: u64 = 12;
 /// Requests after the last reorganisation.

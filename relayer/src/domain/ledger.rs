@@ -1,0 +1,19 @@
+//! What the node earned and spent.
+
+use alloy::primitives::B256;
+use serde::{Deserialize, Serialize};
+
+/// What one model cost and earned in one hour of the chain's clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Hours since 1970.
+    pub hour: u64,
+    /// The model; zero for what serves no model, such as a transaction that fills its nonce.
+    pub model: B256,
+    /// What final transactions paid for gas, wei.
+    pub spent: u128,
+    /// What answers of ours that became final are paid, wei; negative where a reorganisation takes more back.
+    pub earned: i128,
+    /// How many answers that is.
+    pub answers: i64,
+}

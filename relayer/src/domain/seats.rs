@@ -1,0 +1,178 @@
+//! The seats of the models we serve, as the coordinator holds them now, and where ours stand in a request's draw.
+
+use std::collections::HashMap;
+
+use alloy::primitives::{Address, B256};
+
+use super::{Place, Task};
+use crate::protocol::sortition::{Draw, Seat, first_elapsed, seed};
+
+/// `until` of a seat that is not leaving.
+pub const STAYS: u64 = (1 << 48) - 1;
+
+/// What an event changes of a seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeatChange {
+    /// It has this key and may answer from this block on.
+    Keyed {
+        /// The key.
+        signer: Address,
+        /// The block.
+        from: u64,
+    },
+    /// It lost its key, or is free.
+    Emptied,
+    /// It answers no request made at or after this block.
+    Leaves {
+        /// The block.
+        until: u64,
+    },
+}
+
+/// What the node needs of a parameter version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Blocks that each further rank waits.
+    pub window: u16,
+    /// Blocks from an answer until it is paid.
+    pub vesting: u32,
+}
+
+/// Seats by model, and the rules of the parameter versions.
+#[derive(Debug, Default)]
+pub struct SeatTable {
+    models: HashMap<B256, Vec<Seat>>,
+    rules: HashMap<u16, Rules>,
+}
+
+impl SeatTable {
+    /// Replaces the seats of a model.
+    pub fn load(&mut self, model: B256, seats: Vec<Seat>) {
+        self.models.insert(model, seats);
+    }
+
+    /// Applies an event. Events of models that are not loaded are ignored.
+    pub fn change(&mut self, model: B256, index: u32, change: SeatChange) {
+        let Some(seats) = self.models.get_mut(&model) else { return };
+        let index = index as usize;
+        if seats.len() <= index {
+            seats.resize(index + 1, Seat::default());
+        }
+        let seat = &mut seats[index];
+        match change {
+            SeatChange::Keyed { signer, from } => *seat = Seat { signer, from, until: STAYS },
+            SeatChange::Emptied => seat.signer = Address::ZERO,
+            SeatChange::Leaves { until } => seat.until = until,
+        }
+    }
+
+    /// Whether requests for the model are ours to look at.
+    #[must_use]
+    pub fn serves(&self, model: B256) -> bool {
+        self.models.contains_key(&model)
+    }
+
+    /// Remembers the rules of a parameter version.
+    pub fn set_rules(&mut self, version: u16, rules: Rules) {
+        self.rules.insert(version, rules);
+    }
+
+    /// The rules of a parameter version.
+    #[must_use]
+    pub fn rules(&self, version: u16) -> Option<Rules> {
+        self.rules.get(&version).copied()
+    }
+
+    /// The models that are loaded.
+    #[must_use]
+    pub fn models(&self) -> Vec<B256> {
+        self.models.keys().copied().collect()
+    }
+
+    /// How many seats a key holds on a model.
+    #[must_use]
+    pub fn held(&self, model: B256, signer: Address) -> usize {
+        self.models.get(&model).map_or(0, |seats| seats.iter().filter(|seat| seat.signer == signer).count())
+    }
+
+    /// Whether a seat is a key's now, and was when a request was made: indices of seats are given out again.
+    #[must_use]
+    pub fn is_held(&self, model: B256, index: u32, signer: Address, request_block: u64) -> bool {
+        let seat = self.models.get(&model).and_then(|seats| seats.get(index as usize));
+        seat.is_some_and(|seat| seat.signer == signer && seat.from <= request_block)
+    }
+
+    /// The best place of a key in a request's draw, listing every hole before it. `None` if it has none.
+    #[must_use]
+    pub fn place(&self, task: &Task, signer: Address) -> Option<Place> {
+        let seats = self.models.get(&task.request.model_id)?;
+        let count = task.request.seat_count as usize;
+        let mut drawn: Vec<Seat> = seats.iter().take(count).copied().collect();
+        drawn.resize(count, Seat::default());
+        let draw = Draw::new(seed(task.block.hash, task.id), &drawn, task.request.request_block);
+        let (rank, seat) = (0u32..).zip(draw.eligible()).find(|(_, seat)| drawn[*seat as usize].signer == signer)?;
+        // With every hole listed the answer is valid from the first block that its rank allows.
+        let holes = draw.holes(seat, u64::from(rank) + 1)?;
+        let eligible = u32::try_from(draw.eligible().count()).unwrap_or(u32::MAX);
+        Some(Place { seat, rank, eligible, holes })
+    }
+}
+
+/// When a place may answer, in blocks after the request's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    rank: u32,
+    eligible: u32,
+    quorum: u8,
+    window: u16,
+}
+
+impl Turn {
+    /// The turns of a place.
+    #[must_use]
+    pub fn new(place: &Place, quorum: u8, window: u16) -> Self {
+        Self { rank: place.rank, eligible: place.eligible.max(1), quorum: quorum.max(1), window: window.max(1) }
+    }
+
+    /// The first `elapsed` in which its answer is valid.
+    #[must_use]
+    pub fn opens(&self) -> u64 {
+        first_elapsed(self.rank, self.quorum, self.window)
+    }
+
+    /// Whether it is this place's turn to answer in block `request_block + elapsed`.
+    ///
+    /// Several ranks become valid in later windows; so that two honest nodes do not answer at once, they take turns
+    /// block by block: in the window in which ranks up to `k` are valid, the newest goes first, and the older ones
+    /// (which kept silent when it was theirs) follow in descending order, round and round.
+    #[must_use]
+    pub fn is_at(&self, elapsed: u64) -> bool {
+        let Some(later) = elapsed.checked_sub(1) else { return false };
+        let window = u64::from(self.window);
+        let quorum = u64::from(self.quorum);
+        // Groups of `quorum` ranks become valid together.
+        let (group, groups) = (u64::from(self.rank) / quorum, u64::from(self.eligible).div_ceil(quorum));
+        let newest = (later / window).min(groups - 1);
+        if group > newest {
+            return false;
+        }
+        if newest == 0 {
+            return true;
+        }
+        let since = later - newest * window;
+        newest - since % (newest + 1) == group
+    }
+
+    /// The first `elapsed` at or after the given one in which it is this place's turn.
+    #[must_use]
+    pub fn next(&self, elapsed: u64) -> u64 {
+        let from = elapsed.max(self.opens());
+        let round = u64::from(self.eligible) + 1;
+        // Within one round of the widest circle every group has its turn, once all windows are open.
+        let last = first_elapsed(self.eligible, self.quorum, self.window).max(from) + round;
+        (from..=last).find(|elapsed| self.is_at(*elapsed)).unwrap_or(last)
+    }
+}
+
+#[cfg(test)]
+mod tests;

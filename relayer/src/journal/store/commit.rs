@@ -1,0 +1,230 @@
+//! One batch as one transaction over all trees. What it does to a record is worked out in memory: each is read once and
+//! written once, however often the batch changes it, and not at all if it comes and goes.
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::B256;
+use serde::{Serialize, de::DeserializeOwned};
+use sled::{
+    Transactional,
+    transaction::{ConflictableTransactionError, TransactionError, TransactionalTree},
+};
+
+use super::{
+    CURSOR, Happened, WRITTEN, entry_key,
+    index::{Entries, Index, Indexed, home_key},
+    outbox::Outbox,
+    slots,
+};
+use crate::{
+    domain::{Claim, Entry, Illegal, Job, Move, Seen},
+    journal::{Batch, JournalError, SledJournal},
+};
+
+pub(super) enum Abort {
+    Record(serde_json::Error),
+    Refused(B256, Illegal),
+}
+
+pub(super) type Step<T> = Result<T, ConflictableTransactionError<Abort>>;
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Step<Vec<u8>> {
+    // As much as a job takes: it does not grow as it is written.
+    let mut bytes = Vec::with_capacity(1_536);
+    serde_json::to_writer(&mut bytes, value)
+        .map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))?;
+    Ok(bytes)
+}
+
+pub(super) fn read<T: DeserializeOwned>(tree: &TransactionalTree, key: &[u8]) -> Step<Option<T>> {
+    tree.get(key)?
+        .map(|bytes| serde_json::from_slice(&bytes))
+        .transpose()
+        .map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))
+}
+
+/// A record that a batch changes: where it was found before, and what becomes of it.
+struct Changed<T> {
+    old: Option<Entries>,
+    now: Option<T>,
+}
+
+/// The records of one tree that a batch changes.
+struct Changes<'a, T> {
+    tree: &'a TransactionalTree,
+    index: &'a Index,
+    records: BTreeMap<B256, Changed<T>>,
+}
+
+/// A record as the index had it, and as it is to have it.
+type Moved = (Option<Entries>, Option<Entries>);
+
+impl<'a, T: Indexed + Serialize + DeserializeOwned> Changes<'a, T> {
+    fn of(tree: &'a TransactionalTree, index: &'a Index) -> Self {
+        Self { tree, index, records: BTreeMap::new() }
+    }
+
+    fn find(&self, id: B256) -> Step<Option<T>> {
+        T::home(self.index, id).map_or(Ok(None), |home| read(self.tree, &home_key(home, id)))
+    }
+
+    /// A record as the batch has made it so far.
+    fn get(&mut self, id: B256) -> Step<&mut Option<T>> {
+        use std::collections::btree_map::Entry::{Occupied, Vacant};
+        let found = if self.records.contains_key(&id) { None } else { self.find(id)? };
+        Ok(match self.records.entry(id) {
+            Occupied(entry) => &mut entry.into_mut().now,
+            Vacant(entry) => &mut entry.insert(Changed { old: found.as_ref().map(T::entries), now: found }).now,
+        })
+    }
+
+    fn set(&mut self, id: B256, record: Option<T>) -> Step<()> {
+        *self.get(id)? = record;
+        Ok(())
+    }
+
+    /// Writes what became of the records; returns what changes in the index.
+    fn write(self) -> Step<Vec<Moved>> {
+        let mut moved = Vec::with_capacity(self.records.len());
+        for (id, Changed { old, now }) in self.records {
+            let new = now.as_ref().map(T::entries);
+            let [before, after] = [&old, &new].map(|entries| entries.as_ref().map(|entries| entries.home));
+            if let (Some(record), Some(home)) = (&now, after) {
+                self.tree.insert(home_key(home, id), encode(record)?)?;
+            }
+            if before != after {
+                before.map(|home| self.tree.remove(home_key(home, id))).transpose()?;
+            }
+            moved.push((old, new));
+        }
+        Ok(moved)
+    }
+}
+
+/// Changes jobs and their inputs; returns the moves that were refused.
+fn change_jobs(
+    batch: &Batch,
+    jobs: &mut Changes<'_, Job>,
+    inputs: &TransactionalTree,
+    happened: &mut Happened,
+) -> Step<Vec<(B256, Illegal)>> {
+    let mut refused = Vec::new();
+    for id in &batch.vanished {
+        jobs.set(*id, None)?;
+    }
+    for (task, _) in &batch.seen {
+        *happened.entry((task.request.model_id, "seen", "")).or_default() += 1;
+        jobs.set(task.id, Some(Job::Seen(Seen { task: task.clone() })))?;
+    }
+    for (id, step) in &batch.moves {
+        let job = jobs.get(*id)?;
+        let moved = job.clone().map_or(Err(Illegal("unknown")), |job| job.apply(step.clone()));
+        match moved {
+            Ok(moved) => {
+                let (event, reason) = step.labels();
+                *happened.entry((moved.task().request.model_id, event, reason)).or_default() += 1;
+                *job = Some(moved);
+            }
+            Err(illegal) if matches!(step, Move::Sent { .. }) => {
+                return Err(ConflictableTransactionError::Abort(Abort::Refused(*id, illegal)));
+            }
+            Err(illegal) => refused.push((*id, illegal)),
+        }
+    }
+    let is_over = |now: &Option<Job>| now.as_ref().is_none_or(Job::is_closed);
+    for Changed { old, now } in jobs.records.values() {
+        let home = now.as_ref().map(|job| job.entries().home);
+        if let Some(old) = old
+            && (is_over(now) || home != Some(old.home))
+        {
+            inputs.remove(home_key(old.home, old.id))?;
+        }
+    }
+    for (task, input) in &batch.seen {
+        if let Some(job) = jobs.get(task.id)?.as_ref().filter(|job| !job.is_closed()) {
+            inputs.insert(home_key(job.entries().home, task.id), input.as_ref())?;
+        }
+    }
+    Ok(refused)
+}
+
+fn add_to_books(books: &TransactionalTree, entry: &Entry) -> Step<()> {
+    let key = entry_key(entry);
+    let mut sum = *entry;
+    if let Some(old) = read::<Entry>(books, &key)? {
+        sum.spent = old.spent.saturating_add(entry.spent);
+        sum.earned = old.earned.saturating_add(entry.earned);
+        sum.answers = old.answers.saturating_add(entry.answers);
+    }
+    books.insert(key, encode(&sum)?)?;
+    Ok(())
+}
+
+/// See [`Journal::commit`](super::Journal::commit). Its transactions go to the outbox, too, if that is given.
+pub(super) fn commit(
+    journal: &SledJournal,
+    batch: &Batch,
+    outbox: Option<&mut Outbox>,
+) -> Result<Vec<(B256, Illegal)>, JournalError> {
+    let SledJournal { meta, ring, jobs, inputs, slots, signed, claims, books, .. } = journal;
+    // Held until what was written is known to whoever reads.
+    let mut index = journal.index_mut();
+    let trees = (meta, ring, jobs, inputs, slots, signed, claims, books);
+    let outcome = trees.transaction(|(meta, ring, jobs, inputs, slots, signed, claims, books)| {
+        let mut happened = Happened::new();
+        if let Some(outbox) = &outbox {
+            meta.insert(WRITTEN, &outbox.next().to_be_bytes())?;
+        }
+        if let Some(cursor) = &batch.cursor {
+            meta.insert(CURSOR, encode(cursor)?)?;
+        }
+        for number in &batch.ring_gone {
+            ring.remove(&number.to_be_bytes())?;
+        }
+        for block in &batch.ring {
+            ring.insert(&block.number.to_be_bytes(), block.hash.as_slice())?;
+        }
+        let mut jobs = Changes::of(jobs, &index);
+        let refused = change_jobs(batch, &mut jobs, inputs, &mut happened)?;
+        let mut moved = jobs.write()?;
+        for (sender, nonce) in &batch.slots_gone {
+            slots::forget(slots, signed, *sender, *nonce)?;
+        }
+        for slot in &batch.slots {
+            slots::put(slots, signed, slot)?;
+        }
+        let mut claims = Changes::<Claim>::of(claims, &index);
+        for id in &batch.claims_gone {
+            claims.set(*id, None)?;
+        }
+        for claim in &batch.claims {
+            claims.set(claim.id, Some(claim.clone()))?;
+        }
+        moved.extend(claims.write()?);
+        for entry in &batch.booked {
+            add_to_books(books, entry)?;
+        }
+        Ok((refused, happened, moved))
+    });
+    match outcome {
+        Ok((refused, happened, moved)) => {
+            for (old, new) in moved {
+                old.iter().for_each(|entries| index.remove(entries));
+                new.into_iter().for_each(|entries| index.add(entries));
+            }
+            drop(index);
+            let mut tally = journal.happened();
+            for (event, count) in happened {
+                *tally.entry(event).or_default() += count;
+            }
+            drop(tally);
+            if let Some(outbox) = outbox {
+                outbox.append(&batch.slots, &journal.db)?;
+            }
+            Ok(refused)
+        }
+        Err(TransactionError::Abort(Abort::Refused(id, illegal))) => Ok(vec![(id, illegal)]),
+        Err(TransactionError::Abort(Abort::Record(error))) => Err(error.into()),
+        Err(TransactionError::Storage(error)) => Err(error.into()),
+    }
+}

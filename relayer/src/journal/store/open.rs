@@ -1,0 +1,213 @@
+//! Opening a journal: whose it is, which layout it has, whether it can be read, and what is done if not.
+//!
+//! A journal is rewritten beside the old one, as `db-new`, brought to the disk, and renamed: the old one is `db-old` for a
+//! moment. A crash leaves one of the two complete, and the next opening finds it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tracing::{info, warn};
+
+use super::{
+    all, damaged,
+    migrate::{v1, v2},
+    slots,
+    transfer::rewrite,
+};
+use crate::{
+    domain::Entry,
+    journal::{Identity, Journal, JournalError, SledJournal, VERSION},
+};
+
+pub(super) const IDENTITY: &[u8] = b"identity";
+pub(super) const SCHEMA: &[u8] = b"schema";
+const DB: &str = "db";
+pub(super) const NEW: &str = "db-new";
+const OLD: &str = "db-old";
+
+/// How long a database in use is tried again.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// Files smaller than this are never compacted, in bytes.
+const SMALL: u64 = if cfg!(test) { 4 << 20 } else { 64 << 20 };
+/// Files this many times larger than what is in them are.
+const BLOATED: u64 = 4;
+
+impl SledJournal {
+    /// Opens or creates the journal in a folder. One of an older layout is brought to this one, a bloated one is
+    /// compacted, and a damaged one is moved aside: the chain has all it held.
+    ///
+    /// # Errors
+    /// `Locked` if another process has it open, `Foreign` if it was written for another deployment or key, `Newer` if a
+    /// later version wrote it.
+    pub fn open(path: &Path, identity: &Identity) -> Result<Self, JournalError> {
+        fs::create_dir_all(path).map_err(|source| folder(path, source))?;
+        let journal = match Self::open_sound(path) {
+            Err(error @ (JournalError::Store(_) | JournalError::Record(_) | JournalError::Twice(_)))
+                if !is_full(&error) =>
+            {
+                let aside = move_aside(path)?;
+                warn!(%error, aside = %aside.display(), "the journal is damaged: moved aside, rebuilding it from the chain");
+                Self::open_sound(path)?
+            }
+            other => other?,
+        };
+        match journal.identity()? {
+            None => {
+                journal.meta.insert(IDENTITY, serde_json::to_vec(identity)?)?;
+                journal.meta.insert(SCHEMA, serde_json::to_vec(&VERSION)?)?;
+            }
+            Some(found) if found != *identity => {
+                return Err(JournalError::Foreign { path: path.display().to_string(), found: Box::new(found) });
+            }
+            Some(_) => {}
+        }
+        Ok(journal)
+    }
+
+    /// Opens the journal of a node that does not run.
+    ///
+    /// # Errors
+    /// `Missing` if there is none, `Locked` if another process has it open.
+    pub fn open_existing(path: &Path) -> Result<Self, JournalError> {
+        if !path.join(DB).is_dir() && !path.join(OLD).is_dir() {
+            return Err(JournalError::Missing(path.display().to_string()));
+        }
+        Self::open_sound(path)
+    }
+
+    fn open_sound(path: &Path) -> Result<Self, JournalError> {
+        let mut journal = Self::open_layout(path)?;
+        // Records that cannot be read are found now, while the journal can still be rebuilt.
+        let content = journal.check()?;
+        let on_disk = journal.disk_bytes()?;
+        if on_disk > SMALL.max(content.saturating_mul(BLOATED)) {
+            rewrite(path, journal.records()?)?;
+            drop(journal);
+            swap(path)?;
+            journal = Self::open_layout(path)?;
+            info!(from = on_disk, to = journal.disk_bytes()?, content, "compacted the journal, in bytes");
+        }
+        Ok(journal)
+    }
+
+    /// Opens what is there in today's layout.
+    fn open_layout(path: &Path) -> Result<Self, JournalError> {
+        if !path.join(DB).exists() && path.join(OLD).exists() {
+            rename(path, OLD, DB)?;
+        }
+        let db = open_quietly(&path.join(DB)).map_err(|error| match error {
+            JournalError::Store(error) if is_locked(&error) => JournalError::Locked(path.display().to_string()),
+            error => error,
+        })?;
+        // Nobody else is at it: what a crash left is of no use.
+        remove(path, NEW)?;
+        remove(path, OLD)?;
+        let at = path.join(DB);
+        let meta = db.open_tree("meta")?;
+        let schema: Option<u32> = meta.get(SCHEMA)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?;
+        match schema {
+            Some(VERSION) => Self::with(&at, db),
+            // It is new.
+            None if meta.get(IDENTITY)?.is_none() => Self::with(&at, db),
+            // It kept in a tree what is now in memory.
+            Some(3) => {
+                db.drop_tree("index")?;
+                meta.insert(SCHEMA, serde_json::to_vec(&VERSION)?)?;
+                Self::with(&at, db)
+            }
+            // The first layout did not say which it is.
+            None | Some(2) => {
+                info!(from = schema.unwrap_or(1), to = VERSION, "bringing the journal to this version's layout");
+                match schema {
+                    None => rewrite(path, v1::records(&db)?)?,
+                    Some(_) => rewrite(path, v2::records(&db)?)?,
+                }
+                drop((meta, db));
+                swap(path)?;
+                Self::open_layout(path)
+            }
+            Some(found) => Err(JournalError::Newer { path: path.display().to_string(), found }),
+        }
+    }
+
+    /// Reads every record but jobs and claims, which were read already; returns the bytes of all.
+    fn check(&self) -> Result<u64, JournalError> {
+        self.cursor()?;
+        self.ring()?;
+        slots::all_of(&self.slots, &self.signed).try_for_each(|slot| slot.map(drop))?;
+        all::<Entry>(&self.books).try_for_each(|entry| entry.map(drop))?;
+        let mut bytes = 0;
+        for tree in self.trees() {
+            for entry in tree.iter() {
+                let (key, value) = entry?;
+                bytes += (key.len() + value.len()) as u64;
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// Opens a database. One that is in use is tried again for a while: sled's threads keep it for a moment after it was
+/// closed, and so does a process that is about to end.
+pub(super) fn open_quietly(path: &Path) -> Result<sled::Db, JournalError> {
+    let config = sled::Config::new().path(path).cache_capacity(16 << 20).flush_every_ms(Some(200));
+    let began = Instant::now();
+    loop {
+        // sled panics on some damaged files instead of returning an error.
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open())) {
+            Ok(Err(error)) if is_locked(&error) && began.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok(opened) => return Ok(opened?),
+            Err(_) => return Err(damaged()),
+        }
+    }
+}
+
+pub(super) fn folder(path: &Path, source: std::io::Error) -> JournalError {
+    JournalError::Folder { path: path.display().to_string(), source }
+}
+
+/// A disk without room is no damage: the journal may have been on its way into another layout.
+fn is_full(error: &JournalError) -> bool {
+    matches!(error, JournalError::Store(sled::Error::Io(io)) if io.kind() == std::io::ErrorKind::StorageFull)
+}
+
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(io) if io.kind() == std::io::ErrorKind::WouldBlock || io.to_string().contains("lock"))
+}
+
+/// Puts a rewritten journal in the place of the old one, if there is an old one.
+pub(super) fn swap(path: &Path) -> Result<(), JournalError> {
+    if path.join(DB).exists() {
+        rename(path, DB, OLD)?;
+    }
+    rename(path, NEW, DB)?;
+    // The names are on the disk before the old journal is gone.
+    fs::File::open(path).and_then(|file| file.sync_all()).map_err(|source| folder(path, source))?;
+    remove(path, OLD)
+}
+
+fn rename(path: &Path, from: &str, to: &str) -> Result<(), JournalError> {
+    fs::rename(path.join(from), path.join(to)).map_err(|source| folder(&path.join(from), source))
+}
+
+pub(super) fn remove(path: &Path, name: &str) -> Result<(), JournalError> {
+    match fs::remove_dir_all(path.join(name)) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(folder(&path.join(name), source)),
+        _ => Ok(()),
+    }
+}
+
+fn move_aside(path: &Path) -> Result<PathBuf, JournalError> {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let aside = (0..)
+        .map(|n| path.join(format!("damaged-{seconds}-{n}")))
+        .find(|aside| !aside.exists())
+        .unwrap_or_else(|| path.join("damaged"));
+    fs::rename(path.join(DB), &aside).map_err(|source| folder(path, source))?;
+    Ok(aside)
+}

@@ -1,0 +1,253 @@
+//! Runs the model of each job when it is this node's turn to answer.
+//!
+//! The journal is the queue: at every head each model's open jobs are read in the order of their deadlines, and only a
+//! window of those that may be run now is held in memory, without their inputs. What can no longer be in time is dropped
+//! before it costs a run.
+
+mod pace;
+mod queue;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use alloy::primitives::{B256, Bytes};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use self::{
+    pace::Blocks,
+    queue::{Passed, Queue},
+};
+use crate::{
+    chain::{Chain, ChainError, LogScope},
+    coordinator::{Event, note},
+    domain::{Executed, Lease, Move, Seen, Task, Tip},
+    engine::{Engine, EngineError, Inference},
+    failpoint::crash_point,
+    journal::{Batch, Journal, JournalError},
+    node::{Node, StageError},
+};
+
+/// Jobs of a model that are with the engine at once, per session: one runs while the others are made ready.
+const PER_SESSION: usize = 8;
+/// How often the journal is looked at on a chain that makes no blocks.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How jobs are run.
+#[derive(Debug, Clone, Copy)]
+pub struct ExecuteSettings {
+    /// The most models run at once; the engine queues per session beneath.
+    pub limit: usize,
+    /// Sessions that each model has.
+    pub sessions: usize,
+}
+
+/// The second stage.
+pub struct Executor<C, J> {
+    node: Arc<Node<C, J>>,
+    engine: Arc<dyn Engine>,
+    settings: ExecuteSettings,
+    tips: watch::Receiver<Option<Tip>>,
+    funded: watch::Receiver<bool>,
+    out: mpsc::Sender<Executed>,
+    queues: HashMap<B256, Queue>,
+    blocks: Blocks,
+    rewinds: u64,
+    runs: FuturesUnordered<BoxFuture<'static, Ran>>,
+}
+
+struct Ran {
+    task: Task,
+    lease: Lease,
+    result: Result<Inference, RunError>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("its input cannot be read: {0}")]
+    Input(#[from] ChainError),
+}
+
+impl RunError {
+    /// The label under which metrics count this error.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Engine(error) => error.metrics_label(),
+            Self::Journal(_) => "journal",
+            Self::Input(error) => error.label(),
+        }
+    }
+}
+
+impl<C: Chain, J: Journal> Executor<C, J> {
+    /// An executor that runs nothing while `funded` is false.
+    pub fn new(
+        node: Arc<Node<C, J>>,
+        engine: Arc<dyn Engine>,
+        settings: ExecuteSettings,
+        tips: watch::Receiver<Option<Tip>>,
+        funded: watch::Receiver<bool>,
+        out: mpsc::Sender<Executed>,
+    ) -> Self {
+        let (queues, blocks, rewinds, runs) = Default::default();
+        Self { node, engine, settings, tips, funded, out, queues, blocks, rewinds, runs }
+    }
+
+    /// Runs jobs until shutdown. What is not signed by then is still in the journal.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StageError> {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                Some(ran) = self.runs.next(), if !self.runs.is_empty() => self.finish(ran).await?,
+                changed = self.tips.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    self.look().await?;
+                }
+                changed = self.funded.changed() => if changed.is_err() { return Ok(()) },
+                _ = tick.tick() => self.look().await?,
+            }
+            self.start().await?;
+        }
+    }
+
+    fn head(&self) -> Option<u64> {
+        self.tips.borrow().map(|tip| tip.header.block.number)
+    }
+
+    /// Looks at the journal at a new head.
+    async fn look(&mut self) -> Result<(), StageError> {
+        let Some(tip) = *self.tips.borrow_and_update() else { return Ok(()) };
+        self.blocks.note(tip.header);
+        if std::mem::replace(&mut self.rewinds, tip.rewinds) != tip.rewinds {
+            for queue in self.queues.values_mut() {
+                queue.rewound(&*self.node.journal)?;
+            }
+        }
+        let waiting = self.node.journal.waiting();
+        self.queues.retain(|model, queue| {
+            queue.held() > 0 || queue.runs() > 0 || waiting.iter().any(|(waits, _)| waits == model)
+        });
+        for (model, _) in waiting {
+            self.refill(model, tip.header.block.number).await?;
+        }
+        Ok(())
+    }
+
+    async fn refill(&mut self, model: B256, head: u64) -> Result<(), StageError> {
+        let queue = self.queues.entry(model).or_default();
+        let passed = queue.refill(&self.node, model, head).await?;
+        let late = queue.drop_late(head, &self.blocks, self.settings.sessions);
+        self.pass(passed)?;
+        self.pass(late)
+    }
+
+    fn pass(&self, passed: Vec<Passed>) -> Result<(), StageError> {
+        if passed.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        for (id, reason) in passed {
+            debug!(%id, %reason, "skipped");
+            batch.moves.push((id, Move::Skipped(reason)));
+        }
+        self.close(&batch)
+    }
+
+    fn close(&self, batch: &Batch) -> Result<(), StageError> {
+        crash_point("closed.before");
+        self.node.journal.commit(batch)?;
+        crash_point("closed.after");
+        Ok(())
+    }
+
+    /// Hands the engine what is due first, as much as it takes.
+    async fn start(&mut self) -> Result<(), StageError> {
+        let Some(head) = self.head().filter(|_| *self.funded.borrow()) else { return Ok(()) };
+        let most = self.settings.sessions.max(1) * PER_SESSION;
+        while self.runs.len() < self.settings.limit.max(1) {
+            let free = self.queues.iter().filter(|(_, queue)| queue.runs() < most);
+            let hungry = free.clone().find(|(_, queue)| queue.is_hungry()).map(|(model, _)| *model);
+            if let Some(model) = hungry {
+                self.refill(model, head).await?;
+            }
+            let free = self.queues.iter().filter(|(_, queue)| queue.runs() < most);
+            let next = free.filter_map(|(model, queue)| Some((queue.first()?, *model))).min();
+            let Some(queue) = next.and_then(|(_, model)| self.queues.get_mut(&model)) else { return Ok(()) };
+            if let Some((task, lease)) = queue.take(&*self.node.journal)? {
+                self.runs.push(self.begin(task, lease));
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&self, task: Task, lease: Lease) -> BoxFuture<'static, Ran> {
+        let (node, engine) = (self.node.clone(), self.engine.clone());
+        async move {
+            let result = async {
+                let input = input(&node, &task).await?;
+                Ok(engine.run(task.request.model_id, input, task.request.output).await?)
+            };
+            let result = result.await;
+            Ran { task, lease, result }
+        }
+        .boxed()
+    }
+
+    async fn finish(&mut self, Ran { task, lease, result }: Ran) -> Result<(), StageError> {
+        let id = task.id;
+        let queue = self.queues.entry(task.request.model_id).or_default();
+        queue.ended(result.as_ref().ok().map(|inference| inference.run_time).filter(|time| !time.is_zero()));
+        if let Err(error) = &result {
+            self.node.metrics.did_not_run(task.request.model_id, error.label());
+        }
+        let next = self.tips.borrow().map_or(0, |tip| tip.header.block.number) + 1;
+        match result {
+            Ok(inference) => {
+                let Inference { profile, queue_time, run_time, .. } = &inference;
+                let provider = profile.target.to_string();
+                debug!(%id, %provider, ?queue_time, ?run_time, "the model ran");
+                self.node.metrics.ran(task.request.model_id, &provider, *queue_time, *run_time);
+                let executed = Seen { task }.executed(inference.outcome, inference.output).held(lease);
+                self.out.send(executed).await.map_err(|_| StageError::Gone("attester"))
+            }
+            Err(RunError::Journal(error)) => Err(error.into()),
+            Err(RunError::Engine(error)) if !error.is_retryable() => {
+                warn!(%id, %error, "cannot answer");
+                let moves = vec![(id, Move::Failed(error.to_string()))];
+                self.close(&Batch { moves, ..Batch::default() })
+            }
+            Err(error) => {
+                warn!(%id, %error, "the model did not run; trying again at the next block");
+                queue.park(id, next);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A job's input, from the journal, or from its block's logs if a reorganisation opened a job again that was closed.
+async fn input<C: Chain, J: Journal>(node: &Node<C, J>, task: &Task) -> Result<Bytes, RunError> {
+    if let Some(input) = node.journal.input(task.id)? {
+        return Ok(input);
+    }
+    let logs = node.chain.logs(node.domain.coordinator, LogScope::Block(task.block.hash)).await?;
+    let found = logs.iter().filter_map(note).find_map(|log| match log.event {
+        Event::Requested { id, input, .. } if id == task.id => Some(input),
+        _ => None,
+    });
+    found.ok_or_else(|| ChainError::UnknownBlock(task.block.hash.to_string()).into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! What a block's logs, and their loss, mean for jobs and claims.
+
+use std::collections::{HashMap, HashSet};
+
+use alloy::primitives::{B256, Bytes};
+use tracing::{debug, info, warn};
+
+use crate::{
+    chain::{BlockRef, Chain},
+    coordinator::{Event, Noted},
+    domain::{Claim, Ending, Move, Skip, Task},
+    journal::{Batch, Journal, JournalError, Position, View},
+    node::Node,
+    policy::Terms,
+    protocol::request::{InputKind, Level, Request},
+};
+
+/// Blocks for which closed jobs are kept, for `oraculum jobs`.
+const HISTORY: u64 = 50_000;
+/// Closed jobs kept at most, of each way to close.
+const KEPT: usize = 100_000;
+/// Records that one batch closes or forgets at most; the next batch goes on.
+const STEP: usize = 1_024;
+
+/// How far the chain is, as one batch takes it in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heights {
+    /// The chain's head.
+    pub(super) head: u64,
+    /// The last block of the batch.
+    pub(super) cursor: u64,
+    /// The last final block, if it is known.
+    pub(super) final_block: Option<u64>,
+    /// Blocks that a reorganisation can take back at most.
+    pub(super) depth: u64,
+}
+
+impl Heights {
+    /// The last final block of those taken in.
+    fn deep(self) -> Option<u64> {
+        self.final_block.map(|last| last.min(self.cursor))
+    }
+
+    fn is_final(self, number: u64) -> bool {
+        self.deep().is_some_and(|deep| number <= deep)
+    }
+
+    /// The last block that no reorganisation which is rewound can reach: what is forgotten cannot be taken back.
+    fn out_of_reach(self) -> Option<u64> {
+        self.deep().min(self.cursor.checked_sub(self.depth))
+    }
+
+    /// The last block of which what ended there is forgotten.
+    fn old(self) -> Option<u64> {
+        self.out_of_reach().min(self.head.checked_sub(HISTORY + 1))
+    }
+}
+
+/// Adds to a batch what the logs mean.
+pub(super) fn take<C: Chain, J: Journal>(
+    node: &Node<C, J>,
+    noted: &[Noted],
+    heights: Heights,
+    batch: &mut Batch,
+) -> Result<(), JournalError> {
+    let mut intake =
+        Intake { node, heights, batch, fresh: HashMap::new(), claims: HashMap::new(), over: HashSet::new() };
+    noted.iter().try_for_each(|log| intake.take(log))?;
+    intake.finish();
+    Ok(())
+}
+
+/// Logs on their way into a batch.
+struct Intake<'a, C, J> {
+    node: &'a Node<C, J>,
+    heights: Heights,
+    batch: &'a mut Batch,
+    /// Places of the batch's jobs, for it may hold many.
+    fresh: HashMap<B256, usize>,
+    claims: HashMap<B256, Claim>,
+    /// Jobs that begin and end in this batch, so long ago that they would be forgotten at once.
+    over: HashSet<B256>,
+}
+
+impl<C: Chain, J: Journal> Intake<'_, C, J> {
+    fn take(&mut self, log: &Noted) -> Result<(), JournalError> {
+        match &log.event {
+            Event::Requested { id, request, input } if self.node.seats().serves(request.model_id) => {
+                let task = Task { id: *id, request: (**request).clone(), block: log.block };
+                let terms = self.node.policy.borrow().terms(task.request.model_id);
+                if let Some(reason) = pass_over(&task.request, terms) {
+                    info!(%id, %reason, "skipped");
+                    self.batch.moves.push((*id, Move::Skipped(reason)));
+                }
+                debug!(%id, model = %request.model_id, block = log.block.number, "a request");
+                self.fresh.insert(*id, self.batch.seen.len());
+                self.batch.seen.push((task, input.clone()));
+            }
+            Event::Fulfilled { id, outcome, seats, output } => {
+                let Some(task) = self.find(*id)? else { return Ok(()) };
+                let ours = held(self.node, &task.request, seats);
+                let (outcome, seats) = (*outcome, seats.clone());
+                let output_commitment = alloy::primitives::keccak256(output);
+                let ending = Ending::Fulfilled { outcome, output_commitment, seats: seats.clone(), ours };
+                if ours {
+                    let fulfilled_at = log.block.number;
+                    let rules = self.node.seats().rules(task.request.version);
+                    let vests_at = fulfilled_at + rules.map_or(0, |rules| u64::from(rules.vesting));
+                    let (id, request, paid_at) = (*id, task.request, None);
+                    let claim =
+                        Claim { id, request, outcome, output_commitment, seats, fulfilled_at, vests_at, paid_at };
+                    self.claims.insert(id, claim);
+                }
+                self.settle(*id, log, ending);
+            }
+            Event::Refunded(id) if self.find(*id)?.is_some() => self.settle(*id, log, Ending::Refunded),
+            Event::DeliveryFailed(id) if self.find(*id)?.is_some() => {
+                warn!(%id, transaction = log.transaction.map(display), "the consumer's callback failed; it can be redelivered");
+            }
+            Event::Claimed(id) => {
+                let known = match self.claims.remove(id) {
+                    // It would be written only to be forgotten.
+                    Some(_) if self.fresh.contains_key(id) && Some(log.block.number) <= self.heights.out_of_reach() => {
+                        None
+                    }
+                    Some(claim) => Some(claim),
+                    None => self.node.journal.claim(*id)?,
+                };
+                if let Some(claim) = known {
+                    self.claims.insert(*id, Claim { paid_at: Some(log.block.number), ..claim });
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn find(&self, id: B256) -> Result<Option<Task>, JournalError> {
+        if let Some((task, _)) = self.fresh.get(&id).and_then(|at| self.batch.seen.get(*at)) {
+            return Ok(Some(task.clone()));
+        }
+        Ok(self.node.journal.job(id)?.map(|job| job.task().clone()))
+    }
+
+    /// Settles a job, and confirms it at once if that is final already.
+    fn settle(&mut self, id: B256, log: &Noted, ending: Ending) {
+        let at = log.block;
+        debug!(%id, block = at.number, transaction = log.transaction.map(display), "settled");
+        self.batch.moves.push((id, Move::Settled { at, transaction: log.transaction, ending }));
+        if self.heights.is_final(at.number) {
+            self.batch.moves.push((id, Move::Confirmed));
+            if self.fresh.contains_key(&id) && Some(at.number) <= self.heights.old() {
+                self.over.insert(id);
+            }
+        }
+    }
+
+    fn finish(self) {
+        let Self { batch, claims, over, .. } = self;
+        batch.claims.extend(claims.into_values());
+        batch.seen.retain(|(task, _)| !over.contains(&task.id));
+        batch.moves.retain(|(id, _)| !over.contains(id));
+    }
+}
+
+/// Closes what became final, and forgets what is over. `None` if there is nothing to do.
+pub(super) fn tidy(journal: &impl Journal, heights: Heights) -> Result<Option<Batch>, JournalError> {
+    let mut batch = Batch::default();
+    let until = |last: Option<u64>| Position::first_at(0)..Position::first_at(last.map_or(0, |last| last + 1));
+    let settled = journal.walk(View::Settled, until(heights.deep()), STEP)?;
+    batch.moves.extend(settled.into_iter().map(|at| (at.id, Move::Confirmed)));
+    let paid = journal.walk(View::Paid, until(heights.out_of_reach()), STEP)?;
+    batch.claims_gone.extend(paid.into_iter().map(|at| at.id));
+    for view in [View::Confirmed, View::Skipped, View::Failed] {
+        let surplus = journal.count(view).saturating_sub(KEPT).min(STEP);
+        let old = journal.walk(view, until(heights.old()), STEP)?;
+        // Usually none: there are fewer than are kept.
+        let many = journal.walk(view, until(heights.out_of_reach()), surplus)?;
+        let gone = if old.len() < many.len() { many } else { old };
+        batch.vanished.extend(gone.into_iter().map(|at| at.id));
+    }
+    let idle = batch.moves.is_empty() && batch.claims_gone.is_empty() && batch.vanished.is_empty();
+    Ok((!idle).then_some(batch))
+}
+
+/// The batch that takes back everything above a block.
+pub(super) fn rewind<C: Chain, J: Journal>(node: &Node<C, J>, ancestor: BlockRef) -> Result<Batch, JournalError> {
+    let journal = &*node.journal;
+    let mut batch = Batch { cursor: Some(ancestor), ..Batch::default() };
+    let above = || Position::first_at(ancestor.number + 1)..Position::last_at(u64::MAX);
+    let lost = |view: View| journal.walk(view, above(), usize::MAX).map(|at| at.into_iter().map(|at| at.id));
+    let vanished: HashSet<B256> = lost(View::Requested)?.collect();
+    let settled: HashSet<B256> = lost(View::Settled)?.chain(lost(View::Confirmed)?).collect();
+    for &id in settled.difference(&vanished) {
+        batch.moves.push((id, Move::Reopened));
+        // What this node passed over, another had answered.
+        if let Some(job) = journal.job(id)? {
+            let request = &job.task().request;
+            let reason = pass_over(request, node.policy.borrow().terms(request.model_id));
+            batch.moves.extend(reason.map(|reason| (id, Move::Skipped(reason))));
+        }
+    }
+    for id in lost(View::Paid)?.filter(|id| !settled.contains(id)) {
+        batch.claims.extend(journal.claim(id)?.map(|claim| Claim { paid_at: None, ..claim }));
+    }
+    batch.vanished = vanished.into_iter().collect();
+    // Where the answer was ours, its pay was to be claimed.
+    batch.claims_gone = settled.into_iter().collect();
+    Ok(batch)
+}
+
+fn held<C, J: Journal>(node: &Node<C, J>, request: &Request, seats: &Bytes) -> bool {
+    let table = node.seats();
+    seats.chunks_exact(4).any(|seat| {
+        let index = seat.iter().fold(0u32, |index, byte| index << 8 | u32::from(*byte));
+        table.is_held(request.model_id, index, node.signer, request.request_block)
+    })
+}
+
+/// Why a request is not worth looking at, if so.
+fn pass_over(request: &Request, terms: Terms) -> Option<Skip> {
+    let not_offered = |what: &str| Some(Skip::NotOffered { what: what.into() });
+    if request.input_kind != InputKind::Inline {
+        return not_offered("an input that is not inline");
+    }
+    if request.level != Level::Fast {
+        return not_offered("a level other than `Fast`");
+    }
+    if request.quorum != 1 {
+        return not_offered("a quorum above 1");
+    }
+    if !request.token.is_zero() {
+        return not_offered("pay in a token");
+    }
+    let pays = request.pay();
+    if pays < terms.min_pay {
+        return Some(Skip::Unprofitable { pays, asks: terms.min_pay });
+    }
+    None
+}

@@ -1,0 +1,8 @@
+//! What unit tests of several modules build on: values, a scripted chain, and a node over both.
+
+mod bench;
+pub(crate) mod chain;
+mod values;
+
+pub(crate) use bench::*;
+pub(crate) use values::*;
