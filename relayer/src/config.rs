@@ -9,12 +9,15 @@ use std::{
 
 use alloy::primitives::Address;
 
-use crate::chain::{Endpoint, Trust};
+use crate::{
+    chain::{Endpoint, RootCertificates},
+    pricing::FeeSettings,
+};
 
 mod check;
 mod file;
+mod fingerprint;
 mod reference;
-mod said;
 
 pub use crate::chain::Finality;
 pub use crate::engine::Provider;
@@ -38,7 +41,7 @@ pub struct Settings {
     pub policy: PolicySettings,
     /// Where the keys are.
     pub keys: KeySettings,
-    said: said::Said,
+    said: fingerprint::ConfigFingerprint,
 }
 
 /// The chain to serve, and how it is read.
@@ -74,8 +77,8 @@ pub struct ChainSettings {
 
 impl ChainSettings {
     /// Who may vouch for the endpoints.
-    pub fn trust(&self) -> Result<Trust, ConfigError> {
-        let own = self.ca_file.as_deref().map(Trust::from_file).transpose();
+    pub fn trust(&self) -> Result<RootCertificates, ConfigError> {
+        let own = self.ca_file.as_deref().map(RootCertificates::from_file).transpose();
         Ok(own.map_err(ConfigError::CaFile)?.unwrap_or_default())
     }
 }
@@ -108,17 +111,6 @@ pub struct EngineSettings {
     pub queue: usize,
     /// How long one run may take.
     pub time_limit: Duration,
-}
-
-/// What transactions may cost, in wei per unit of gas.
-#[derive(Clone, Copy, Debug)]
-pub struct FeeSettings {
-    /// The most that is paid.
-    pub max_fee_per_gas: u128,
-    /// The least that the block's producer gets; at most `max_fee_per_gas`.
-    pub min_priority_fee: u128,
-    /// Per cent by which a replacement pays more, 10 to 100.
-    pub bump_percent: u32,
 }
 
 /// What is answered, and what that may cost. Amounts are wei.

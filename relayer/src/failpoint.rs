@@ -75,7 +75,7 @@ impl Trap {
 /// Passes a crash point of `POINTS`.
 #[cfg(feature = "chaos")]
 #[allow(clippy::panic)] // a stage that panics is what a test asked for
-pub fn crash_point(name: &str) {
+pub fn failpoint(name: &str) {
     use std::sync::LazyLock;
     static DEATH: LazyLock<Trap> = LazyLock::new(|| Trap::of("ORACULUM_CRASH_AT"));
     static PANIC: LazyLock<Trap> = LazyLock::new(|| Trap::of("ORACULUM_PANIC_AT"));
@@ -92,7 +92,7 @@ pub fn crash_point(name: &str) {
 /// Passes a crash point; nothing without the feature `chaos`.
 #[cfg(not(feature = "chaos"))]
 #[inline(always)]
-pub fn crash_point(_: &str) {}
+pub fn failpoint(_: &str) {}
 
 #[cfg(test)]
 mod tests {

@@ -66,7 +66,7 @@ counters! {
     /// Blocks taken in.
     blocks,
     /// Reorganisations rewound.
-    rewinds,
+    reorg_epoch,
     /// Answers signed.
     attested,
     /// Transactions broadcast for the first time.
@@ -119,7 +119,7 @@ impl Metrics {
 
     /// A reorganisation took so many blocks back.
     pub fn rewound(&self, blocks: u64) {
-        self.rewinds.add();
+        self.reorg_epoch.add();
         self.rewound.observe(blocks as f64);
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::protocol::{
-    cast::{self, Port},
+    cast::{self, TensorSpec},
     tensor::{self, DType, Tensor, TensorError},
 };
 
@@ -72,13 +72,13 @@ pub enum OipError {
 }
 
 /// Reads inputs from JSON and packs them in a model's order.
-pub fn read_inputs(json: &[u8], ports: &[Port]) -> Result<Bytes, OipError> {
+pub fn read_inputs(json: &[u8], ports: &[TensorSpec]) -> Result<Bytes, OipError> {
     pack_inputs(&serde_json::from_slice::<OipInputs>(json)?.inputs, ports)
 }
 
 /// Packs inputs, which may be in any order, in a model's.
-pub fn pack_inputs(inputs: &[OipTensor], ports: &[Port]) -> Result<Bytes, OipError> {
-    let expected = || ports.iter().map(Port::to_string).collect::<Vec<_>>().join(", ");
+pub fn pack_inputs(inputs: &[OipTensor], ports: &[TensorSpec]) -> Result<Bytes, OipError> {
+    let expected = || ports.iter().map(TensorSpec::to_string).collect::<Vec<_>>().join(", ");
     for (index, input) in inputs.iter().enumerate() {
         let name = || input.name.clone();
         if !ports.iter().any(|port| port.name == input.name) {
@@ -88,7 +88,7 @@ pub fn pack_inputs(inputs: &[OipTensor], ports: &[Port]) -> Result<Bytes, OipErr
             return Err(OipError::Repeated { name: name() });
         }
     }
-    let find = |port: &Port| {
+    let find = |port: &TensorSpec| {
         let input = inputs.iter().find(|input| input.name == port.name);
         input.ok_or_else(|| OipError::MissingName { name: port.name.clone(), expected: expected() })?.to_tensor()
     };

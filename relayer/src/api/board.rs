@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::{
     chain::{EndpointHealth, EndpointState},
-    domain::Tip,
+    domain::ChainHead,
     journal::Journal,
     metrics::Metrics,
 };
@@ -16,23 +16,23 @@ const BEHIND: u64 = 3;
 
 /// What the stages of the present life tell; they are built anew after a failure.
 #[derive(Clone)]
-pub struct Life {
+pub struct PipelineHandles {
     /// The tip.
-    pub tips: watch::Receiver<Option<Tip>>,
+    pub tips: watch::Receiver<Option<ChainHead>>,
     /// Whether transactions can be paid for.
     pub funded: watch::Receiver<bool>,
     /// How many seats the signer holds on served models.
     pub seats: Arc<dyn Fn() -> usize + Send + Sync>,
 }
 
-impl fmt::Debug for Life {
+impl fmt::Debug for PipelineHandles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Life").field("tips", &self.tips).field("funded", &self.funded).finish_non_exhaustive()
     }
 }
 
 /// Everything that is served of a node.
-pub struct Board<J> {
+pub struct NodeStatus<J> {
     /// The chain's id, a label of all metrics.
     pub chain_id: u64,
     /// The journal.
@@ -42,18 +42,18 @@ pub struct Board<J> {
     /// How the endpoints do.
     pub endpoints: Box<dyn Fn() -> Vec<EndpointHealth> + Send + Sync>,
     /// The present life, if there is one.
-    pub life: watch::Receiver<Option<Life>>,
+    pub life: watch::Receiver<Option<PipelineHandles>>,
 }
 
-impl<J> fmt::Debug for Board<J> {
+impl<J> fmt::Debug for NodeStatus<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Board").field("chain_id", &self.chain_id).finish_non_exhaustive()
     }
 }
 
-impl<J: Journal> Board<J> {
+impl<J: Journal> NodeStatus<J> {
     /// The block that is taken in.
-    pub(super) fn tip(&self) -> Option<Tip> {
+    pub(super) fn tip(&self) -> Option<ChainHead> {
         self.life.borrow().as_ref().and_then(|life| *life.tips.borrow())
     }
 

@@ -4,7 +4,7 @@ use alloy::primitives::B256;
 use serde_json::{Value, json};
 
 use crate::{
-    domain::{Closed, End, Ending, Job, Purpose, Settled, Slot},
+    domain::{CloseReason, Closed, Included, Job, Purpose, Resolution, TrackedTransaction},
     journal::{Journal, JournalError, Position, View},
 };
 
@@ -116,8 +116,7 @@ pub fn show(journal: &impl Journal, id: B256) -> Result<Option<Value>, JournalEr
     let mut value = summary(&job);
     value["job"] = serde_json::to_value(&job)?;
     let slots = journal.slots()?;
-    let carries =
-        |slot: &&Slot| matches!(&slot.purpose, Purpose::Answer { items } if items.iter().any(|item| item.id == id));
+    let carries = |slot: &&TrackedTransaction| matches!(&slot.purpose, Purpose::Answer { items } if items.iter().any(|item| item.id == id));
     if let Some(slot) = slots.iter().find(carries) {
         value["transaction"] = json!({
             "sender": slot.sender,
@@ -136,18 +135,17 @@ pub fn show(journal: &impl Journal, id: B256) -> Result<Option<Value>, JournalEr
 fn summary(job: &Job) -> Value {
     let task = job.task();
     let reason = match job {
-        Job::Closed(Closed { end: End::Skipped { reason }, .. }) => Some(reason.to_string()),
-        Job::Closed(Closed { end: End::Failed { reason }, .. }) => Some(reason.clone()),
+        Job::Closed(Closed { end: CloseReason::Skipped { reason }, .. }) => Some(reason.to_string()),
+        Job::Closed(Closed { end: CloseReason::Failed { reason }, .. }) => Some(reason.clone()),
         _ => None,
     };
     let ending = match job {
-        Job::Settled(Settled { ending, .. }) | Job::Closed(Closed { end: End::Confirmed { ending, .. }, .. }) => {
-            Some(match ending {
-                Ending::Fulfilled { ours: true, .. } => "answered here",
-                Ending::Fulfilled { ours: false, .. } => "answered by another",
-                Ending::Refunded => "refunded",
-            })
-        }
+        Job::Included(Included { ending, .. })
+        | Job::Closed(Closed { end: CloseReason::Finalized { ending, .. }, .. }) => Some(match ending {
+            Resolution::Fulfilled { ours: true, .. } => "answered here",
+            Resolution::Fulfilled { ours: false, .. } => "answered by another",
+            Resolution::Refunded => "refunded",
+        }),
         _ => None,
     };
     json!({

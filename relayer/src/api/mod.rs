@@ -16,7 +16,7 @@ mod board;
 pub mod jobs;
 mod page;
 
-pub use board::{Board, Life};
+pub use board::{NodeStatus, PipelineHandles};
 
 use std::{
     io,
@@ -66,7 +66,7 @@ impl Drop for Status {
 ///
 /// # Errors
 /// Those of binding and of writing the file.
-pub async fn serve<J: Journal>(address: SocketAddr, data_dir: &Path, board: Board<J>) -> io::Result<Status> {
+pub async fn serve<J: Journal>(address: SocketAddr, data_dir: &Path, board: NodeStatus<J>) -> io::Result<Status> {
     let listener = TcpListener::bind(address).await?;
     let file = data_dir.join(FILE);
     let mut local = listener.local_addr()?;
@@ -105,7 +105,7 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-async fn answer<J: Journal>(mut stream: TcpStream, board: Arc<Board<J>>) -> io::Result<()> {
+async fn answer<J: Journal>(mut stream: TcpStream, board: Arc<NodeStatus<J>>) -> io::Result<()> {
     let mut head = Vec::new();
     let mut limited = (&mut stream).take(REQUEST_LIMIT);
     while !head.windows(4).any(|window| window == b"\r\n\r\n") {
@@ -132,7 +132,7 @@ async fn answer<J: Journal>(mut stream: TcpStream, board: Arc<Board<J>>) -> io::
     stream.shutdown().await
 }
 
-fn route<J: Journal>(path: &str, board: &Board<J>) -> Reply {
+fn route<J: Journal>(path: &str, board: &NodeStatus<J>) -> Reply {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let error = |status, error: String| (status, JSON, json!({ "error": error }).to_string());
     let json = |value: Value| ("200 OK", JSON, value.to_string());

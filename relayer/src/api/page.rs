@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::board::Board;
+use super::board::NodeStatus;
 use crate::{
     chain::EndpointState,
     journal::{Journal, JournalError, Position, View},
@@ -36,7 +36,7 @@ pub(super) enum PageError {
 }
 
 /// All metrics, in the OpenMetrics text format.
-pub(super) fn page<J: Journal>(board: &Board<J>) -> Result<String, PageError> {
+pub(super) fn page<J: Journal>(board: &NodeStatus<J>) -> Result<String, PageError> {
     let labels = [("chain".into(), board.chain_id.to_string().into())];
     let mut registry = Registry::with_prefix_and_labels("oraculum", labels.into_iter());
     board.metrics.register(&mut registry);
@@ -54,7 +54,7 @@ fn set(gauges: &Gauges, labels: Labels, value: f64) {
     gauges.get_or_create(&labels).set(value);
 }
 
-fn jobs<J: Journal>(board: &Board<J>, registry: &mut Registry) -> Result<(), JournalError> {
+fn jobs<J: Journal>(board: &NodeStatus<J>, registry: &mut Registry) -> Result<(), JournalError> {
     let (states, open, events, oldest) = (Gauges::default(), Gauges::default(), Counters::default(), Gauges::default());
     for view in View::ALL {
         if let Some(state) = view.state() {
@@ -82,7 +82,7 @@ fn jobs<J: Journal>(board: &Board<J>, registry: &mut Registry) -> Result<(), Jou
     Ok(())
 }
 
-fn chain<J: Journal>(board: &Board<J>, registry: &mut Registry) {
+fn chain<J: Journal>(board: &NodeStatus<J>, registry: &mut Registry) {
     let (blocks, ready) = (Gauges::default(), Gauge::<i64>::default());
     if let Some(tip) = board.tip() {
         set(&blocks, vec![("block", "taken".into())], tip.header.block.number as f64);
@@ -98,7 +98,7 @@ fn chain<J: Journal>(board: &Board<J>, registry: &mut Registry) {
     registry.register("ready", "Whether the node can answer now", ready);
 }
 
-fn endpoints<J: Journal>(board: &Board<J>, registry: &mut Registry) {
+fn endpoints<J: Journal>(board: &NodeStatus<J>, registry: &mut Registry) {
     let (up, head, behind) = (Gauges::default(), Gauges::default(), Gauges::default());
     let (latency, calls, errors) = (Gauges::default(), Counters::default(), Counters::default());
     for (index, health) in (board.endpoints)().into_iter().enumerate() {
@@ -131,7 +131,7 @@ fn with(labels: &Labels, key: &'static str, value: &str) -> Labels {
     labels
 }
 
-fn transactions<J: Journal>(board: &Board<J>, registry: &mut Registry) -> Result<(), JournalError> {
+fn transactions<J: Journal>(board: &NodeStatus<J>, registry: &mut Registry) -> Result<(), JournalError> {
     let (count, attempts, fee, age) = (Gauges::default(), Gauges::default(), Gauges::default(), Gauges::default());
     let (mut by_state, mut of_sender) = (BTreeMap::new(), BTreeMap::<_, (usize, u128, u64)>::new());
     let head = board.tip().map(|tip| tip.header.block.number);
@@ -163,7 +163,7 @@ fn transactions<J: Journal>(board: &Board<J>, registry: &mut Registry) -> Result
     Ok(())
 }
 
-fn money<J: Journal>(board: &Board<J>, registry: &mut Registry) -> Result<(), JournalError> {
+fn money<J: Journal>(board: &NodeStatus<J>, registry: &mut Registry) -> Result<(), JournalError> {
     let (spent, earned) = (Gauges::default(), Gauges::default());
     let now = board.tip().map_or_else(
         || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),

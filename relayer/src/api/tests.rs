@@ -4,7 +4,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::{
     chain::{EndpointHealth, EndpointState, Header},
-    domain::{Attempt, Entry, Item, Move, Purpose, Skip, Slot, Tip},
+    domain::{AnswerRef, Attempt, ChainHead, Entry, Purpose, Skip, TrackedTransaction, Transition},
     journal::{Batch, SledJournal, View},
     metrics::Metrics,
     testing::{Bench, MODEL, block, input, task},
@@ -12,9 +12,9 @@ use crate::{
 
 struct Rig {
     bench: Bench,
-    board: Board<SledJournal>,
-    life: watch::Sender<Option<Life>>,
-    tips: watch::Sender<Option<Tip>>,
+    board: NodeStatus<SledJournal>,
+    life: watch::Sender<Option<PipelineHandles>>,
+    tips: watch::Sender<Option<ChainHead>>,
     funded: watch::Sender<bool>,
 }
 
@@ -24,10 +24,10 @@ fn endpoint(state: EndpointState) -> EndpointHealth {
     EndpointHealth { endpoint: "http://localhost/…".into(), state, head, behind_by: 0, latency, calls: 9, errors }
 }
 
-fn tip(number: u64) -> Tip {
+fn tip(number: u64) -> ChainHead {
     let header =
         Header { block: block(number), parent: B256::ZERO, timestamp: 7_200, base_fee: 5, bloom: Default::default() };
-    Tip { header, rewinds: 0, final_block: Some(number - 3) }
+    ChainHead { header, reorg_epoch: 0, final_block: Some(number - 3) }
 }
 
 /// A node that is ready at block 99.
@@ -35,8 +35,9 @@ fn rig() -> Rig {
     let bench = Bench::new();
     let (tips, tips_seen) = watch::channel(Some(tip(99)));
     let (funded, funded_seen) = watch::channel(true);
-    let (life, life_seen) = watch::channel(Some(Life { tips: tips_seen, funded: funded_seen, seats: Arc::new(|| 1) }));
-    let board = Board {
+    let (life, life_seen) =
+        watch::channel(Some(PipelineHandles { tips: tips_seen, funded: funded_seen, seats: Arc::new(|| 1) }));
+    let board = NodeStatus {
         chain_id: 31_337,
         journal: bench.node.journal.clone(),
         metrics: Arc::new(Metrics::default()),
@@ -90,16 +91,16 @@ fn every_stage_has_metrics_with_chain_and_model() {
     rig.ask(90..94);
     let sender = Address::repeat_byte(2);
     let attempt = |max_fee| Attempt { hash: B256::ZERO, raw: vec![1].into(), gas: 1, max_fee, tip: 1, at: 92 };
-    let slot = Slot {
+    let slot = TrackedTransaction {
         sender,
         nonce: 0,
-        purpose: Purpose::Answer { items: vec![Item { id: task(90).id, block: task(90).block.hash }] },
+        purpose: Purpose::Answer { items: vec![AnswerRef { id: task(90).id, block: task(90).block.hash }] },
         attempts: vec![attempt(10), attempt(12)],
         mined: None,
     };
-    let sent = Move::Sent { block: task(90).block.hash, sender, nonce: 0, hash: B256::ZERO };
+    let sent = Transition::Sent { block: task(90).block.hash, sender, nonce: 0, hash: B256::ZERO };
     let entry = Entry { hour: 1, model: MODEL, spent: 70, earned: 100, answers: 1 };
-    let moves = vec![(task(90).id, sent), (task(91).id, Move::Skipped(Skip::NoSeat))];
+    let moves = vec![(task(90).id, sent), (task(91).id, Transition::Skipped(Skip::NoSeat))];
     let batch = Batch { moves, slots: vec![slot], booked: vec![entry], ..Batch::default() };
     rig.bench.node.journal.commit(&batch).unwrap();
     rig.board.metrics.ran(MODEL, "cpu", Duration::from_millis(2), Duration::from_millis(1));
@@ -140,7 +141,7 @@ fn every_stage_has_metrics_with_chain_and_model() {
 fn jobs_come_in_pages_newest_first_by_state_and_model() {
     let rig = rig();
     rig.ask(0..250);
-    let moves = (0..250).step_by(2).map(|nonce| (task(nonce).id, Move::Skipped(Skip::NoSeat))).collect();
+    let moves = (0..250).step_by(2).map(|nonce| (task(nonce).id, Transition::Skipped(Skip::NoSeat))).collect();
     rig.bench.node.journal.commit(&Batch { moves, ..Batch::default() }).unwrap();
     let (first, next) = rig.page("/jobs");
     assert_eq!((first.len(), first[0], first[99]), (100, 249, 150));

@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
-    At, BlockRef, Call, Chain, ChainError, Endpoint, Header, Heard, LogScope, PromptWs, Receipt, Tag, Trust,
-    error::classify, rate_limit::Bucket,
+    At, BlockRef, Call, Chain, ChainError, Endpoint, HeadUpdate, Header, LogScope, LowLatencyWs, Receipt,
+    RootCertificates, Tag, error::classify, rate_limit::Bucket,
 };
 
 /// The first pause after an endpoint cannot be followed, doubled with each further one.
@@ -41,7 +41,7 @@ pub struct ClientSettings {
     /// The most calls per second, with bursts of one second's; 0 for no limit.
     pub requests_per_second: f64,
     /// Who is trusted to name the endpoint's host.
-    pub trust: Trust,
+    pub trust: RootCertificates,
 }
 
 /// An endpoint behind alloy's transports. It is connected to by the first call, and again when the connection breaks.
@@ -167,16 +167,16 @@ impl AlloyChain {
         Ok(fresh)
     }
 
-    async fn poll_head(&self, heard: &(dyn Fn(Heard) + Send + Sync)) -> bool {
+    async fn poll_head(&self, heard: &(dyn Fn(HeadUpdate) + Send + Sync)) -> bool {
         let began = Instant::now();
         let head = self.head().await;
         let good = head.is_ok();
-        heard(Heard { head, took: Some(began.elapsed()) });
+        heard(HeadUpdate { head, took: Some(began.elapsed()) });
         good
     }
 
     /// One life of a subscription; returns when it breaks.
-    async fn subscribe(&self, heard: &(dyn Fn(Heard) + Send + Sync)) -> Result<(), ChainError> {
+    async fn subscribe(&self, heard: &(dyn Fn(HeadUpdate) + Send + Sync)) -> Result<(), ChainError> {
         let provider = self.provider(None).await?;
         let subscribing = provider.subscribe::<_, RpcHeader>(("newHeads",)).into_future();
         let mut subscription = match tokio::time::timeout(self.settings.timeout, subscribing).await {
@@ -194,7 +194,7 @@ impl AlloyChain {
         self.poll_head(heard).await;
         loop {
             match tokio::time::timeout(self.settings.poll, subscription.recv()).await {
-                Ok(Ok(header)) => heard(Heard { head: Ok(header.into()), took: None }),
+                Ok(Ok(header)) => heard(HeadUpdate { head: Ok(header.into()), took: None }),
                 // Lagged: the watcher fills the gap itself.
                 Ok(Err(tokio::sync::broadcast::error::RecvError::Lagged(_))) => {
                     self.poll_head(heard).await;
@@ -217,12 +217,16 @@ impl AlloyChain {
 
 /// Connects to an endpoint. Over HTTP, that is found out by the first call; a WebSocket that breaks is mended with so many
 /// tries.
-pub(crate) async fn dial(endpoint: &Endpoint, trust: &Trust, retries: u32) -> Result<RootProvider, ChainError> {
+pub(crate) async fn dial(
+    endpoint: &Endpoint,
+    trust: &RootCertificates,
+    retries: u32,
+) -> Result<RootProvider, ChainError> {
     let url = endpoint.url();
     let unreachable = |reason: String| ChainError::Unreachable { endpoint: endpoint.to_string(), reason };
     let client: RpcClient = match url.scheme() {
         "ws" | "wss" => ClientBuilder::default()
-            .pubsub(PromptWs::trusting(url.clone(), trust).with_retries(retries))
+            .pubsub(LowLatencyWs::trusting(url.clone(), trust).with_retries(retries))
             .await
             .map_err(|error| classify("connect", error, endpoint).unwrap_or_else(|| unreachable("refused".into())))?,
         _ => {
@@ -331,19 +335,19 @@ impl Chain for AlloyChain {
         self.request("eth_getCode", (account, "latest")).await
     }
 
-    async fn recent_tips(&self) -> Result<Vec<u128>, ChainError> {
+    async fn recent_priority_fees(&self) -> Result<Vec<u128>, ChainError> {
         let history: FeeHistory = self.request("eth_feeHistory", (U64::from(8), "latest", [50.0])).await?;
         Ok(history.reward.iter().filter_map(|rewards| rewards.first()).map(|tip| tip.to()).collect())
     }
 
-    async fn follow(&self, heard: &(dyn Fn(Heard) + Send + Sync), shutdown: &CancellationToken) {
+    async fn follow(&self, heard: &(dyn Fn(HeadUpdate) + Send + Sync), shutdown: &CancellationToken) {
         let following = async {
             let mut pause = RETRY;
             loop {
                 let began = Instant::now();
                 let wait = if self.is_websocket() {
                     if let Err(error) = self.subscribe(heard).await {
-                        heard(Heard { head: Err(error), took: None });
+                        heard(HeadUpdate { head: Err(error), took: None });
                     }
                     // One that held a while is made anew at once.
                     (began.elapsed() < Duration::from_secs(30)).then_some(Duration::ZERO)

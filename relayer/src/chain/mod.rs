@@ -13,8 +13,8 @@ pub use client::{AlloyChain, ClientSettings};
 pub use endpoint::Endpoint;
 pub use error::ChainError;
 pub use pool::{EndpointHealth, EndpointState, Endpoints, PoolSettings};
-pub use trust::Trust;
-pub use ws::PromptWs;
+pub use trust::RootCertificates;
+pub use ws::LowLatencyWs;
 
 use std::{future::Future, time::Duration};
 
@@ -139,7 +139,7 @@ impl Receipt {
 
 /// What following the heads brings.
 #[derive(Debug, Clone)]
-pub struct Heard {
+pub struct HeadUpdate {
     /// A head, or why none could be read.
     pub head: Result<Header, ChainError>,
     /// How long it took, where it was asked for.
@@ -175,11 +175,11 @@ pub trait Chain: Send + Sync + 'static {
     /// The code at an address, empty if there is none.
     fn code(&self, account: Address) -> impl Future<Output = Result<Bytes, ChainError>> + Send;
     /// The tips in wei per gas that half the gas of each recent block paid at least.
-    fn recent_tips(&self) -> impl Future<Output = Result<Vec<u128>, ChainError>> + Send;
+    fn recent_priority_fees(&self) -> impl Future<Output = Result<Vec<u128>, ChainError>> + Send;
     /// Tells of heads until shutdown. It may skip some and repeat others: it wakes, it is not a source.
     fn follow(
         &self,
-        heard: &(dyn Fn(Heard) + Send + Sync),
+        heard: &(dyn Fn(HeadUpdate) + Send + Sync),
         shutdown: &CancellationToken,
     ) -> impl Future<Output = ()> + Send;
 }

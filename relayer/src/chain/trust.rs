@@ -11,15 +11,15 @@ use rustls::{
 
 /// Authorities trusted beside the public ones.
 #[derive(Clone, Default)]
-pub struct Trust(Vec<CertificateDer<'static>>);
+pub struct RootCertificates(Vec<CertificateDer<'static>>);
 
-impl fmt::Debug for Trust {
+impl fmt::Debug for RootCertificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Trust({} of our own)", self.0.len())
     }
 }
 
-impl Trust {
+impl RootCertificates {
     /// Reads a file of certificates in PEM.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use tokio_tungstenite::{
 use tracing::debug;
 use url::Url;
 
-use super::Trust;
+use super::RootCertificates;
 
 /// A silent connection is tested after so long, and given up after twice as long.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -30,22 +30,22 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Connects to a `ws` or `wss` endpoint. A connection that breaks stays broken, unless asked otherwise: who uses it connects
 /// anew.
 #[derive(Debug, Clone)]
-pub struct PromptWs {
+pub struct LowLatencyWs {
     url: Url,
-    trust: Trust,
+    trust: RootCertificates,
     retries: u32,
 }
 
-impl PromptWs {
+impl LowLatencyWs {
     /// Trusts the public authorities.
     #[must_use]
     pub fn new(url: Url) -> Self {
-        Self::trusting(url, &Trust::default())
+        Self::trusting(url, &RootCertificates::default())
     }
 
     /// Trusts others, too.
     #[must_use]
-    pub fn trusting(url: Url, trust: &Trust) -> Self {
+    pub fn trusting(url: Url, trust: &RootCertificates) -> Self {
         Self { url, trust: trust.clone(), retries: 0 }
     }
 
@@ -67,7 +67,7 @@ impl PromptWs {
     }
 }
 
-impl PubSubConnect for PromptWs {
+impl PubSubConnect for LowLatencyWs {
     fn is_local(&self) -> bool {
         true
     }

@@ -84,7 +84,9 @@ impl Exit {
             | NodeError::NoContract(_)
             | NodeError::Read(_) => Self::Chain,
             NodeError::Journal(_) => Self::Journal,
-            NodeError::Engine(_) | NodeError::Load { .. } | NodeError::Model(_) | NodeError::NoModel(_) => Self::Engine,
+            NodeError::Engine(_) | NodeError::BatchBuilder { .. } | NodeError::Model(_) | NodeError::NoModel(_) => {
+                Self::Engine
+            }
             NodeError::Configuration(_) | NodeError::Shared(_) | NodeError::Policy(_) | NodeError::Status { .. } => {
                 Self::Configuration
             }

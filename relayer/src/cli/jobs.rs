@@ -33,8 +33,8 @@ enum JobsCommand {
     /// Lists jobs, the newest first, with the reason of those that are skipped or failed.
     #[command(after_help = "Example:\n  oraculum jobs list --state skipped --model iris/v1 --json")]
     List {
-        /// Only jobs in this state: seen, sent, settled, confirmed, skipped or failed.
-        #[arg(long, value_parser = ["seen", "sent", "settled", "confirmed", "skipped", "failed"])]
+        /// Only jobs in this state: seen, sent, included, finalized, skipped or failed.
+        #[arg(long, value_parser = ["seen", "sent", "included", "finalized", "skipped", "failed"])]
         state: Option<String>,
         /// Only jobs of this model, by name or id.
         #[arg(long)]

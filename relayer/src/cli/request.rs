@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use super::{CommandResult, print, print_json};
 use crate::{
-    chain::{Endpoint, Trust},
+    chain::{Endpoint, RootCertificates},
     client::{Account, Client},
     coordinator::abi::InferenceCoordinator as Coordinator,
     dev,
@@ -149,7 +149,7 @@ impl RequestArgs {
         if !terms.is_valid() {
             return Err("--width is 1, 2, 4, 8 or 16 with up to 36 --decimals, or 0 with --decimals 0".into());
         }
-        let client = Client::connect_any(&self.chain.rpc_url, None, &Trust::default()).await?;
+        let client = Client::connect_any(&self.chain.rpc_url, None, &RootCertificates::default()).await?;
         client.expect_contract(self.chain.coordinator).await?;
         let local = client.chain_id() == dev::CHAIN_ID && is_loopback(client.endpoint());
         if let Some(id) = self.refund {

@@ -17,7 +17,7 @@ use alloy::{
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    chain::{ChainError, Endpoint, Trust, dial},
+    chain::{ChainError, Endpoint, RootCertificates, dial},
     coordinator::explain,
 };
 
@@ -68,7 +68,11 @@ pub struct Client {
 
 impl Client {
     /// Connects, and checks the chain's id if one is expected.
-    pub async fn connect(endpoint: Endpoint, expected: Option<u64>, trust: &Trust) -> Result<Self, AccountError> {
+    pub async fn connect(
+        endpoint: Endpoint,
+        expected: Option<u64>,
+        trust: &RootCertificates,
+    ) -> Result<Self, AccountError> {
         let unreachable = |reason: String| AccountError::Unreachable { endpoint: endpoint.to_string(), reason };
         let provider = timeout(CALL_TIMEOUT, dial(&endpoint, trust, RETRIES))
             .await
@@ -93,7 +97,7 @@ impl Client {
     pub async fn connect_any(
         endpoints: &[Endpoint],
         expected: Option<u64>,
-        trust: &Trust,
+        trust: &RootCertificates,
     ) -> Result<Self, AccountError> {
         let mut last = AccountError::Unreachable { endpoint: "no endpoint".into(), reason: "none is given".into() };
         for endpoint in endpoints {

@@ -13,14 +13,14 @@ use std::{
 use alloy::primitives::Address;
 
 use super::{
-    ChainSettings, ConfigError, EngineSettings, FeeSettings, Finality, KeySettings, ModelPolicySettings, NodeSettings,
+    ChainSettings, ConfigError, EngineSettings, Finality, KeySettings, ModelPolicySettings, NodeSettings,
     PolicySettings, Settings,
-    file::{Config, Written},
-    said::Said,
+    file::{Config, RawConfig},
+    fingerprint::ConfigFingerprint,
 };
 use crate::{
     chain::{Endpoint, Tag},
-    pricing,
+    pricing::FeeSettings,
 };
 
 const GWEI: f64 = 1e9;
@@ -31,7 +31,7 @@ const MAX_GWEI: f64 = 1e6;
 /// More than there is.
 const MAX_ETHER: f64 = 1e9;
 
-pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
+pub(super) fn check(written: RawConfig) -> Result<Settings, ConfigError> {
     let Config { chain, node, engine, fees, policy, keys } = &written.config;
     let wrong = |key: &str, reason: String| ConfigError::Value { origin: written.origin(key), key: key.into(), reason };
     let address = |key: &str, text: &Option<String>, remedy: &str| {
@@ -66,8 +66,7 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
         return Err(wrong("fees.max_fee_per_gas", "no transaction is mined for 0 gwei; allow more".into()));
     }
     let bump_percent = whole("fees.bump_percent", fees.bump_percent.into(), 10..=100, "per cent")? as u32;
-    let work_cap =
-        pricing::fees::FeeSettings { cap: max_fee_per_gas, min_tip: min_priority_fee, bump_percent }.work_cap();
+    let work_cap = FeeSettings { max_fee_per_gas, min_priority_fee, bump_percent }.work_cap();
     if min_priority_fee > work_cap {
         let (most, cap) = (work_cap as f64 / GWEI, fees.max_fee_per_gas);
         let reason = format!(
@@ -172,7 +171,7 @@ pub(super) fn check(written: Written) -> Result<Settings, ConfigError> {
             senders: keys.senders.iter().map(|sender| path(sender)).collect(),
             password_file: keys.password_file.as_deref().map(path),
         },
-        said: Said::of(&written.config),
+        said: ConfigFingerprint::of(&written.config),
     })
 }
 
@@ -234,7 +233,7 @@ pub(super) fn defaults(
             senders: keys.senders.iter().map(|sender| resolve(base, sender)).collect(),
             password_file: keys.password_file,
         },
-        said: Said::default(),
+        said: ConfigFingerprint::default(),
     }
 }
 
@@ -286,7 +285,7 @@ fn listen(text: &str, public: bool) -> Result<Option<SocketAddr>, String> {
         text.parse().map_err(|_| format!("`{text}` is no address and port; write one such as 127.0.0.1:0"))?;
     if !address.ip().is_loopback() && !public {
         return Err(format!(
-            "{address} can be reached by others; write a loopback address such as 127.0.0.1:0, or allow it with \
+            "{address} can be publish_head by others; write a loopback address such as 127.0.0.1:0, or allow it with \
              node.status_public = true"
         ));
     }

@@ -87,7 +87,7 @@ section!(Keys {
 });
 
 /// What was written, and where each value came from.
-pub(super) struct Written {
+pub(super) struct RawConfig {
     pub(super) config: Config,
     /// The file's name as shown.
     pub(super) file: String,
@@ -97,7 +97,7 @@ pub(super) struct Written {
     pub(super) overridden: BTreeMap<String, String>,
 }
 
-impl Written {
+impl RawConfig {
     /// The file or environment variable that a key's value comes from.
     pub(super) fn origin(&self, key: &str) -> String {
         self.overridden.get(key).unwrap_or(&self.file).clone()
@@ -108,7 +108,7 @@ pub(super) fn read(
     text: &str,
     path: &Path,
     variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<Written, ConfigError> {
+) -> Result<RawConfig, ConfigError> {
     let file = path.display().to_string();
     // Read once as it is, so that a mistake is named with its line.
     let syntax = |error: toml::de::Error| {
@@ -137,7 +137,7 @@ pub(super) fn read(
     }
     let config = Config::deserialize(table).map_err(syntax)?;
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
-    Ok(Written { config, file, base, overridden })
+    Ok(RawConfig { config, file, base, overridden })
 }
 
 /// The text of a file.

@@ -4,7 +4,7 @@ use alloy::{primitives::Bytes, sol_types::SolCall};
 
 use super::abi::{self, InferenceCoordinator as Coordinator};
 use crate::{
-    domain::{Attested, Claim, Place},
+    domain::{Attested, Claim, SeatAssignment},
     protocol::{
         card::{Agreement, ModelCard},
         request::Request,
@@ -13,11 +13,11 @@ use crate::{
 
 /// Calldata that answers a request.
 #[must_use]
-pub fn fulfill(answer: &Attested, place: &Place) -> Bytes {
+pub fn fulfill(answer: &Attested, place: &SeatAssignment) -> Bytes {
     Coordinator::fulfillCall { fulfillment: fulfillment(answer, place) }.abi_encode().into()
 }
 
-fn fulfillment(answer: &Attested, place: &Place) -> abi::Fulfillment {
+fn fulfillment(answer: &Attested, place: &SeatAssignment) -> abi::Fulfillment {
     abi::Fulfillment {
         request: from_words(&answer.task.request),
         outcome: answer.outcome as u8,
@@ -29,7 +29,7 @@ fn fulfillment(answer: &Attested, place: &Place) -> abi::Fulfillment {
 
 /// Calldata that answers many requests.
 #[must_use]
-pub fn fulfill_batch(answers: &[(Attested, Place)]) -> Bytes {
+pub fn fulfill_batch(answers: &[(Attested, SeatAssignment)]) -> Bytes {
     let fulfillments = answers.iter().map(|(answer, place)| fulfillment(answer, place)).collect();
     Coordinator::fulfillBatchCall { fulfillments }.abi_encode().into()
 }

@@ -65,7 +65,7 @@ pub enum Event {
 
 /// A log with the block that holds it.
 #[derive(Debug, Clone)]
-pub struct Noted {
+pub struct DecodedLog {
     /// The block.
     pub block: BlockRef,
     /// The transaction.
@@ -77,7 +77,7 @@ pub struct Noted {
 /// Reads a log. `None` for those that mean nothing to the relayer, those of a pending block, and those that cannot be
 /// read, which a coordinator does not emit.
 #[must_use]
-pub fn note(log: &Log) -> Option<Noted> {
+pub fn decode_log(log: &Log) -> Option<DecodedLog> {
     let block = BlockRef { number: log.block_number?, hash: log.block_hash? };
     let event = match Events::decode_log(&log.inner).ok()?.data {
         Events::Requested(event) => Event::Requested {
@@ -120,7 +120,7 @@ pub fn note(log: &Log) -> Option<Noted> {
         }
         _ => return None,
     };
-    Some(Noted { block, transaction: log.transaction_hash, event })
+    Some(DecodedLog { block, transaction: log.transaction_hash, event })
 }
 
 /// What the node needs of parameters.

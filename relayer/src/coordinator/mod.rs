@@ -9,8 +9,8 @@ mod revert;
 mod views;
 
 pub use calls::{card, claim, fulfill, fulfill_batch};
-pub use events::{Event, Noted, note, rules};
+pub use events::{DecodedLog, Event, decode_log, rules};
 pub use explain::explain;
 pub use probe::{endings, probe};
-pub use revert::{Refusal, refusal};
+pub use revert::{RevertReason, refusal};
 pub use views::{ReadError, Views};

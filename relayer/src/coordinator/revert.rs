@@ -6,7 +6,7 @@ use super::abi::InferenceCoordinator::InferenceCoordinatorErrors;
 
 /// The contract's error behind revert data, as the submitter acts on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RevertReason {
     /// Somebody answered it, or its escrow went back.
     NotOpen,
     /// The deadline passed.
@@ -25,14 +25,14 @@ pub enum Refusal {
 
 /// Reads revert data.
 #[must_use]
-pub fn refusal(data: &[u8]) -> Refusal {
+pub fn refusal(data: &[u8]) -> RevertReason {
     use InferenceCoordinatorErrors as Errors;
     match Errors::abi_decode(data) {
-        Ok(Errors::NotOpen(_)) => Refusal::NotOpen,
-        Ok(Errors::DeadlinePassed(_)) => Refusal::Expired,
-        Ok(Errors::SameBlock(_) | Errors::RankTooHigh(_) | Errors::TooEarly(_)) => Refusal::TooEarly,
-        Ok(Errors::InsufficientGas(_)) => Refusal::Gas,
-        Ok(Errors::AlreadyPaid(_)) => Refusal::AlreadyPaid,
+        Ok(Errors::NotOpen(_)) => RevertReason::NotOpen,
+        Ok(Errors::DeadlinePassed(_)) => RevertReason::Expired,
+        Ok(Errors::SameBlock(_) | Errors::RankTooHigh(_) | Errors::TooEarly(_)) => RevertReason::TooEarly,
+        Ok(Errors::InsufficientGas(_)) => RevertReason::Gas,
+        Ok(Errors::AlreadyPaid(_)) => RevertReason::AlreadyPaid,
         Ok(
             error @ (Errors::WrongSignature(_)
             | Errors::SeatNotEligible(_)
@@ -40,9 +40,9 @@ pub fn refusal(data: &[u8]) -> Refusal {
             | Errors::UnknownSeat(_)
             | Errors::ResultMismatch(_)
             | Errors::BlockHashUnavailable(_)),
-        ) => Refusal::Stale(format!("{error:?}")),
-        Ok(error) => Refusal::Other(format!("{error:?}")),
-        Err(_) if data.is_empty() => Refusal::Other("no reason".into()),
-        Err(_) => Refusal::Other(format!("0x{}", hex::encode(data))),
+        ) => RevertReason::Stale(format!("{error:?}")),
+        Ok(error) => RevertReason::Other(format!("{error:?}")),
+        Err(_) if data.is_empty() => RevertReason::Other("no reason".into()),
+        Err(_) => RevertReason::Other(format!("0x{}", hex::encode(data))),
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::DevError;
 use crate::{
-    chain::{Endpoint, Trust},
+    chain::{Endpoint, RootCertificates},
     client::Client,
 };
 
@@ -94,7 +94,7 @@ impl Anvil {
             Ok(Err(_)) => return Err(failed("it ended".into())),
             Err(_) => return Err(failed(format!("it said nothing for {} s", START_TIMEOUT.as_secs()))),
         };
-        let client = Client::connect(endpoint("http", port)?, Some(CHAIN_ID), &Trust::default()).await?;
+        let client = Client::connect(endpoint("http", port)?, Some(CHAIN_ID), &RootCertificates::default()).await?;
         // It would describe every call and every block.
         let quiet = client.provider().raw_request::<_, ()>("anvil_setLoggingEnabled".into(), (false,));
         client.ask(quiet).await?;

@@ -4,17 +4,17 @@ use crate::chain::Header;
 
 /// The last block whose logs the node has taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tip {
+pub struct ChainHead {
     /// The block.
     pub header: Header,
     /// Counts reorganisations; when it changes, what was mined may not be any more.
-    pub rewinds: u64,
+    pub reorg_epoch: u64,
     /// The last block that counts as final, at most this one: what happened up to it may be closed and forgotten.
     /// `None` while there is none.
     pub final_block: Option<u64>,
 }
 
-impl Tip {
+impl ChainHead {
     /// The block in which a transaction sent now can be mined at the earliest.
     #[must_use]
     pub fn next(&self) -> u64 {

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `Executed` and `Attested` live in memory only: running a model again is cheaper than writing its output twice.
-//! What the journal keeps is a [`Job`], which changes by [`Move`]s.
+//! What the journal keeps is a [`Job`], which changes by [`Transition`]s.
 
 use std::sync::{Arc, Weak};
 
@@ -43,7 +43,7 @@ pub struct Seen {
 
 /// The seat that answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct SeatAssignment {
     /// Our seat.
     pub seat: u32,
     /// Its rank among the eligible seats.
@@ -154,7 +154,7 @@ pub struct Sent {
 /// How a request ended on chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Ending {
+pub enum Resolution {
     /// An answer was recorded.
     Fulfilled {
         /// What was found.
@@ -172,7 +172,7 @@ pub enum Ending {
 
 /// The chain settled it; a reorganisation can still undo that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settled {
+pub struct Included {
     /// What was asked.
     pub task: Task,
     /// The block that settled it.
@@ -180,7 +180,7 @@ pub struct Settled {
     /// The transaction that did, where the log names it.
     pub transaction: Option<B256>,
     /// How.
-    pub ending: Ending,
+    pub ending: Resolution,
     /// Sender and nonce of our transaction, if we sent one.
     pub sent: Option<(Address, u64)>,
 }
@@ -241,15 +241,16 @@ impl Skip {
 /// How a job ended for this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum End {
+pub enum CloseReason {
     /// Settled, at the confirmation depth.
-    Confirmed {
+    #[serde(alias = "confirmed")]
+    Finalized {
         /// The block that settled it.
         at: BlockRef,
         /// The transaction that did, where the log names it.
         transaction: Option<B256>,
         /// How.
-        ending: Ending,
+        ending: Resolution,
     },
     /// Passed over, with the reason.
     Skipped {
@@ -269,7 +270,7 @@ pub struct Closed {
     /// What was asked.
     pub task: Task,
     /// How it ended.
-    pub end: End,
+    pub end: CloseReason,
 }
 
 /// What the journal keeps of a request.
@@ -281,14 +282,15 @@ pub enum Job {
     /// Our transaction is on its way.
     Sent(Sent),
     /// The chain settled it.
-    Settled(Settled),
+    #[serde(alias = "settled")]
+    Included(Included),
     /// Over.
     Closed(Closed),
 }
 
 /// What happens to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Move {
+pub enum Transition {
     /// A transaction with its answer is about to be broadcast. Refused if the request is in another block by now.
     Sent {
         /// The block whose hash was signed.
@@ -301,35 +303,35 @@ pub enum Move {
         hash: B256,
     },
     /// The chain settled it.
-    Settled {
+    Included {
         /// In this block.
         at: BlockRef,
         /// By this transaction.
         transaction: Option<B256>,
         /// How.
-        ending: Ending,
+        ending: Resolution,
     },
     /// What settled it, or carried its answer, is gone from the chain.
     Reopened,
     /// What settled it is deep enough.
-    Confirmed,
+    Finalized,
     /// This node passes.
     Skipped(Skip),
     /// This node cannot.
     Failed(String),
 }
 
-impl Move {
+impl Transition {
     /// The labels under which metrics count it: what happened, and why.
     #[must_use]
     pub fn labels(&self) -> (&'static str, &'static str) {
         match self {
             Self::Sent { .. } => ("sent", ""),
-            Self::Settled { ending: Ending::Fulfilled { ours: true, .. }, .. } => ("answered", ""),
-            Self::Settled { ending: Ending::Fulfilled { ours: false, .. }, .. } => ("yielded", ""),
-            Self::Settled { ending: Ending::Refunded, .. } => ("refunded", ""),
+            Self::Included { ending: Resolution::Fulfilled { ours: true, .. }, .. } => ("answered", ""),
+            Self::Included { ending: Resolution::Fulfilled { ours: false, .. }, .. } => ("yielded", ""),
+            Self::Included { ending: Resolution::Refunded, .. } => ("refunded", ""),
             Self::Reopened => ("reopened", ""),
-            Self::Confirmed => ("confirmed", ""),
+            Self::Finalized => ("finalized", ""),
             Self::Skipped(reason) => ("skipped", reason.label()),
             Self::Failed(_) => ("failed", ""),
         }
@@ -339,7 +341,7 @@ impl Move {
 /// A move that the job's state does not allow, with the state's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the job is {0} already")]
-pub struct Illegal(pub &'static str);
+pub struct InvalidTransition(pub &'static str);
 
 impl Job {
     /// What is asked.
@@ -348,7 +350,7 @@ impl Job {
         match self {
             Self::Seen(seen) => &seen.task,
             Self::Sent(sent) => &sent.task,
-            Self::Settled(settled) => &settled.task,
+            Self::Included(settled) => &settled.task,
             Self::Closed(closed) => &closed.task,
         }
     }
@@ -359,19 +361,19 @@ impl Job {
         match self {
             Self::Seen(_) => "seen",
             Self::Sent(_) => "sent",
-            Self::Settled(_) => "settled",
-            Self::Closed(Closed { end: End::Confirmed { .. }, .. }) => "confirmed",
-            Self::Closed(Closed { end: End::Skipped { .. }, .. }) => "skipped",
-            Self::Closed(Closed { end: End::Failed { .. }, .. }) => "failed",
+            Self::Included(_) => "included",
+            Self::Closed(Closed { end: CloseReason::Finalized { .. }, .. }) => "finalized",
+            Self::Closed(Closed { end: CloseReason::Skipped { .. }, .. }) => "skipped",
+            Self::Closed(Closed { end: CloseReason::Failed { .. }, .. }) => "failed",
         }
     }
 
     /// The block that settled it, if one did.
     #[must_use]
-    pub fn settled_at(&self) -> Option<BlockRef> {
+    pub fn included_at(&self) -> Option<BlockRef> {
         match self {
-            Self::Settled(settled) => Some(settled.at),
-            Self::Closed(Closed { end: End::Confirmed { at, .. }, .. }) => Some(*at),
+            Self::Included(settled) => Some(settled.at),
+            Self::Closed(Closed { end: CloseReason::Finalized { at, .. }, .. }) => Some(*at),
             _ => None,
         }
     }
@@ -385,42 +387,42 @@ impl Job {
     /// Makes a move.
     ///
     /// # Errors
-    /// `Illegal` where the state does not allow it; the journal then keeps the job as it is.
-    pub fn apply(self, step: Move) -> Result<Self, Illegal> {
+    /// `InvalidTransition` where the state does not allow it; the journal then keeps the job as it is.
+    pub fn apply(self, step: Transition) -> Result<Self, InvalidTransition> {
         let name = self.name();
         match (self, step) {
-            (Self::Seen(Seen { task }), Move::Sent { block, sender, nonce, hash }) if task.block.hash == block => {
+            (Self::Seen(Seen { task }), Transition::Sent { block, sender, nonce, hash }) if task.block.hash == block => {
                 Ok(Self::Sent(Sent { task, sender, nonce, hash }))
             }
-            (Self::Seen(Seen { task }), Move::Settled { at, transaction, ending }) => {
-                Ok(Self::Settled(Settled { task, at, transaction, ending, sent: None }))
+            (Self::Seen(Seen { task }), Transition::Included { at, transaction, ending }) => {
+                Ok(Self::Included(Included { task, at, transaction, ending, sent: None }))
             }
-            (Self::Sent(Sent { task, sender, nonce, .. }), Move::Settled { at, transaction, ending }) => {
-                Ok(Self::Settled(Settled { task, at, transaction, ending, sent: Some((sender, nonce)) }))
+            (Self::Sent(Sent { task, sender, nonce, .. }), Transition::Included { at, transaction, ending }) => {
+                Ok(Self::Included(Included { task, at, transaction, ending, sent: Some((sender, nonce)) }))
             }
             // What this node passed over, another may answer; that is worth nothing to us but the record.
             (
-                Self::Closed(Closed { task, end: End::Skipped { .. } | End::Failed { .. } }),
-                Move::Settled { at, transaction, ending },
-            ) => Ok(Self::Settled(Settled { task, at, transaction, ending, sent: None })),
+                Self::Closed(Closed { task, end: CloseReason::Skipped { .. } | CloseReason::Failed { .. } }),
+                Transition::Included { at, transaction, ending },
+            ) => Ok(Self::Included(Included { task, at, transaction, ending, sent: None })),
             // After a reorganisation the answer is found anew: our transaction may be dropped or no longer valid.
             (
                 Self::Sent(Sent { task, .. })
-                | Self::Settled(Settled { task, .. })
+                | Self::Included(Included { task, .. })
                 // Deeper than the operator's confirmations.
-                | Self::Closed(Closed { task, end: End::Confirmed { .. } }),
-                Move::Reopened,
+                | Self::Closed(Closed { task, end: CloseReason::Finalized { .. } }),
+                Transition::Reopened,
             ) => Ok(Self::Seen(Seen { task })),
-            (Self::Settled(Settled { task, at, transaction, ending, .. }), Move::Confirmed) => {
-                Ok(Self::Closed(Closed { task, end: End::Confirmed { at, transaction, ending } }))
+            (Self::Included(Included { task, at, transaction, ending, .. }), Transition::Finalized) => {
+                Ok(Self::Closed(Closed { task, end: CloseReason::Finalized { at, transaction, ending } }))
             }
-            (Self::Seen(Seen { task }), Move::Skipped(reason)) => {
-                Ok(Self::Closed(Closed { task, end: End::Skipped { reason } }))
+            (Self::Seen(Seen { task }), Transition::Skipped(reason)) => {
+                Ok(Self::Closed(Closed { task, end: CloseReason::Skipped { reason } }))
             }
-            (Self::Seen(Seen { task }) | Self::Sent(Sent { task, .. }), Move::Failed(reason)) => {
-                Ok(Self::Closed(Closed { task, end: End::Failed { reason } }))
+            (Self::Seen(Seen { task }) | Self::Sent(Sent { task, .. }), Transition::Failed(reason)) => {
+                Ok(Self::Closed(Closed { task, end: CloseReason::Failed { reason } }))
             }
-            _ => Err(Illegal(name)),
+            _ => Err(InvalidTransition(name)),
         }
     }
 }

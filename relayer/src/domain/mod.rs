@@ -9,10 +9,11 @@ mod seats;
 mod transaction;
 
 pub use claim::Claim;
-pub use head::Tip;
+pub use head::ChainHead;
 pub use job::{
-    Attested, Closed, End, Ending, Executed, Illegal, Job, Lease, Move, Place, Seen, Sent, Settled, Skip, Task,
+    Attested, CloseReason, Closed, Executed, Included, InvalidTransition, Job, Lease, Resolution, SeatAssignment, Seen,
+    Sent, Skip, Task, Transition,
 };
 pub use ledger::Entry;
 pub use seats::{Rules, STAYS, SeatChange, SeatTable, Turn};
-pub use transaction::{Attempt, Item, Purpose, Slot};
+pub use transaction::{AnswerRef, Attempt, Purpose, TrackedTransaction};

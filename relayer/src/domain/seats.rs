@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use alloy::primitives::{Address, B256};
 
-use super::{Place, Task};
+use super::{SeatAssignment, Task};
 use crate::protocol::sortition::{Draw, Seat, first_elapsed, seed};
 
 /// `until` of a seat that is not leaving.
@@ -104,7 +104,7 @@ impl SeatTable {
 
     /// The best place of a key in a request's draw, listing every hole before it. `None` if it has none.
     #[must_use]
-    pub fn place(&self, task: &Task, signer: Address) -> Option<Place> {
+    pub fn place(&self, task: &Task, signer: Address) -> Option<SeatAssignment> {
         let seats = self.models.get(&task.request.model_id)?;
         let count = task.request.seat_count as usize;
         let mut drawn: Vec<Seat> = seats.iter().take(count).copied().collect();
@@ -114,7 +114,7 @@ impl SeatTable {
         // With every hole listed the answer is valid from the first block that its rank allows.
         let holes = draw.holes(seat, u64::from(rank) + 1)?;
         let eligible = u32::try_from(draw.eligible().count()).unwrap_or(u32::MAX);
-        Some(Place { seat, rank, eligible, holes })
+        Some(SeatAssignment { seat, rank, eligible, holes })
     }
 }
 
@@ -130,7 +130,7 @@ pub struct Turn {
 impl Turn {
     /// The turns of a place.
     #[must_use]
-    pub fn new(place: &Place, quorum: u8, window: u16) -> Self {
+    pub fn new(place: &SeatAssignment, quorum: u8, window: u16) -> Self {
         Self { rank: place.rank, eligible: place.eligible.max(1), quorum: quorum.max(1), window: window.max(1) }
     }
 

@@ -12,7 +12,7 @@ pub enum Purpose {
     /// It answers requests: one, or a batch.
     Answer {
         /// The requests. Never empty.
-        items: Vec<Item>,
+        items: Vec<AnswerRef>,
     },
     /// It claims the pay of these requests.
     Claim {
@@ -25,7 +25,7 @@ pub enum Purpose {
 
 /// A request that a transaction answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Item {
+pub struct AnswerRef {
     /// The request.
     pub id: B256,
     /// The hash of its block, which is part of what was signed.
@@ -51,7 +51,7 @@ pub struct Attempt {
 
 /// A logical transaction: one nonce of one sender, and all its attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slot {
+pub struct TrackedTransaction {
     /// The account that pays for it.
     pub sender: Address,
     /// Its nonce.

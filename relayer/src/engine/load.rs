@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     EngineError, Inference, LoadError, OnnxEngine, StartError,
-    profile::{Target, reference_version},
+    profile::{Device, reference_version},
     runtime::Runtime,
     session,
     worker::{Limits, Worker},
@@ -34,12 +34,12 @@ pub struct Source {
     pub id: B256,
     file: Arc<[u8]>,
     file_hash: B256,
-    card: Option<Terms>,
+    card: Option<CardLimits>,
 }
 
 /// What a card adds to a file.
 #[derive(Clone, Debug)]
-struct Terms {
+struct CardLimits {
     agreement: Vec<Agreement>,
     max_input_bytes: u32,
     max_output_bytes: u32,
@@ -57,7 +57,7 @@ impl Source {
             id: model.id,
             file: model.read_file()?.into(),
             file_hash: model.card.file_hash,
-            card: Some(Terms {
+            card: Some(CardLimits {
                 agreement: model.card.agreement.clone(),
                 max_input_bytes: model.card.max_input_bytes,
                 max_output_bytes: model.card.max_output_bytes,
@@ -77,7 +77,7 @@ impl Source {
 }
 
 /// A model that can be run.
-pub struct Loaded {
+pub struct LoadedModel {
     /// Its id: the card's, or of a bare file the file's.
     pub id: B256,
     /// Its inputs and outputs.
@@ -98,23 +98,23 @@ pub struct Loaded {
     reference: OnceCell<Worker>,
 }
 
-impl Loaded {
+impl LoadedModel {
     pub(super) async fn open(engine: &OnnxEngine, source: Source) -> Result<Self, LoadError> {
         let signature = Arc::new(graph::inspect(&source.file)?);
         if let Some(card) = &source.card {
             check_card(card, &signature)?;
         }
-        let open = |targets: Vec<Target>| {
+        let open = |targets: Vec<Device>| {
             let (file, signature) = (source.file.clone(), signature.clone());
             async move { Worker::start(engine.runtime, file, signature, &targets, engine.limits).await }
         };
-        let mut on_reference = engine.targets == [Target::Cpu];
+        let mut on_reference = engine.targets == [Device::Cpu];
         let mut fallback = false;
         let worker = match open(engine.targets.clone()).await {
             Err(error) if engine.may_fall_back && !on_reference => {
                 tracing::warn!(model = %source.id, %error, "the GPU cannot run this model: it runs on the processor");
                 (on_reference, fallback) = (true, true);
-                open(vec![Target::Cpu]).await?
+                open(vec![Device::Cpu]).await?
             }
             result => result?,
         };
@@ -154,7 +154,7 @@ impl Loaded {
     pub(super) async fn reference(&self, engine: &OnnxEngine) -> Result<&Worker, EngineError> {
         let start = || {
             let (file, signature) = (self.file.clone(), self.signature.clone());
-            async move { Worker::start(engine.runtime, file, signature, &[Target::Cpu], engine.limits).await }
+            async move { Worker::start(engine.runtime, file, signature, &[Device::Cpu], engine.limits).await }
         };
         self.reference.get_or_try_init(start).await.map_err(|error| EngineError::Runtime(error.to_string()))
     }
@@ -176,7 +176,7 @@ impl Loaded {
     }
 }
 
-fn check_card(card: &Terms, signature: &Signature) -> Result<(), LoadError> {
+fn check_card(card: &CardLimits, signature: &Signature) -> Result<(), LoadError> {
     let (rules, outputs) = (card.agreement.len(), signature.outputs.len());
     if rules != outputs {
         return Err(LoadError::AgreementCount { rules, outputs });
@@ -204,7 +204,7 @@ pub(super) async fn try_devices(runtime: &'static Runtime, devices: &[u32], limi
     let signature = graph::inspect(&file).map_err(|error| failed(first, error.to_string()))?;
     let (file, signature): (Arc<[u8]>, _) = (file.into(), Arc::new(signature));
     for device in devices {
-        let worker = Worker::start(runtime, file.clone(), signature.clone(), &[Target::Cuda(*device)], limits).await;
+        let worker = Worker::start(runtime, file.clone(), signature.clone(), &[Device::Cuda(*device)], limits).await;
         let worker = worker.map_err(|error| failed(*device, error.to_string()))?;
         let input = ModelTensor { shape: vec![1], elements: cast::Elements::F32(vec![1.0]) };
         let done = worker.run(vec![input], vec![0]).await.map_err(|error| failed(*device, error.to_string()))?;

@@ -12,8 +12,8 @@ mod values;
 mod worker;
 
 pub use error::{EngineError, LoadError, StartError};
-pub use load::{Loaded, Source};
-pub use profile::{ExecutionProfile, SETTINGS, Target, reference_version};
+pub use load::{LoadedModel, Source};
+pub use profile::{Device, ExecutionProfile, SETTINGS, reference_version};
 pub use worker::Limits;
 
 use std::{
@@ -27,7 +27,7 @@ use alloy::primitives::{B256, Bytes};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use self::{runtime::Runtime, session::RunError, worker::Done};
+use self::{runtime::Runtime, session::RunError, worker::RunReport};
 use crate::protocol::{
     Outcome, OutputFormat,
     cast::{self, BadInput, Failure, ModelTensor, Unrepresentable},
@@ -92,23 +92,23 @@ impl Default for EngineOptions {
 pub struct OnnxEngine {
     runtime: &'static Runtime,
     /// Where models are tried, the best first.
-    targets: Vec<Target>,
+    targets: Vec<Device>,
     /// Whether a GPU was preferred and is not used.
     fallback: bool,
     /// Whether the processor will do where the targets do not.
     may_fall_back: bool,
     limits: Limits,
-    models: RwLock<HashMap<B256, Arc<Loaded>>>,
+    models: RwLock<HashMap<B256, Arc<LoadedModel>>>,
 }
 
 impl OnnxEngine {
     /// Loads the runtime and tries the hardware.
     pub async fn start(options: EngineOptions) -> Result<Self, StartError> {
         let runtime = runtime::load(options.runtime.as_deref())?;
-        let cuda = || options.devices.iter().map(|device| Target::Cuda(*device)).collect::<Vec<_>>();
+        let cuda = || options.devices.iter().map(|device| Device::Cuda(*device)).collect::<Vec<_>>();
         let mut engine = Self {
             runtime,
-            targets: vec![Target::Cpu],
+            targets: vec![Device::Cpu],
             fallback: false,
             may_fall_back: false,
             limits: options.limits,
@@ -150,18 +150,18 @@ impl OnnxEngine {
     }
 
     /// Loads a model, and runs its probes. Loading it again changes nothing.
-    pub async fn load(&self, source: Source) -> Result<Arc<Loaded>, LoadError> {
+    pub async fn load(&self, source: Source) -> Result<Arc<LoadedModel>, LoadError> {
         if let Some(loaded) = self.model(source.id) {
             return Ok(loaded);
         }
-        let loaded = Arc::new(Loaded::open(self, source).await?);
+        let loaded = Arc::new(LoadedModel::open(self, source).await?);
         loaded.probe(self).await?;
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
         Ok(models.entry(loaded.id).or_insert(loaded).clone())
     }
 
     /// A loaded model.
-    pub fn model(&self, id: B256) -> Option<Arc<Loaded>> {
+    pub fn model(&self, id: B256) -> Option<Arc<LoadedModel>> {
         self.models.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
@@ -170,11 +170,11 @@ impl OnnxEngine {
         self.models.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
-    async fn infer(&self, model: &Loaded, input: Bytes, format: OutputFormat) -> Result<Inference, EngineError> {
+    async fn infer(&self, model: &LoadedModel, input: Bytes, format: OutputFormat) -> Result<Inference, EngineError> {
         if !format.is_valid() {
             return Err(EngineError::InvalidFormat(format));
         }
-        let target = self.targets.first().copied().unwrap_or(Target::Cpu);
+        let target = self.targets.first().copied().unwrap_or(Device::Cpu);
         let inputs = match model.read(&input, format) {
             Ok(inputs) => inputs,
             Err(bad) => return Ok(self.finish(model, target, Err(bad.into()), Duration::ZERO, Duration::ZERO)),
@@ -183,7 +183,7 @@ impl OnnxEngine {
         let wanted: Vec<_> = (0..outputs).filter(|output| format.wants(*output)).collect();
         // A run that fails elsewhere is run again on the reference, so its inputs are kept.
         let spare = (!model.is_on_reference()).then(|| inputs.clone());
-        let Done { result, target, queue_time, run_time } = model.worker.run(inputs, wanted.clone()).await?;
+        let RunReport { result, target, queue_time, run_time } = model.worker.run(inputs, wanted.clone()).await?;
         let result = match result {
             Ok(outputs) => cast::from_outputs(&outputs, format, model.max_output_bytes).map_err(Failure::from),
             Err(RunError::NotTensor { output, reason }) => Err(Unrepresentable::NotTensor { output, reason }.into()),
@@ -196,7 +196,7 @@ impl OnnxEngine {
     /// Whether a failing run makes a bad input, which only the reference profile can tell.
     async fn confirm(
         &self,
-        model: &Loaded,
+        model: &LoadedModel,
         spare: Option<Vec<ModelTensor>>,
         wanted: Vec<usize>,
         reason: String,
@@ -218,8 +218,8 @@ impl OnnxEngine {
 
     fn finish(
         &self,
-        model: &Loaded,
-        target: Target,
+        model: &LoadedModel,
+        target: Device,
         result: Result<Bytes, Failure>,
         queue_time: Duration,
         run_time: Duration,

@@ -11,14 +11,14 @@ pub const SETTINGS: &str = "provider=cpu;intra_op=1;inter_op=1;execution=sequent
 /// Where a session runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase", tag = "provider", content = "device")]
-pub enum Target {
+pub enum Device {
     /// The processor: the reference.
     Cpu,
     /// A CUDA device, by its number.
     Cuda(u32),
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cpu => f.write_str("cpu"),
@@ -36,7 +36,7 @@ pub struct ExecutionProfile {
     pub runtime: String,
     /// The provider, and its device if it has several.
     #[serde(flatten)]
-    pub target: Target,
+    pub target: Device,
     /// Whether a GPU was preferred (`auto`) and could not be used.
     pub provider_fallback: bool,
 }

@@ -11,14 +11,14 @@ use ort::{
 };
 
 use super::{
-    profile::Target,
+    profile::Device,
     runtime::Runtime,
     values::{self, OutputError},
 };
 use crate::protocol::cast::ModelTensor;
 
 /// Prepares a session on a target. What CUDA cannot run is an error there, not work for the CPU.
-pub(super) fn builder(runtime: &Runtime, target: Target) -> Result<SessionBuilder, ort::Error> {
+pub(super) fn builder(runtime: &Runtime, target: Device) -> Result<SessionBuilder, ort::Error> {
     let builder = Session::builder(&runtime.environment)?
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
         .with_intra_threads(1)?
@@ -32,8 +32,8 @@ pub(super) fn builder(runtime: &Runtime, target: Target) -> Result<SessionBuilde
         // Bytes that look like the runtime's own format as well must not be read as that.
         .with_config_entry("session.load_model_format", "ONNX")?;
     Ok(match target {
-        Target::Cpu => builder,
-        Target::Cuda(device) => {
+        Device::Cpu => builder,
+        Device::Cuda(device) => {
             let cuda = CUDA::default()
                 .with_device_id(i32::try_from(device).unwrap_or(i32::MAX))
                 .with_tf32(false)
@@ -77,7 +77,7 @@ pub(super) enum RunError {
 /// Runs a session; the outputs that are wanted, with their numbers.
 pub(super) fn run(
     session: &mut Session,
-    target: Target,
+    target: Device,
     inputs: Vec<ModelTensor>,
     wanted: &[usize],
     options: &RunOptions,
@@ -102,7 +102,7 @@ pub(super) fn run(
 }
 
 /// The one place where the runtime's messages are read: it has no codes for these.
-fn classify(error: &ort::Error, target: Target) -> RunError {
+fn classify(error: &ort::Error, target: Device) -> RunError {
     const MEMORY: [&str; 7] = [
         "bad_alloc",
         "bad allocation",
@@ -123,7 +123,7 @@ fn classify(error: &ort::Error, target: Target) -> RunError {
         ErrorCode::ExecutionProviderFailure | ErrorCode::EngineError | ErrorCode::DeviceReset => {
             RunError::Device(message())
         }
-        _ if target != Target::Cpu && says(&DEVICE) => RunError::Device(message()),
+        _ if target != Device::Cpu && says(&DEVICE) => RunError::Device(message()),
         _ => RunError::Failed(message()),
     }
 }

@@ -33,7 +33,7 @@ async fn cpu() -> OnnxEngine {
 }
 
 /// Loads one of the models that come with the project.
-async fn shipped(engine: &OnnxEngine, name: &str) -> Arc<Loaded> {
+async fn shipped(engine: &OnnxEngine, name: &str) -> Arc<LoadedModel> {
     let model = Model::open(&models_folder().join(name)).unwrap();
     engine.load(Source::card(&model).unwrap()).await.unwrap()
 }
@@ -118,7 +118,7 @@ async fn an_inference_says_what_it_was_run_with() {
     let model = shipped(&engine, "iris").await;
     let input = pack(&[Tensor::f32(vec![1, 4], &[5.1, 3.5, 1.4, 0.2]).unwrap()]);
     let Inference { profile, run_time, .. } = engine.run(model.id, input, NATIVE).await.unwrap();
-    assert_eq!(profile.target, Target::Cpu);
+    assert_eq!(profile.target, Device::Cpu);
     assert!(!profile.provider_fallback && run_time > Duration::ZERO);
     assert_eq!(profile.to_string(), format!("onnxruntime={};{SETTINGS}", engine.runtime_version()));
     assert_eq!(reference_version(&profile.to_string()), Some(engine.runtime_version()));
@@ -347,7 +347,7 @@ async fn without_a_gpu_cuda_fails_at_start_and_auto_says_that_it_falls_back() {
     let iris = shipped(&engine, "iris").await.id;
     let input = pack(&[Tensor::f32(vec![1, 4], &[5.1, 3.5, 1.4, 0.2]).unwrap()]);
     let profile = engine.run(iris, input, NATIVE).await.unwrap().profile;
-    assert!(profile.provider_fallback && profile.target == Target::Cpu);
+    assert!(profile.provider_fallback && profile.target == Device::Cpu);
     let none = EngineOptions { provider: Provider::Auto, devices: vec![], ..EngineOptions::default() };
     assert!(matches!(OnnxEngine::start(none).await, Err(StartError::NoDevice)));
 }

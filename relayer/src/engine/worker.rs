@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 
 use super::{
     error::{EngineError, LoadError},
-    profile::Target,
+    profile::Device,
     runtime::Runtime,
     session::{self, RunError},
 };
@@ -62,16 +62,16 @@ impl Default for Limits {
 
 /// What a run gave.
 #[derive(Debug)]
-pub(super) struct Done {
+pub(super) struct RunReport {
     pub result: Result<Vec<(usize, ModelTensor)>, RunError>,
-    pub target: Target,
+    pub target: Device,
     pub queue_time: Duration,
     pub run_time: Duration,
 }
 
-type Reply = oneshot::Sender<Result<Done, EngineError>>;
+type Reply = oneshot::Sender<Result<RunReport, EngineError>>;
 
-struct Job {
+struct RunRequest {
     inputs: Vec<ModelTensor>,
     wanted: Vec<usize>,
     queued: Instant,
@@ -82,7 +82,7 @@ struct Job {
 
 /// A model in one session per target, behind one queue.
 pub(super) struct Worker {
-    jobs: SyncSender<Job>,
+    jobs: SyncSender<RunRequest>,
     waiting: Arc<AtomicUsize>,
     limits: Limits,
 }
@@ -93,7 +93,7 @@ struct Shared {
     file: Arc<[u8]>,
     signature: Arc<Signature>,
     limits: Limits,
-    jobs: Mutex<Receiver<Job>>,
+    jobs: Mutex<Receiver<RunRequest>>,
     waiting: Arc<AtomicUsize>,
     stuck: AtomicUsize,
 }
@@ -104,7 +104,7 @@ impl Worker {
         runtime: &'static Runtime,
         file: Arc<[u8]>,
         signature: Arc<Signature>,
-        targets: &[Target],
+        targets: &[Device],
         limits: Limits,
     ) -> Result<Self, LoadError> {
         let (jobs, receiver) = mpsc::sync_channel(limits.queue);
@@ -125,10 +125,10 @@ impl Worker {
     }
 
     /// Runs the model once.
-    pub(super) async fn run(&self, inputs: Vec<ModelTensor>, wanted: Vec<usize>) -> Result<Done, EngineError> {
+    pub(super) async fn run(&self, inputs: Vec<ModelTensor>, wanted: Vec<usize>) -> Result<RunReport, EngineError> {
         let (reply, answer) = oneshot::channel();
         let reply = Arc::new(Mutex::new(Some(reply)));
-        let job = Job { inputs, wanted, queued: Instant::now(), reply, span: tracing::Span::current() };
+        let job = RunRequest { inputs, wanted, queued: Instant::now(), reply, span: tracing::Span::current() };
         let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
         self.jobs.try_send(job).map_err(|error| {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -148,7 +148,7 @@ impl Worker {
 }
 
 /// Starts a session thread, and waits until its session is open.
-async fn open(shared: &Arc<Shared>, target: Target) -> Result<(), LoadError> {
+async fn open(shared: &Arc<Shared>, target: Device) -> Result<(), LoadError> {
     let (opened, ready) = oneshot::channel();
     let (cancel, canceler) = mpsc::channel();
     let limit = shared.limits.load;
@@ -172,7 +172,7 @@ struct Opening {
     cancel: Sender<ort::session::builder::LoadCanceler>,
 }
 
-fn spawn(shared: Arc<Shared>, target: Target, opening: Option<Opening>) -> std::io::Result<()> {
+fn spawn(shared: Arc<Shared>, target: Device, opening: Option<Opening>) -> std::io::Result<()> {
     thread::Builder::new().name(format!("session-{target}")).spawn(move || {
         let cancel = opening.as_ref().map(|opening| &opening.cancel);
         // The binding may panic on what it takes for impossible; that must not pass for a live thread.
@@ -200,7 +200,7 @@ fn spawn(shared: Arc<Shared>, target: Target, opening: Option<Opening>) -> std::
 
 fn open_session(
     shared: &Shared,
-    target: Target,
+    target: Device,
     cancel: Option<&Sender<ort::session::builder::LoadCanceler>>,
 ) -> Result<Session, String> {
     let mut builder = session::builder(shared.runtime, target).map_err(|error| session::describe(&error))?;
@@ -209,7 +209,8 @@ fn open_session(
     }
     let session = builder.commit_from_memory(&shared.file).map_err(|error| session::describe(&error))?;
     let names = |outlets: &[ort::value::Outlet]| outlets.iter().map(|o| o.name().to_owned()).collect::<Vec<_>>();
-    let declared = |ports: &[crate::protocol::cast::Port]| ports.iter().map(|p| p.name.clone()).collect::<Vec<_>>();
+    let declared =
+        |ports: &[crate::protocol::cast::TensorSpec]| ports.iter().map(|p| p.name.clone()).collect::<Vec<_>>();
     let found = (names(session.inputs()), names(session.outputs()));
     let expected = (declared(&shared.signature.inputs), declared(&shared.signature.outputs));
     if found != expected {
@@ -224,7 +225,7 @@ enum Watch {
     Finished,
 }
 
-fn serve(shared: &Arc<Shared>, target: Target, mut session: Session) {
+fn serve(shared: &Arc<Shared>, target: Device, mut session: Session) {
     let (watch, watched) = mpsc::channel();
     let replaced = Arc::new(AtomicBool::new(false));
     let watchdog = {
@@ -245,7 +246,7 @@ fn serve(shared: &Arc<Shared>, target: Target, mut session: Session) {
     shared.stuck.fetch_sub(1, Ordering::AcqRel);
 }
 
-fn handle(shared: &Shared, target: Target, session: &mut Session, watch: &Sender<Watch>, job: Job) {
+fn handle(shared: &Shared, target: Device, session: &mut Session, watch: &Sender<Watch>, job: RunRequest) {
     let _span = job.span.entered();
     let gone = |slot: &Option<Reply>| slot.as_ref().is_none_or(|reply| reply.is_closed());
     if gone(&job.reply.lock().unwrap_or_else(PoisonError::into_inner)) {
@@ -271,19 +272,19 @@ fn handle(shared: &Shared, target: Target, session: &mut Session, watch: &Sender
     let _ = watch.send(Watch::Finished);
     let result = match result {
         Err(_) if late.load(Ordering::Acquire) => Err(EngineError::Timeout { limit: shared.limits.run }),
-        result => Ok(Done { result, target, queue_time, run_time }),
+        result => Ok(RunReport { result, target, queue_time, run_time }),
     };
     answer(&job.reply, result);
 }
 
-fn answer(reply: &Mutex<Option<Reply>>, result: Result<Done, EngineError>) {
+fn answer(reply: &Mutex<Option<Reply>>, result: Result<RunReport, EngineError>) {
     if let Some(reply) = reply.lock().unwrap_or_else(PoisonError::into_inner).take() {
         // Nobody may be waiting any more.
         let _ = reply.send(result);
     }
 }
 
-fn keep_watch(shared: &Arc<Shared>, target: Target, watched: &Receiver<Watch>, replaced: &AtomicBool) {
+fn keep_watch(shared: &Arc<Shared>, target: Device, watched: &Receiver<Watch>, replaced: &AtomicBool) {
     while let Ok(watch) = watched.recv() {
         // A thread that was replaced and came back after all has finished what nobody waits for.
         let Watch::Started { options, late, reply } = watch else { continue };

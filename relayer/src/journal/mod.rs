@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     chain::BlockRef,
-    domain::{Claim, Entry, Illegal, Job, Move, Slot, Task},
+    domain::{Claim, Entry, InvalidTransition, Job, Task, TrackedTransaction, Transition},
 };
 
 /// The version of the layout, and of exported lines.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// The first version whose exported lines were like today's.
 const FIRST_LINES: u32 = 3;
 
@@ -40,17 +40,17 @@ pub struct Batch {
     /// The new cursor: the last block whose logs are in the journal.
     pub cursor: Option<BlockRef>,
     /// Blocks to remember, for finding the common ancestor after a reorganisation.
-    pub ring: Vec<BlockRef>,
+    pub recent_blocks: Vec<BlockRef>,
     /// Heights to forget.
-    pub ring_gone: Vec<u64>,
+    pub recent_blocks_gone: Vec<u64>,
     /// New jobs with their input bytes.
     pub seen: Vec<(Task, Bytes)>,
     /// Jobs whose request vanished from the chain.
     pub vanished: Vec<B256>,
     /// Moves of jobs, in order.
-    pub moves: Vec<(B256, Move)>,
+    pub moves: Vec<(B256, Transition)>,
     /// Transactions to write.
-    pub slots: Vec<Slot>,
+    pub slots: Vec<TrackedTransaction>,
     /// Senders and nonces whose transaction is final.
     pub slots_gone: Vec<(Address, u64)>,
     /// Claims to write.
@@ -66,7 +66,7 @@ pub struct Batch {
 pub struct Tally {
     /// The model.
     pub model: B256,
-    /// What: `seen`, or a label of [`Move::labels`].
+    /// What: `seen`, or a label of [`Transition::labels`].
     pub event: &'static str,
     /// Why; empty for most.
     pub reason: &'static str,
@@ -145,7 +145,7 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Store` or `Record`; nothing is written then. `Folder` if the transactions may not outlive a kill.
-    fn commit(&self, batch: &Batch) -> Result<Vec<(B256, Illegal)>, JournalError>;
+    fn commit(&self, batch: &Batch) -> Result<Vec<(B256, InvalidTransition)>, JournalError>;
     /// The last block whose logs are in the journal.
     ///
     /// # Errors
@@ -155,7 +155,7 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Store` or `Record`.
-    fn ring(&self) -> Result<Vec<BlockRef>, JournalError>;
+    fn recent_blocks(&self) -> Result<Vec<BlockRef>, JournalError>;
     /// A job.
     ///
     /// # Errors
@@ -191,7 +191,7 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Store` or `Record`.
-    fn slots(&self) -> Result<Vec<Slot>, JournalError>;
+    fn slots(&self) -> Result<Vec<TrackedTransaction>, JournalError>;
     /// A claim.
     ///
     /// # Errors

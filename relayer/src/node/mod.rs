@@ -6,10 +6,10 @@ use alloy::primitives::Address;
 use tokio::sync::watch;
 
 use crate::{
-    domain::{Place, SeatTable, Skip, Task, Turn},
+    domain::{SeatAssignment, SeatTable, Skip, Task, Turn},
     journal::Journal,
     metrics::Metrics,
-    policy::{Policy, Price, Terms, Verdict},
+    policy::{Policy, Price, PriceTerms, Profitability},
     pricing::gas,
     protocol::{request::Request, statement::Domain},
 };
@@ -40,9 +40,9 @@ pub struct Node<C, J> {
 
 /// Whether a task is ours to answer in a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum Eligibility {
     /// Now, from this place.
-    Now(Place),
+    Now(SeatAssignment),
     /// Not before this block.
     From(u64),
     /// No seat of ours may answer it before its deadline.
@@ -84,10 +84,10 @@ impl<C, J: Journal> Node<C, J> {
     }
 
     /// Whether an answer with an output of so many bytes pays now.
-    pub fn verdict(&self, request: &Request, output: usize) -> Verdict {
+    pub fn verdict(&self, request: &Request, output: usize) -> Profitability {
         match *self.price.borrow() {
             Some(price) => self.policy.borrow().judge(request, output, price),
-            None => Verdict::Worth,
+            None => Profitability::Worth,
         }
     }
 
@@ -96,20 +96,22 @@ impl<C, J: Journal> Node<C, J> {
     pub fn pays_to_claim(&self, request: &Request) -> bool {
         let Some(price) = *self.price.borrow() else { return true };
         let terms = self.policy.borrow().terms(request.model_id);
-        request.pay() >= Terms { min_pay: 0, ..terms }.asks(gas::expected_claim(), price)
+        request.pay() >= PriceTerms { min_pay: 0, ..terms }.asks(gas::expected_claim(), price)
     }
 
     /// Why a request whose deadline passed was not answered: it may never have paid.
     pub fn why_expired(&self, request: &Request, output: usize) -> Skip {
         match self.verdict(request, output) {
-            Verdict::Worth => Skip::Expired { deadline: request.deadline() },
-            Verdict::NotNow { asks } | Verdict::Never { asks } => Skip::Unprofitable { pays: request.pay(), asks },
+            Profitability::Worth => Skip::Expired { deadline: request.deadline() },
+            Profitability::NotNow { asks } | Profitability::Never { asks } => {
+                Skip::Unprofitable { pays: request.pay(), asks }
+            }
         }
     }
 
     /// Whether nobody else's answer to a task is valid up to block `next`: ours is the only eligible seat, or the first
     /// rank's in the window that is its own.
-    pub fn is_uncontested(&self, task: &Task, place: &Place, next: u64) -> bool {
+    pub fn is_uncontested(&self, task: &Task, place: &SeatAssignment, next: u64) -> bool {
         let request = &task.request;
         let Some(rules) = self.seats().rules(request.version) else { return false };
         let later = next.saturating_sub(request.request_block + 1);
@@ -117,21 +119,21 @@ impl<C, J: Journal> Node<C, J> {
     }
 
     /// Whether a task is ours to answer in block `next`.
-    pub fn standing(&self, task: &Task, next: u64) -> Standing {
+    pub fn standing(&self, task: &Task, next: u64) -> Eligibility {
         let request = &task.request;
         if next > request.deadline() {
-            return Standing::Expired;
+            return Eligibility::Expired;
         }
         let seats = self.seats();
         let (Some(place), Some(rules)) = (seats.place(task, self.signer), seats.rules(request.version)) else {
-            return Standing::NoSeat;
+            return Eligibility::NoSeat;
         };
         let turn = Turn::new(&place, request.quorum, rules.window);
         let elapsed = next.saturating_sub(request.request_block);
         if turn.is_at(elapsed) {
-            return Standing::Now(place);
+            return Eligibility::Now(place);
         }
         let from = request.request_block + turn.next(elapsed);
-        if from > request.deadline() { Standing::NoSeat } else { Standing::From(from) }
+        if from > request.deadline() { Eligibility::NoSeat } else { Eligibility::From(from) }
     }
 }

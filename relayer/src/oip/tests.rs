@@ -4,8 +4,8 @@ use serde_json::json;
 use super::*;
 use crate::protocol::cast::ElementType;
 
-fn ports() -> Vec<Port> {
-    let port = |name: &str, element| Port { name: name.into(), element, shape: None };
+fn ports() -> Vec<TensorSpec> {
+    let port = |name: &str, element| TensorSpec { name: name.into(), element, shape: None };
     vec![port("a", ElementType::F32), port("b", ElementType::I64)]
 }
 

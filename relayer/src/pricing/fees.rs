@@ -4,9 +4,9 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeeSettings {
     /// No transaction pays more than this.
-    pub cap: u128,
-    /// No transaction tips less than this, within the cap.
-    pub min_tip: u128,
+    pub max_fee_per_gas: u128,
+    /// No transaction offers the block's producer less than this, within `max_fee_per_gas`.
+    pub min_priority_fee: u128,
     /// Per cent by which a replacement pays more, at least 10.
     pub bump_percent: u32,
 }
@@ -15,7 +15,7 @@ impl FeeSettings {
     /// What work may pay: a bump below the cap, so that a self-transfer can still take a stuck transaction's place.
     #[must_use]
     pub fn work_cap(&self) -> u128 {
-        self.cap.saturating_mul(100) / (100 + u128::from(self.bump_percent.max(10)))
+        self.max_fee_per_gas.saturating_mul(100) / (100 + u128::from(self.bump_percent.max(10)))
     }
 }
 
@@ -28,25 +28,25 @@ pub struct Fees {
     pub tip: u128,
 }
 
-/// `tip = max(min_tip, median of the recent tips)`, `max_fee = 2·base_fee + tip`, both within the cap for work: enough for
+/// `tip = max(min_priority_fee, median of the recent tips)`, `max_fee = 2·base_fee + tip`, both within the cap for work: enough for
 /// six full blocks in a row, each raising the base fee by an eighth.
 #[must_use]
-pub fn market(settings: FeeSettings, base_fee: u128, recent_tips: &[u128]) -> Fees {
-    let mut tips: Vec<u128> = recent_tips.iter().copied().filter(|tip| *tip > 0).collect();
+pub fn suggest_fees(settings: FeeSettings, base_fee: u128, recent_priority_fees: &[u128]) -> Fees {
+    let mut tips: Vec<u128> = recent_priority_fees.iter().copied().filter(|tip| *tip > 0).collect();
     tips.sort_unstable();
     let median = tips.get(tips.len() / 2).copied().unwrap_or(0);
     let cap = settings.work_cap();
-    let tip = median.max(settings.min_tip).min(cap);
+    let tip = median.max(settings.min_priority_fee).min(cap);
     Fees { max_fee: base_fee.saturating_mul(2).saturating_add(tip).min(cap), tip }
 }
 
 /// The fees of a replacement: both higher by the bump, rounded up, or the market's where that is higher. `None` where
 /// `cap` does not allow it.
 #[must_use]
-pub fn bumped(settings: FeeSettings, cap: u128, old: Fees, market: Fees) -> Option<Fees> {
+pub fn replacement_fees(settings: FeeSettings, cap: u128, old: Fees, suggested: Fees) -> Option<Fees> {
     let percent = u128::from(settings.bump_percent.max(10));
     let raised = |value: u128| value.saturating_add(value.saturating_mul(percent).div_ceil(100).max(1));
-    let fees = Fees { max_fee: raised(old.max_fee).max(market.max_fee), tip: raised(old.tip).max(market.tip) };
+    let fees = Fees { max_fee: raised(old.max_fee).max(suggested.max_fee), tip: raised(old.tip).max(suggested.tip) };
     let fees = Fees { max_fee: fees.max_fee.max(fees.tip), ..fees };
     (fees.max_fee <= cap).then_some(fees)
 }
@@ -55,35 +55,41 @@ pub fn bumped(settings: FeeSettings, cap: u128, old: Fees, market: Fees) -> Opti
 mod tests {
     use super::*;
 
-    const SETTINGS: FeeSettings = FeeSettings { cap: 1_000, min_tip: 3, bump_percent: 10 };
+    const SETTINGS: FeeSettings = FeeSettings { max_fee_per_gas: 1_000, min_priority_fee: 3, bump_percent: 10 };
 
     #[test]
     fn the_market_is_twice_the_base_fee_and_the_median_tip() {
-        assert_eq!(market(SETTINGS, 100, &[0, 9, 5, 7]), Fees { max_fee: 207, tip: 7 });
-        assert_eq!(market(SETTINGS, 100, &[]), Fees { max_fee: 203, tip: 3 });
+        assert_eq!(suggest_fees(SETTINGS, 100, &[0, 9, 5, 7]), Fees { max_fee: 207, tip: 7 });
+        assert_eq!(suggest_fees(SETTINGS, 100, &[]), Fees { max_fee: 203, tip: 3 });
     }
 
     #[test]
     fn nothing_exceeds_the_cap() {
-        assert_eq!(market(SETTINGS, 900, &[2_000]), Fees { max_fee: 909, tip: 909 });
-        assert_eq!(bumped(SETTINGS, 1_000, Fees { max_fee: 950, tip: 3 }, Fees { max_fee: 1, tip: 1 }), None);
+        assert_eq!(suggest_fees(SETTINGS, 900, &[2_000]), Fees { max_fee: 909, tip: 909 });
+        assert_eq!(replacement_fees(SETTINGS, 1_000, Fees { max_fee: 950, tip: 3 }, Fees { max_fee: 1, tip: 1 }), None);
     }
 
     #[test]
     fn what_work_may_pay_leaves_room_for_giving_it_up() {
         for (cap, bump_percent) in [(1_000, 10), (999, 15), (7, 100), (100_000_000_000, 13)] {
-            let settings = FeeSettings { cap, min_tip: 1, bump_percent };
+            let settings = FeeSettings { max_fee_per_gas: cap, min_priority_fee: 1, bump_percent };
             let dearest = Fees { max_fee: settings.work_cap(), tip: 1 };
-            let market = market(settings, cap, &[]);
-            assert!(bumped(settings, cap, dearest, market).is_some() || cap < 20, "{settings:?}");
-            assert!(market.max_fee <= settings.work_cap());
+            let suggested = suggest_fees(settings, cap, &[]);
+            assert!(replacement_fees(settings, cap, dearest, suggested).is_some() || cap < 20, "{settings:?}");
+            assert!(suggested.max_fee <= settings.work_cap());
         }
     }
 
     #[test]
     fn a_replacement_raises_both_by_a_tenth_rounded_up() {
         let old = Fees { max_fee: 101, tip: 3 };
-        assert_eq!(bumped(SETTINGS, 1_000, old, Fees { max_fee: 1, tip: 1 }), Some(Fees { max_fee: 112, tip: 4 }));
-        assert_eq!(bumped(SETTINGS, 1_000, old, Fees { max_fee: 500, tip: 50 }), Some(Fees { max_fee: 500, tip: 50 }));
+        assert_eq!(
+            replacement_fees(SETTINGS, 1_000, old, Fees { max_fee: 1, tip: 1 }),
+            Some(Fees { max_fee: 112, tip: 4 })
+        );
+        assert_eq!(
+            replacement_fees(SETTINGS, 1_000, old, Fees { max_fee: 500, tip: 50 }),
+            Some(Fees { max_fee: 500, tip: 50 })
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Gas limits by formula; the simulation checks them.
 
 use crate::{
-    domain::{Attested, Place},
+    domain::{Attested, SeatAssignment},
     protocol::request::Request,
 };
 
@@ -20,7 +20,7 @@ fn calldata(data: &[u8]) -> (u64, u64) {
 
 /// What one answer adds to its transaction beside its calldata.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Item {
+pub(crate) struct GasItem {
     /// The contract's own work and the callback.
     pub(crate) work: u64,
     /// What the callback must find at hand beyond that and does not use: by EIP-150 a call leaves a 64th behind.
@@ -37,18 +37,18 @@ pub(crate) struct Item {
 /// 120,000 covers the checks, the signature, the status word and the event of an answer alone; in a batch 60,000 do,
 /// because the coordinator's own words are warm after the first. 40 a byte are the hash, the log and the copies of the
 /// output; each hole costs a cold seat and a rank; 20,000 go around a callback, where there is one.
-pub(crate) fn item(answer: &Attested, place: &Place, in_batch: bool) -> Item {
+pub(crate) fn item(answer: &Attested, place: &SeatAssignment, in_batch: bool) -> GasItem {
     let rank = if answer.task.request.seat_count > 16 { 40_000 } else { 8_000 };
     let callback = u64::from(answer.task.request.callback_gas_limit);
     let checks = if in_batch { 60_000 } else { 120_000 };
     let work = checks + 40 * answer.output.len() as u64 + rank * (1 + place.holes.len() as u64);
     let delivery = if callback == 0 { 0 } else { callback + 20_000 };
-    Item { work: work + delivery, reserve: callback.div_ceil(63) }
+    GasItem { work: work + delivery, reserve: callback.div_ceil(63) }
 }
 
 /// The gas limit of answers: `21,000 + max(floor, calldata + Σ work + max reserve)`, and 60,000 more for a batch, whose
 /// first answer finds nothing warm.
-pub(crate) fn answers(items: &[Item], data: &[u8]) -> u64 {
+pub(crate) fn answers(items: &[GasItem], data: &[u8]) -> u64 {
     let (usual, floor) = calldata(data);
     let work: u64 = items.iter().map(|item| item.work).sum();
     let reserve = items.iter().map(|item| item.reserve).max().unwrap_or(0);
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_batch_reserves_for_its_greatest_callback_only() {
-        let items = [Item { work: 100, reserve: 7 }, Item { work: 200, reserve: 9 }];
+        let items = [GasItem { work: 100, reserve: 7 }, GasItem { work: 200, reserve: 9 }];
         assert_eq!(answers(&items, &[]), 21_000 + 60_000 + 300 + 9);
         assert_eq!(answers(&items[..1], &[1, 0]), 21_000 + 20 + 107);
     }

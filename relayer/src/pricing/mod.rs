@@ -1,4 +1,6 @@
 //! What gas costs and what work may cost: pure arithmetic.
 
-pub mod fees;
+mod fees;
 pub(crate) mod gas;
+
+pub use fees::{FeeSettings, Fees, replacement_fees, suggest_fees};

@@ -58,7 +58,7 @@ impl ElementType {
 
 /// An input or an output as a model declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
+pub struct TensorSpec {
     /// The model's own name for it.
     pub name: String,
     /// The type of its elements.
@@ -153,7 +153,7 @@ impl Failure {
 }
 
 /// Reads packed tensors as the inputs of a model, one per port in the ports' order.
-pub fn to_inputs(ports: &[Port], input: &Bytes) -> Result<Vec<ModelTensor>, BadInput> {
+pub fn to_inputs(ports: &[TensorSpec], input: &Bytes) -> Result<Vec<ModelTensor>, BadInput> {
     let tensors = tensor::decode(input)?;
     if tensors.len() != ports.len() {
         return Err(BadInput::Count { expected: ports.len(), actual: tensors.len() });
@@ -165,7 +165,7 @@ pub fn to_inputs(ports: &[Port], input: &Bytes) -> Result<Vec<ModelTensor>, BadI
     ports.iter().zip(&tensors).map(|(port, tensor)| to_input(port, tensor)).collect()
 }
 
-fn check_shape(port: &Port, actual: &[u32]) -> Result<(), BadInput> {
+fn check_shape(port: &TensorSpec, actual: &[u32]) -> Result<(), BadInput> {
     let wrong = |expected: String| BadInput::Shape { input: port.name.clone(), expected, actual: actual.to_vec() };
     if let Some(expected) = &port.shape {
         let fits = |(expected, actual): (&Option<u64>, &u32)| expected.is_none_or(|size| size == u64::from(*actual));
@@ -186,7 +186,7 @@ pub fn show_shape(shape: &[Option<u64>]) -> String {
     format!("[{}]", dims.join(", "))
 }
 
-fn to_input(port: &Port, tensor: &Tensor) -> Result<ModelTensor, BadInput> {
+fn to_input(port: &TensorSpec, tensor: &Tensor) -> Result<ModelTensor, BadInput> {
     let element = port.element;
 
     macro_rules! each {
@@ -370,7 +370,7 @@ fn packed_elements(
     Ok((dtype, 0, data))
 }
 
-impl fmt::Display for Port {
+impl fmt::Display for TensorSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shape = self.shape.as_deref().map_or("of any shape".to_owned(), show_shape);
         write!(f, "{} {:?} {shape}", self.name, self.element)

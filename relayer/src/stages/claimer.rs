@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    domain::{Claim, Tip},
+    domain::{ChainHead, Claim},
     journal::{Journal, Position, View},
     node::{Node, StageError},
 };
@@ -26,7 +26,7 @@ pub struct ClaimSettings {
 pub struct Claimer<C, J> {
     node: Arc<Node<C, J>>,
     settings: ClaimSettings,
-    tips: watch::Receiver<Option<Tip>>,
+    tips: watch::Receiver<Option<ChainHead>>,
     out: mpsc::Sender<Vec<Claim>>,
 }
 
@@ -42,7 +42,7 @@ impl<C: Send + Sync, J: Journal> Claimer<C, J> {
     pub fn new(
         node: Arc<Node<C, J>>,
         settings: ClaimSettings,
-        tips: watch::Receiver<Option<Tip>>,
+        tips: watch::Receiver<Option<ChainHead>>,
         out: mpsc::Sender<Vec<Claim>>,
     ) -> Self {
         Self { node, settings, tips, out }
@@ -130,7 +130,7 @@ mod tests {
         for height in heights {
             let mut header = bench.node.chain.head().await.unwrap();
             header.block.number = *height;
-            tips.send_replace(Some(Tip { header, rewinds: 0, final_block: None }));
+            tips.send_replace(Some(ChainHead { header, reorg_epoch: 0, final_block: None }));
             tokio::time::sleep(Duration::from_secs(1)).await;
             seen.push(std::iter::from_fn(|| batches.try_recv().ok()).map(|batch| batch.len()).collect());
         }

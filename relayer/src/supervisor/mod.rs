@@ -4,14 +4,14 @@
 //! itself takes the others of its chain with it; they are built anew from the journal. A chain that fails leaves the
 //! others alone, unless its configuration is wrong at the start.
 
+mod config_updates;
 mod connect;
 mod error;
-mod reload;
 mod stages;
 
+pub use config_updates::ConfigUpdates;
 pub use connect::connect;
 pub use error::NodeError;
-pub use reload::Rereads;
 
 use std::{
     collections::HashSet,
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, error, error_span, info};
 
 use crate::{
-    api::{self, Board, Life},
+    api::{self, NodeStatus, PipelineHandles},
     chain::{AlloyChain, Endpoints},
     config::{self, EngineSettings, Settings},
     engine::{EngineOptions, Limits, OnnxEngine, Provider, Source},
@@ -62,7 +62,7 @@ pub async fn run(settings: Settings, keys: Keys, shutdown: CancellationToken) ->
 /// `NodeError`: the first chain's that was given up.
 pub async fn run_all(
     chains: Vec<(Settings, Keys)>,
-    rereads: Rereads,
+    rereads: ConfigUpdates,
     shutdown: CancellationToken,
 ) -> Result<(), NodeError> {
     apart(&chains)?;
@@ -139,7 +139,7 @@ async fn start_engine(settings: &EngineSettings) -> Result<OnnxEngine, NodeError
 struct ServedChain {
     settings: Settings,
     keys: Keys,
-    rereads: Rereads,
+    rereads: ConfigUpdates,
     /// Its place among the configurations.
     index: usize,
     engine: Arc<OnnxEngine>,
@@ -171,7 +171,7 @@ impl ServedChain {
         let _status = match self.settings.node.status_listen {
             Some(address) => {
                 let chain = started.chain.clone();
-                let board = Board {
+                let board = NodeStatus {
                     chain_id: self.settings.chain.chain_id,
                     journal: started.journal.clone(),
                     metrics: started.metrics.clone(),
@@ -184,7 +184,7 @@ impl ServedChain {
             None => None,
         };
         let (rereads, policy) = (self.rereads.clone(), &started.policy);
-        let following = reload::follow(rereads, self.index, &self.settings, &started.named, policy);
+        let following = config_updates::follow(rereads, self.index, &self.settings, &started.named, policy);
         tokio::pin!(following);
         let mut failures: Vec<Instant> = Vec::new();
         let result = loop {
@@ -231,12 +231,12 @@ impl ServedChain {
         }
         let (mut models, mut named) = (HashSet::new(), Vec::new());
         for model in chosen {
-            let failed = |error| NodeError::Load { name: model.name.clone(), error };
+            let failed = |error| NodeError::BatchBuilder { name: model.name.clone(), error };
             engine.load(Source::card(&model).map_err(failed)?).await.map_err(failed)?;
             named.push((model.name.clone(), model.id));
             models.insert(model.id);
         }
-        let policy = Policy::new(settings, |name| reload::id_of(&named, name)).map_err(NodeError::Policy)?;
+        let policy = Policy::new(settings, |name| config_updates::id_of(&named, name)).map_err(NodeError::Policy)?;
         let policy = watch::Sender::new(policy);
         connect::warn_of_what_is_missing(settings, keys, &chain, &models).await;
         let (engine, metrics, life) = (engine.clone(), Arc::default(), watch::Sender::new(None));
@@ -256,5 +256,5 @@ struct Started {
     policy: watch::Sender<Policy>,
     metrics: Arc<Metrics>,
     /// What the stages of the present life tell.
-    life: watch::Sender<Option<Life>>,
+    life: watch::Sender<Option<PipelineHandles>>,
 }

@@ -11,8 +11,8 @@ use tracing::{Instrument, error, info};
 
 use super::Started;
 use crate::{
-    api::Life,
-    chain::{Chain, Heard},
+    api::PipelineHandles,
+    chain::{Chain, HeadUpdate},
     config::Settings,
     engine::Engine,
     journal::SledJournal,
@@ -81,14 +81,14 @@ pub(super) async fn run(
         let node = node.clone();
         Arc::new(move || node.seats().models().iter().map(|model| node.seats().held(*model, node.signer)).sum())
     };
-    let life = Life { tips: tips_seen.clone(), funded: funded_seen, seats };
+    let life = PipelineHandles { tips: tips_seen.clone(), funded: funded_seen, seats };
     let claimer = Claimer::new(node, claim_settings, tips_seen, claims);
 
     let token = shutdown.child_token();
     let mut set = JoinSet::new();
     let (following, stop, counters) = (chain.clone(), token.clone(), metrics.clone());
     let follow = async move {
-        let tell = |heard: Heard| {
+        let tell = |heard: HeadUpdate| {
             if let Ok(head) = heard.head {
                 heads.send_replace(Some(head));
             }

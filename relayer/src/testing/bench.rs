@@ -14,16 +14,16 @@ use crate::{
     domain::{Rules, STAYS},
     journal::{Identity, SledJournal},
     node::Node,
-    policy::{Policy, Terms},
-    pricing::fees::FeeSettings,
+    policy::{Policy, PriceTerms},
+    pricing::FeeSettings,
     protocol::sortition::Seat,
 };
 
 /// A policy that answers everything, with fees in round numbers.
 pub(crate) fn policy() -> Policy {
     Policy {
-        fees: FeeSettings { cap: 1_000_000, min_tip: 100, bump_percent: 10 },
-        terms: Terms { min_pay: 0, margin_percent: -100 },
+        fees: FeeSettings { max_fee_per_gas: 1_000_000, min_priority_fee: 100, bump_percent: 10 },
+        terms: PriceTerms { min_pay: 0, margin_percent: -100 },
         models: HashMap::new(),
         max_spend_per_hour: None,
         balance_alert: 0,

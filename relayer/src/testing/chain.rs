@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::DOMAIN;
 use crate::{
-    chain::{At, BlockRef, Call, Chain, ChainError, Header, Heard, LogScope, PARENT_HASH, Receipt, Tag},
+    chain::{At, BlockRef, Call, Chain, ChainError, HeadUpdate, Header, LogScope, PARENT_HASH, Receipt, Tag},
     coordinator::abi::Probe,
 };
 
@@ -396,11 +396,11 @@ impl Chain for FakeChain {
         Ok(Bytes::from_static(&[1]))
     }
 
-    async fn recent_tips(&self) -> Result<Vec<u128>, ChainError> {
+    async fn recent_priority_fees(&self) -> Result<Vec<u128>, ChainError> {
         Ok(Vec::new())
     }
 
-    async fn follow(&self, _: &(dyn Fn(Heard) + Send + Sync), shutdown: &CancellationToken) {
+    async fn follow(&self, _: &(dyn Fn(HeadUpdate) + Send + Sync), shutdown: &CancellationToken) {
         shutdown.cancelled().await;
     }
 }

@@ -7,13 +7,13 @@ use alloy::{
 use tracing::{info, warn};
 
 use super::{
-    Done, Transactions, purpose,
-    slot::{Final, State},
+    CallOutcome, Transactions, purpose,
+    slot::{Final, TxState},
 };
 use crate::{
     chain::{At, Call, Chain},
-    domain::{Entry, Tip},
-    failpoint::crash_point,
+    domain::{ChainHead, Entry},
+    failpoint::failpoint,
     journal::{Batch, Journal},
     node::StageError,
     policy::Price,
@@ -36,19 +36,19 @@ pub(super) struct Books {
     told: bool,
 }
 
-fn hour_of(tip: &Tip) -> u64 {
+fn hour_of(tip: &ChainHead) -> u64 {
     tip.header.timestamp / 3_600
 }
 
 impl<C: Chain, J: Journal> Transactions<C, J> {
     /// Closes what is final: out of the journal and into its books, in one write.
-    pub(super) fn close_final(&mut self, tip: &Tip) -> Result<(), StageError> {
+    pub(super) fn close_final(&mut self, tip: &ChainHead) -> Result<(), StageError> {
         let hour = hour_of(tip);
         let mut batch = Batch::default();
         for queue in &mut self.queues {
             for (nonce, state) in std::mem::take(&mut queue.slots) {
                 let kept = match state {
-                    State::Mined(mined) => match mined.settle(tip) {
+                    TxState::Mined(mined) => match mined.finalize(tip) {
                         Ok(done) => {
                             let entries = purpose::entries(&*self.node.journal, &done, hour)?;
                             batch.booked.extend(entries.into_iter().filter(|entry| !is_empty(entry)));
@@ -57,7 +57,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                             queue.closed = queue.closed.max(nonce + 1);
                             continue;
                         }
-                        Err(mined) => State::Mined(*mined),
+                        Err(mined) => TxState::Mined(*mined),
                     },
                     pending => pending,
                 };
@@ -67,9 +67,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         if batch.slots_gone.is_empty() {
             return Ok(());
         }
-        crash_point("final.before");
+        failpoint("final.before");
         self.commit(&batch)?;
-        crash_point("final.after");
+        failpoint("final.after");
         self.look_at_the_books(hour)
     }
 
@@ -99,20 +99,20 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
     /// Whether base fee and going tip together pass the cap for work: what is sent now would wait in the pool, and in the
     /// way of what comes after it.
-    pub(crate) fn is_too_dear(&self) -> bool {
-        let fees = self.market();
+    pub(crate) fn is_above_fee_cap(&self) -> bool {
+        let fees = self.suggest_fees();
         self.base_fee().saturating_add(fees.tip) > fees.max_fee
     }
 
     /// Tells the operator when answers begin to wait for cheaper gas, and when they do not any more.
     pub(super) fn tell_of_the_price(&mut self) {
-        let dear = self.is_too_dear();
-        if dear == std::mem::replace(&mut self.dear, dear) {
+        let above_fee_cap = self.is_above_fee_cap();
+        if above_fee_cap == std::mem::replace(&mut self.above_fee_cap, above_fee_cap) {
             return;
         }
         let gwei = |wei: u128| format_units(wei, "gwei").unwrap_or_default();
-        let (base_fee, tip) = (gwei(self.base_fee()), gwei(self.market().tip));
-        if dear {
+        let (base_fee, tip) = (gwei(self.base_fee()), gwei(self.suggest_fees().tip));
+        if above_fee_cap {
             warn!(base_fee, tip, "gas is dearer than `fees.max_fee_per_gas` allows, gwei: answers wait");
         } else {
             info!(base_fee, tip, "gas is cheap enough again, gwei");
@@ -120,8 +120,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     }
 
     /// Publishes what gas costs now.
-    pub(super) fn publish_price(&self, tip: &Tip) {
-        let gas = tip.header.base_fee.saturating_add(self.market().tip);
+    pub(super) fn publish_price(&self, tip: &ChainHead) {
+        let gas = tip.header.base_fee.saturating_add(self.suggest_fees().tip);
         self.node.price.send_replace(Some(Price { gas, byte: self.data_fee }));
     }
 
@@ -138,7 +138,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     pub(super) fn ask_data_fee(&mut self) {
         if self.has_data_fee {
             let chain = self.node.chain.clone();
-            self.tasks.push(Box::pin(async move { Done::DataFee(data_fee(&*chain).await) }));
+            self.tasks.push(Box::pin(async move { CallOutcome::DataFee(data_fee(&*chain).await) }));
         }
     }
 }

@@ -7,14 +7,14 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::{
-    Done, Transactions,
+    CallOutcome, Transactions,
     purpose::{self, sent_moves},
-    slot::State,
+    slot::TxState,
 };
 use crate::{
     chain::{Chain, ChainError, Receipt},
-    domain::{Item, Job, Move, Purpose, Tip},
-    failpoint::crash_point,
+    domain::{AnswerRef, ChainHead, Job, Purpose, Transition},
+    failpoint::failpoint,
     journal::{Batch, Journal, Position, View},
     node::StageError,
 };
@@ -47,19 +47,19 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             queue.closed = 0;
             queue.missing.clear();
             let states = std::mem::take(&mut queue.slots).into_iter().map(|(nonce, state)| match state {
-                State::Mined(mined) => {
+                TxState::Mined(mined) => {
                     let pending = mined.reorged();
                     slots.push(pending.slot().clone());
-                    (nonce, State::Pending(pending))
+                    (nonce, TxState::Pending(pending))
                 }
                 pending => (nonce, pending),
             });
             queue.slots = states.collect::<BTreeMap<_, _>>();
         }
         if !slots.is_empty() {
-            crash_point("unmined.before");
+            failpoint("unmined.before");
             self.commit(&Batch { slots, ..Batch::default() })?;
-            crash_point("unmined.after");
+            failpoint("unmined.after");
         }
         self.adopt()?;
         for index in 0..self.queues.len() {
@@ -73,7 +73,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     /// Jobs that were opened again while a transaction carries their answer are on their way: not to be sent twice.
     pub(super) fn adopt(&mut self) -> Result<(), StageError> {
         let mut moves = Vec::new();
-        for slot in self.queues.iter().flat_map(|queue| queue.slots.values()).filter_map(State::unjudged) {
+        for slot in self.queues.iter().flat_map(|queue| queue.slots.values()).filter_map(TxState::unjudged) {
             moves.extend(sent_moves(slot, &self.standing(slot)?.adopt));
         }
         for step in moves {
@@ -94,11 +94,11 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             let mut moves = Vec::new();
             for at in step {
                 let Some(Job::Sent(sent)) = self.node.journal.job(at.id)? else { continue };
-                let item = Item { id: at.id, block: sent.task.block.hash };
+                let item = AnswerRef { id: at.id, block: sent.task.block.hash };
                 let of_key = self.queues.iter().find(|queue| queue.address() == sent.sender);
                 let slot = of_key.and_then(|queue| queue.slots.get(&sent.nonce));
                 if !slot.is_some_and(|slot| slot.carries(&item)) {
-                    moves.push((at.id, Move::Reopened));
+                    moves.push((at.id, Transition::Reopened));
                 }
             }
             self.reopen(moves)?;
@@ -106,18 +106,18 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     }
 
     /// Writes that jobs are on their way under transactions that exist.
-    pub(super) fn adopted(&self, moves: Vec<(B256, Move)>) -> Result<(), StageError> {
-        crash_point("adopted.before");
+    pub(super) fn adopted(&self, moves: Vec<(B256, Transition)>) -> Result<(), StageError> {
+        failpoint("adopted.before");
         self.commit(&Batch { moves, ..Batch::default() })?;
-        crash_point("adopted.after");
+        failpoint("adopted.after");
         Ok(())
     }
 
     /// Looks whether mined transactions did what they were to do, now that the logs of their blocks are in the journal.
-    pub(super) fn judge_mined(&mut self, tip: &Tip) -> Result<(), StageError> {
+    pub(super) fn judge_mined(&mut self, tip: &ChainHead) -> Result<(), StageError> {
         let mut moves = Vec::new();
         for state in self.queues.iter_mut().flat_map(|queue| queue.slots.values_mut()) {
-            let State::Mined(mined) = state else { continue };
+            let TxState::Mined(mined) = state else { continue };
             if mined.left_out.is_some() || mined.receipt().block.number > tip.header.block.number {
                 continue;
             }
@@ -134,12 +134,12 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             for task in left {
                 if !in_vain {
                     warn!(id = %task.id, %hash, "a mined transaction did not answer its request; answering it anew");
-                    moves.push((task.id, Move::Reopened));
+                    moves.push((task.id, Transition::Reopened));
                     if in_batch {
                         self.left_out.push(task.id);
                     }
                 } else {
-                    moves.push((task.id, Move::Failed(format!("the transaction {hash} reverted"))));
+                    moves.push((task.id, Transition::Failed(format!("the transaction {hash} reverted"))));
                 }
             }
             mined.left_out = Some(ids);
@@ -147,13 +147,13 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.reopen(moves)
     }
 
-    pub(super) fn reopen(&self, moves: Vec<(B256, Move)>) -> Result<(), StageError> {
+    pub(super) fn reopen(&self, moves: Vec<(B256, Transition)>) -> Result<(), StageError> {
         if moves.is_empty() {
             return Ok(());
         }
-        crash_point("reopened.before");
+        failpoint("reopened.before");
         self.commit(&Batch { moves, ..Batch::default() })?;
-        crash_point("reopened.after");
+        failpoint("reopened.after");
         Ok(())
     }
 
@@ -166,9 +166,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             .collect();
         for (nonce, hashes) in used {
             queue.asked.insert(nonce);
-            let (chain, rewinds) = (self.node.chain.clone(), self.rewinds);
+            let (chain, reorg_epoch) = (self.node.chain.clone(), self.reorg_epoch);
             self.tasks.push(Box::pin(async move {
-                Done::Receipt(index, nonce, rewinds, find_receipt(&*chain, hashes).await)
+                CallOutcome::Receipt(index, nonce, reorg_epoch, find_receipt(&*chain, hashes).await)
             }));
         }
     }
@@ -201,11 +201,11 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             warn!(nonce, %hash, purpose = ?pending.slot().purpose, "a transaction reverted");
         }
         let mined = pending.mined(hash, receipt);
-        crash_point("mined.before");
+        failpoint("mined.before");
         self.commit(&Batch { slots: vec![mined.slot().clone()], ..Batch::default() })?;
-        crash_point("mined.after");
+        failpoint("mined.after");
         self.node.metrics.mined.add();
-        self.queues[index].slots.insert(nonce, State::Mined(mined));
+        self.queues[index].slots.insert(nonce, TxState::Mined(mined));
         match self.tip {
             Some(tip) => self.judge_mined(&tip),
             None => Ok(()),
@@ -224,11 +224,11 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let slot = pending.slot();
         let mut batch = Batch { slots_gone: vec![(slot.sender, nonce)], ..Batch::default() };
         for task in purpose::left_over(&*self.node.journal, slot)? {
-            batch.moves.push((task.id, Move::Reopened));
+            batch.moves.push((task.id, Transition::Reopened));
         }
-        crash_point("reopened.before");
+        failpoint("reopened.before");
         self.commit(&batch)?;
-        crash_point("reopened.after");
+        failpoint("reopened.after");
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ pub(crate) mod sign;
 mod slot;
 mod upkeep;
 
-pub(crate) use send::Sending;
+pub(crate) use send::SendOutcome;
 pub(crate) use slot::Draft;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -27,13 +27,13 @@ use alloy::{
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tracing::debug;
 
-use self::{books::Books, queue::Queue, slot::State};
+use self::{books::Books, queue::NonceQueue, slot::TxState};
 use crate::{
     chain::{Chain, ChainError, Receipt},
-    domain::{Purpose, Tip},
+    domain::{ChainHead, Purpose},
     journal::{Batch, Journal},
     node::{Node, StageError},
-    pricing::fees,
+    pricing,
 };
 
 /// Transactions of one key in flight at most: as many as fit into a block or two. A pool under pressure may drop all but
@@ -43,7 +43,7 @@ const PER_KEY: usize = 64;
 const BUSY: usize = 4;
 
 /// What a background call brought; the number is the queue's.
-enum Done {
+enum CallOutcome {
     Broadcast(usize, u64, B256, Result<(), ChainError>),
     /// Of a queue, asked for after so many reorganisations.
     Account(usize, u64, Result<(u64, U256), ChainError>),
@@ -56,15 +56,15 @@ enum Done {
 /// See the module.
 pub(crate) struct Transactions<C, J> {
     node: Arc<Node<C, J>>,
-    queues: Vec<Queue>,
-    tasks: FuturesUnordered<BoxFuture<'static, Done>>,
-    tip: Option<Tip>,
-    rewinds: u64,
+    queues: Vec<NonceQueue>,
+    tasks: FuturesUnordered<BoxFuture<'static, CallOutcome>>,
+    tip: Option<ChainHead>,
+    reorg_epoch: u64,
     /// Tips since the start, to do some things with every tenth only.
     tips: u64,
-    recent_tips: Vec<u128>,
+    recent_priority_fees: Vec<u128>,
     /// Whether the operator was told that gas is too dear.
-    dear: bool,
+    above_fee_cap: bool,
     /// What the chain asks for a byte of a transaction besides gas; zero where it asks for none.
     data_fee: u128,
     has_data_fee: bool,
@@ -81,20 +81,20 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     pub(crate) fn new(node: Arc<Node<C, J>>, keys: Vec<PrivateKeySigner>) -> Result<Self, StageError> {
         // What could not be written down before these stages began is not broadcast by them.
         node.journal.sync()?;
-        let mut queues: Vec<Queue> = keys.into_iter().map(|key| Queue::new(key, BTreeMap::new())).collect();
+        let mut queues: Vec<NonceQueue> = keys.into_iter().map(|key| NonceQueue::new(key, BTreeMap::new())).collect();
         for slot in node.journal.slots()? {
             let queue = queues.iter_mut().find(|queue| queue.address() == slot.sender);
-            queue.ok_or(StageError::SenderGone(slot.sender))?.slots.insert(slot.nonce, State::load(slot));
+            queue.ok_or(StageError::SenderGone(slot.sender))?.slots.insert(slot.nonce, TxState::load(slot));
         }
         Ok(Self {
             node,
             queues,
             tasks: FuturesUnordered::new(),
             tip: None,
-            rewinds: 0,
+            reorg_epoch: 0,
             tips: 0,
-            recent_tips: Vec::new(),
-            dear: false,
+            recent_priority_fees: Vec::new(),
+            above_fee_cap: false,
             data_fee: 0,
             has_data_fee: false,
             books: Books::default(),
@@ -120,12 +120,12 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
     /// Whether the pool holds many of ours.
     pub(crate) fn is_busy(&self) -> bool {
-        self.queues.iter().map(Queue::in_flight).sum::<usize>() >= BUSY
+        self.queues.iter().map(NonceQueue::in_flight).sum::<usize>() >= BUSY
     }
 
     /// Whether a transaction that is not mined claims the pay of a request.
     pub(crate) fn claims(&self, id: B256) -> bool {
-        let mut pending = self.queues.iter().flat_map(Queue::pending);
+        let mut pending = self.queues.iter().flat_map(NonceQueue::pending);
         pending.any(|(_, pending)| matches!(&pending.slot().purpose, Purpose::Claim { ids } if ids.contains(&id)))
     }
 
@@ -136,7 +136,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
     /// The account that simulations are made from.
     pub(crate) fn an_account(&self) -> Option<alloy::primitives::Address> {
-        self.queues.iter().find(|queue| queue.funded).or(self.queues.first()).map(Queue::address)
+        self.queues.iter().find(|queue| queue.funded).or(self.queues.first()).map(NonceQueue::address)
     }
 
     /// Jobs that a mined batch did not answer; they are open again in the journal, and better answered alone.
@@ -152,7 +152,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             tokio::select! {
                 () = &mut grace => break,
                 Some(done) = self.tasks.next() => {
-                    if matches!(done, Done::Broadcast(..)) {
+                    if matches!(done, CallOutcome::Broadcast(..)) {
                         self.broadcasting -= 1;
                     }
                 }
@@ -169,8 +169,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.tip.map_or(0, |tip| tip.header.base_fee)
     }
 
-    fn market(&self) -> fees::Fees {
-        fees::market(self.node.policy.borrow().fees, self.base_fee(), &self.recent_tips)
+    fn suggest_fees(&self) -> pricing::Fees {
+        pricing::suggest_fees(self.node.policy.borrow().fees, self.base_fee(), &self.recent_priority_fees)
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), StageError> {
@@ -181,44 +181,44 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         Ok(())
     }
 
-    fn done(&mut self, done: Done) -> Result<(), StageError> {
+    fn done(&mut self, done: CallOutcome) -> Result<(), StageError> {
         match done {
-            Done::Broadcast(queue, nonce, hash, result) => {
+            CallOutcome::Broadcast(queue, nonce, hash, result) => {
                 self.broadcasting -= 1;
                 self.broadcast_done(queue, nonce, hash, result)
             }
             // Read before a reorganisation: it says nothing of the chain as it is.
-            Done::Account(queue, rewinds, Ok(_)) if rewinds != self.rewinds => {
+            CallOutcome::Account(queue, reorg_epoch, Ok(_)) if reorg_epoch != self.reorg_epoch => {
                 self.queues[queue].asking = false;
                 self.ask_account(queue);
                 Ok(())
             }
-            Done::Receipt(queue, nonce, rewinds, Ok(_)) if rewinds != self.rewinds => {
+            CallOutcome::Receipt(queue, nonce, reorg_epoch, Ok(_)) if reorg_epoch != self.reorg_epoch => {
                 self.queues[queue].asked.remove(&nonce);
                 self.ask_receipts(queue);
                 Ok(())
             }
-            Done::Account(queue, _, Ok((nonce, balance))) => self.account(queue, nonce, balance),
-            Done::Receipt(queue, nonce, _, Ok(receipt)) => self.receipt(queue, nonce, receipt),
-            Done::Tips(Ok(tips)) => {
-                self.recent_tips = tips;
+            CallOutcome::Account(queue, _, Ok((nonce, balance))) => self.account(queue, nonce, balance),
+            CallOutcome::Receipt(queue, nonce, _, Ok(receipt)) => self.receipt(queue, nonce, receipt),
+            CallOutcome::Tips(Ok(tips)) => {
+                self.recent_priority_fees = tips;
                 Ok(())
             }
-            Done::DataFee(fee) => {
+            CallOutcome::DataFee(fee) => {
                 self.data_fee = fee.unwrap_or(self.data_fee);
                 Ok(())
             }
-            Done::Account(queue, _, Err(error)) => {
+            CallOutcome::Account(queue, _, Err(error)) => {
                 self.queues[queue].asking = false;
                 self.ask_later(&error);
                 Ok(())
             }
-            Done::Receipt(queue, nonce, _, Err(error)) => {
+            CallOutcome::Receipt(queue, nonce, _, Err(error)) => {
                 self.queues[queue].asked.remove(&nonce);
                 self.ask_later(&error);
                 Ok(())
             }
-            Done::Tips(Err(error)) => {
+            CallOutcome::Tips(Err(error)) => {
                 self.ask_later(&error);
                 Ok(())
             }

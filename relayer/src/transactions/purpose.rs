@@ -2,27 +2,35 @@
 
 use alloy::primitives::B256;
 
-use super::slot::{Final, State};
+use super::slot::{Final, TxState};
 use crate::{
-    domain::{Closed, End, Ending, Entry, Item, Job, Move, Purpose, Settled, Slot, Task},
+    domain::{
+        AnswerRef, CloseReason, Closed, Entry, Included, Job, Purpose, Resolution, Task, TrackedTransaction, Transition,
+    },
     journal::{Journal, JournalError},
 };
 
 /// What a pending transaction's items have come to.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct Relevance {
     /// Whether it still has something to do, or may have done it.
     pub(super) wanted: bool,
     /// Jobs that a reorganisation opened again while the transaction carries their answer: they count as sent.
-    pub(super) adopt: Vec<Item>,
+    pub(super) adopt: Vec<AnswerRef>,
     /// Jobs that it can no longer answer in time.
     pub(super) late: Vec<B256>,
 }
 
 /// Looks at a pending transaction that can be mined in block `next` at the earliest.
-pub(super) fn standing(journal: &impl Journal, slot: &Slot, next: u64) -> Result<Standing, JournalError> {
-    let Purpose::Answer { items } = &slot.purpose else { return Ok(Standing { wanted: true, ..Standing::default() }) };
-    let mut standing = Standing::default();
+pub(super) fn standing(
+    journal: &impl Journal,
+    slot: &TrackedTransaction,
+    next: u64,
+) -> Result<Relevance, JournalError> {
+    let Purpose::Answer { items } = &slot.purpose else {
+        return Ok(Relevance { wanted: true, ..Relevance::default() });
+    };
+    let mut standing = Relevance::default();
     let in_time = |task: &Task| next <= task.request.deadline();
     for item in items {
         match journal.job(item.id)? {
@@ -45,23 +53,23 @@ pub(super) fn standing(journal: &impl Journal, slot: &Slot, next: u64) -> Result
     Ok(standing)
 }
 
-fn is_carried(sent: &crate::domain::Sent, slot: &Slot, item: &Item) -> bool {
+fn is_carried(sent: &crate::domain::Sent, slot: &TrackedTransaction, item: &AnswerRef) -> bool {
     sent.task.block.hash == item.block && (sent.sender, sent.nonce) == (slot.sender, slot.nonce)
 }
 
 /// Whether one of a slot's attempts settled a job with an answer of ours.
-fn answered_by(job: &Job, slot: &Slot) -> bool {
-    let (Job::Settled(Settled { transaction, ending, .. })
-    | Job::Closed(Closed { end: End::Confirmed { transaction, ending, .. }, .. })) = job
+fn answered_by(job: &Job, slot: &TrackedTransaction) -> bool {
+    let (Job::Included(Included { transaction, ending, .. })
+    | Job::Closed(Closed { end: CloseReason::Finalized { transaction, ending, .. }, .. })) = job
     else {
         return false;
     };
-    matches!(ending, Ending::Fulfilled { ours: true, .. })
-        && transaction.is_some_and(|hash| State::is_transaction(slot, hash))
+    matches!(ending, Resolution::Fulfilled { ours: true, .. })
+        && transaction.is_some_and(|hash| TxState::is_transaction(slot, hash))
 }
 
 /// The jobs that a mined transaction was to answer and did not, once the logs of its block are in the journal.
-pub(super) fn left_over(journal: &impl Journal, slot: &Slot) -> Result<Vec<Task>, JournalError> {
+pub(super) fn left_over(journal: &impl Journal, slot: &TrackedTransaction) -> Result<Vec<Task>, JournalError> {
     let Purpose::Answer { items } = &slot.purpose else { return Ok(Vec::new()) };
     let mut left = Vec::new();
     for item in items {
@@ -75,10 +83,10 @@ pub(super) fn left_over(journal: &impl Journal, slot: &Slot) -> Result<Vec<Task>
 }
 
 /// That items are on their way under a slot.
-pub(super) fn sent_moves(slot: &Slot, items: &[Item]) -> Vec<(B256, Move)> {
+pub(super) fn sent_moves(slot: &TrackedTransaction, items: &[AnswerRef]) -> Vec<(B256, Transition)> {
     let hash = slot.attempts.last().map_or(B256::ZERO, |attempt| attempt.hash);
     let (sender, nonce) = (slot.sender, slot.nonce);
-    items.iter().map(|item| (item.id, Move::Sent { block: item.block, sender, nonce, hash })).collect()
+    items.iter().map(|item| (item.id, Transition::Sent { block: item.block, sender, nonce, hash })).collect()
 }
 
 /// What a final transaction adds to the books: its cost, in equal parts for its items, and what they are paid.

@@ -8,7 +8,7 @@ use alloy::{
 };
 use tokio::time::Instant;
 
-use super::slot::{Pending, State};
+use super::slot::{Pending, TxState};
 
 /// Transactions of the key that the journal does not know are in the pool.
 #[derive(Debug, Clone, Copy)]
@@ -20,9 +20,9 @@ pub(super) struct Hold {
 
 /// See the module. What is beside the slots can be lost.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct NonceQueue {
     pub(super) key: PrivateKeySigner,
-    pub(super) slots: BTreeMap<u64, State>,
+    pub(super) slots: BTreeMap<u64, TxState>,
     /// The nonce after the last one given.
     pub(super) next: u64,
     /// Nonces below it are used on chain. It falls only with a reorganisation, or where receipts are missing: an endpoint may
@@ -59,8 +59,8 @@ pub(super) struct Queue {
     pub(super) reminded: u64,
 }
 
-impl Queue {
-    pub(super) fn new(key: PrivateKeySigner, slots: BTreeMap<u64, State>) -> Self {
+impl NonceQueue {
+    pub(super) fn new(key: PrivateKeySigner, slots: BTreeMap<u64, TxState>) -> Self {
         Self {
             key,
             slots,
@@ -100,8 +100,8 @@ impl Queue {
     /// Takes a pending slot out, to move it.
     pub(super) fn take_pending(&mut self, nonce: u64) -> Option<Pending> {
         match self.slots.remove(&nonce)? {
-            State::Pending(pending) => Some(pending),
-            mined @ State::Mined(_) => {
+            TxState::Pending(pending) => Some(pending),
+            mined @ TxState::Mined(_) => {
                 self.slots.insert(nonce, mined);
                 None
             }
@@ -131,7 +131,7 @@ impl Queue {
     }
 
     /// Forgets what it remembers of slots that are gone.
-    pub(super) fn tidy(&mut self) {
+    pub(super) fn prune(&mut self) {
         for since in [&mut self.missing, &mut self.idle, &mut self.attempted] {
             since.retain(|nonce, _| self.slots.contains_key(nonce));
         }

@@ -6,19 +6,19 @@ use tracing::{debug, warn};
 use super::{Transactions, purpose::sent_moves, sign, slot::Draft};
 use crate::{
     chain::Chain,
-    domain::{Item, Purpose},
-    failpoint::crash_point,
+    domain::{AnswerRef, Purpose},
+    failpoint::failpoint,
     journal::{Batch, Journal},
     node::StageError,
-    pricing::fees::{Fees, bumped},
+    pricing::{Fees, replacement_fees},
 };
 
 /// The gas of a transaction that only fills its nonce.
-const FILLING: u64 = 21_000;
+const NOOP_GAS: u64 = 21_000;
 
 impl<C: Chain, J: Journal> Transactions<C, J> {
-    fn filling(&self, queue: usize) -> Draft {
-        Draft { purpose: Purpose::Cancel, to: self.queues[queue].address(), data: Bytes::new(), gas: FILLING }
+    fn noop_transaction(&self, queue: usize) -> Draft {
+        Draft { purpose: Purpose::Cancel, to: self.queues[queue].address(), data: Bytes::new(), gas: NOOP_GAS }
     }
 
     /// Replaces a slot's transaction: by another draft, or by the same with a higher fee. False where the cap on fees
@@ -30,8 +30,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let Some(draft) = other.or_else(|| pending.draft()) else { return Ok(true) };
         let settings = self.node.policy.borrow().fees;
         // What gives up may pay a bump more than what it gives up.
-        let cap = if draft.purpose == Purpose::Cancel { settings.cap } else { settings.work_cap() };
-        let Some(fees) = bumped(settings, cap, old, self.market()) else {
+        let cap = if draft.purpose == Purpose::Cancel { settings.max_fee_per_gas } else { settings.work_cap() };
+        let Some(fees) = replacement_fees(settings, cap, old, self.suggest_fees()) else {
             debug!(nonce, cap, "a transaction is stuck, and `fees.max_fee_per_gas` forbids paying more");
             return Ok(false);
         };
@@ -43,12 +43,12 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         if let (false, Purpose::Answer { items }) = (same, &moved.slot().purpose) {
             batch.moves = sent_moves(moved.slot(), items);
         }
-        crash_point("replaced.before");
+        failpoint("replaced.before");
         if let Some((id, illegal)) = self.node.journal.commit(&batch)?.first() {
             debug!(%id, %illegal, "not replaced");
             return Ok(true);
         }
-        crash_point("replaced.after");
+        failpoint("replaced.after");
         debug!(nonce, max_fee = fees.max_fee, tip = fees.tip, "replacing a transaction");
         self.node.metrics.replaced.add();
         self.insert(index, nonce, moved);
@@ -57,16 +57,16 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
     /// Replaces a transaction by a self-transfer.
     pub(super) fn cancel(&mut self, index: usize, nonce: u64) -> Result<bool, StageError> {
-        let draft = self.filling(index);
+        let draft = self.noop_transaction(index);
         self.replace(index, nonce, Some(draft))
     }
 
     /// Fills a nonce that nothing holds with a self-transfer.
     pub(super) fn fill(&mut self, index: usize, nonce: u64) -> Result<(), StageError> {
-        let pending = self.sign_new(index, nonce, self.filling(index), self.market())?;
-        crash_point("filled.before");
+        let pending = self.sign_new(index, nonce, self.noop_transaction(index), self.suggest_fees())?;
+        failpoint("filled.before");
         self.commit(&Batch { slots: vec![pending.slot().clone()], ..Batch::default() })?;
-        crash_point("filled.after");
+        failpoint("filled.after");
         self.insert(index, nonce, pending);
         Ok(())
     }
@@ -120,7 +120,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     }
 }
 
-fn answers(purpose: &Purpose) -> &[Item] {
+fn answers(purpose: &Purpose) -> &[AnswerRef] {
     match purpose {
         Purpose::Answer { items } => items,
         Purpose::Claim { .. } | Purpose::Cancel => &[],

@@ -5,28 +5,28 @@ use tokio::time::Instant;
 use tracing::{debug, error};
 
 use super::{
-    Done, PER_KEY, Transactions,
+    CallOutcome, PER_KEY, Transactions,
     purpose::sent_moves,
     sign,
-    slot::{Draft, Pending, State},
+    slot::{Draft, Pending, TxState},
 };
 use crate::{
     chain::Chain,
     domain::Purpose,
-    failpoint::crash_point,
+    failpoint::failpoint,
     journal::{Batch, Journal},
     node::StageError,
 };
 
 /// What became of a draft.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Sending {
+pub(crate) enum SendOutcome {
     /// It is in the journal and on its way.
     Sent,
     /// No key has room, or money.
     Later,
     /// Gas is dearer than `fees.max_fee_per_gas`.
-    TooDear,
+    AboveFeeCap,
     /// It costs more than is left of the hour's money, or than any key has: less of it may go.
     TooMuch,
     /// A job is not open any more; nothing was sent.
@@ -35,29 +35,29 @@ pub(crate) enum Sending {
 
 impl<C: Chain, J: Journal> Transactions<C, J> {
     /// Sends a draft whose simulation passed, from the key with the fewest transactions in flight that can pay.
-    pub(crate) fn send(&mut self, draft: Draft) -> Result<Sending, StageError> {
+    pub(crate) fn send(&mut self, draft: Draft) -> Result<SendOutcome, StageError> {
         if !self.has_room() {
-            return Ok(Sending::Later);
+            return Ok(SendOutcome::Later);
         }
         if let Some(id) = self.carried_already(&draft)? {
-            return Ok(Sending::Refused(id));
+            return Ok(SendOutcome::Refused(id));
         }
         if let Some((queue, nonce)) = self.idle_nonce(&draft)? {
             return self.take_over(queue, nonce, draft);
         }
-        let fees = self.market();
+        let fees = self.suggest_fees();
         let cost = draft.bound(fees.max_fee, self.data_fee);
-        if self.is_too_dear() {
-            return Ok(Sending::TooDear);
+        if self.is_above_fee_cap() {
+            return Ok(SendOutcome::AboveFeeCap);
         }
         if self.is_over_the_hours_limit(cost)? {
-            return Ok(Sending::TooMuch);
+            return Ok(SendOutcome::TooMuch);
         }
         let with_room = self.queues.iter().enumerate().filter(|(_, queue)| queue.funded && queue.in_flight() < PER_KEY);
         let can_pay = with_room.filter(|(_, queue)| queue.balance >= queue.committed(self.data_fee) + cost);
         let Some(index) = can_pay.min_by_key(|(_, queue)| queue.in_flight()).map(|(index, _)| index) else {
             if matches!(&draft.purpose, Purpose::Answer { items } if items.len() > 1) {
-                return Ok(Sending::TooMuch);
+                return Ok(SendOutcome::TooMuch);
             }
             for index in 0..self.queues.len() {
                 let queue = &self.queues[index];
@@ -66,7 +66,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                     self.out_of_funds(index, needed);
                 }
             }
-            return Ok(Sending::Later);
+            return Ok(SendOutcome::Later);
         };
         let nonce = self.queues[index].free_nonce();
         let pending = self.sign_new(index, nonce, draft, fees)?;
@@ -74,19 +74,19 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         if let Purpose::Answer { items } = &pending.slot().purpose {
             batch.moves = sent_moves(pending.slot(), items);
         }
-        crash_point("sent.before");
+        failpoint("sent.before");
         if let Some((id, illegal)) = self.node.journal.commit(&batch)?.first() {
             debug!(%id, %illegal, "not sent");
-            return Ok(Sending::Refused(*id));
+            return Ok(SendOutcome::Refused(*id));
         }
-        crash_point("sent.after");
+        failpoint("sent.after");
         self.node.metrics.sent.add();
         let (account, hash) = (self.queues[index].address(), pending.current().map(|attempt| attempt.hash));
         for (id, _) in &batch.moves {
             debug!(%id, %account, nonce, ?hash, "its answer is in a transaction");
         }
         self.insert(index, nonce, pending);
-        Ok(Sending::Sent)
+        Ok(SendOutcome::Sent)
     }
 
     /// An item of a draft that another transaction of ours has answered, or may yet: a reorganisation opened its job
@@ -108,26 +108,26 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     }
 
     /// Sends under the nonce of a transaction that has nothing left to do.
-    fn take_over(&mut self, queue: usize, nonce: u64, draft: Draft) -> Result<Sending, StageError> {
+    fn take_over(&mut self, queue: usize, nonce: u64, draft: Draft) -> Result<SendOutcome, StageError> {
         if let Purpose::Answer { items } = &draft.purpose {
             for item in items {
                 let job = self.node.journal.job(item.id)?;
                 if !matches!(job, Some(crate::domain::Job::Seen(seen)) if seen.task.block.hash == item.block) {
-                    return Ok(Sending::Refused(item.id));
+                    return Ok(SendOutcome::Refused(item.id));
                 }
             }
         }
         // What it cost already counts; what it costs more is new.
-        let fees = self.market();
+        let fees = self.suggest_fees();
         let old = self.queues[queue].get_pending(nonce).map_or(U256::ZERO, |pending| pending.bound(self.data_fee));
         let more = draft.bound(fees.max_fee, self.data_fee).saturating_sub(old);
-        if self.is_too_dear() {
-            return Ok(Sending::TooDear);
+        if self.is_above_fee_cap() {
+            return Ok(SendOutcome::AboveFeeCap);
         }
         if self.is_over_the_hours_limit(more)? {
-            return Ok(Sending::TooMuch);
+            return Ok(SendOutcome::TooMuch);
         }
-        Ok(if self.replace(queue, nonce, Some(draft))? { Sending::Sent } else { Sending::TooDear })
+        Ok(if self.replace(queue, nonce, Some(draft))? { SendOutcome::Sent } else { SendOutcome::AboveFeeCap })
     }
 
     pub(super) fn sign_new(
@@ -135,7 +135,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         queue: usize,
         nonce: u64,
         draft: Draft,
-        fees: crate::pricing::fees::Fees,
+        fees: crate::pricing::Fees,
     ) -> Result<Pending, StageError> {
         let queue = &self.queues[queue];
         let attempt = sign::attempt(&queue.key, self.node.domain.chain_id, nonce, &draft, fees, self.height())?;
@@ -145,7 +145,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     /// Keeps a transaction that is in the journal, and broadcasts it.
     pub(super) fn insert(&mut self, index: usize, nonce: u64, pending: Pending) {
         let queue = &mut self.queues[index];
-        queue.slots.insert(nonce, State::Pending(pending));
+        queue.slots.insert(nonce, TxState::Pending(pending));
         queue.next = queue.next.max(nonce + 1);
         queue.attempted.insert(nonce, Instant::now());
         queue.idle.remove(&nonce);
@@ -163,10 +163,10 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let node = self.node.clone();
         self.broadcasting += 1;
         self.tasks.push(Box::pin(async move {
-            crash_point("broadcast.before");
+            failpoint("broadcast.before");
             let result = node.chain.send(&raw).await;
-            crash_point("broadcast.after");
-            Done::Broadcast(index, nonce, hash, result)
+            failpoint("broadcast.after");
+            CallOutcome::Broadcast(index, nonce, hash, result)
         }));
     }
 

@@ -8,7 +8,7 @@ use alloy::{
 };
 
 use super::slot::Draft;
-use crate::{domain::Attempt, pricing::fees::Fees};
+use crate::{domain::Attempt, pricing::Fees};
 
 /// What a transaction says, apart from fees.
 pub(crate) struct Raw {

@@ -15,7 +15,7 @@ use alloy::{
 
 use crate::{
     chain::Receipt,
-    domain::{Attempt, Item, Purpose, Slot, Tip},
+    domain::{AnswerRef, Attempt, ChainHead, Purpose, TrackedTransaction},
 };
 
 /// A transaction without nonce and fees.
@@ -29,12 +29,12 @@ pub(crate) struct Draft {
 
 /// Written down, and in the pool as far as we can see to it. All its attempts may still be mined.
 #[derive(Debug, Clone)]
-pub(super) struct Pending(Slot);
+pub(super) struct Pending(TrackedTransaction);
 
 /// In a block that can still be reorganised.
 #[derive(Debug, Clone)]
 pub(super) struct Mined {
-    slot: Slot,
+    slot: TrackedTransaction,
     /// The attempt that was mined.
     hash: B256,
     receipt: Receipt,
@@ -45,13 +45,13 @@ pub(super) struct Mined {
 /// Nothing changes it any more.
 #[derive(Debug)]
 pub(super) struct Final {
-    pub(super) slot: Slot,
+    pub(super) slot: TrackedTransaction,
     pub(super) receipt: Receipt,
 }
 
 /// A slot that is not final.
 #[derive(Debug, Clone)]
-pub(super) enum State {
+pub(super) enum TxState {
     Pending(Pending),
     Mined(Mined),
 }
@@ -68,20 +68,20 @@ impl Draft {
 
 impl Pending {
     pub(super) fn new(sender: Address, nonce: u64, draft: Draft, attempt: Attempt) -> Self {
-        Self(Slot { sender, nonce, purpose: draft.purpose, attempts: vec![attempt], mined: None })
+        Self(TrackedTransaction { sender, nonce, purpose: draft.purpose, attempts: vec![attempt], mined: None })
     }
 
     /// Another attempt under the same nonce, with other fees or to another purpose.
     pub(super) fn again(mut self, draft: Draft, attempt: Attempt) -> Self {
         self.0.attempts.push(attempt);
-        Self(Slot { purpose: draft.purpose, ..self.0 })
+        Self(TrackedTransaction { purpose: draft.purpose, ..self.0 })
     }
 
     pub(super) fn mined(self, hash: B256, receipt: Receipt) -> Mined {
-        Mined { slot: Slot { mined: Some(receipt), ..self.0 }, hash, receipt, left_out: None }
+        Mined { slot: TrackedTransaction { mined: Some(receipt), ..self.0 }, hash, receipt, left_out: None }
     }
 
-    pub(super) fn slot(&self) -> &Slot {
+    pub(super) fn slot(&self) -> &TrackedTransaction {
         &self.0
     }
 
@@ -107,11 +107,11 @@ impl Pending {
 impl Mined {
     /// Its block may be gone: the receipt is asked for again.
     pub(super) fn reorged(self) -> Pending {
-        Pending(Slot { mined: None, ..self.slot })
+        Pending(TrackedTransaction { mined: None, ..self.slot })
     }
 
     /// Final if its block is, else what it was.
-    pub(super) fn settle(self, tip: &Tip) -> Result<Final, Box<Self>> {
+    pub(super) fn finalize(self, tip: &ChainHead) -> Result<Final, Box<Self>> {
         if tip.is_final(self.receipt.block.number) {
             Ok(Final { slot: self.slot, receipt: self.receipt })
         } else {
@@ -119,7 +119,7 @@ impl Mined {
         }
     }
 
-    pub(super) fn slot(&self) -> &Slot {
+    pub(super) fn slot(&self) -> &TrackedTransaction {
         &self.slot
     }
 
@@ -144,11 +144,11 @@ pub(super) fn said(attempt: &Attempt) -> Option<(Address, Bytes)> {
     Some((transaction.to()?, transaction.input().clone()))
 }
 
-impl State {
+impl TxState {
     /// As the journal has it, but for its receipt, which is asked for again: a reorganisation that the watcher took in may
     /// not have been heard of here before the process ended.
-    pub(super) fn load(slot: Slot) -> Self {
-        Self::Pending(Pending(Slot { mined: None, ..slot }))
+    pub(super) fn load(slot: TrackedTransaction) -> Self {
+        Self::Pending(Pending(TrackedTransaction { mined: None, ..slot }))
     }
 
     pub(super) fn pending(&self) -> Option<&Pending> {
@@ -159,7 +159,7 @@ impl State {
     }
 
     /// What it is, unless it is known what it came to.
-    pub(super) fn unjudged(&self) -> Option<&Slot> {
+    pub(super) fn unjudged(&self) -> Option<&TrackedTransaction> {
         match self {
             Self::Pending(pending) => Some(pending.slot()),
             Self::Mined(mined) => mined.left_out.is_none().then(|| mined.slot()),
@@ -175,7 +175,7 @@ impl State {
     }
 
     /// Whether it has answered an item, or may yet.
-    pub(super) fn carries(&self, item: &Item) -> bool {
+    pub(super) fn carries(&self, item: &AnswerRef) -> bool {
         let (slot, left_out) = match self {
             Self::Pending(pending) => (pending.slot(), None),
             Self::Mined(mined) => (mined.slot(), mined.left_out.as_ref()),
@@ -185,7 +185,7 @@ impl State {
     }
 
     /// Whether one of its attempts has a hash.
-    pub(super) fn is_transaction(slot: &Slot, hash: B256) -> bool {
+    pub(super) fn is_transaction(slot: &TrackedTransaction, hash: B256) -> bool {
         slot.attempts.iter().any(|attempt| attempt.hash == hash)
     }
 }

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use super::*;
 use crate::{
     chain::At,
-    domain::{Ending, Item, Move, Purpose, Slot, Task},
+    domain::{AnswerRef, Purpose, Resolution, Task, TrackedTransaction, Transition},
     journal::SledJournal,
     protocol::Outcome,
     testing::{Bench, DOMAIN, chain::FakeChain, id, input, request},
@@ -24,12 +24,12 @@ struct Rig {
     bench: Bench,
     keys: Vec<PrivateKeySigner>,
     transactions: Transactions<FakeChain, SledJournal>,
-    rewinds: u64,
+    reorg_epoch: u64,
     requests: u64,
 }
 
 /// Whether a transaction is what a slot is for by now.
-fn says(slot: &Slot, transaction: &TxEnvelope) -> bool {
+fn says(slot: &TrackedTransaction, transaction: &TxEnvelope) -> bool {
     slot.attempts.last().and_then(slot::said).is_some_and(|(_, data)| data == *transaction.input())
 }
 
@@ -47,7 +47,7 @@ impl Rig {
     async fn on(bench: Bench, keys: Vec<PrivateKeySigner>) -> Self {
         let mut transactions = Transactions::new(bench.node.clone(), keys.clone()).unwrap();
         transactions.recover().await.unwrap();
-        let mut rig = Self { bench, keys, transactions, rewinds: 0, requests: 0 };
+        let mut rig = Self { bench, keys, transactions, reorg_epoch: 0, requests: 0 };
         rig.tip().await;
         rig
     }
@@ -67,16 +67,16 @@ impl Rig {
         &self.bench.node.journal
     }
 
-    fn slots(&self) -> Vec<Slot> {
+    fn slots(&self) -> Vec<TrackedTransaction> {
         self.journal().slots().unwrap()
     }
 
     fn in_flight(&self) -> usize {
-        self.transactions.queues.iter().map(Queue::in_flight).sum()
+        self.transactions.queues.iter().map(NonceQueue::in_flight).sum()
     }
 
     /// All that background calls brought, and what that led to.
-    fn settle(&mut self) {
+    fn finalize(&mut self) {
         while let Some(stepped) = self.transactions.step().now_or_never() {
             stepped.unwrap();
         }
@@ -86,15 +86,15 @@ impl Rig {
     async fn tip(&mut self) {
         let header = self.chain().head().await.unwrap();
         let final_block = header.block.number.checked_sub(2);
-        self.transactions.on_tip(Tip { header, rewinds: self.rewinds, final_block }).unwrap();
-        self.settle();
+        self.transactions.on_tip(ChainHead { header, reorg_epoch: self.reorg_epoch, final_block }).unwrap();
+        self.finalize();
     }
 
     async fn seconds(&mut self, count: u64) {
         for _ in 0..count {
             tokio::time::advance(Duration::from_secs(1)).await;
             self.transactions.on_tick().unwrap();
-            self.settle();
+            self.finalize();
         }
     }
 
@@ -113,7 +113,7 @@ impl Rig {
         let slots = self.slots();
         for transaction in mined {
             let hash = *transaction.tx_hash();
-            let of = slots.iter().find(|slot| State::is_transaction(slot, hash));
+            let of = slots.iter().find(|slot| TxState::is_transaction(slot, hash));
             let Some(Purpose::Answer { items }) = of.filter(|slot| says(slot, transaction)).map(|slot| &slot.purpose)
             else {
                 continue;
@@ -124,12 +124,12 @@ impl Rig {
     }
 
     /// A request in a new block, and a draft that answers it.
-    async fn ask(&mut self) -> Item {
+    async fn ask(&mut self) -> AnswerRef {
         let nonce = self.requests;
         self.requests += 1;
         let header = self.chain().mine(Vec::new());
         let request = request(nonce, header.block.number);
-        let item = Item { id: id(&request), block: header.block.hash };
+        let item = AnswerRef { id: id(&request), block: header.block.hash };
         let task = Task { id: item.id, request, block: header.block };
         let seen = vec![(task, input(nonce).into())];
         self.journal().commit(&Batch { seen, ..Batch::default() }).unwrap();
@@ -137,7 +137,7 @@ impl Rig {
         item
     }
 
-    fn draft(items: &[Item]) -> Draft {
+    fn draft(items: &[AnswerRef]) -> Draft {
         let data = items.iter().flat_map(|item| item.id.0).collect::<Vec<u8>>();
         Draft {
             purpose: Purpose::Answer { items: items.to_vec() },
@@ -147,19 +147,19 @@ impl Rig {
         }
     }
 
-    fn send(&mut self, items: &[Item]) -> Sending {
+    fn send(&mut self, items: &[AnswerRef]) -> SendOutcome {
         let sending = self.transactions.send(Self::draft(items)).unwrap();
-        self.settle();
+        self.finalize();
         sending
     }
 
-    async fn answer(&mut self) -> Item {
+    async fn answer(&mut self) -> AnswerRef {
         let item = self.ask().await;
-        assert_eq!(self.send(&[item]), Sending::Sent);
+        assert_eq!(self.send(&[item]), SendOutcome::Sent);
         item
     }
 
-    fn state(&self, item: &Item) -> &'static str {
+    fn state(&self, item: &AnswerRef) -> &'static str {
         self.journal().job(item.id).unwrap().map_or("none", |job| job.name())
     }
 
@@ -168,9 +168,10 @@ impl Rig {
     }
 }
 
-fn settled(at: crate::chain::BlockRef, transaction: Option<B256>, ours: bool) -> Move {
-    let ending = Ending::Fulfilled { outcome: Outcome::Ok, output_commitment: B256::ZERO, seats: Bytes::new(), ours };
-    Move::Settled { at, transaction, ending }
+fn settled(at: crate::chain::BlockRef, transaction: Option<B256>, ours: bool) -> Transition {
+    let ending =
+        Resolution::Fulfilled { outcome: Outcome::Ok, output_commitment: B256::ZERO, seats: Bytes::new(), ours };
+    Transition::Included { at, transaction, ending }
 }
 
 fn nonces(transactions: &[TxEnvelope]) -> Vec<u64> {

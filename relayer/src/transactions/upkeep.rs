@@ -17,10 +17,10 @@ use alloy::primitives::{B256, U256, utils::format_ether};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use super::{Done, Transactions, purpose, queue::Hold, slot::Pending};
+use super::{CallOutcome, Transactions, purpose, queue::Hold, slot::Pending};
 use crate::{
     chain::{At, Chain, ChainError},
-    domain::{Move, Slot, Tip},
+    domain::{ChainHead, TrackedTransaction, Transition},
     journal::Journal,
     node::StageError,
 };
@@ -82,17 +82,17 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             self.rebroadcast(index)?;
             self.ask_account(index);
         }
-        self.recent_tips = self.node.chain.recent_tips().await.unwrap_or_default();
+        self.recent_priority_fees = self.node.chain.recent_priority_fees().await.unwrap_or_default();
         self.find_data_fee().await;
         Ok(())
     }
 
     /// The node took in a new tip.
-    pub(crate) fn on_tip(&mut self, tip: Tip) -> Result<(), StageError> {
+    pub(crate) fn on_tip(&mut self, tip: ChainHead) -> Result<(), StageError> {
         let first = self.tip.is_none();
         self.tip = Some(tip);
-        if self.rewinds != tip.rewinds {
-            self.rewinds = tip.rewinds;
+        if self.reorg_epoch != tip.reorg_epoch {
+            self.reorg_epoch = tip.reorg_epoch;
             self.rewound()?;
         } else if first {
             self.adopt()?;
@@ -105,9 +105,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.tips += 1;
         let tenth = self.tips.is_multiple_of(FEE_TIPS);
         // While nothing can be sent, that it can again is to be known at once.
-        if tenth || self.is_too_dear() {
+        if tenth || self.is_above_fee_cap() {
             let chain = self.node.chain.clone();
-            self.tasks.push(Box::pin(async move { Done::Tips(chain.recent_tips().await) }));
+            self.tasks.push(Box::pin(async move { CallOutcome::Tips(chain.recent_priority_fees().await) }));
         }
         if tenth {
             self.ask_data_fee();
@@ -141,7 +141,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         Ok(())
     }
 
-    pub(super) fn standing(&self, slot: &Slot) -> Result<purpose::Standing, StageError> {
+    pub(super) fn standing(&self, slot: &TrackedTransaction) -> Result<purpose::Relevance, StageError> {
         let mut standing = purpose::standing(&*self.node.journal, slot, self.height() + 1)?;
         // Its jobs may not be known again yet.
         standing.wanted |= self.tip.is_none();
@@ -153,9 +153,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         if std::mem::replace(&mut queue.asking, true) {
             return;
         }
-        let (chain, me, rewinds) = (self.node.chain.clone(), queue.address(), self.rewinds);
+        let (chain, me, reorg_epoch) = (self.node.chain.clone(), queue.address(), self.reorg_epoch);
         self.tasks.push(Box::pin(async move {
-            Done::Account(index, rewinds, futures::try_join!(chain.nonce(me, At::Latest), chain.balance(me)))
+            CallOutcome::Account(index, reorg_epoch, futures::try_join!(chain.nonce(me, At::Latest), chain.balance(me)))
         }));
     }
 
@@ -181,7 +181,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         for nonce in open {
             self.keep_moving(index, nonce)?;
         }
-        self.queues[index].tidy();
+        self.queues[index].prune();
         Ok(())
     }
 
@@ -192,7 +192,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         for id in standing.late {
             let reason = "its transaction was not mined before the deadline".to_owned();
             warn!(%id, reason, "cannot answer");
-            self.reopen(vec![(id, Move::Failed(reason))])?;
+            self.reopen(vec![(id, Transition::Failed(reason))])?;
         }
         if !standing.wanted {
             let since = *self.queues[index].idle.entry(nonce).or_insert_with(Instant::now);
@@ -251,7 +251,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
     fn note_balance(&mut self, index: usize, balance: U256) {
         let (alert, data_fee) = (U256::from(self.node.policy.borrow().balance_alert), self.data_fee);
-        let reserve = U256::from(RESERVE_GAS) * U256::from(self.market().max_fee)
+        let reserve = U256::from(RESERVE_GAS) * U256::from(self.suggest_fees().max_fee)
             + U256::from(RESERVE_BYTES) * U256::from(data_fee);
         let queue = &mut self.queues[index];
         queue.balance = balance;
@@ -319,7 +319,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 if let Some(pending) = self.queues[index].get_pending(nonce) {
                     let left = purpose::left_over(&*self.node.journal, pending.slot())?;
                     let why = format!("the endpoint refuses its transaction: {reason}");
-                    self.reopen(left.into_iter().map(|task| (task.id, Move::Failed(why.clone()))).collect())?;
+                    self.reopen(left.into_iter().map(|task| (task.id, Transition::Failed(why.clone()))).collect())?;
                 }
                 self.cancel(index, nonce)?;
             }

@@ -57,7 +57,7 @@ pub struct EndpointHealth {
 
 /// What an outcome changed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum HealthChange {
     Failed,
     Recovered,
     None,
@@ -93,7 +93,7 @@ fn is_sickness(error: &ChainError) -> bool {
 
 impl Health {
     /// Notes how a call went that began at `began`.
-    pub(super) fn note(&mut self, began: Instant, error: Option<&ChainError>) -> Turn {
+    pub(super) fn note(&mut self, began: Instant, error: Option<&ChainError>) -> HealthChange {
         let now = Instant::now();
         self.calls += 1;
         if let Some(error) = error {
@@ -103,23 +103,23 @@ impl Health {
             Some(error) if is_sickness(error) => {
                 // Calls that were under way when it failed are no further failures.
                 if self.failed_at.is_some_and(|at| began <= at) {
-                    return Turn::None;
+                    return HealthChange::None;
                 }
                 self.failures = self.failures.saturating_add(1);
                 self.failed_at = Some(now);
                 let slow_down = matches!(error, ChainError::RateLimited(_));
                 self.resting_until = Some(now + rest(self.failures, slow_down));
-                if self.failures == 1 { Turn::Failed } else { Turn::None }
+                if self.failures == 1 { HealthChange::Failed } else { HealthChange::None }
             }
             // Any sensible answer is a sign of life, but not one that was on its way before the failure.
             _ => {
                 let took = began.elapsed();
                 self.latency = Some(self.latency.map_or(took, |average| (average * 7 + took) / 8));
                 if self.failed_at.is_some_and(|at| began <= at) {
-                    return Turn::None;
+                    return HealthChange::None;
                 }
                 self.resting_until = None;
-                if std::mem::take(&mut self.failures) > 0 { Turn::Recovered } else { Turn::None }
+                if std::mem::take(&mut self.failures) > 0 { HealthChange::Recovered } else { HealthChange::None }
             }
         }
     }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{
     super::{Chain, ChainError, Header},
-    health::{Health, Turn},
+    health::{Health, HealthChange},
 };
 
 pub(super) struct Member<C> {
@@ -80,10 +80,10 @@ impl<C: Chain> Member<C> {
     pub(super) fn note(&self, began: Instant, failure: Option<&ChainError>) {
         let turn = self.health().note(began, failure);
         match (turn, failure) {
-            (Turn::Failed, Some(failure)) => {
+            (HealthChange::Failed, Some(failure)) => {
                 warn!(endpoint = self.name, error = %failure, label = failure.label(), "the endpoint fails; leaving it alone for a moment");
             }
-            (Turn::Recovered, _) => info!(endpoint = self.name, "the endpoint answers again"),
+            (HealthChange::Recovered, _) => info!(endpoint = self.name, "the endpoint answers again"),
             _ => {}
         }
     }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use self::member::{Member, is_local};
-use super::{At, BlockRef, Call, Chain, ChainError, Header, Heard, LogScope, Receipt, Tag};
+use super::{At, BlockRef, Call, Chain, ChainError, HeadUpdate, Header, LogScope, Receipt, Tag};
 
 /// How often endpoints are looked at while none can be read from.
 const LOOK: Duration = Duration::from_millis(200);
@@ -186,7 +186,7 @@ impl<C: Chain> Endpoints<C> {
     }
 
     /// The answers of as many endpoints as the quorum, or more.
-    async fn survey<T, F>(&self, call: impl Fn(Arc<C>) -> F) -> Result<Vec<T>, ChainError>
+    async fn query_quorum<T, F>(&self, call: impl Fn(Arc<C>) -> F) -> Result<Vec<T>, ChainError>
     where
         F: Future<Output = Result<T, ChainError>>,
     {
@@ -204,7 +204,7 @@ impl<C: Chain> Endpoints<C> {
     }
 
     /// Notes what an endpoint told of its head; returns the head of all if that is news.
-    fn heard(&self, index: usize, heard: Heard) -> Option<Header> {
+    fn heard(&self, index: usize, heard: HeadUpdate) -> Option<Header> {
         let member = self.members.get(index)?;
         let now = Instant::now();
         let began = heard.took.and_then(|took| now.checked_sub(took)).unwrap_or(now);
@@ -281,7 +281,7 @@ impl<C: Chain> Chain for Endpoints<C> {
 
     async fn tagged(&self, tag: Tag) -> Result<Option<Header>, ChainError> {
         let mut headers: Vec<Header> =
-            self.survey(|chain| async move { chain.tagged(tag).await }).await?.into_iter().flatten().collect();
+            self.query_quorum(|chain| async move { chain.tagged(tag).await }).await?.into_iter().flatten().collect();
         headers.sort_by_key(|header| std::cmp::Reverse(header.block.number));
         Ok(headers.get(self.settings.quorum.max(1) - 1).copied())
     }
@@ -290,7 +290,7 @@ impl<C: Chain> Chain for Endpoints<C> {
         if self.settings.quorum <= 1 {
             return Ok(true);
         }
-        let headers = self.survey(|chain| async move { chain.header(block.number).await }).await?;
+        let headers = self.query_quorum(|chain| async move { chain.header(block.number).await }).await?;
         let agree = headers.iter().flatten().filter(|header| header.block == block).count();
         Ok(agree >= self.settings.quorum)
     }
@@ -333,7 +333,7 @@ impl<C: Chain> Chain for Endpoints<C> {
     }
 
     async fn receipt(&self, hash: B256) -> Result<Option<Receipt>, ChainError> {
-        let answers = self.survey(|chain| async move { chain.receipt(hash).await }).await?;
+        let answers = self.query_quorum(|chain| async move { chain.receipt(hash).await }).await?;
         let mut votes: HashMap<BlockRef, usize> = HashMap::new();
         for receipt in answers.iter().flatten() {
             *votes.entry(receipt.block).or_default() += 1;
@@ -347,7 +347,7 @@ impl<C: Chain> Chain for Endpoints<C> {
     }
 
     async fn nonce(&self, account: Address, at: At) -> Result<u64, ChainError> {
-        let mut nonces = self.survey(|chain| async move { chain.nonce(account, at).await }).await?;
+        let mut nonces = self.query_quorum(|chain| async move { chain.nonce(account, at).await }).await?;
         nonces.sort_unstable_by(|a, b| b.cmp(a));
         nonces.get(self.settings.quorum.max(1) - 1).copied().ok_or_else(|| self.unready())
     }
@@ -360,11 +360,11 @@ impl<C: Chain> Chain for Endpoints<C> {
         self.read(0, |chain| async move { chain.code(account).await }).await
     }
 
-    async fn recent_tips(&self) -> Result<Vec<u128>, ChainError> {
-        self.read(0, |chain| async move { chain.recent_tips().await }).await
+    async fn recent_priority_fees(&self) -> Result<Vec<u128>, ChainError> {
+        self.read(0, |chain| async move { chain.recent_priority_fees().await }).await
     }
 
-    async fn follow(&self, heard: &(dyn Fn(Heard) + Send + Sync), shutdown: &CancellationToken) {
+    async fn follow(&self, heard: &(dyn Fn(HeadUpdate) + Send + Sync), shutdown: &CancellationToken) {
         // Who begins to follow knows no head yet.
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let followers = self.members.iter().enumerate().map(|(index, member)| async move {
@@ -379,9 +379,9 @@ impl<C: Chain> Chain for Endpoints<C> {
                     () = tokio::time::sleep_until(rests + LOOK) => {}
                 }
             }
-            let tell = |one: Heard| {
+            let tell = |one: HeadUpdate| {
                 if let Some(head) = self.heard(index, one) {
-                    heard(Heard { head: Ok(head), took: None });
+                    heard(HeadUpdate { head: Ok(head), took: None });
                 }
             };
             member.chain.follow(&tell, shutdown).await;

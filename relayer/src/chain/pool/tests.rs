@@ -97,17 +97,17 @@ impl Chain for Window {
         self.chain.code(account).await
     }
 
-    async fn recent_tips(&self) -> Result<Vec<u128>, ChainError> {
+    async fn recent_priority_fees(&self) -> Result<Vec<u128>, ChainError> {
         self.gate().await?;
-        self.chain.recent_tips().await
+        self.chain.recent_priority_fees().await
     }
 
-    async fn follow(&self, heard: &(dyn Fn(Heard) + Send + Sync), shutdown: &CancellationToken) {
+    async fn follow(&self, heard: &(dyn Fn(HeadUpdate) + Send + Sync), shutdown: &CancellationToken) {
         let mut nudges = self.heads.subscribe();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                _ = nudges.changed() => heard(Heard { head: self.head().await, took: None }),
+                _ = nudges.changed() => heard(HeadUpdate { head: self.head().await, took: None }),
             }
         }
     }
@@ -380,7 +380,7 @@ async fn followed(rig: &Rig, steps: impl AsyncFnOnce(&dyn Fn(usize))) -> Vec<Hea
     let (told, stop) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
     let (pool, seen, ended) = (rig.pool.clone(), told.clone(), stop.clone());
     let following = tokio::spawn(async move {
-        pool.follow(&|heard: Heard| seen.lock().unwrap().push(heard.head.unwrap()), &ended).await;
+        pool.follow(&|heard: HeadUpdate| seen.lock().unwrap().push(heard.head.unwrap()), &ended).await;
     });
     sleep(Duration::from_millis(1)).await;
     steps(&|index| {

@@ -103,7 +103,8 @@ fn inspect(store: &ModelStore, name: &str, as_json: bool) -> CommandResult {
     let file = model.read_file()?;
     let signature = graph::inspect(&file)?;
     if as_json {
-        let ports = |ports: &[crate::protocol::cast::Port]| ports.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let ports =
+            |ports: &[crate::protocol::cast::TensorSpec]| ports.iter().map(ToString::to_string).collect::<Vec<_>>();
         let mut all = describe(&model);
         all["fileHash"] = json!(model.card.file_hash);
         all["fileBytes"] = json!(file.len());

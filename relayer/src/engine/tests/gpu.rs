@@ -33,7 +33,7 @@ async fn a_gpus_answer_says_so_and_is_the_same_every_time() {
     let iris = shipped(&engine, "iris").await.id;
     let input = pack(&[Tensor::f32(vec![1, 4], &[5.1, 3.5, 1.4, 0.2]).unwrap()]);
     let first = engine.run(iris, input.clone(), NATIVE).await.unwrap();
-    assert_eq!(first.profile.target, Target::Cuda(0));
+    assert_eq!(first.profile.target, Device::Cuda(0));
     for _ in 0..100 {
         assert_eq!(engine.run(iris, input.clone(), NATIVE).await.unwrap().output, first.output);
     }

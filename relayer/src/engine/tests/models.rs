@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::tests::Draft;
 
-async fn load(engine: &OnnxEngine, draft: &Draft) -> Result<Arc<Loaded>, LoadError> {
+async fn load(engine: &OnnxEngine, draft: &Draft) -> Result<Arc<LoadedModel>, LoadError> {
     let folder = draft.write();
     let model = Model::open(folder.path())?;
     engine.load(Source::card(&model)?).await

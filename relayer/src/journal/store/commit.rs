@@ -11,19 +11,19 @@ use sled::{
 };
 
 use super::{
-    CURSOR, Happened, WRITTEN, entry_key,
+    CURSOR, EventCounts, WRITTEN, entry_key,
     index::{Entries, Index, Indexed, home_key},
-    outbox::Outbox,
     slots,
+    wal::Wal,
 };
 use crate::{
-    domain::{Claim, Entry, Illegal, Job, Move, Seen},
+    domain::{Claim, Entry, InvalidTransition, Job, Seen, Transition},
     journal::{Batch, JournalError, SledJournal},
 };
 
 pub(super) enum Abort {
     Record(serde_json::Error),
-    Refused(B256, Illegal),
+    Refused(B256, InvalidTransition),
 }
 
 pub(super) type Step<T> = Result<T, ConflictableTransactionError<Abort>>;
@@ -106,26 +106,26 @@ fn change_jobs(
     batch: &Batch,
     jobs: &mut Changes<'_, Job>,
     inputs: &TransactionalTree,
-    happened: &mut Happened,
-) -> Step<Vec<(B256, Illegal)>> {
+    event_counts: &mut EventCounts,
+) -> Step<Vec<(B256, InvalidTransition)>> {
     let mut refused = Vec::new();
     for id in &batch.vanished {
         jobs.set(*id, None)?;
     }
     for (task, _) in &batch.seen {
-        *happened.entry((task.request.model_id, "seen", "")).or_default() += 1;
+        *event_counts.entry((task.request.model_id, "seen", "")).or_default() += 1;
         jobs.set(task.id, Some(Job::Seen(Seen { task: task.clone() })))?;
     }
     for (id, step) in &batch.moves {
         let job = jobs.get(*id)?;
-        let moved = job.clone().map_or(Err(Illegal("unknown")), |job| job.apply(step.clone()));
+        let moved = job.clone().map_or(Err(InvalidTransition("unknown")), |job| job.apply(step.clone()));
         match moved {
             Ok(moved) => {
                 let (event, reason) = step.labels();
-                *happened.entry((moved.task().request.model_id, event, reason)).or_default() += 1;
+                *event_counts.entry((moved.task().request.model_id, event, reason)).or_default() += 1;
                 *job = Some(moved);
             }
-            Err(illegal) if matches!(step, Move::Sent { .. }) => {
+            Err(illegal) if matches!(step, Transition::Sent { .. }) => {
                 return Err(ConflictableTransactionError::Abort(Abort::Refused(*id, illegal)));
             }
             Err(illegal) => refused.push((*id, illegal)),
@@ -164,28 +164,28 @@ fn add_to_books(books: &TransactionalTree, entry: &Entry) -> Step<()> {
 pub(super) fn commit(
     journal: &SledJournal,
     batch: &Batch,
-    outbox: Option<&mut Outbox>,
-) -> Result<Vec<(B256, Illegal)>, JournalError> {
-    let SledJournal { meta, ring, jobs, inputs, slots, signed, claims, books, .. } = journal;
+    wal: Option<&mut Wal>,
+) -> Result<Vec<(B256, InvalidTransition)>, JournalError> {
+    let SledJournal { meta, recent_blocks, jobs, inputs, slots, signed, claims, books, .. } = journal;
     // Held until what was written is known to whoever reads.
     let mut index = journal.index_mut();
-    let trees = (meta, ring, jobs, inputs, slots, signed, claims, books);
-    let outcome = trees.transaction(|(meta, ring, jobs, inputs, slots, signed, claims, books)| {
-        let mut happened = Happened::new();
-        if let Some(outbox) = &outbox {
-            meta.insert(WRITTEN, &outbox.next().to_be_bytes())?;
+    let trees = (meta, recent_blocks, jobs, inputs, slots, signed, claims, books);
+    let outcome = trees.transaction(|(meta, recent_blocks, jobs, inputs, slots, signed, claims, books)| {
+        let mut event_counts = EventCounts::new();
+        if let Some(wal) = &wal {
+            meta.insert(WRITTEN, &wal.next().to_be_bytes())?;
         }
         if let Some(cursor) = &batch.cursor {
             meta.insert(CURSOR, encode(cursor)?)?;
         }
-        for number in &batch.ring_gone {
-            ring.remove(&number.to_be_bytes())?;
+        for number in &batch.recent_blocks_gone {
+            recent_blocks.remove(&number.to_be_bytes())?;
         }
-        for block in &batch.ring {
-            ring.insert(&block.number.to_be_bytes(), block.hash.as_slice())?;
+        for block in &batch.recent_blocks {
+            recent_blocks.insert(&block.number.to_be_bytes(), block.hash.as_slice())?;
         }
         let mut jobs = Changes::of(jobs, &index);
-        let refused = change_jobs(batch, &mut jobs, inputs, &mut happened)?;
+        let refused = change_jobs(batch, &mut jobs, inputs, &mut event_counts)?;
         let mut moved = jobs.write()?;
         for (sender, nonce) in &batch.slots_gone {
             slots::forget(slots, signed, *sender, *nonce)?;
@@ -204,22 +204,22 @@ pub(super) fn commit(
         for entry in &batch.booked {
             add_to_books(books, entry)?;
         }
-        Ok((refused, happened, moved))
+        Ok((refused, event_counts, moved))
     });
     match outcome {
-        Ok((refused, happened, moved)) => {
+        Ok((refused, event_counts, moved)) => {
             for (old, new) in moved {
                 old.iter().for_each(|entries| index.remove(entries));
                 new.into_iter().for_each(|entries| index.add(entries));
             }
             drop(index);
-            let mut tally = journal.happened();
-            for (event, count) in happened {
+            let mut tally = journal.event_counts();
+            for (event, count) in event_counts {
                 *tally.entry(event).or_default() += count;
             }
             drop(tally);
-            if let Some(outbox) = outbox {
-                outbox.append(&batch.slots, &journal.db)?;
+            if let Some(wal) = wal {
+                wal.append(&batch.slots, &journal.db)?;
             }
             Ok(refused)
         }

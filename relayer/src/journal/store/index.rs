@@ -13,7 +13,7 @@ use std::{
 
 use alloy::primitives::B256;
 
-use crate::domain::{Claim, Closed, End, Job};
+use crate::domain::{Claim, CloseReason, Closed, Job};
 
 /// A view. Every job is in `Requested` and in the view of its state; a claim is in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,9 +26,9 @@ pub enum View {
     /// Jobs whose answer our transaction carries, by the request's block.
     Sent = 3,
     /// Settled jobs that are not final, by the block that settled them.
-    Settled = 4,
+    Included = 4,
     /// Confirmed jobs, by the block that settled them.
-    Confirmed = 5,
+    Finalized = 5,
     /// Jobs passed over, by the request's block.
     Skipped = 6,
     /// Jobs that could not be answered, by the request's block.
@@ -45,8 +45,8 @@ impl View {
         Self::Requested,
         Self::Open,
         Self::Sent,
-        Self::Settled,
-        Self::Confirmed,
+        Self::Included,
+        Self::Finalized,
         Self::Skipped,
         Self::Failed,
         Self::Vesting,
@@ -59,8 +59,8 @@ impl View {
         Some(match name {
             "seen" => Self::Open,
             "sent" => Self::Sent,
-            "settled" => Self::Settled,
-            "confirmed" => Self::Confirmed,
+            "included" => Self::Included,
+            "finalized" => Self::Finalized,
             "skipped" => Self::Skipped,
             "failed" => Self::Failed,
             _ => return None,
@@ -70,7 +70,7 @@ impl View {
     /// The state whose jobs it has, if it is a state's.
     #[must_use]
     pub fn state(self) -> Option<&'static str> {
-        ["seen", "sent", "settled", "confirmed", "skipped", "failed"]
+        ["seen", "sent", "included", "finalized", "skipped", "failed"]
             .into_iter()
             .find(|state| Self::of_state(state) == Some(self))
     }
@@ -237,11 +237,11 @@ impl Indexed for Job {
         let (view, height) = match self {
             Self::Seen(_) => (View::Open, requested),
             Self::Sent(_) => (View::Sent, requested),
-            Self::Settled(settled) => (View::Settled, settled.at.number),
+            Self::Included(settled) => (View::Included, settled.at.number),
             Self::Closed(Closed { end, .. }) => match end {
-                End::Confirmed { at, .. } => (View::Confirmed, at.number),
-                End::Skipped { .. } => (View::Skipped, requested),
-                End::Failed { .. } => (View::Failed, requested),
+                CloseReason::Finalized { at, .. } => (View::Finalized, at.number),
+                CloseReason::Skipped { .. } => (View::Skipped, requested),
+                CloseReason::Failed { .. } => (View::Failed, requested),
             },
         };
         let due = matches!(self, Self::Seen(_));

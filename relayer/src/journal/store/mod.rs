@@ -4,9 +4,9 @@ mod commit;
 mod index;
 mod migrate;
 mod open;
-mod outbox;
 mod slots;
 mod transfer;
+mod wal;
 
 pub use index::{Position, View};
 pub use transfer::Record;
@@ -25,12 +25,12 @@ use sled::Tree;
 
 use self::{
     index::{Entries, Index, Indexed},
-    outbox::Outbox,
+    wal::Wal,
 };
 use super::{Batch, Journal, JournalError, Tally};
 use crate::{
     chain::BlockRef,
-    domain::{Claim, Entry, Illegal, Job, Slot},
+    domain::{Claim, Entry, InvalidTransition, Job, TrackedTransaction},
 };
 
 pub(super) const CURSOR: &[u8] = b"cursor";
@@ -46,7 +46,7 @@ pub struct SledJournal {
     folder: PathBuf,
     pub(super) db: sled::Db,
     pub(super) meta: Tree,
-    pub(super) ring: Tree,
+    pub(super) recent_blocks: Tree,
     pub(super) jobs: Tree,
     /// Under the keys of their jobs.
     pub(super) inputs: Tree,
@@ -55,12 +55,12 @@ pub struct SledJournal {
     pub(super) claims: Tree,
     pub(super) books: Tree,
     index: RwLock<Index>,
-    happened: Mutex<Happened>,
-    outbox: Mutex<Outbox>,
+    event_counts: Mutex<EventCounts>,
+    wal: Mutex<Wal>,
 }
 
 /// What happened, by model, event and reason.
-pub(super) type Happened = BTreeMap<(B256, &'static str, &'static str), u64>;
+pub(super) type EventCounts = BTreeMap<(B256, &'static str, &'static str), u64>;
 
 impl SledJournal {
     /// The journal in an open database, with what that lost of the outbox. Reads every job and claim.
@@ -71,7 +71,7 @@ impl SledJournal {
         let journal = Self {
             folder: folder.to_owned(),
             meta,
-            ring: db.open_tree("ring")?,
+            recent_blocks: db.open_tree("ring")?,
             jobs: db.open_tree("jobs")?,
             inputs: db.open_tree("inputs")?,
             slots: db.open_tree("slots")?,
@@ -79,13 +79,13 @@ impl SledJournal {
             claims: db.open_tree("claims")?,
             books: db.open_tree("books")?,
             index: RwLock::default(),
-            happened: Mutex::default(),
-            outbox: Mutex::new(Outbox::after(folder, written)),
+            event_counts: Mutex::default(),
+            wal: Mutex::new(Wal::after(folder, written)),
             db,
         };
         journal.jobs().try_for_each(|job| journal.find(&job?))?;
         journal.claims().try_for_each(|claim| journal.find(&claim?))?;
-        let lost = outbox::lines(folder, written)?;
+        let lost = wal::lines(folder, written)?;
         if let Some(last) = lost.last() {
             let last = last.number;
             for slot in lost.into_iter().flat_map(|line| line.slots) {
@@ -94,15 +94,15 @@ impl SledJournal {
                 commit::commit(&journal, &Batch { slots_gone, slots: vec![slot], ..Batch::default() }, None)?;
             }
             journal.meta.insert(WRITTEN, &last.to_be_bytes())?;
-            *journal.outbox() = Outbox::after(folder, last);
+            *journal.wal() = Wal::after(folder, last);
         }
         journal.db.flush()?;
-        outbox::clear(folder)?;
+        wal::clear(folder)?;
         Ok(journal)
     }
 
-    fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wal(&self) -> MutexGuard<'_, Wal> {
+        self.wal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a record to the index.
@@ -125,8 +125,8 @@ impl SledJournal {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn happened(&self) -> MutexGuard<'_, Happened> {
-        self.happened.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn event_counts(&self) -> MutexGuard<'_, EventCounts> {
+        self.event_counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All jobs, one at a time, in the order of their requests.
@@ -148,8 +148,8 @@ impl SledJournal {
     }
 
     pub(super) fn trees(&self) -> [&Tree; 8] {
-        let Self { meta, ring, jobs, inputs, slots, signed, claims, books, .. } = self;
-        [meta, ring, jobs, inputs, slots, signed, claims, books]
+        let Self { meta, recent_blocks, jobs, inputs, slots, signed, claims, books, .. } = self;
+        [meta, recent_blocks, jobs, inputs, slots, signed, claims, books]
     }
 
     pub(super) fn put_job(&self, job: &Job, input: Option<&Bytes>) -> Result<(), JournalError> {
@@ -163,7 +163,7 @@ impl SledJournal {
         self.put_indexed(&self.claims, claim)
     }
 
-    pub(super) fn put_slot(&self, slot: &Slot) -> Result<(), JournalError> {
+    pub(super) fn put_slot(&self, slot: &TrackedTransaction) -> Result<(), JournalError> {
         if slots::is_there(&self.slots, slot)? {
             return Err(JournalError::Twice(format!("nonce {} of {}", slot.nonce, slot.sender)));
         }
@@ -222,8 +222,8 @@ pub(super) fn damaged() -> JournalError {
 }
 
 /// The blocks of a ring, ascending.
-pub(super) fn blocks(ring: &Tree) -> impl Iterator<Item = Result<BlockRef, JournalError>> + use<> {
-    ring.iter().map(|entry| {
+pub(super) fn blocks(recent_blocks: &Tree) -> impl Iterator<Item = Result<BlockRef, JournalError>> + use<> {
+    recent_blocks.iter().map(|entry| {
         let (key, value) = entry?;
         let number = <[u8; 8]>::try_from(key.as_ref()).map_err(|_| damaged())?;
         let hash = B256::try_from(value.as_ref()).map_err(|_| damaged())?;
@@ -241,20 +241,20 @@ pub(super) fn entry_key(entry: &Entry) -> Vec<u8> {
 }
 
 impl Journal for SledJournal {
-    fn commit(&self, batch: &Batch) -> Result<Vec<(B256, Illegal)>, JournalError> {
+    fn commit(&self, batch: &Batch) -> Result<Vec<(B256, InvalidTransition)>, JournalError> {
         // That one was mined is asked for again at a start.
         if batch.slots.iter().all(|slot| slot.mined.is_some()) {
             return commit::commit(self, batch, None);
         }
-        commit::commit(self, batch, Some(&mut self.outbox()))
+        commit::commit(self, batch, Some(&mut self.wal()))
     }
 
     fn cursor(&self) -> Result<Option<BlockRef>, JournalError> {
         Ok(self.meta.get(CURSOR)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
     }
 
-    fn ring(&self) -> Result<Vec<BlockRef>, JournalError> {
-        blocks(&self.ring).collect()
+    fn recent_blocks(&self) -> Result<Vec<BlockRef>, JournalError> {
+        blocks(&self.recent_blocks).collect()
     }
 
     fn job(&self, id: B256) -> Result<Option<Job>, JournalError> {
@@ -283,7 +283,7 @@ impl Journal for SledJournal {
 
     fn tally(&self) -> Vec<Tally> {
         let tally = |(&(model, event, reason), &count)| Tally { model, event, reason, count };
-        self.happened().iter().map(tally).collect()
+        self.event_counts().iter().map(tally).collect()
     }
 
     fn input(&self, id: B256) -> Result<Option<Bytes>, JournalError> {
@@ -292,7 +292,7 @@ impl Journal for SledJournal {
         Ok(self.inputs.get(index::home_key(home, id))?.map(|bytes| Bytes::copy_from_slice(&bytes)))
     }
 
-    fn slots(&self) -> Result<Vec<Slot>, JournalError> {
+    fn slots(&self) -> Result<Vec<TrackedTransaction>, JournalError> {
         slots::all_of(&self.slots, &self.signed).collect()
     }
 
@@ -310,7 +310,7 @@ impl Journal for SledJournal {
         self.meta.remove(CURSOR)?;
         let all = || Position::first_at(0)..Position::last_at(u64::MAX);
         let ids = |at: Vec<Position>| at.into_iter().map(|at| at.id).collect::<Vec<_>>();
-        self.ring.clear()?;
+        self.recent_blocks.clear()?;
         loop {
             let vanished = ids(self.walk(View::Requested, all(), STEP)?);
             let paid = self.walk(View::Paid, all(), STEP)?;

@@ -113,7 +113,8 @@ impl SledJournal {
             // It is new.
             None if meta.get(IDENTITY)?.is_none() => Self::with(&at, db),
             // It kept in a tree what is now in memory.
-            Some(3) => {
+            // and names of states that are read as before.
+            Some(3 | 4) => {
                 db.drop_tree("index")?;
                 meta.insert(SCHEMA, serde_json::to_vec(&VERSION)?)?;
                 Self::with(&at, db)
@@ -136,7 +137,7 @@ impl SledJournal {
     /// Reads every record but jobs and claims, which were read already; returns the bytes of all.
     fn check(&self) -> Result<u64, JournalError> {
         self.cursor()?;
-        self.ring()?;
+        self.recent_blocks()?;
         slots::all_of(&self.slots, &self.signed).try_for_each(|slot| slot.map(drop))?;
         all::<Entry>(&self.books).try_for_each(|entry| entry.map(drop))?;
         let mut bytes = 0;

@@ -11,7 +11,7 @@ use super::{
     damaged,
 };
 use crate::{
-    domain::{Attempt, Slot},
+    domain::{Attempt, TrackedTransaction},
     journal::JournalError,
 };
 
@@ -33,16 +33,16 @@ fn piece_key(attempt: &[u8], piece: usize) -> Vec<u8> {
 }
 
 fn attempts(slots: &TransactionalTree, key: &[u8]) -> Step<usize> {
-    Ok(read::<Slot>(slots, key)?.map_or(0, |slot| slot.attempts.len()))
+    Ok(read::<TrackedTransaction>(slots, key)?.map_or(0, |slot| slot.attempts.len()))
 }
 
 /// Whether there is a transaction under the same nonce.
-pub(super) fn is_there(slots: &Tree, slot: &Slot) -> Result<bool, JournalError> {
+pub(super) fn is_there(slots: &Tree, slot: &TrackedTransaction) -> Result<bool, JournalError> {
     Ok(slots.contains_key(key(slot.sender, slot.nonce))?)
 }
 
 /// Writes a transaction, and the signed bytes of those of its attempts that are new.
-pub(super) fn put(slots: &TransactionalTree, signed: &TransactionalTree, slot: &Slot) -> Step<()> {
+pub(super) fn put(slots: &TransactionalTree, signed: &TransactionalTree, slot: &TrackedTransaction) -> Step<()> {
     let key = key(slot.sender, slot.nonce);
     let written = attempts(slots, &key)?;
     for (at, attempt) in slot.attempts.iter().enumerate().skip(written) {
@@ -52,7 +52,7 @@ pub(super) fn put(slots: &TransactionalTree, signed: &TransactionalTree, slot: &
         }
     }
     let attempts = slot.attempts.iter().map(|attempt| Attempt { raw: Bytes::new(), ..*attempt }).collect();
-    slots.insert(key, encode(&Slot { purpose: slot.purpose.clone(), attempts, ..*slot })?)?;
+    slots.insert(key, encode(&TrackedTransaction { purpose: slot.purpose.clone(), attempts, ..*slot })?)?;
     Ok(())
 }
 
@@ -71,9 +71,12 @@ pub(super) fn forget(slots: &TransactionalTree, signed: &TransactionalTree, send
 }
 
 /// All transactions, one at a time, by sender and nonce.
-pub(super) fn all_of(slots: &Tree, signed: &Tree) -> impl Iterator<Item = Result<Slot, JournalError>> + use<> {
+pub(super) fn all_of(
+    slots: &Tree,
+    signed: &Tree,
+) -> impl Iterator<Item = Result<TrackedTransaction, JournalError>> + use<> {
     let signed = signed.clone();
-    all::<Slot>(slots).map(move |slot| {
+    all::<TrackedTransaction>(slots).map(move |slot| {
         let mut slot = slot?;
         let key = key(slot.sender, slot.nonce);
         for (at, attempt) in slot.attempts.iter_mut().enumerate() {

@@ -2,7 +2,7 @@ use alloy::primitives::{Address, B256, Bytes};
 
 use super::*;
 use crate::{
-    domain::{Attempt, Ending, Item, Move, Purpose, Skip},
+    domain::{AnswerRef, Attempt, Purpose, Resolution, Skip, Transition},
     journal::{Identity, VERSION},
     protocol::Outcome,
     testing::{DOMAIN, block, input, task},
@@ -23,18 +23,18 @@ fn open(folder: &tempfile::TempDir) -> SledJournal {
 fn seen(nonce: u64) -> Batch {
     Batch {
         cursor: Some(block(nonce)),
-        ring: vec![block(nonce)],
+        recent_blocks: vec![block(nonce)],
         seen: vec![(task(nonce), input(nonce).into())],
         ..Batch::default()
     }
 }
 
-fn slot(nonce: u64, id: B256) -> Slot {
+fn slot(nonce: u64, id: B256) -> TrackedTransaction {
     let raw = Bytes::from_static(b"raw");
-    Slot {
+    TrackedTransaction {
         sender: Address::repeat_byte(2),
         nonce,
-        purpose: Purpose::Answer { items: vec![Item { id, block: B256::ZERO }] },
+        purpose: Purpose::Answer { items: vec![AnswerRef { id, block: B256::ZERO }] },
         attempts: vec![Attempt { hash: B256::ZERO, raw, gas: 1, max_fee: u128::from(u64::MAX) + 1, tip: 1, at: 0 }],
         mined: None,
     }
@@ -61,7 +61,8 @@ fn cursor_jobs_inputs_slots_and_claims_survive_reopening() {
     {
         let journal = open(&folder);
         journal.commit(&seen(1)).unwrap();
-        let step = Move::Sent { block: block(1).hash, sender: Address::repeat_byte(2), nonce: 4, hash: B256::ZERO };
+        let step =
+            Transition::Sent { block: block(1).hash, sender: Address::repeat_byte(2), nonce: 4, hash: B256::ZERO };
         let batch =
             Batch { moves: vec![(id, step)], slots: vec![slot(4, id)], claims: vec![claim(1)], ..Batch::default() };
         assert!(journal.commit(&batch).unwrap().is_empty());
@@ -69,7 +70,7 @@ fn cursor_jobs_inputs_slots_and_claims_survive_reopening() {
     }
     let journal = open(&folder);
     assert_eq!(journal.cursor().unwrap(), Some(block(1)));
-    assert_eq!(journal.ring().unwrap(), vec![block(1)]);
+    assert_eq!(journal.recent_blocks().unwrap(), vec![block(1)]);
     assert!(matches!(journal.job(id).unwrap(), Some(Job::Sent(sent)) if sent.nonce == 4));
     assert_eq!(journal.input(id).unwrap().unwrap(), Bytes::from(input(1)));
     assert_eq!(journal.slots().unwrap(), vec![slot(4, id)]);
@@ -81,7 +82,7 @@ fn a_large_transaction_is_kept_whole_and_nothing_of_it_is_left_when_it_is_forgot
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
     let mut slot = slot(4, task(1).id);
-    let other = Slot { nonce: 5, ..slot.clone() };
+    let other = TrackedTransaction { nonce: 5, ..slot.clone() };
     slot.attempts[0].raw = (0..40_000).map(|at| (at % 251) as u8).collect::<Vec<_>>().into();
     journal.commit(&Batch { slots: vec![slot.clone(), other.clone()], ..Batch::default() }).unwrap();
     slot.attempts.push(Attempt { raw: vec![9; 4_096].into(), ..slot.attempts[0].clone() });
@@ -127,9 +128,9 @@ fn a_refused_send_writes_nothing_of_its_batch() {
     let journal = open(&folder);
     journal.commit(&seen(1)).unwrap();
     let id = task(1).id;
-    let wrong = Move::Sent { block: B256::ZERO, sender: Address::ZERO, nonce: 0, hash: B256::ZERO };
+    let wrong = Transition::Sent { block: B256::ZERO, sender: Address::ZERO, nonce: 0, hash: B256::ZERO };
     let batch = Batch { moves: vec![(id, wrong)], slots: vec![slot(0, id)], ..Batch::default() };
-    assert_eq!(journal.commit(&batch).unwrap(), vec![(id, Illegal("seen"))]);
+    assert_eq!(journal.commit(&batch).unwrap(), vec![(id, InvalidTransition("seen"))]);
     assert!(journal.slots().unwrap().is_empty());
     assert!(matches!(journal.job(id).unwrap(), Some(Job::Seen(_))));
 }
@@ -141,11 +142,11 @@ fn other_refused_moves_are_left_out_and_named() {
     let unknown = B256::repeat_byte(7);
     let mut batch = seen(1);
     batch.moves = vec![
-        (unknown, Move::Confirmed),
-        (task(1).id, Move::Settled { at: block(2), transaction: None, ending: Ending::Refunded }),
+        (unknown, Transition::Finalized),
+        (task(1).id, Transition::Included { at: block(2), transaction: None, ending: Resolution::Refunded }),
     ];
-    assert_eq!(journal.commit(&batch).unwrap(), vec![(unknown, Illegal("unknown"))]);
-    assert_eq!(journal.job(task(1).id).unwrap().unwrap().name(), "settled");
+    assert_eq!(journal.commit(&batch).unwrap(), vec![(unknown, InvalidTransition("unknown"))]);
+    assert_eq!(journal.job(task(1).id).unwrap().unwrap().name(), "included");
 }
 
 #[test]
@@ -153,7 +154,7 @@ fn the_input_of_a_closed_job_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
     let mut batch = seen(1);
-    batch.moves = vec![(task(1).id, Move::Skipped(Skip::NoSeat))];
+    batch.moves = vec![(task(1).id, Transition::Skipped(Skip::NoSeat))];
     journal.commit(&batch).unwrap();
     assert_eq!(journal.input(task(1).id).unwrap(), None);
     assert_eq!(journal.count(View::Skipped), 1);
@@ -163,10 +164,10 @@ fn the_input_of_a_closed_job_is_dropped() {
 fn the_ring_is_in_order_of_height() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
-    let ring = vec![block(300), block(2), block(255)];
-    journal.commit(&Batch { ring, ..Batch::default() }).unwrap();
-    journal.commit(&Batch { ring_gone: vec![2], ..Batch::default() }).unwrap();
-    assert_eq!(journal.ring().unwrap(), vec![block(255), block(300)]);
+    let recent_blocks = vec![block(300), block(2), block(255)];
+    journal.commit(&Batch { recent_blocks, ..Batch::default() }).unwrap();
+    journal.commit(&Batch { recent_blocks_gone: vec![2], ..Batch::default() }).unwrap();
+    assert_eq!(journal.recent_blocks().unwrap(), vec![block(255), block(300)]);
 }
 
 #[test]
@@ -197,7 +198,7 @@ fn views_follow_a_job_and_are_walked_from_either_end() {
     assert_eq!(heights(journal.walk(View::Open, after..Position::first_at(300), 9).unwrap()), [5]);
     assert_eq!(heights(journal.due(crate::testing::MODEL, everything(), 9).unwrap()), [502, 505, 800]);
     assert!(journal.due(B256::ZERO, everything(), 9).unwrap().is_empty());
-    let moves = vec![(task(5).id, Move::Skipped(Skip::NoSeat))];
+    let moves = vec![(task(5).id, Transition::Skipped(Skip::NoSeat))];
     journal.commit(&Batch { moves, ..Batch::default() }).unwrap();
     journal.commit(&Batch { vanished: vec![task(2).id], ..Batch::default() }).unwrap();
     assert_eq!(heights(journal.walk(View::Open, everything(), 9).unwrap()), [300]);

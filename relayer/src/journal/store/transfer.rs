@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     chain::BlockRef,
-    domain::{Claim, Entry, Job, Slot},
+    domain::{Claim, Entry, Job, TrackedTransaction},
     journal::{FIRST_LINES, Identity, Journal, JournalError, SledJournal, VERSION},
 };
 
@@ -35,7 +35,8 @@ pub enum Record {
     /// The last block taken in.
     Cursor(BlockRef),
     /// A remembered block.
-    Ring(BlockRef),
+    #[serde(alias = "ring")]
+    RecentBlock(BlockRef),
     /// A job.
     Job {
         /// It.
@@ -44,7 +45,8 @@ pub enum Record {
         input: Option<Bytes>,
     },
     /// A transaction.
-    Slot(Box<Slot>),
+    #[serde(alias = "slot")]
+    TrackedTransaction(Box<TrackedTransaction>),
     /// Pay to be claimed.
     Claim(Box<Claim>),
     /// A line of the books.
@@ -66,17 +68,18 @@ impl SledJournal {
     /// `Store` or `Record`.
     pub fn records(&self) -> Result<impl Iterator<Item = Result<Record, JournalError>>, JournalError> {
         let head = self.identity()?.map(|identity| Record::Journal { version: VERSION, identity });
-        let ring = self.ring()?.into_iter().map(Record::Ring);
+        let recent_blocks = self.recent_blocks()?.into_iter().map(Record::RecentBlock);
         let inputs = self.inputs.clone();
         let jobs = self.jobs.iter().map(move |entry| {
             let (key, job) = entry?;
             let input = inputs.get(key)?.map(|bytes| Bytes::copy_from_slice(&bytes));
             Ok(Record::Job { job: serde_json::from_slice(&job)?, input })
         });
-        let slots = slots::all_of(&self.slots, &self.signed).map(|slot| Ok(Record::Slot(Box::new(slot?))));
+        let slots =
+            slots::all_of(&self.slots, &self.signed).map(|slot| Ok(Record::TrackedTransaction(Box::new(slot?))));
         let claims = all(&self.claims).map(|claim| Ok(Record::Claim(Box::new(claim?))));
         let books = all(&self.books).map(|entry| Ok(Record::Entry(entry?)));
-        let first = head.into_iter().chain(self.cursor()?.map(Record::Cursor)).chain(ring).map(Ok);
+        let first = head.into_iter().chain(self.cursor()?.map(Record::Cursor)).chain(recent_blocks).map(Ok);
         Ok(first.chain(jobs).chain(slots).chain(claims).chain(books))
     }
 
@@ -138,11 +141,11 @@ impl SledJournal {
             Record::Cursor(block) => {
                 self.meta.insert(CURSOR, serde_json::to_vec(block)?)?;
             }
-            Record::Ring(block) => {
-                self.ring.insert(block.number.to_be_bytes(), block.hash.as_slice())?;
+            Record::RecentBlock(block) => {
+                self.recent_blocks.insert(block.number.to_be_bytes(), block.hash.as_slice())?;
             }
             Record::Job { job, input } => self.put_job(job, input.as_ref())?,
-            Record::Slot(slot) => self.put_slot(slot)?,
+            Record::TrackedTransaction(slot) => self.put_slot(slot)?,
             Record::Claim(claim) => self.put_claim(claim)?,
             Record::Entry(entry) => self.put_entry(entry)?,
         }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use prost::Message;
 
 use self::proto::{Attribute, Graph, Model, Node, SparseTensor, Tensor, ValueInfo};
-use crate::protocol::cast::{ElementType, Port};
+use crate::protocol::cast::{ElementType, TensorSpec};
 
 /// Nodes of a model, at most, with every function written out where it is called.
 pub const MAX_NODES: usize = 1_000_000;
@@ -22,9 +22,9 @@ const RANDOM: [&str; 6] =
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
     /// What must be fed.
-    pub inputs: Vec<Port>,
+    pub inputs: Vec<TensorSpec>,
     /// What comes out.
-    pub outputs: Vec<Port>,
+    pub outputs: Vec<TensorSpec>,
 }
 
 /// Why a file is not run.
@@ -167,7 +167,7 @@ fn sparse(sparse: &SparseTensor) -> Result<(), Refused> {
     sparse.values.iter().chain(&sparse.indices).try_for_each(tensor)
 }
 
-fn port(info: &ValueInfo) -> Result<Port, Refused> {
+fn port(info: &ValueInfo) -> Result<TensorSpec, Refused> {
     let unsupported = |kind: &str| Refused::UnsupportedType { port: info.name.clone(), kind: kind.to_owned() };
     let declared = info.r#type.as_ref().ok_or_else(|| unsupported("of no declared type"))?;
     let others = [
@@ -204,7 +204,7 @@ fn port(info: &ValueInfo) -> Result<Port, Refused> {
         _ => None,
     };
     let shape = tensor.shape.as_ref().map(|shape| shape.dim.iter().map(size).collect());
-    Ok(Port { name: info.name.clone(), element, shape })
+    Ok(TensorSpec { name: info.name.clone(), element, shape })
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ fn inputs_and_outputs_come_in_the_models_order_without_its_weights() {
     );
     graph.initializer.push(Tensor { name: "w".into(), ..Default::default() });
     let signature = inspect(&model(graph, vec![])).unwrap();
-    let x = Port { name: "x".into(), element: ElementType::I64, shape: Some(vec![None, Some(4)]) };
+    let x = TensorSpec { name: "x".into(), element: ElementType::I64, shape: Some(vec![None, Some(4)]) };
     assert_eq!(signature.inputs, [x]);
     assert_eq!(signature.outputs[0].name, "y");
 }

@@ -17,14 +17,14 @@ use tracing::{debug, warn};
 
 use self::{
     pace::Blocks,
-    queue::{Passed, Queue},
+    queue::{ModelBacklog, Passed},
 };
 use crate::{
     chain::{Chain, ChainError, LogScope},
-    coordinator::{Event, note},
-    domain::{Executed, Lease, Move, Seen, Task, Tip},
+    coordinator::{Event, decode_log},
+    domain::{ChainHead, Executed, Lease, Seen, Task, Transition},
     engine::{Engine, EngineError, Inference},
-    failpoint::crash_point,
+    failpoint::failpoint,
     journal::{Batch, Journal, JournalError},
     node::{Node, StageError},
 };
@@ -48,23 +48,23 @@ pub struct Executor<C, J> {
     node: Arc<Node<C, J>>,
     engine: Arc<dyn Engine>,
     settings: ExecuteSettings,
-    tips: watch::Receiver<Option<Tip>>,
+    tips: watch::Receiver<Option<ChainHead>>,
     funded: watch::Receiver<bool>,
     out: mpsc::Sender<Executed>,
-    queues: HashMap<B256, Queue>,
+    queues: HashMap<B256, ModelBacklog>,
     blocks: Blocks,
-    rewinds: u64,
+    reorg_epoch: u64,
     runs: FuturesUnordered<BoxFuture<'static, Ran>>,
 }
 
 struct Ran {
     task: Task,
     lease: Lease,
-    result: Result<Inference, RunError>,
+    result: Result<Inference, AttemptError>,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum RunError {
+enum AttemptError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
@@ -73,7 +73,7 @@ enum RunError {
     Input(#[from] ChainError),
 }
 
-impl RunError {
+impl AttemptError {
     /// The label under which metrics count this error.
     fn label(&self) -> &'static str {
         match self {
@@ -90,12 +90,12 @@ impl<C: Chain, J: Journal> Executor<C, J> {
         node: Arc<Node<C, J>>,
         engine: Arc<dyn Engine>,
         settings: ExecuteSettings,
-        tips: watch::Receiver<Option<Tip>>,
+        tips: watch::Receiver<Option<ChainHead>>,
         funded: watch::Receiver<bool>,
         out: mpsc::Sender<Executed>,
     ) -> Self {
-        let (queues, blocks, rewinds, runs) = Default::default();
-        Self { node, engine, settings, tips, funded, out, queues, blocks, rewinds, runs }
+        let (queues, blocks, reorg_epoch, runs) = Default::default();
+        Self { node, engine, settings, tips, funded, out, queues, blocks, reorg_epoch, runs }
     }
 
     /// Runs jobs until shutdown. What is not signed by then is still in the journal.
@@ -112,10 +112,10 @@ impl<C: Chain, J: Journal> Executor<C, J> {
                     if changed.is_err() {
                         return Ok(());
                     }
-                    self.look().await?;
+                    self.poll().await?;
                 }
                 changed = self.funded.changed() => if changed.is_err() { return Ok(()) },
-                _ = tick.tick() => self.look().await?,
+                _ = tick.tick() => self.poll().await?,
             }
             self.start().await?;
         }
@@ -126,10 +126,10 @@ impl<C: Chain, J: Journal> Executor<C, J> {
     }
 
     /// Looks at the journal at a new head.
-    async fn look(&mut self) -> Result<(), StageError> {
+    async fn poll(&mut self) -> Result<(), StageError> {
         let Some(tip) = *self.tips.borrow_and_update() else { return Ok(()) };
         self.blocks.note(tip.header);
-        if std::mem::replace(&mut self.rewinds, tip.rewinds) != tip.rewinds {
+        if std::mem::replace(&mut self.reorg_epoch, tip.reorg_epoch) != tip.reorg_epoch {
             for queue in self.queues.values_mut() {
                 queue.rewound(&*self.node.journal)?;
             }
@@ -159,15 +159,15 @@ impl<C: Chain, J: Journal> Executor<C, J> {
         let mut batch = Batch::default();
         for (id, reason) in passed {
             debug!(%id, %reason, "skipped");
-            batch.moves.push((id, Move::Skipped(reason)));
+            batch.moves.push((id, Transition::Skipped(reason)));
         }
         self.close(&batch)
     }
 
     fn close(&self, batch: &Batch) -> Result<(), StageError> {
-        crash_point("closed.before");
+        failpoint("closed.before");
         self.node.journal.commit(batch)?;
-        crash_point("closed.after");
+        failpoint("closed.after");
         Ok(())
     }
 
@@ -221,10 +221,10 @@ impl<C: Chain, J: Journal> Executor<C, J> {
                 let executed = Seen { task }.executed(inference.outcome, inference.output).held(lease);
                 self.out.send(executed).await.map_err(|_| StageError::Gone("attester"))
             }
-            Err(RunError::Journal(error)) => Err(error.into()),
-            Err(RunError::Engine(error)) if !error.is_retryable() => {
+            Err(AttemptError::Journal(error)) => Err(error.into()),
+            Err(AttemptError::Engine(error)) if !error.is_retryable() => {
                 warn!(%id, %error, "cannot answer");
-                let moves = vec![(id, Move::Failed(error.to_string()))];
+                let moves = vec![(id, Transition::Failed(error.to_string()))];
                 self.close(&Batch { moves, ..Batch::default() })
             }
             Err(error) => {
@@ -237,12 +237,12 @@ impl<C: Chain, J: Journal> Executor<C, J> {
 }
 
 /// A job's input, from the journal, or from its block's logs if a reorganisation opened a job again that was closed.
-async fn input<C: Chain, J: Journal>(node: &Node<C, J>, task: &Task) -> Result<Bytes, RunError> {
+async fn input<C: Chain, J: Journal>(node: &Node<C, J>, task: &Task) -> Result<Bytes, AttemptError> {
     if let Some(input) = node.journal.input(task.id)? {
         return Ok(input);
     }
     let logs = node.chain.logs(node.domain.coordinator, LogScope::Block(task.block.hash)).await?;
-    let found = logs.iter().filter_map(note).find_map(|log| match log.event {
+    let found = logs.iter().filter_map(decode_log).find_map(|log| match log.event {
         Event::Requested { id, input, .. } if id == task.id => Some(input),
         _ => None,
     });

@@ -12,8 +12,8 @@ use super::pace::{Blocks, Mean};
 use crate::{
     domain::{Job, Lease, Skip, Task},
     journal::{Journal, JournalError, Position},
-    node::{Node, Standing},
-    policy::Verdict,
+    node::{Eligibility, Node},
+    policy::Profitability,
 };
 
 /// Jobs in memory per model that may be run now.
@@ -25,7 +25,7 @@ const STEP: usize = 256;
 
 /// The jobs of one model.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(super) struct ModelBacklog {
     /// What may be run now, by deadline.
     ready: BTreeMap<Position, Task>,
     /// The head at which to look again at what is not due.
@@ -41,7 +41,7 @@ pub(super) struct Queue {
 /// A job that is not to be run, and why.
 pub(super) type Passed = (B256, Skip);
 
-impl Queue {
+impl ModelBacklog {
     /// Whether there may be something to run once the journal is read again.
     pub(super) fn is_hungry(&self) -> bool {
         self.more && self.ready.is_empty()
@@ -103,29 +103,29 @@ impl Queue {
                 }
                 let Some(Job::Seen(seen)) = node.journal.job(at.id)? else { continue };
                 match node.standing(&seen.task, head + 1) {
-                    Standing::Now(_) => match node.verdict(&seen.task.request, 0) {
-                        Verdict::Worth => {
+                    Eligibility::Now(_) => match node.verdict(&seen.task.request, 0) {
+                        Profitability::Worth => {
                             self.ready.insert(at, seen.task);
                             if self.ready.len() > WINDOW {
                                 self.ready.pop_last();
                             }
                         }
                         // Gas may become cheaper before the deadline.
-                        Verdict::NotNow { .. } if self.parked.len() < PARKED => {
+                        Profitability::NotNow { .. } if self.parked.len() < PARKED => {
                             self.parked.insert(at.id, head + 1);
                         }
-                        Verdict::NotNow { .. } => {}
-                        Verdict::Never { asks } => {
+                        Profitability::NotNow { .. } => {}
+                        Profitability::Never { asks } => {
                             passed.push((at.id, Skip::Unprofitable { pays: seen.task.request.pay(), asks }));
                         }
                     },
                     // The block before it is the head at which its transaction can be sent.
-                    Standing::From(block) if self.parked.len() < PARKED => {
+                    Eligibility::From(block) if self.parked.len() < PARKED => {
                         self.parked.insert(at.id, block.saturating_sub(1).max(head + 1));
                     }
-                    Standing::From(_) => {}
-                    Standing::NoSeat => passed.push((at.id, Skip::NoSeat)),
-                    Standing::Expired => passed.push((at.id, node.why_expired(&seen.task.request, 0))),
+                    Eligibility::From(_) => {}
+                    Eligibility::NoSeat => passed.push((at.id, Skip::NoSeat)),
+                    Eligibility::Expired => passed.push((at.id, node.why_expired(&seen.task.request, 0))),
                 }
             }
             tokio::task::yield_now().await;

@@ -7,7 +7,7 @@ use super::{queue::WINDOW, *};
 use crate::{
     chain::BlockRef,
     domain::{Job, Skip},
-    engine::{ExecutionProfile, Target},
+    engine::{Device, ExecutionProfile},
     journal::{SledJournal, View},
     protocol::{Outcome, request::Request},
     testing::{Bench, block, chain::FakeChain, id, input, request, requested},
@@ -33,7 +33,7 @@ impl Engine for Slow {
             let profile = ExecutionProfile {
                 file_hash: B256::ZERO,
                 runtime: String::new(),
-                target: Target::Cpu,
+                target: Device::Cpu,
                 provider_fallback: false,
             };
             let (outcome, output, failure) = (Outcome::Ok, Bytes::new(), None);
@@ -47,7 +47,7 @@ struct Rig {
     bench: Bench,
     engine: Arc<Slow>,
     executor: Executor<FakeChain, SledJournal>,
-    tips: watch::Sender<Option<Tip>>,
+    tips: watch::Sender<Option<ChainHead>>,
     _funded: watch::Sender<bool>,
     executed: mpsc::Receiver<Executed>,
 }
@@ -75,11 +75,11 @@ impl Rig {
         self.journal().commit(&Batch { seen: seen.collect(), ..Batch::default() }).unwrap();
     }
 
-    async fn tell(&mut self, number: u64, rewinds: u64) {
+    async fn tell(&mut self, number: u64, reorg_epoch: u64) {
         let mut header = self.bench.node.chain.head().await.unwrap();
         (header.block, header.timestamp) = (block(number), number);
-        self.tips.send_replace(Some(Tip { header, rewinds, final_block: None }));
-        self.executor.look().await.unwrap();
+        self.tips.send_replace(Some(ChainHead { header, reorg_epoch, final_block: None }));
+        self.executor.poll().await.unwrap();
         self.executor.start().await.unwrap();
     }
 
@@ -100,7 +100,7 @@ impl Rig {
     fn skip(&self, request: &Request) -> Option<Skip> {
         match self.journal().job(id(request)).unwrap() {
             Some(Job::Closed(closed)) => match closed.end {
-                crate::domain::End::Skipped { reason } => Some(reason),
+                crate::domain::CloseReason::Skipped { reason } => Some(reason),
                 _ => None,
             },
             _ => None,
@@ -183,9 +183,9 @@ async fn an_input_that_the_journal_dropped_is_read_from_the_chain() {
     rig.ask([request.clone()], header.block);
     let task = Task { id: id(&request), block: header.block, request };
     for step in [
-        Move::Skipped(Skip::NoSeat),
-        Move::Settled { at: header.block, transaction: None, ending: crate::domain::Ending::Refunded },
-        Move::Reopened,
+        Transition::Skipped(Skip::NoSeat),
+        Transition::Included { at: header.block, transaction: None, ending: crate::domain::Resolution::Refunded },
+        Transition::Reopened,
     ] {
         rig.journal().commit(&Batch { moves: vec![(task.id, step)], ..Batch::default() }).unwrap();
     }
@@ -209,7 +209,7 @@ async fn with_a_hundred_thousand_requests_waiting_a_bounded_number_is_in_memory(
     for number in 1..10 {
         let began = Instant::now();
         rig.tell(number, 0).await;
-        let held: usize = rig.executor.queues.values().map(Queue::held).sum();
+        let held: usize = rig.executor.queues.values().map(ModelBacklog::held).sum();
         eprintln!("head {number}: {held} in memory, looked in {:?}", began.elapsed());
         assert!(held <= WINDOW + PER_SESSION, "{held}");
         assert_eq!(rig.executor.runs.len(), PER_SESSION);

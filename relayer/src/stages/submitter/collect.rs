@@ -3,14 +3,14 @@
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::{Held, Submitter, Work, simulate::State};
+use super::{QueuedAnswer, Submission, Submitter, simulate::CallState};
 use crate::{
     chain::Chain,
     coordinator,
-    domain::{Attested, Item, Move, Place, Purpose, Skip},
+    domain::{AnswerRef, Attested, Purpose, SeatAssignment, Skip, Transition},
     journal::Journal,
-    node::{StageError, Standing},
-    policy::Verdict,
+    node::{Eligibility, StageError},
+    policy::Profitability,
     pricing::gas,
     transactions::Draft,
 };
@@ -22,22 +22,22 @@ const BATCH_GAS: u64 = gas::TRANSACTION_CAP - 1_500_000;
 
 /// Answers on their way into one transaction.
 #[derive(Default)]
-struct Load {
-    held: Vec<Held>,
-    placed: Vec<(Attested, Place)>,
+struct BatchBuilder {
+    held: Vec<QueuedAnswer>,
+    placed: Vec<(Attested, SeatAssignment)>,
     bytes: usize,
     work: u64,
 }
 
-impl Load {
-    fn has_room(&self, bytes: usize, item: gas::Item, most: usize) -> bool {
+impl BatchBuilder {
+    fn has_room(&self, bytes: usize, item: gas::GasItem, most: usize) -> bool {
         self.held.is_empty()
             || self.held.len() < most
                 && self.bytes + bytes <= BATCH_BYTES
                 && self.work + item.work + item.reserve + 16 * bytes as u64 <= BATCH_GAS
     }
 
-    fn add(&mut self, held: Held, place: Place, bytes: usize, item: gas::Item) {
+    fn add(&mut self, held: QueuedAnswer, place: SeatAssignment, bytes: usize, item: gas::GasItem) {
         self.placed.push((held.answer.clone(), place));
         self.held.push(held);
         self.bytes += bytes;
@@ -61,7 +61,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             return Ok(false);
         }
         let Some(tip) = self.tip else { return Ok(false) };
-        let mut load = Load::default();
+        let mut load = BatchBuilder::default();
         let mut left = Vec::new();
         while let Some(held) = self.ready.pop_front() {
             let Some(place) = self.place(&held, tip.next())? else { continue };
@@ -88,34 +88,34 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         if load.held.is_empty() {
             return Ok(false);
         }
-        if self.transactions.is_too_dear() {
+        if self.transactions.is_above_fee_cap() {
             self.waiting.extend(load.held);
             return Ok(true);
         }
         let draft = self.draft(&load.placed, 1);
         debug!(items = load.held.len(), left = self.ready.len(), "trying answers");
         let at = self.state_for(&load.placed, tip.header.block.number);
-        self.simulate(Work::Answers(load.held), draft, at);
+        self.simulate(Submission::Answers(load.held), draft, at);
         Ok(true)
     }
 
     /// The state to try answers on. The pool matters where others may answer by now. Where it does not, the next block is
     /// as good, or the latest, which knows the hashes of those before it; that one only while the pool is full of ours.
-    fn state_for(&self, placed: &[(Attested, Place)], head: u64) -> State {
-        let all = |told: &dyn Fn(&(Attested, Place)) -> bool| placed.iter().all(told);
+    fn state_for(&self, placed: &[(Attested, SeatAssignment)], head: u64) -> CallState {
+        let all = |told: &dyn Fn(&(Attested, SeatAssignment)) -> bool| placed.iter().all(told);
         if !all(&|(answer, place)| self.node.is_uncontested(&answer.task, place, head + 1)) {
-            State::Pool
+            CallState::Pool
         } else if self.looks_ahead {
-            State::Next(head + 1)
+            CallState::Next(head + 1)
         } else if self.transactions.is_busy() && all(&|(answer, _)| answer.task.block.number < head) {
-            State::Latest
+            CallState::Latest
         } else {
-            State::Pool
+            CallState::Pool
         }
     }
 
     /// A transaction with answers; `gas_factor` multiplies the formula's gas limit.
-    pub(super) fn draft(&self, placed: &[(Attested, Place)], gas_factor: u64) -> Draft {
+    pub(super) fn draft(&self, placed: &[(Attested, SeatAssignment)], gas_factor: u64) -> Draft {
         let data = match placed {
             [(answer, place)] => coordinator::fulfill(answer, place),
             placed => coordinator::fulfill_batch(placed),
@@ -123,33 +123,33 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         let in_batch = placed.len() > 1;
         let items: Vec<_> = placed.iter().map(|(answer, place)| gas::item(answer, place, in_batch)).collect();
         let gas = (gas::answers(&items, &data) * gas_factor).min(gas::TRANSACTION_CAP);
-        let items = placed.iter().map(|(answer, _)| Item { id: answer.task.id, block: answer.task.block.hash });
+        let items = placed.iter().map(|(answer, _)| AnswerRef { id: answer.task.id, block: answer.task.block.hash });
         let purpose = Purpose::Answer { items: items.collect() };
         Draft { purpose, to: self.node.domain.coordinator, data, gas }
     }
 
     /// The place from which an answer may be sent now; if none, it waits or is closed.
-    pub(super) fn place(&mut self, held: &Held, next: u64) -> Result<Option<Place>, StageError> {
+    pub(super) fn place(&mut self, held: &QueuedAnswer, next: u64) -> Result<Option<SeatAssignment>, StageError> {
         let task = &held.answer.task;
         if !self.is_open(&held.answer)? {
             self.alone.remove(&task.id);
             return Ok(None);
         }
         match self.node.standing(task, next) {
-            Standing::Now(place) => match self.node.verdict(&task.request, held.answer.output.len()) {
-                Verdict::Worth => return Ok(Some(place)),
+            Eligibility::Now(place) => match self.node.verdict(&task.request, held.answer.output.len()) {
+                Profitability::Worth => return Ok(Some(place)),
                 // Given up: the executor looks again at what gas costs, and the answer is in nobody's way meanwhile.
-                Verdict::NotNow { .. } => {}
-                Verdict::Never { asks } => {
+                Profitability::NotNow { .. } => {}
+                Profitability::Never { asks } => {
                     let reason = Skip::Unprofitable { pays: task.request.pay(), asks };
-                    self.close(task.id, Move::Skipped(reason))?;
+                    self.close(task.id, Transition::Skipped(reason))?;
                 }
             },
-            Standing::From(_) => self.waiting.push(held.clone()),
-            Standing::NoSeat => self.close(task.id, Move::Skipped(Skip::NoSeat))?,
-            Standing::Expired => {
+            Eligibility::From(_) => self.waiting.push(held.clone()),
+            Eligibility::NoSeat => self.close(task.id, Transition::Skipped(Skip::NoSeat))?,
+            Eligibility::Expired => {
                 let reason = self.node.why_expired(&task.request, held.answer.output.len());
-                self.close(task.id, Move::Skipped(reason))?;
+                self.close(task.id, Transition::Skipped(reason))?;
             }
         }
         Ok(None)
@@ -157,7 +157,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
 
     /// Simulates a claim. False if there is none, or gas is too dear.
     pub(super) fn begin_claim(&mut self) -> bool {
-        if self.transactions.is_too_dear() {
+        if self.transactions.is_above_fee_cap() {
             return false;
         }
         while let Some(mut claims) = self.claims.pop_front() {
@@ -169,7 +169,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             }
             let draft = self.claim_draft(&claims, 1);
             let next = self.tip.filter(|_| self.looks_ahead).map(|tip| tip.header.block.number + 1);
-            self.simulate(Work::Claim(claims), draft, next.map_or(State::Pool, State::Next));
+            self.simulate(Submission::Claim(claims), draft, next.map_or(CallState::Pool, CallState::Next));
             return true;
         }
         false

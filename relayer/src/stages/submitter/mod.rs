@@ -28,8 +28,8 @@ use tracing::{debug, error, info};
 
 use crate::{
     chain::{Chain, ChainError},
-    domain::{Attested, Claim, Job, Move, Seen, Tip},
-    failpoint::crash_point,
+    domain::{Attested, ChainHead, Claim, Job, Seen, Transition},
+    failpoint::failpoint,
     journal::{Batch, Journal},
     node::{Node, StageError},
     transactions::{Draft, Transactions},
@@ -48,30 +48,30 @@ pub struct SubmitPorts {
     /// Claims whose vesting has passed.
     pub claims: mpsc::Receiver<Vec<Claim>>,
     /// The tip.
-    pub tips: watch::Receiver<Option<Tip>>,
+    pub tips: watch::Receiver<Option<ChainHead>>,
     /// Whether a key can pay for transactions.
     pub funded: watch::Sender<bool>,
 }
 
 /// A signed answer, and since when it waits.
 #[derive(Debug, Clone)]
-struct Held {
+struct QueuedAnswer {
     answer: Attested,
     since: Instant,
 }
 
 /// What is to become a transaction. Answers are never empty.
 #[derive(Debug, Clone)]
-enum Work {
-    Answers(Vec<Held>),
+enum Submission {
+    Answers(Vec<QueuedAnswer>),
     Claim(Vec<Claim>),
 }
 
 /// What a simulation ended with, and what it was of.
 struct Simulated {
-    work: Work,
+    work: Submission,
     draft: Draft,
-    state: simulate::State,
+    state: simulate::CallState,
     /// Whether the items were tried one by one, in the probe.
     probed: bool,
     result: Result<Bytes, ChainError>,
@@ -83,15 +83,15 @@ pub struct Submitter<C, J> {
     transactions: Transactions<C, J>,
     ports: SubmitPorts,
     /// The tip that `transactions` knows, too: without it nothing has a price.
-    tip: Option<Tip>,
+    tip: Option<ChainHead>,
     simulations: FuturesUnordered<BoxFuture<'static, Simulated>>,
     /// How many of them are of claims.
     claiming: usize,
     /// To be simulated as soon as there is room.
-    ready: VecDeque<Held>,
+    ready: VecDeque<QueuedAnswer>,
     claims: VecDeque<Vec<Claim>>,
     /// Looked at again at the next tip.
-    waiting: Vec<Held>,
+    waiting: Vec<QueuedAnswer>,
     /// Answers of a transaction at most, where money is short.
     affordable: usize,
     /// Answers that go out alone, because a batch with them failed.
@@ -159,18 +159,18 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                     if let Some(tip) = tip {
                         self.tip = Some(tip);
                         self.transactions.on_tip(tip)?;
-                        self.look_again()?;
+                        self.retry_waiting()?;
                     }
                 }
                 1.. = self.ports.answers.recv_many(&mut come, room), if room > 0 => {
                     let since = Instant::now();
-                    self.ready.extend(come.drain(..).map(|answer| Held { answer, since }));
+                    self.ready.extend(come.drain(..).map(|answer| QueuedAnswer { answer, since }));
                 }
                 Some(claims) = self.ports.claims.recv(), if self.claims.len() < 4 => self.claims.push_back(claims),
                 () = tokio::time::sleep_until(batch_due.unwrap_or_else(Instant::now)), if batch_due.is_some() => {}
                 _ = tick.tick() => {
                     self.transactions.on_tick()?;
-                    self.look_again()?;
+                    self.retry_waiting()?;
                 }
             }
             self.pump()?;
@@ -193,7 +193,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     }
 
     /// What waited may be ready now.
-    fn look_again(&mut self) -> Result<(), StageError> {
+    fn retry_waiting(&mut self) -> Result<(), StageError> {
         for held in std::mem::take(&mut self.waiting) {
             if self.is_open(&held.answer)? {
                 self.ready.push_back(held);
@@ -209,20 +209,20 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         Ok(matches!(job, Some(Job::Seen(Seen { task })) if task.block == answer.task.block))
     }
 
-    fn close(&mut self, id: B256, step: Move) -> Result<(), StageError> {
+    fn close(&mut self, id: B256, step: Transition) -> Result<(), StageError> {
         match &step {
-            Move::Skipped(reason) => {
+            Transition::Skipped(reason) => {
                 info!(%id, %reason, "skipped");
             }
-            Move::Failed(reason) => {
+            Transition::Failed(reason) => {
                 error!(%id, reason, "cannot answer");
             }
             _ => {}
         }
         self.alone.remove(&id);
-        crash_point("closed.before");
+        failpoint("closed.before");
         self.node.journal.commit(&Batch { moves: vec![(id, step)], ..Batch::default() })?;
-        crash_point("closed.after");
+        failpoint("closed.after");
         Ok(())
     }
 }

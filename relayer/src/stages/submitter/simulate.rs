@@ -4,20 +4,20 @@
 use alloy::primitives::Bytes;
 use tracing::{debug, warn};
 
-use super::{Held, Simulated, Submitter, Work};
+use super::{QueuedAnswer, Simulated, Submission, Submitter};
 use crate::{
     chain::{At, Call, Chain, ChainError, PARENT_HASH},
-    coordinator::{self, Refusal, refusal},
-    domain::{Move, Purpose, Skip},
+    coordinator::{self, RevertReason, refusal},
+    domain::{Purpose, Skip, Transition},
     journal::Journal,
     node::StageError,
     pricing::gas,
-    transactions::{Draft, Sending},
+    transactions::{Draft, SendOutcome},
 };
 
 /// The state that something is tried on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum CallState {
     /// The pending block: the latest one's hash is known there, and the pool's transactions have run, with the answers of
     /// others that are on their way. It has to be built, which takes long when it is full.
     Pool,
@@ -47,11 +47,11 @@ fn refuses(result: &Result<Bytes, ChainError>, probed: bool) -> bool {
 }
 
 impl<C: Chain, J: Journal> Submitter<C, J> {
-    pub(super) fn simulate(&mut self, work: Work, draft: Draft, state: State) {
+    pub(super) fn simulate(&mut self, work: Submission, draft: Draft, state: CallState) {
         let (at, block) = match state {
-            State::Pool => (At::Pending, None),
-            State::Latest => (At::Latest, None),
-            State::Next(block) => (At::Latest, Some(block)),
+            CallState::Pool => (At::Pending, None),
+            CallState::Latest => (At::Latest, None),
+            CallState::Next(block) => (At::Latest, Some(block)),
         };
         let from = self.transactions.an_account();
         let probed = matches!(&draft.purpose, Purpose::Answer { items } if items.len() > 1);
@@ -61,7 +61,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         } else {
             Call { from, to: Some(draft.to), data: draft.data.clone(), gas: Some(draft.gas), block }
         };
-        self.claiming += usize::from(matches!(work, Work::Claim(_)));
+        self.claiming += usize::from(matches!(work, Submission::Claim(_)));
         let chain = self.node.chain.clone();
         self.simulations.push(Box::pin(async move {
             let result = chain.call(&call, at).await;
@@ -71,37 +71,44 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
 
     pub(super) fn simulated(&mut self, simulated: Simulated) -> Result<(), StageError> {
         let Simulated { work, draft, state, probed, result } = simulated;
-        self.claiming -= usize::from(matches!(work, Work::Claim(_)));
-        if matches!(state, State::Next(_)) && refuses(&result, probed) {
+        self.claiming -= usize::from(matches!(work, Submission::Claim(_)));
+        if matches!(state, CallState::Next(_)) && refuses(&result, probed) {
             // Another endpoint may have answered, one that cannot look ahead.
             if !matches!(result, Err(ChainError::Reverted(_) | ChainError::OutOfGas(_)) | Ok(_)) {
                 self.looks_ahead = false;
             }
-            self.simulate(work, draft, State::Pool);
+            self.simulate(work, draft, CallState::Pool);
             return Ok(());
         }
         match (work, result) {
-            (Work::Answers(held), Err(ChainError::Reverted(told))) if probed => match coordinator::endings(&told) {
+            (Submission::Answers(held), Err(ChainError::Reverted(told))) if probed => match coordinator::endings(&told)
+            {
                 Some(endings) if endings.len() == held.len() => self.probed(held, draft, endings),
                 _ => {
                     debug!(items = held.len(), "the endpoint cannot try a batch: trying its halves");
                     self.halve(held)
                 }
             },
-            (Work::Answers(held), Ok(_) | Err(ChainError::OutOfGas(_))) if probed => self.halve(held),
+            (Submission::Answers(held), Ok(_) | Err(ChainError::OutOfGas(_))) if probed => self.halve(held),
             (work, Ok(_)) => self.send(work, draft),
-            (Work::Answers(held), Err(ChainError::Reverted(data))) => self.refused_one(held, &draft, refusal(&data)),
-            (Work::Answers(held), Err(ChainError::OutOfGas(_))) => self.refused_one(held, &draft, Refusal::Gas),
-            (Work::Claim(claims), Err(ChainError::Reverted(data))) => {
+            (Submission::Answers(held), Err(ChainError::Reverted(data))) => {
+                self.refused_one(held, &draft, refusal(&data))
+            }
+            (Submission::Answers(held), Err(ChainError::OutOfGas(_))) => {
+                self.refused_one(held, &draft, RevertReason::Gas)
+            }
+            (Submission::Claim(claims), Err(ChainError::Reverted(data))) => {
                 self.refused_claim(claims, &draft, refusal(&data))
             }
-            (Work::Claim(claims), Err(ChainError::OutOfGas(_))) => self.refused_claim(claims, &draft, Refusal::Gas),
+            (Submission::Claim(claims), Err(ChainError::OutOfGas(_))) => {
+                self.refused_claim(claims, &draft, RevertReason::Gas)
+            }
             (work, Err(error)) => {
                 self.node.metrics.chain_errors.add();
                 warn!(%error, label = error.label(), "cannot simulate; trying again");
                 match work {
-                    Work::Answers(held) => self.waiting.extend(held),
-                    Work::Claim(claims) => self.claims.push_back(claims),
+                    Submission::Answers(held) => self.waiting.extend(held),
+                    Submission::Claim(claims) => self.claims.push_back(claims),
                 }
                 Ok(())
             }
@@ -109,9 +116,9 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     }
 
     /// Sends what a batch's probe found good; the rest goes the way of an answer that was refused alone.
-    fn probed(&mut self, held: Vec<Held>, draft: Draft, endings: Vec<Option<Bytes>>) -> Result<(), StageError> {
+    fn probed(&mut self, held: Vec<QueuedAnswer>, draft: Draft, endings: Vec<Option<Bytes>>) -> Result<(), StageError> {
         if endings.iter().all(Option::is_none) {
-            return self.send(Work::Answers(held), draft);
+            return self.send(Submission::Answers(held), draft);
         }
         for (held, ending) in held.into_iter().zip(endings) {
             match ending {
@@ -119,7 +126,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                 None => self.ready.push_back(held),
                 Some(data) => match refusal(&data) {
                     // By itself, with the gas limit of one.
-                    Refusal::Gas => {
+                    RevertReason::Gas => {
                         self.alone.insert(held.answer.task.id);
                         self.ready.push_back(held);
                     }
@@ -131,7 +138,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     }
 
     /// An endpoint that cannot run the probe tells good from bad by one call each, at the end.
-    fn halve(&mut self, held: Vec<Held>) -> Result<(), StageError> {
+    fn halve(&mut self, held: Vec<QueuedAnswer>) -> Result<(), StageError> {
         let Some(tip) = self.tip else {
             self.waiting.extend(held);
             return Ok(());
@@ -148,39 +155,44 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             }
             if !kept.is_empty() {
                 let draft = self.draft(&placed, 1);
-                self.simulate(Work::Answers(kept), draft, State::Pool);
+                self.simulate(Submission::Answers(kept), draft, CallState::Pool);
             }
         }
         Ok(())
     }
 
-    fn refused_one(&mut self, mut held: Vec<Held>, draft: &Draft, refusal: Refusal) -> Result<(), StageError> {
+    fn refused_one(
+        &mut self,
+        mut held: Vec<QueuedAnswer>,
+        draft: &Draft,
+        refusal: RevertReason,
+    ) -> Result<(), StageError> {
         let (Some(held), Some(tip)) = (held.pop(), self.tip) else { return Ok(()) };
-        if refusal == Refusal::Gas && draft.gas < gas::TRANSACTION_CAP {
+        if refusal == RevertReason::Gas && draft.gas < gas::TRANSACTION_CAP {
             if let Some(place) = self.place(&held, tip.next())? {
                 let draft = self.draft(&[(held.answer.clone(), place)], 4);
-                self.simulate(Work::Answers(vec![held]), draft, State::Pool);
+                self.simulate(Submission::Answers(vec![held]), draft, CallState::Pool);
             }
             return Ok(());
         }
         self.refused(held, refusal)
     }
 
-    fn refused(&mut self, held: Held, refusal: Refusal) -> Result<(), StageError> {
+    fn refused(&mut self, held: QueuedAnswer, refusal: RevertReason) -> Result<(), StageError> {
         let task = &held.answer.task;
         match refusal {
             // Answered in the pool, perhaps: it stays until the chain says so, in case that transaction is dropped.
-            Refusal::NotOpen | Refusal::TooEarly => self.waiting.push(held),
-            Refusal::Stale(reason) => {
+            RevertReason::NotOpen | RevertReason::TooEarly => self.waiting.push(held),
+            RevertReason::Stale(reason) => {
                 debug!(id = %task.id, reason, "the chain moved; looking again at the next tip");
                 self.waiting.push(held);
             }
-            Refusal::Expired => {
+            RevertReason::Expired => {
                 let deadline = task.request.deadline();
-                self.close(task.id, Move::Skipped(Skip::Expired { deadline }))?;
+                self.close(task.id, Transition::Skipped(Skip::Expired { deadline }))?;
             }
             refusal => {
-                self.close(task.id, Move::Failed(format!("the simulation refuses the answer: {refusal:?}")))?;
+                self.close(task.id, Transition::Failed(format!("the simulation refuses the answer: {refusal:?}")))?;
             }
         }
         Ok(())
@@ -191,17 +203,17 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         &mut self,
         claims: Vec<crate::domain::Claim>,
         draft: &Draft,
-        refusal: Refusal,
+        refusal: RevertReason,
     ) -> Result<(), StageError> {
-        if refusal == Refusal::Gas && draft.gas < gas::TRANSACTION_CAP {
+        if refusal == RevertReason::Gas && draft.gas < gas::TRANSACTION_CAP {
             let draft = self.claim_draft(&claims, 4);
-            self.simulate(Work::Claim(claims), draft, State::Pool);
+            self.simulate(Submission::Claim(claims), draft, CallState::Pool);
         } else if claims.len() > 1 {
             debug!(items = claims.len(), ?refusal, "splitting a claim");
             let (left, right) = claims.split_at(claims.len() / 2);
             for half in [left, right] {
                 let draft = self.claim_draft(half, 1);
-                self.simulate(Work::Claim(half.to_vec()), draft, State::Pool);
+                self.simulate(Submission::Claim(half.to_vec()), draft, CallState::Pool);
             }
         } else {
             debug!(id = ?claims.first().map(|claim| claim.id), ?refusal, "cannot claim yet");
@@ -210,10 +222,10 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     }
 
     /// Sends what passed. What cannot be sent now is tried again: money and gas prices change, and so do jobs.
-    fn send(&mut self, work: Work, draft: Draft) -> Result<(), StageError> {
+    fn send(&mut self, work: Submission, draft: Draft) -> Result<(), StageError> {
         match self.transactions.send(draft)? {
-            Sending::Sent => {
-                if let Work::Answers(held) = &work {
+            SendOutcome::Sent => {
+                if let Submission::Answers(held) = &work {
                     self.affordable = self.affordable.saturating_mul(2);
                     for held in held {
                         self.alone.remove(&held.answer.task.id);
@@ -221,19 +233,19 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                 }
             }
             // As soon as there is room, in their order.
-            Sending::Later => match work {
-                Work::Answers(held) => held.into_iter().rev().for_each(|held| self.ready.push_front(held)),
-                Work::Claim(claims) => self.claims.push_front(claims),
+            SendOutcome::Later => match work {
+                Submission::Answers(held) => held.into_iter().rev().for_each(|held| self.ready.push_front(held)),
+                Submission::Claim(claims) => self.claims.push_front(claims),
             },
             // The claimer offers claims again.
-            Sending::TooDear => {
-                if let Work::Answers(held) = work {
+            SendOutcome::AboveFeeCap => {
+                if let Submission::Answers(held) = work {
                     self.waiting.extend(held);
                 }
             }
             // Fewer may fit; where not even one does, none goes before the next look.
-            Sending::TooMuch => {
-                if let Work::Answers(held) = work {
+            SendOutcome::TooMuch => {
+                if let Submission::Answers(held) = work {
                     self.affordable = (held.len() / 2).max(1);
                     if held.len() > 1 {
                         held.into_iter().rev().for_each(|held| self.ready.push_front(held));
@@ -243,8 +255,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                     }
                 }
             }
-            Sending::Refused(id) => {
-                if let Work::Answers(held) = work {
+            SendOutcome::Refused(id) => {
+                if let Submission::Answers(held) = work {
                     self.ready.extend(held.into_iter().filter(|held| held.answer.task.id != id));
                 }
             }
@@ -259,7 +271,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        chain::{AlloyChain, ClientSettings, Trust},
+        chain::{AlloyChain, ClientSettings, RootCertificates},
         dev::{Anvil, AnvilOptions},
     };
 
@@ -270,7 +282,7 @@ mod tests {
             timeout: Duration::from_secs(10),
             poll: Duration::from_secs(1),
             requests_per_second: 0.0,
-            trust: Trust::default(),
+            trust: RootCertificates::default(),
         };
         let chain = AlloyChain::new(anvil.http().clone(), settings);
         anvil.mine(3).await.unwrap();

@@ -6,7 +6,7 @@ use alloy::{
 use super::*;
 use crate::{
     coordinator,
-    domain::{Ending, Seen, Task},
+    domain::{Resolution, Seen, Task},
     journal::SledJournal,
     protocol::Outcome,
     testing::{Bench, DOMAIN, chain::FakeChain, id, input, request},
@@ -19,7 +19,7 @@ struct Rig {
     bench: Bench,
     answers: mpsc::Sender<Attested>,
     claims: mpsc::Sender<Vec<Claim>>,
-    tips: watch::Sender<Option<Tip>>,
+    tips: watch::Sender<Option<ChainHead>>,
     funded: watch::Receiver<bool>,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<Result<(), StageError>>,
@@ -54,9 +54,13 @@ impl Rig {
     }
 
     /// Tells the submitter the head.
-    fn tell(&self, rewinds: u64) {
+    fn tell(&self, reorg_epoch: u64) {
         let header = futures::executor::block_on(self.chain().head()).unwrap();
-        self.tips.send_replace(Some(Tip { header, rewinds, final_block: header.block.number.checked_sub(2) }));
+        self.tips.send_replace(Some(ChainHead {
+            header,
+            reorg_epoch,
+            final_block: header.block.number.checked_sub(2),
+        }));
     }
 
     /// Journals a request in a new block, and hands its signed answer to the submitter.
@@ -178,8 +182,8 @@ async fn a_reverted_answer_fails_unless_the_request_is_settled() {
     let (failed, settled) = (rig.answer(0).await, rig.answer(1).await);
     let sent = rig.sent(2).await;
     let ending =
-        Ending::Fulfilled { outcome: Outcome::Ok, output_commitment: B256::ZERO, seats: Bytes::new(), ours: false };
-    let step = Move::Settled { at: settled.block, transaction: None, ending };
+        Resolution::Fulfilled { outcome: Outcome::Ok, output_commitment: B256::ZERO, seats: Bytes::new(), ours: false };
+    let step = Transition::Included { at: settled.block, transaction: None, ending };
     rig.journal().commit(&Batch { moves: vec![(settled.id, step)], ..Batch::default() }).unwrap();
     for transaction in &sent {
         rig.chain().mine_transaction(transaction, false);
@@ -189,7 +193,7 @@ async fn a_reverted_answer_fails_unless_the_request_is_settled() {
     }
     rig.tell(0);
     rig.until(|rig| rig.state(&failed) == "failed").await;
-    assert_eq!(rig.state(&settled), "settled");
+    assert_eq!(rig.state(&settled), "included");
     assert_eq!(rig.bench.node.metrics.reverted.get(), 2);
 }
 
@@ -247,7 +251,7 @@ async fn an_answer_that_was_mined_in_a_lost_block_is_sent_again_as_it_was() {
     let rig = Rig::start(Bench::new());
     let task = rig.answer(0).await;
     rig.sent(1).await;
-    rig.journal().commit(&Batch { moves: vec![(task.id, Move::Reopened)], ..Batch::default() }).unwrap();
+    rig.journal().commit(&Batch { moves: vec![(task.id, Transition::Reopened)], ..Batch::default() }).unwrap();
     rig.hand(&task).await;
     rig.sent(2).await;
     assert_eq!(rig.chain().distinct().len(), 1);

@@ -9,7 +9,7 @@ use tracing::debug;
 use super::pages::Pages;
 use crate::{
     chain::{BlockRef, Chain, ChainError, LogScope},
-    coordinator::{Noted, note},
+    coordinator::{DecodedLog, decode_log},
     node::Node,
 };
 
@@ -24,7 +24,7 @@ const TOGETHER: usize = 1_024;
 pub(super) struct Page {
     /// The block before it, which ties it to what was taken in already; `None` at the chain's beginning.
     pub(super) parent: Option<BlockRef>,
-    pub(super) noted: Vec<Noted>,
+    pub(super) noted: Vec<DecodedLog>,
     /// Its last block.
     pub(super) end: BlockRef,
 }
@@ -132,5 +132,5 @@ async fn read<C: Chain, J>(node: Arc<Node<C, J>>, from: u64, to: u64) -> Result<
         }
     };
     let (parent, logs, end) = tokio::try_join!(parent, chain.logs(coordinator, LogScope::Range(from, to)), block(to))?;
-    Ok(Page { parent, noted: logs.iter().filter_map(note).collect(), end })
+    Ok(Page { parent, noted: logs.iter().filter_map(decode_log).collect(), end })
 }

@@ -7,11 +7,11 @@ use tracing::{debug, info, warn};
 
 use crate::{
     chain::{BlockRef, Chain},
-    coordinator::{Event, Noted},
-    domain::{Claim, Ending, Move, Skip, Task},
+    coordinator::{DecodedLog, Event},
+    domain::{Claim, Resolution, Skip, Task, Transition},
     journal::{Batch, Journal, JournalError, Position, View},
     node::Node,
-    policy::Terms,
+    policy::PriceTerms,
     protocol::request::{InputKind, Level, Request},
 };
 
@@ -59,7 +59,7 @@ impl Heights {
 /// Adds to a batch what the logs mean.
 pub(super) fn take<C: Chain, J: Journal>(
     node: &Node<C, J>,
-    noted: &[Noted],
+    noted: &[DecodedLog],
     heights: Heights,
     batch: &mut Batch,
 ) -> Result<(), JournalError> {
@@ -83,14 +83,14 @@ struct Intake<'a, C, J> {
 }
 
 impl<C: Chain, J: Journal> Intake<'_, C, J> {
-    fn take(&mut self, log: &Noted) -> Result<(), JournalError> {
+    fn take(&mut self, log: &DecodedLog) -> Result<(), JournalError> {
         match &log.event {
             Event::Requested { id, request, input } if self.node.seats().serves(request.model_id) => {
                 let task = Task { id: *id, request: (**request).clone(), block: log.block };
                 let terms = self.node.policy.borrow().terms(task.request.model_id);
                 if let Some(reason) = pass_over(&task.request, terms) {
                     info!(%id, %reason, "skipped");
-                    self.batch.moves.push((*id, Move::Skipped(reason)));
+                    self.batch.moves.push((*id, Transition::Skipped(reason)));
                 }
                 debug!(%id, model = %request.model_id, block = log.block.number, "a request");
                 self.fresh.insert(*id, self.batch.seen.len());
@@ -101,7 +101,7 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
                 let ours = held(self.node, &task.request, seats);
                 let (outcome, seats) = (*outcome, seats.clone());
                 let output_commitment = alloy::primitives::keccak256(output);
-                let ending = Ending::Fulfilled { outcome, output_commitment, seats: seats.clone(), ours };
+                let ending = Resolution::Fulfilled { outcome, output_commitment, seats: seats.clone(), ours };
                 if ours {
                     let fulfilled_at = log.block.number;
                     let rules = self.node.seats().rules(task.request.version);
@@ -111,9 +111,9 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
                         Claim { id, request, outcome, output_commitment, seats, fulfilled_at, vests_at, paid_at };
                     self.claims.insert(id, claim);
                 }
-                self.settle(*id, log, ending);
+                self.finalize(*id, log, ending);
             }
-            Event::Refunded(id) if self.find(*id)?.is_some() => self.settle(*id, log, Ending::Refunded),
+            Event::Refunded(id) if self.find(*id)?.is_some() => self.finalize(*id, log, Resolution::Refunded),
             Event::DeliveryFailed(id) if self.find(*id)?.is_some() => {
                 warn!(%id, transaction = log.transaction.map(display), "the consumer's callback failed; it can be redelivered");
             }
@@ -143,12 +143,12 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
     }
 
     /// Settles a job, and confirms it at once if that is final already.
-    fn settle(&mut self, id: B256, log: &Noted, ending: Ending) {
+    fn finalize(&mut self, id: B256, log: &DecodedLog, ending: Resolution) {
         let at = log.block;
-        debug!(%id, block = at.number, transaction = log.transaction.map(display), "settled");
-        self.batch.moves.push((id, Move::Settled { at, transaction: log.transaction, ending }));
+        debug!(%id, block = at.number, transaction = log.transaction.map(display), "included");
+        self.batch.moves.push((id, Transition::Included { at, transaction: log.transaction, ending }));
         if self.heights.is_final(at.number) {
-            self.batch.moves.push((id, Move::Confirmed));
+            self.batch.moves.push((id, Transition::Finalized));
             if self.fresh.contains_key(&id) && Some(at.number) <= self.heights.old() {
                 self.over.insert(id);
             }
@@ -164,14 +164,14 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
 }
 
 /// Closes what became final, and forgets what is over. `None` if there is nothing to do.
-pub(super) fn tidy(journal: &impl Journal, heights: Heights) -> Result<Option<Batch>, JournalError> {
+pub(super) fn prune(journal: &impl Journal, heights: Heights) -> Result<Option<Batch>, JournalError> {
     let mut batch = Batch::default();
     let until = |last: Option<u64>| Position::first_at(0)..Position::first_at(last.map_or(0, |last| last + 1));
-    let settled = journal.walk(View::Settled, until(heights.deep()), STEP)?;
-    batch.moves.extend(settled.into_iter().map(|at| (at.id, Move::Confirmed)));
+    let settled = journal.walk(View::Included, until(heights.deep()), STEP)?;
+    batch.moves.extend(settled.into_iter().map(|at| (at.id, Transition::Finalized)));
     let paid = journal.walk(View::Paid, until(heights.out_of_reach()), STEP)?;
     batch.claims_gone.extend(paid.into_iter().map(|at| at.id));
-    for view in [View::Confirmed, View::Skipped, View::Failed] {
+    for view in [View::Finalized, View::Skipped, View::Failed] {
         let surplus = journal.count(view).saturating_sub(KEPT).min(STEP);
         let old = journal.walk(view, until(heights.old()), STEP)?;
         // Usually none: there are fewer than are kept.
@@ -190,14 +190,14 @@ pub(super) fn rewind<C: Chain, J: Journal>(node: &Node<C, J>, ancestor: BlockRef
     let above = || Position::first_at(ancestor.number + 1)..Position::last_at(u64::MAX);
     let lost = |view: View| journal.walk(view, above(), usize::MAX).map(|at| at.into_iter().map(|at| at.id));
     let vanished: HashSet<B256> = lost(View::Requested)?.collect();
-    let settled: HashSet<B256> = lost(View::Settled)?.chain(lost(View::Confirmed)?).collect();
+    let settled: HashSet<B256> = lost(View::Included)?.chain(lost(View::Finalized)?).collect();
     for &id in settled.difference(&vanished) {
-        batch.moves.push((id, Move::Reopened));
+        batch.moves.push((id, Transition::Reopened));
         // What this node passed over, another had answered.
         if let Some(job) = journal.job(id)? {
             let request = &job.task().request;
             let reason = pass_over(request, node.policy.borrow().terms(request.model_id));
-            batch.moves.extend(reason.map(|reason| (id, Move::Skipped(reason))));
+            batch.moves.extend(reason.map(|reason| (id, Transition::Skipped(reason))));
         }
     }
     for id in lost(View::Paid)?.filter(|id| !settled.contains(id)) {
@@ -218,7 +218,7 @@ fn held<C, J: Journal>(node: &Node<C, J>, request: &Request, seats: &Bytes) -> b
 }
 
 /// Why a request is not worth looking at, if so.
-fn pass_over(request: &Request, terms: Terms) -> Option<Skip> {
+fn pass_over(request: &Request, terms: PriceTerms) -> Option<Skip> {
     let not_offered = |what: &str| Some(Skip::NotOffered { what: what.into() });
     if request.input_kind != InputKind::Inline {
         return not_offered("an input that is not inline");

@@ -23,9 +23,9 @@ use tracing::{debug, info, warn};
 use self::{history::History, intake::Heights};
 use crate::{
     chain::{BlockRef, Chain, ChainError, Finality, Header, LogScope},
-    coordinator::{Event, Noted, ReadError, Views, abi::InferenceCoordinator as Coordinator, note, rules},
-    domain::Tip,
-    failpoint::crash_point,
+    coordinator::{DecodedLog, Event, ReadError, Views, abi::InferenceCoordinator as Coordinator, decode_log, rules},
+    domain::ChainHead,
+    failpoint::failpoint,
     journal::{Batch, Journal, JournalError, View},
     node::{Node, StageError},
 };
@@ -59,11 +59,11 @@ pub struct Watcher<C, J> {
     node: Arc<Node<C, J>>,
     settings: WatchSettings,
     heads: watch::Receiver<Option<Header>>,
-    tips: watch::Sender<Option<Tip>>,
+    tips: watch::Sender<Option<ChainHead>>,
     cursor: Option<BlockRef>,
-    ring: BTreeMap<u64, B256>,
+    recent_blocks: BTreeMap<u64, B256>,
     history: History,
-    rewinds: u64,
+    reorg_epoch: u64,
     /// The block at which the seats were read; `None` while they have to be.
     seats_at: Option<u64>,
     /// Whether the other stages know the tip since the last start, rewind or page of history.
@@ -94,10 +94,10 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         node: Arc<Node<C, J>>,
         settings: WatchSettings,
         heads: watch::Receiver<Option<Header>>,
-        tips: watch::Sender<Option<Tip>>,
+        tips: watch::Sender<Option<ChainHead>>,
     ) -> Result<Self, JournalError> {
         let cursor = node.journal.cursor()?;
-        let ring = node.journal.ring()?.into_iter().map(|block| (block.number, block.hash)).collect();
+        let recent_blocks = node.journal.recent_blocks()?.into_iter().map(|block| (block.number, block.hash)).collect();
         let history = History::new(settings.page);
         Ok(Self {
             node,
@@ -105,9 +105,9 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             heads,
             tips,
             cursor,
-            ring,
+            recent_blocks,
             history,
-            rewinds: 0,
+            reorg_epoch: 0,
             seats_at: None,
             caught_up: false,
             final_block: None,
@@ -165,11 +165,11 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         if let Some(cursor) = self.cursor
             && head.block.number <= cursor.number
         {
-            let stale = self.ring.get(&head.block.number).is_none_or(|hash| *hash == head.block.hash);
+            let stale = self.recent_blocks.get(&head.block.number).is_none_or(|hash| *hash == head.block.hash);
             if stale {
                 // The first head after a start may be the cursor's own block.
                 if !self.caught_up && head.block == cursor {
-                    self.reached(head);
+                    self.publish_head(head);
                 }
                 return Ok(());
             }
@@ -190,7 +190,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                     Some(cursor) if page.parent != Some(cursor) => self.rewind(cursor, head).await?,
                     _ => {
                         self.take(&page.noted, page.end, head.block.number).await?;
-                        self.tidy(head.block.number).await?;
+                        self.prune(head.block.number).await?;
                     }
                 }
                 continue;
@@ -203,10 +203,10 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 continue;
             }
             self.take_blocks(headers).await?;
-            self.reached(head);
+            self.publish_head(head);
             // Work goes before order.
             tokio::task::yield_now().await;
-            return Ok(self.tidy(head.block.number).await?);
+            return Ok(self.prune(head.block.number).await?);
         }
     }
 
@@ -216,7 +216,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             Finality::Depth(depth) => head.block.number.checked_sub(depth),
             Finality::Tag(tag) => self.node.chain.tagged(tag).await?.map(|header| header.block.number),
         };
-        let known = last.and_then(|number| self.ring.get(&number).map(|&hash| BlockRef { number, hash }));
+        let known = last.and_then(|number| self.recent_blocks.get(&number).map(|&hash| BlockRef { number, hash }));
         let agreed = match known {
             Some(block) => self.node.chain.agreed(block).await?,
             None => true,
@@ -252,14 +252,14 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let mut reads = futures::stream::iter(reads).buffered(TOGETHER);
         while let Some(read) = reads.next().await {
             let (block, logs) = read?;
-            let noted: Vec<_> = logs.iter().filter_map(note).collect();
+            let noted: Vec<_> = logs.iter().filter_map(decode_log).collect();
             self.take(&noted, block, head).await?;
         }
         Ok(())
     }
 
     /// Writes logs and the block that becomes the cursor in one batch.
-    async fn take(&mut self, noted: &[Noted], cursor: BlockRef, head: u64) -> Result<(), WatchError> {
+    async fn take(&mut self, noted: &[DecodedLog], cursor: BlockRef, head: u64) -> Result<(), WatchError> {
         for log in noted {
             match &log.event {
                 Event::Requested { request, .. } if self.node.seats().rules(request.version).is_none() => {
@@ -274,20 +274,20 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 _ => {}
             }
         }
-        let mut batch = Batch { cursor: Some(cursor), ring: vec![cursor], ..Batch::default() };
+        let mut batch = Batch { cursor: Some(cursor), recent_blocks: vec![cursor], ..Batch::default() };
         let oldest = cursor.number.saturating_sub(self.settings.depth);
-        batch.ring_gone = self.ring.range(..oldest).map(|(number, _)| *number).collect();
+        batch.recent_blocks_gone = self.recent_blocks.range(..oldest).map(|(number, _)| *number).collect();
         intake::take(&self.node, noted, self.heights(head, cursor), &mut batch)?;
-        crash_point("taken.before");
+        failpoint("taken.before");
         for (id, illegal) in self.node.journal.commit(&batch)? {
             debug!(%id, %illegal, "a log changes nothing");
         }
-        crash_point("taken.after");
+        failpoint("taken.after");
         self.node.metrics.blocks.add();
-        for number in &batch.ring_gone {
-            self.ring.remove(number);
+        for number in &batch.recent_blocks_gone {
+            self.recent_blocks.remove(number);
         }
-        self.ring.insert(cursor.number, cursor.hash);
+        self.recent_blocks.insert(cursor.number, cursor.hash);
         self.cursor = Some(cursor);
         Ok(())
     }
@@ -297,23 +297,23 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
     }
 
     /// Closes and forgets what is final, as far as it is taken in.
-    async fn tidy(&self, head: u64) -> Result<(), JournalError> {
+    async fn prune(&self, head: u64) -> Result<(), JournalError> {
         let Some(cursor) = self.cursor else { return Ok(()) };
         for _ in 0..STEPS {
-            let Some(batch) = intake::tidy(&*self.node.journal, self.heights(head, cursor))? else { break };
-            crash_point("tidied.before");
+            let Some(batch) = intake::prune(&*self.node.journal, self.heights(head, cursor))? else { break };
+            failpoint("tidied.before");
             self.node.journal.commit(&batch)?;
-            crash_point("tidied.after");
+            failpoint("tidied.after");
             tokio::task::yield_now().await;
         }
         Ok(())
     }
 
     /// The head is taken in: tells the other stages.
-    fn reached(&mut self, head: Header) {
-        self.tips.send_replace(Some(Tip {
+    fn publish_head(&mut self, head: Header) {
+        self.tips.send_replace(Some(ChainHead {
             header: head,
-            rewinds: self.rewinds,
+            reorg_epoch: self.reorg_epoch,
             final_block: self.final_block.map(|last| last.min(head.block.number)),
         }));
         if !std::mem::replace(&mut self.caught_up, true) {
@@ -351,7 +351,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
 
     /// The last block taken in that the chain still has; `None` if it has another deployment block.
     async fn ancestor(&self, from: BlockRef, head: Header) -> Result<Option<BlockRef>, WatchError> {
-        for (&number, &hash) in self.ring.range(..=head.block.number).rev() {
+        for (&number, &hash) in self.recent_blocks.range(..=head.block.number).rev() {
             // Below the head there is a block: an endpoint that has none lags, which proves nothing.
             let header = self.node.chain.header(number).await?;
             let header = header.ok_or_else(|| ChainError::UnknownBlock(number.to_string()))?;
@@ -359,7 +359,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 return Ok(Some(header.block));
             }
         }
-        match self.ring.first_key_value() {
+        match self.recent_blocks.first_key_value() {
             Some((&oldest, _)) if oldest > self.settings.deployment_block => {
                 Err(WatchError::TooDeep { oldest, cursor: from.number })
             }
@@ -372,24 +372,24 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let ancestor = self.ancestor(from, head).await?;
         let depth = ancestor.map_or(from.number, |ancestor| from.number - ancestor.number);
         self.node.metrics.rewound(depth);
-        self.rewinds += 1;
+        self.reorg_epoch += 1;
         self.seats_at = None;
         self.caught_up = false;
         let Some(ancestor) = ancestor else {
             info!(from = from.number, "the deployment's own block was reorganised: scanning from it anew");
             self.node.journal.clear()?;
-            self.ring.clear();
+            self.recent_blocks.clear();
             self.cursor = None;
             return self.read_seats().await;
         };
         info!(from = from.number, to = ancestor.number, "rewinding a reorganisation");
         let mut batch = intake::rewind(&self.node, ancestor)?;
-        batch.ring_gone = self.ring.range(ancestor.number + 1..).map(|(number, _)| *number).collect();
-        crash_point("rewound.before");
+        batch.recent_blocks_gone = self.recent_blocks.range(ancestor.number + 1..).map(|(number, _)| *number).collect();
+        failpoint("rewound.before");
         self.node.journal.commit(&batch)?;
-        crash_point("rewound.after");
-        for number in &batch.ring_gone {
-            self.ring.remove(number);
+        failpoint("rewound.after");
+        for number in &batch.recent_blocks_gone {
+            self.recent_blocks.remove(number);
         }
         self.cursor = Some(ancestor);
         self.read_seats().await

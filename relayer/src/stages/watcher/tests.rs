@@ -5,7 +5,7 @@ use alloy::primitives::LogData;
 
 use super::*;
 use crate::{
-    domain::{Closed, End, Ending, Job, Move, Seen, Sent, Settled, Skip, Task},
+    domain::{CloseReason, Closed, Included, Job, Resolution, Seen, Sent, Skip, Task, Transition},
     journal::{Position, SledJournal},
     protocol::request::Request,
     testing::{Bench, MODEL, chain::FakeChain, claimed, fulfilled, id, request, requested},
@@ -15,7 +15,7 @@ use crate::{
 struct Rig {
     bench: Bench,
     watcher: Watcher<FakeChain, SledJournal>,
-    tips: watch::Receiver<Option<Tip>>,
+    tips: watch::Receiver<Option<ChainHead>>,
     _heads: watch::Sender<Option<Header>>,
 }
 
@@ -125,7 +125,7 @@ async fn what_was_answered_long_ago_is_not_open() {
     let open = rig.ask(1);
     rig.advance().await;
     assert_eq!(rig.open().iter().map(|task| task.id).collect::<Vec<_>>(), vec![id(&open)]);
-    assert_eq!(rig.state(&answered), "settled");
+    assert_eq!(rig.state(&answered), "included");
 }
 
 #[tokio::test]
@@ -177,7 +177,9 @@ async fn an_answer_of_others_closes_the_job_without_a_claim() {
     rig.mine(vec![fulfilled(&request, 5)]);
     rig.advance().await;
     let job = rig.bench.node.journal.job(id(&request)).unwrap().unwrap();
-    assert!(matches!(job, Job::Settled(settled) if matches!(settled.ending, Ending::Fulfilled { ours: false, .. })));
+    assert!(
+        matches!(job, Job::Included(settled) if matches!(settled.ending, Resolution::Fulfilled { ours: false, .. }))
+    );
     assert!(rig.claims().is_empty());
 }
 
@@ -190,10 +192,10 @@ async fn a_settled_job_is_confirmed_at_the_depth_and_not_before() {
         rig.mine(Vec::new());
     }
     rig.advance().await;
-    assert_eq!(rig.state(&request), "settled");
+    assert_eq!(rig.state(&request), "included");
     rig.mine(Vec::new());
     rig.advance().await;
-    assert_eq!(rig.state(&request), "confirmed");
+    assert_eq!(rig.state(&request), "finalized");
 }
 
 #[tokio::test]
@@ -209,7 +211,7 @@ async fn a_request_in_another_block_after_a_reorganisation_is_open_with_the_new_
     let new = rig.open().remove(0);
     assert_eq!(new.id, old.id);
     assert_ne!(new.block.hash, old.block.hash);
-    assert_eq!(rig.tips.borrow().map(|tip| tip.rewinds), Some(1));
+    assert_eq!(rig.tips.borrow().map(|tip| tip.reorg_epoch), Some(1));
 }
 
 #[tokio::test]
@@ -231,7 +233,7 @@ async fn an_answer_that_a_reorganisation_took_opens_the_job_again() {
     rig.advance().await;
     rig.mine(vec![fulfilled(&request, 0)]);
     rig.advance().await;
-    assert_eq!(rig.state(&request), "settled");
+    assert_eq!(rig.state(&request), "included");
     rig.chain().reorg(1);
     rig.mine(Vec::new());
     rig.mine(Vec::new());
@@ -322,7 +324,7 @@ async fn an_endpoint_that_misses_blocks_below_the_head_proves_no_reorganisation(
     rig.chain().reorg(12);
     let lagging = rig.watcher.advance(ahead).await;
     assert!(matches!(lagging, Err(WatchError::Chain(ChainError::UnknownBlock(_)))), "{lagging:?}");
-    assert_eq!(rig.tips.borrow().map(|tip| tip.rewinds), Some(0));
+    assert_eq!(rig.tips.borrow().map(|tip| tip.reorg_epoch), Some(0));
 }
 
 #[tokio::test]
@@ -335,11 +337,11 @@ async fn with_a_tag_a_settled_job_is_confirmed_when_the_chain_says_so() {
         rig.mine(Vec::new());
     }
     rig.advance().await;
-    assert_eq!((rig.state(&request), rig.tips.borrow().and_then(|tip| tip.final_block)), ("settled", None));
+    assert_eq!((rig.state(&request), rig.tips.borrow().and_then(|tip| tip.final_block)), ("included", None));
     rig.chain().set_tagged(2);
     rig.mine(Vec::new());
     rig.advance().await;
-    assert_eq!((rig.state(&request), rig.tips.borrow().and_then(|tip| tip.final_block)), ("confirmed", Some(2)));
+    assert_eq!((rig.state(&request), rig.tips.borrow().and_then(|tip| tip.final_block)), ("finalized", Some(2)));
 }
 
 #[tokio::test]
@@ -351,7 +353,7 @@ async fn an_endpoint_that_lags_changes_nothing() {
     let cursor = rig.bench.node.journal.cursor().unwrap();
     rig.watcher.advance(old).await.unwrap();
     assert_eq!(rig.bench.node.journal.cursor().unwrap(), cursor);
-    assert_eq!(rig.tips.borrow().map(|tip| tip.rewinds), Some(0));
+    assert_eq!(rig.tips.borrow().map(|tip| tip.reorg_epoch), Some(0));
 }
 
 #[tokio::test]
@@ -364,7 +366,7 @@ async fn what_pays_too_little_is_skipped_with_the_reason() {
     assert!(rig.open().is_empty());
     let job = rig.bench.node.journal.job(id(&request)).unwrap().unwrap();
     let reason = Skip::Unprofitable { pays: 1_000, asks: 1_001 };
-    assert!(matches!(job, Job::Closed(closed) if closed.end == crate::domain::End::Skipped { reason }));
+    assert!(matches!(job, Job::Closed(closed) if closed.end == crate::domain::CloseReason::Skipped { reason }));
 }
 
 #[tokio::test]
@@ -397,15 +399,15 @@ fn what_is_long_over_is_forgotten_and_what_is_open_is_not() {
     let seen = tasks.iter().map(|task| (task.clone(), task.id.to_vec().into())).collect();
     // The first stays open; of the others one is skipped, one failed, and one skipped lately.
     let moves = vec![
-        (tasks[1].id, Move::Skipped(Skip::NoSeat)),
-        (tasks[2].id, Move::Failed("why".into())),
-        (tasks[3].id, Move::Skipped(Skip::NoSeat)),
+        (tasks[1].id, Transition::Skipped(Skip::NoSeat)),
+        (tasks[2].id, Transition::Failed("why".into())),
+        (tasks[3].id, Transition::Skipped(Skip::NoSeat)),
     ];
     let batch = Batch { seen, moves, ..Batch::default() };
     journal.commit(&batch).unwrap();
     let forgotten = |cursor: u64, final_block: Option<u64>| {
         let heights = Heights { head: cursor, cursor, final_block, depth: 0 };
-        intake::tidy(journal, heights).unwrap().map_or_else(Vec::new, |batch| batch.vanished)
+        intake::prune(journal, heights).unwrap().map_or_else(Vec::new, |batch| batch.vanished)
     };
     assert!(forgotten(50_010, Some(50_007)).is_empty());
     assert_eq!(forgotten(50_012, Some(50_009)), [tasks[1].id]);

@@ -30,13 +30,13 @@ async fn unknown_pending_transactions_are_waited_for_and_in_the_end_replaced() {
     bench.node.chain.set_nonces(3, 5);
     let mut rig = Rig::with(bench, 1).await;
     let item = rig.ask().await;
-    assert_eq!(rig.send(&[item]), Sending::Later);
+    assert_eq!(rig.send(&[item]), SendOutcome::Later);
     rig.seconds(60).await;
     assert!(rig.chain().sent().is_empty());
     rig.seconds(61).await;
     assert_eq!(nonces(&rig.chain().sent()), [3, 4]);
     assert!(rig.slots().iter().all(|slot| slot.purpose == Purpose::Cancel));
-    assert_eq!(rig.send(&[item]), Sending::Sent);
+    assert_eq!(rig.send(&[item]), SendOutcome::Sent);
     assert_eq!(rig.last_sent().nonce(), 5);
 }
 
@@ -44,7 +44,7 @@ async fn unknown_pending_transactions_are_waited_for_and_in_the_end_replaced() {
 async fn what_a_mined_batch_skipped_is_open_again_and_goes_alone() {
     let mut rig = Rig::new().await;
     let items = [rig.ask().await, rig.ask().await, rig.ask().await];
-    assert_eq!(rig.send(&items), Sending::Sent);
+    assert_eq!(rig.send(&items), SendOutcome::Sent);
     assert_eq!(rig.chain().sent().len(), 1);
     let mined = rig.chain().produce(1);
     let at = rig.chain().head().await.unwrap().block;
@@ -52,9 +52,9 @@ async fn what_a_mined_batch_skipped_is_open_again_and_goes_alone() {
     let moves = [items[0], items[2]].map(|item| (item.id, settled(at, hash, true)));
     rig.journal().commit(&Batch { moves: moves.into(), ..Batch::default() }).unwrap();
     rig.tip().await;
-    assert_eq!(items.map(|item| rig.state(&item)), ["settled", "seen", "settled"]);
+    assert_eq!(items.map(|item| rig.state(&item)), ["included", "seen", "included"]);
     assert_eq!(rig.transactions.take_left_out(), [items[1].id]);
-    assert_eq!(rig.send(&items[1..2]), Sending::Sent);
+    assert_eq!(rig.send(&items[1..2]), SendOutcome::Sent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,8 +62,8 @@ async fn an_item_that_a_transaction_carries_is_not_sent_again() {
     let mut rig = Rig::new().await;
     let items = [rig.ask().await, rig.ask().await];
     rig.send(&items);
-    rig.journal().commit(&Batch { moves: vec![(items[0].id, Move::Reopened)], ..Batch::default() }).unwrap();
-    assert_eq!(rig.send(&items[..1]), Sending::Refused(items[0].id));
+    rig.journal().commit(&Batch { moves: vec![(items[0].id, Transition::Reopened)], ..Batch::default() }).unwrap();
+    assert_eq!(rig.send(&items[..1]), SendOutcome::Refused(items[0].id));
     assert_eq!((rig.state(&items[0]), rig.chain().distinct().len()), ("sent", 1));
 }
 
@@ -92,19 +92,19 @@ async fn nothing_new_is_sent_above_the_hours_limit_and_the_limit_outlives_a_rest
     rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = Some(300_000_000));
     rig.answer().await;
     let second = rig.ask().await;
-    assert_eq!(rig.send(&[second]), Sending::TooMuch);
+    assert_eq!(rig.send(&[second]), SendOutcome::TooMuch);
     for _ in 0..4 {
         rig.block(10, 0).await;
     }
-    assert_eq!(rig.send(&[second]), Sending::Sent);
+    assert_eq!(rig.send(&[second]), SendOutcome::Sent);
     for _ in 0..4 {
         rig.block(10, 0).await;
     }
     let mut rig = rig.restart().await;
     let third = rig.ask().await;
-    assert_eq!(rig.send(&[third]), Sending::TooMuch, "110,000,000 are spent, and 210,000,000 may be");
+    assert_eq!(rig.send(&[third]), SendOutcome::TooMuch, "110,000,000 are spent, and 210,000,000 may be");
     rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = Some(320_000_000));
-    assert_eq!(rig.send(&[third]), Sending::Sent, "a policy holds at once");
+    assert_eq!(rig.send(&[third]), SendOutcome::Sent, "a policy holds at once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,10 +114,10 @@ async fn the_hours_limit_and_the_balance_count_what_bytes_cost_besides_gas() {
     let item = rig.ask().await;
     // 210,000,000 for gas, and as much again for some 160 bytes.
     rig.transactions.data_fee = 1_300_000;
-    assert_eq!(rig.send(&[item]), Sending::TooMuch);
+    assert_eq!(rig.send(&[item]), SendOutcome::TooMuch);
     rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = None);
     rig.transactions.queues[0].balance = U256::from(300_000_000u64);
-    assert_eq!(rig.send(&[item]), Sending::Later, "the key could not pay for it");
+    assert_eq!(rig.send(&[item]), SendOutcome::Later, "the key could not pay for it");
     rig.chain().set_balance(U256::from(3_000_000_000u64));
     rig.seconds(1).await;
     assert!(!rig.transactions.is_funded(), "630,000,000 for gas and 2,600,000,000 for bytes");
@@ -125,7 +125,7 @@ async fn the_hours_limit_and_the_balance_count_what_bytes_cost_besides_gas() {
     rig.seconds(1).await;
     assert!(rig.transactions.is_funded());
     rig.transactions.data_fee = 0;
-    assert_eq!(rig.send(&[item]), Sending::Sent);
+    assert_eq!(rig.send(&[item]), SendOutcome::Sent);
     rig.transactions.data_fee = 1_300_000;
     assert!(rig.transactions.queues[0].committed(1_300_000) > U256::from(300_000_000u64), "in flight, too");
 }
@@ -147,10 +147,10 @@ async fn a_rewind_of_other_blocks_leaves_a_mined_transaction_mined_in_the_end() 
     let mut rig = Rig::new().await;
     let item = rig.answer().await;
     rig.block(10, 0).await;
-    rig.rewinds += 1;
+    rig.reorg_epoch += 1;
     rig.tip().await;
     assert!(rig.slots()[0].mined.is_some());
-    assert_eq!((rig.state(&item), rig.chain().distinct().len()), ("settled", 1));
+    assert_eq!((rig.state(&item), rig.chain().distinct().len()), ("included", 1));
     assert_eq!(rig.chain().nonce(rig.keys[0].address(), At::Latest).await.unwrap(), 1);
 }
 

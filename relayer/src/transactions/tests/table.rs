@@ -8,7 +8,7 @@ async fn crash_after_broadcast_the_same_bytes_are_sent_again_and_every_hash_is_l
     let first = rig.last_sent();
     // A replacement that nobody mines: the first attempt is the one that is.
     assert!(rig.transactions.replace(0, 0, None).unwrap());
-    rig.settle();
+    rig.finalize();
     let mut rig = rig.restart().await;
     assert_eq!(rig.chain().distinct().len(), 2, "nothing new is signed");
     assert_eq!(rig.slots()[0].attempts.len(), 2);
@@ -17,7 +17,7 @@ async fn crash_after_broadcast_the_same_bytes_are_sent_again_and_every_hash_is_l
     rig.take_in(std::slice::from_ref(&first)).await;
     rig.tip().await;
     assert!(rig.slots()[0].mined.is_some());
-    assert_eq!(rig.state(&item), "settled");
+    assert_eq!(rig.state(&item), "included");
 }
 
 #[tokio::test(start_paused = true)]
@@ -27,7 +27,7 @@ async fn nonce_gap_is_filled_with_the_next_job_or_after_a_while_a_self_transfer(
     let mut rig = Rig::with(bench, 1).await;
     // A reorganisation takes back nonces whose transactions were final and forgotten.
     rig.chain().set_nonces(3, 3);
-    rig.rewinds += 1;
+    rig.reorg_epoch += 1;
     rig.tip().await;
     rig.answer().await;
     assert_eq!(rig.last_sent().nonce(), 3);
@@ -49,9 +49,9 @@ async fn nonce_too_low_a_receipt_of_any_attempt_ends_it() {
     rig.take_in(&[first]).await;
     // The broadcast of the replacement is refused, and that has the receipts looked for.
     assert!(rig.transactions.replace(0, 0, None).unwrap());
-    rig.settle();
+    rig.finalize();
     assert!(rig.slots()[0].mined.is_some());
-    assert_eq!(rig.state(&item), "settled");
+    assert_eq!(rig.state(&item), "included");
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,7 +65,7 @@ async fn nonce_too_low_without_a_receipt_a_foreign_transaction_took_it_and_the_j
     rig.seconds(10).await;
     assert_eq!(rig.state(&item), "seen");
     assert!(rig.slots().is_empty());
-    assert_eq!(rig.send(&[item]), Sending::Sent);
+    assert_eq!(rig.send(&[item]), SendOutcome::Sent);
     assert_eq!(rig.last_sent().nonce(), 1);
 }
 
@@ -81,7 +81,7 @@ async fn a_nonce_that_counts_as_used_on_a_fork_that_is_no_more_is_ours_again() {
     rig.seconds(10).await;
     assert_eq!((rig.state(&item), rig.slots().len()), ("sent", 1));
     rig.block(10, 1).await;
-    assert_eq!(rig.state(&item), "settled", "under the same nonce");
+    assert_eq!(rig.state(&item), "included", "under the same nonce");
     assert_eq!(rig.chain().distinct().len(), 1);
 }
 
@@ -103,7 +103,7 @@ async fn an_endpoint_that_lags_during_a_doubt_does_not_free_the_nonces_that_are_
     rig.chain().set_nonces(1, 1);
     rig.seconds(6).await;
     rig.block(10, 1).await;
-    assert_eq!(rig.state(&item), "settled");
+    assert_eq!(rig.state(&item), "included");
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +115,7 @@ async fn a_reorganisation_that_takes_what_was_final_frees_its_nonce() {
     }
     assert!(rig.slots().is_empty(), "it is final");
     rig.chain().set_nonces(0, 0);
-    rig.rewinds += 1;
+    rig.reorg_epoch += 1;
     rig.tip().await;
     rig.answer().await;
     assert_eq!(rig.last_sent().nonce(), 0);
@@ -136,16 +136,16 @@ async fn a_transaction_whose_job_is_not_known_again_yet_is_broadcast_at_a_start(
 async fn a_job_that_is_sent_under_a_nonce_with_another_purpose_is_open_after_a_start() {
     let mut rig = Rig::new().await;
     let (kept, other) = (rig.answer().await, rig.ask().await);
-    let step = |nonce| Move::Sent { block: other.block, sender: rig.keys[0].address(), nonce, hash: B256::ZERO };
+    let step = |nonce| Transition::Sent { block: other.block, sender: rig.keys[0].address(), nonce, hash: B256::ZERO };
     // The second time, the watcher took in a reorganisation before the first tip.
-    for (rewinds, nonce) in [(0, 0), (1, 7)] {
-        let moves = vec![(other.id, step(nonce)), (other.id, Move::Reopened), (other.id, step(nonce))];
+    for (reorg_epoch, nonce) in [(0, 0), (1, 7)] {
+        let moves = vec![(other.id, step(nonce)), (other.id, Transition::Reopened), (other.id, step(nonce))];
         rig.journal().commit(&Batch { moves, ..Batch::default() }).unwrap();
         assert_eq!(rig.state(&other), "sent");
         let mut again = Transactions::new(rig.bench.node.clone(), rig.keys.clone()).unwrap();
         let header = rig.chain().head().await.unwrap();
         again.recover().await.unwrap();
-        again.on_tip(Tip { header, rewinds, final_block: None }).unwrap();
+        again.on_tip(ChainHead { header, reorg_epoch, final_block: None }).unwrap();
         assert_eq!((rig.state(&kept), rig.state(&other)), ("sent", "seen"));
     }
 }
@@ -155,7 +155,7 @@ async fn what_was_mined_before_its_job_was_known_again_is_judged_like_the_rest()
     let mut rig = Rig::new().await;
     let item = rig.answer().await;
     rig.chain().produce(10);
-    rig.journal().commit(&Batch { moves: vec![(item.id, Move::Reopened)], ..Batch::default() }).unwrap();
+    rig.journal().commit(&Batch { moves: vec![(item.id, Transition::Reopened)], ..Batch::default() }).unwrap();
     let Rig { bench, keys, .. } = rig;
     let mut again = Transactions::new(bench.node.clone(), keys).unwrap();
     again.recover().await.unwrap();
@@ -163,10 +163,10 @@ async fn what_was_mined_before_its_job_was_known_again_is_judged_like_the_rest()
         stepped.unwrap();
     }
     let header = bench.node.chain.head().await.unwrap();
-    again.on_tip(Tip { header, rewinds: 0, final_block: None }).unwrap();
+    again.on_tip(ChainHead { header, reorg_epoch: 0, final_block: None }).unwrap();
     assert_eq!(bench.node.journal.slots().unwrap()[0].mined.map(|receipt| receipt.success), Some(true));
     let sending = again.send(Rig::draft(&[item])).unwrap();
-    assert_eq!(sending, Sending::Sent, "it was mined in vain, and is answered anew");
+    assert_eq!(sending, SendOutcome::Sent, "it was mined in vain, and is answered anew");
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,7 +177,7 @@ async fn dropped_from_the_mempool_the_same_bytes_are_sent_again() {
     rig.seconds(6).await;
     assert_eq!(rig.chain().distinct().len(), 1);
     rig.block(10, 1).await;
-    assert_eq!(rig.state(&item), "settled");
+    assert_eq!(rig.state(&item), "included");
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,7 +229,7 @@ async fn already_known_is_success() {
     assert!(rig.chain().sent().len() > 3, "the same bytes, from time to time");
     assert_eq!(rig.slots()[0].attempts.len(), 1);
     rig.block(10, 0).await;
-    assert_eq!(rig.state(&item), "settled");
+    assert_eq!(rig.state(&item), "included");
 }
 
 #[tokio::test(start_paused = true)]
@@ -239,14 +239,14 @@ async fn mined_then_reorged_out_it_is_pending_again_until_it_is_final() {
     rig.block(10, 0).await;
     assert!(rig.slots()[0].mined.is_some());
     rig.chain().reorg(1);
-    rig.journal().commit(&Batch { moves: vec![(item.id, Move::Reopened)], ..Batch::default() }).unwrap();
+    rig.journal().commit(&Batch { moves: vec![(item.id, Transition::Reopened)], ..Batch::default() }).unwrap();
     rig.chain().mine(Vec::new());
-    rig.rewinds += 1;
+    rig.reorg_epoch += 1;
     rig.tip().await;
     assert!(rig.slots()[0].mined.is_none());
     assert_eq!(rig.state(&item), "sent", "its transaction is on its way again, so nobody answers it anew");
     rig.block(10, 0).await;
-    assert_eq!((rig.state(&item), rig.chain().distinct().len()), ("settled", 1));
+    assert_eq!((rig.state(&item), rig.chain().distinct().len()), ("included", 1));
     rig.block(10, 0).await;
     assert_eq!(rig.slots().len(), 1);
     rig.block(10, 0).await;
@@ -262,12 +262,12 @@ async fn insufficient_funds_no_work_is_taken_until_there_is_money() {
         rig.tip().await;
     }
     let item = rig.ask().await;
-    assert_eq!(rig.send(&[item]), Sending::Later);
+    assert_eq!(rig.send(&[item]), SendOutcome::Later);
     assert!(!rig.transactions.is_funded() && rig.chain().sent().is_empty());
     rig.chain().set_balance(U256::from(10u64).pow(U256::from(18)));
     rig.seconds(1).await;
     assert!(rig.transactions.is_funded());
-    assert_eq!(rig.send(&[item]), Sending::Sent);
+    assert_eq!(rig.send(&[item]), SendOutcome::Sent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,7 +297,7 @@ async fn stuck_head_of_queue_what_is_in_flight_is_bounded_the_head_raised_and_in
     let mut items = Vec::new();
     loop {
         let item = rig.ask().await;
-        if rig.send(&[item]) == Sending::Later {
+        if rig.send(&[item]) == SendOutcome::Later {
             break;
         }
         items.push(item);
@@ -310,7 +310,7 @@ async fn stuck_head_of_queue_what_is_in_flight_is_bounded_the_head_raised_and_in
     assert!(rig.slots()[0].attempts.len() > 5);
     assert!(items.iter().all(|item| rig.state(item) == "failed"));
     assert!(rig.slots().iter().all(|slot| slot.purpose == Purpose::Cancel));
-    let cap = rig.bench.policy.borrow().fees.cap;
+    let cap = rig.bench.policy.borrow().fees.max_fee_per_gas;
     assert!(rig.chain().sent().iter().all(|one| one.max_fee_per_gas() <= cap));
     rig.block(PER_KEY, 1).await;
     assert_eq!(rig.in_flight(), 0);
@@ -338,11 +338,11 @@ async fn a_reorganisation_that_the_process_did_not_live_to_hear_of_is_noticed_by
     let item = rig.answer().await;
     let first = rig.last_sent();
     rig.block(10, 0).await;
-    assert_eq!(rig.state(&item), "settled");
+    assert_eq!(rig.state(&item), "included");
     // The watcher takes the block back, and then the process dies.
     rig.chain().reorg(1);
     rig.chain().set_nonces(0, 0);
-    rig.journal().commit(&Batch { moves: vec![(item.id, Move::Reopened)], ..Batch::default() }).unwrap();
+    rig.journal().commit(&Batch { moves: vec![(item.id, Transition::Reopened)], ..Batch::default() }).unwrap();
     let before = rig.chain().sent().len();
     let mut rig = rig.restart().await;
     rig.tip().await;
@@ -357,11 +357,11 @@ async fn insufficient_funds_for_many_answers_is_too_much_and_the_key_goes_on_wit
     bench.node.chain.set_balance(U256::from(100_000u64 * 2_100));
     let mut rig = Rig::with(bench, 1).await;
     let items = [rig.ask().await, rig.ask().await];
-    let mut dear = Rig::draft(&items);
-    dear.gas = 200_000;
-    assert_eq!(rig.transactions.send(dear).unwrap(), Sending::TooMuch);
+    let mut above_fee_cap = Rig::draft(&items);
+    above_fee_cap.gas = 200_000;
+    assert_eq!(rig.transactions.send(above_fee_cap).unwrap(), SendOutcome::TooMuch);
     assert!(rig.transactions.is_funded());
-    assert_eq!(rig.send(&items[..1]), Sending::Sent);
+    assert_eq!(rig.send(&items[..1]), SendOutcome::Sent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -374,9 +374,9 @@ async fn reverted_an_answered_request_is_done_and_another_is_reported() {
         rig.chain().mine_transaction(&transaction, false);
     }
     rig.tip().await;
-    assert_eq!((rig.state(&answered), rig.state(&other)), ("settled", "sent"), "another fork may do better by it");
+    assert_eq!((rig.state(&answered), rig.state(&other)), ("included", "sent"), "another fork may do better by it");
     rig.block(0, 0).await;
     rig.block(0, 0).await;
-    assert_eq!((rig.state(&answered), rig.state(&other)), ("settled", "failed"));
+    assert_eq!((rig.state(&answered), rig.state(&other)), ("included", "failed"));
     assert_eq!(rig.bench.node.metrics.reverted.get(), 2);
 }

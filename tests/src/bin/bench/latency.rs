@@ -15,12 +15,12 @@ use oraculum_tests::{
     Res,
     abi::{InferenceCoordinator::claimCall, IrisClassifier, RequestFloor},
     anvil::Anvil,
-    asker::FEE,
-    market::account,
+    consumer::FEE,
+    deployment::account,
 };
 use tokio::process::{Child, Command};
 
-use super::stage::{FLOOR, Heads, Stage, next_head, percentile, stamped};
+use super::fixture::{FLOOR, Fixture, Heads, next_head, percentile, stamped};
 
 /// The least that an answer takes: a program that turns a log into a raw transaction, and does nothing else.
 pub(super) async fn floor(url: &str, emitter: Address, callee: Address) -> Res<()> {
@@ -75,14 +75,19 @@ async fn quiet(heads: &mut Heads, mut height: u64) -> Res<u64> {
 
 /// Request block to answer block on automining Anvil, one request at a time, ours and the floor's by turns.
 pub(super) async fn run(requests: usize) -> Res<()> {
-    let stage = Stage::set(Anvil::start().await?, false).await?;
-    let provider = stage.market.provider.clone();
-    let iris =
-        IrisClassifier::deploy(provider.clone(), *stage.market.coordinator.address(), stage.asker.models[0].id).await?;
+    let fixture = Fixture::set(Anvil::start().await?, false).await?;
+    let provider = fixture.deployment.provider.clone();
+    let iris = IrisClassifier::deploy(
+        provider.clone(),
+        *fixture.deployment.coordinator.address(),
+        fixture.consumer.models[0].id,
+    )
+    .await?;
     let emitter = RequestFloor::deploy(provider.clone()).await?;
-    let callee = IrisClassifier::deploy(provider.clone(), account(FLOOR)?.address(), stage.asker.models[0].id).await?;
+    let callee =
+        IrisClassifier::deploy(provider.clone(), account(FLOOR)?.address(), fixture.consumer.models[0].id).await?;
     let _floor: Child = Command::new(std::env::current_exe()?)
-        .args(["floor", &stage.anvil.ws_url(), &emitter.address().to_string(), &callee.address().to_string()])
+        .args(["floor", &fixture.anvil.ws_url(), &emitter.address().to_string(), &callee.address().to_string()])
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
@@ -92,8 +97,8 @@ pub(super) async fn run(requests: usize) -> Res<()> {
     let ask: Bytes = IrisClassifier::classifyCall { sizes }.abi_encode().into();
     let sides = [*iris.address(), *emitter.address()];
     let mut samples = [Vec::new(), Vec::new()];
-    let ends = [*stage.market.coordinator.address(), *callee.address()];
-    let mut heads = stamped(stage.anvil.ws_url()).await?;
+    let ends = [*fixture.deployment.coordinator.address(), *callee.address()];
+    let mut heads = stamped(fixture.anvil.ws_url()).await?;
     let mut height = provider.get_block_number().await?;
     let mut passed_over = 0;
     for turn in 0..requests + 20 {
@@ -123,11 +128,11 @@ pub(super) async fn run(requests: usize) -> Res<()> {
     }
     quiet(&mut heads, height).await?;
     eprintln!("{passed_over} turns passed over, in which the node claimed its pay");
-    let answers = stage.asker.answers(&stage.market).await?.len();
+    let answers = fixture.consumer.answers(&fixture.deployment).await?.len();
     if answers != requests + 40 {
         return Err(format!("{answers} answers to {} requests", requests + 40).into());
     }
-    let wasted = stage.node.wasted(&stage.market).await?;
+    let wasted = fixture.node.wasted(&fixture.deployment).await?;
     if !wasted.is_empty() {
         return Err(format!("wasted transactions: {wasted:?}").into());
     }

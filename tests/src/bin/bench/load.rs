@@ -3,12 +3,11 @@
 use std::{collections::HashMap, time::Instant};
 
 use alloy::primitives::B256;
-use oraculum_tests::{Res, anvil::Anvil, faulty::Aim, market::account};
+use oraculum_tests::{Res, anvil::Anvil, deployment::account, rpc::faults::Aim};
 
 use super::{
-    flood,
-    stage::{Stage, percentile, stamped},
-    throughput,
+    fixture::{Fixture, percentile, stamped},
+    flood, throughput,
 };
 
 /// Requests by which a maximum is found.
@@ -39,28 +38,28 @@ pub(super) async fn run(seconds: usize) -> Res<()> {
 /// The 50th, 90th and 99th percentile, in ms.
 async fn measure(block_time: &str, rate: usize, seconds: usize) -> Res<[f64; 3]> {
     let anvil = Anvil::with(&["--gas-limit", BLOCK_GAS, "--block-time", block_time]).await?;
-    let mut stage = Stage::set(anvil, true).await?;
-    let warm = stage.asker.requests(&stage.market).await?.len();
-    let mut heads = stamped(stage.anvil.ws_url()).await?;
-    flood::trickle(&stage.market, &stage.asker, &account(0)?, rate, seconds).await?;
-    let settled = stage.asker.settle_all(&stage.market, warm + rate * seconds, 120).await;
-    settled.map_err(|error| format!("{error}\n{}", stage.node.log()))?;
-    stage.node.stop().await?;
+    let mut fixture = Fixture::set(anvil, true).await?;
+    let warm = fixture.consumer.requests(&fixture.deployment).await?.len();
+    let mut heads = stamped(fixture.anvil.ws_url()).await?;
+    flood::trickle(&fixture.deployment, &fixture.consumer, &account(0)?, rate, seconds).await?;
+    let settled = fixture.consumer.settle_all(&fixture.deployment, warm + rate * seconds, 120).await;
+    settled.map_err(|error| format!("{error}\n{}", fixture.node.log()))?;
+    fixture.node.stop().await?;
 
     let mut seen: HashMap<u64, Instant> = HashMap::new();
     while let Ok((number, at)) = heads.try_recv() {
         seen.entry(number).or_insert(at);
     }
-    let proxy = stage.proxy.as_ref().ok_or("nothing was recorded")?;
+    let proxy = fixture.proxy.as_ref().ok_or("nothing was recorded")?;
     let mut sent: HashMap<B256, Instant> = HashMap::new();
-    for one in proxy.sent_by(stage.node.sender) {
-        if let Aim::Answer(ids) = one.aim(stage.market.domain) {
+    for one in proxy.sent_by(fixture.node.sender) {
+        if let Aim::Answer(ids) = one.aim(fixture.deployment.domain) {
             for id in ids {
                 sent.entry(id).or_insert(one.at);
             }
         }
     }
-    let requests = stage.asker.requests(&stage.market).await?;
+    let requests = fixture.consumer.requests(&fixture.deployment).await?;
     let mut took: Vec<f64> = requests
         .iter()
         .filter_map(|(id, block)| Some(sent.get(id)?.saturating_duration_since(*seen.get(block)?).as_secs_f64() * 1e3))

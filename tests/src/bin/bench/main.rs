@@ -4,6 +4,7 @@
 
 mod backlog;
 mod blocks;
+mod fixture;
 mod flood;
 mod journal;
 mod latency;
@@ -12,7 +13,6 @@ mod log_server;
 mod plot;
 mod process;
 mod soak;
-mod stage;
 mod throughput;
 
 use std::process::ExitCode;

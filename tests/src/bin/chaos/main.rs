@@ -5,10 +5,10 @@
 
 mod faults;
 mod fees;
+mod fixture;
 mod kill;
 mod rare;
 mod reorgs;
-mod stage;
 mod stages;
 
 use std::{process::ExitCode, time::Instant};

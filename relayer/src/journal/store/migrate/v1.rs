@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::v2::{OldAttempt, jobs, place};
 use crate::{
     chain::{BlockRef, Receipt},
-    domain::{Claim, Ending, Item, Purpose, Slot, Task},
+    domain::{AnswerRef, Claim, Purpose, Resolution, Task, TrackedTransaction},
     journal::{
         Identity, JournalError, Record, VERSION,
         store::{all, damaged, open::IDENTITY},
@@ -42,8 +42,19 @@ struct OldSlot {
 #[serde(tag = "state", rename_all = "snake_case")]
 enum OldJob {
     Seen(crate::domain::Seen),
-    Sent { task: Task, nonce: u64, hash: B256 },
-    Settled { task: Task, at: BlockRef, transaction: Option<B256>, ending: Ending, nonce: Option<u64> },
+    Sent {
+        task: Task,
+        nonce: u64,
+        hash: B256,
+    },
+    #[serde(rename = "settled")]
+    Included {
+        task: Task,
+        at: BlockRef,
+        transaction: Option<B256>,
+        ending: Resolution,
+        nonce: Option<u64>,
+    },
     Closed(crate::domain::Closed),
 }
 
@@ -56,8 +67,8 @@ pub(in crate::journal::store) fn records(
     let Owner { chain_id, coordinator, signer, sender } = owner;
     let head = Record::Journal { version: VERSION, identity: Identity { chain_id, coordinator, signer } };
     let jobs = jobs::<OldJob, _>(db, move |job| job.today(sender))?;
-    let slots =
-        all::<OldSlot>(&db.open_tree("slots")?).map(move |slot| Ok(Record::Slot(Box::new(slot?.today(sender)))));
+    let slots = all::<OldSlot>(&db.open_tree("slots")?)
+        .map(move |slot| Ok(Record::TrackedTransaction(Box::new(slot?.today(sender)))));
     let claims = all::<Claim>(&db.open_tree("claims")?).map(|claim| Ok(Record::Claim(Box::new(claim?))));
     let head = std::iter::once(Ok(head));
     Ok(head.chain(place(db)?).chain(jobs).chain(slots).chain(claims))
@@ -65,13 +76,13 @@ pub(in crate::journal::store) fn records(
 
 impl OldJob {
     fn today(self, sender: Address) -> crate::domain::Job {
-        use crate::domain::{Job, Sent, Settled};
+        use crate::domain::{Included, Job, Sent};
         match self {
             Self::Seen(seen) => Job::Seen(seen),
             Self::Sent { task, nonce, hash } => Job::Sent(Sent { task, sender, nonce, hash }),
-            Self::Settled { task, at, transaction, ending, nonce } => {
+            Self::Included { task, at, transaction, ending, nonce } => {
                 let sent = nonce.map(|nonce| (sender, nonce));
-                Job::Settled(Settled { task, at, transaction, ending, sent })
+                Job::Included(Included { task, at, transaction, ending, sent })
             }
             Self::Closed(closed) => Job::Closed(closed),
         }
@@ -79,14 +90,14 @@ impl OldJob {
 }
 
 impl OldSlot {
-    fn today(self, sender: Address) -> Slot {
+    fn today(self, sender: Address) -> TrackedTransaction {
         let Self { nonce, purpose, gas, attempts, mined } = self;
         let purpose = match purpose {
-            OldPurpose::Answer { id, block } => Purpose::Answer { items: vec![Item { id, block }] },
+            OldPurpose::Answer { id, block } => Purpose::Answer { items: vec![AnswerRef { id, block }] },
             OldPurpose::Claim { ids } => Purpose::Claim { ids },
             OldPurpose::Cancel => Purpose::Cancel,
         };
         let attempts = attempts.into_iter().map(|attempt| attempt.today(gas)).collect();
-        Slot { sender, nonce, purpose, attempts, mined }
+        TrackedTransaction { sender, nonce, purpose, attempts, mined }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     chain::Receipt,
-    domain::{Attempt, Claim, Entry, Job, Purpose, Slot},
+    domain::{Attempt, Claim, Entry, Job, Purpose, TrackedTransaction},
     journal::{
         Identity, JournalError, Record, VERSION,
         store::{CURSOR, all, blocks, damaged, open::IDENTITY},
@@ -39,7 +39,8 @@ pub(in crate::journal::store) fn records(
     let identity: Identity = serde_json::from_slice(&db.open_tree("meta")?.get(IDENTITY)?.ok_or_else(damaged)?)?;
     let head = [Ok(Record::Journal { version: VERSION, identity })];
     let jobs = jobs::<Job, _>(db, |job| job)?;
-    let slots = all::<OldSlot>(&db.open_tree("slots")?).map(|slot| Ok(Record::Slot(Box::new(slot?.today()))));
+    let slots =
+        all::<OldSlot>(&db.open_tree("slots")?).map(|slot| Ok(Record::TrackedTransaction(Box::new(slot?.today()))));
     let claims = all::<Claim>(&db.open_tree("claims")?).map(|claim| Ok(Record::Claim(Box::new(claim?))));
     let books = all::<Entry>(&db.open_tree("books")?).map(|entry| Ok(Record::Entry(entry?)));
     Ok(head.into_iter().chain(place(db)?).chain(jobs).chain(slots).chain(claims).chain(books))
@@ -48,8 +49,8 @@ pub(in crate::journal::store) fn records(
 /// The cursor and the ring, which are in every layout alike.
 pub(super) fn place(db: &sled::Db) -> Result<impl Iterator<Item = Result<Record, JournalError>> + use<>, JournalError> {
     let cursor = db.open_tree("meta")?.get(CURSOR)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?;
-    let ring = blocks(&db.open_tree("ring")?).map(|block| Ok(Record::Ring(block?)));
-    Ok(cursor.map(Record::Cursor).map(Ok).into_iter().chain(ring))
+    let recent_blocks = blocks(&db.open_tree("ring")?).map(|block| Ok(Record::RecentBlock(block?)));
+    Ok(cursor.map(Record::Cursor).map(Ok).into_iter().chain(recent_blocks))
 }
 
 /// The jobs, whose inputs are under the same keys.
@@ -74,9 +75,9 @@ impl OldAttempt {
 }
 
 impl OldSlot {
-    fn today(self) -> Slot {
+    fn today(self) -> TrackedTransaction {
         let Self { sender, nonce, purpose, gas, attempts, mined } = self;
         let attempts = attempts.into_iter().map(|attempt| attempt.today(gas)).collect();
-        Slot { sender, nonce, purpose, attempts, mined }
+        TrackedTransaction { sender, nonce, purpose, attempts, mined }
     }
 }

@@ -47,7 +47,7 @@ fn what_the_outbox_has_replaces_what_is_under_its_nonce() {
     let mut new = slot(4, task(2).id);
     new.attempts[0].raw = Bytes::from_static(b"other");
     for (number, slot) in [(1, &old), (3, &new), (2, &old)] {
-        let line = super::outbox::Line { number, slots: [slot] };
+        let line = super::wal::Line { number, slots: [slot] };
         std::fs::write(folder.path().join(format!("db/outbox-{number}")), serde_json::to_vec(&line).unwrap()).unwrap();
     }
     for _ in 0..2 {
@@ -60,7 +60,7 @@ fn a_refused_send_is_not_there_after_a_kill_either() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
     let id = task(1).id;
-    let step = Move::Sent { block: B256::ZERO, sender: Address::ZERO, nonce: 0, hash: B256::ZERO };
+    let step = Transition::Sent { block: B256::ZERO, sender: Address::ZERO, nonce: 0, hash: B256::ZERO };
     let batch = Batch { moves: vec![(id, step)], slots: vec![slot(0, id)], ..Batch::default() };
     assert_eq!(journal.commit(&batch).unwrap().len(), 1);
     let killed = tempfile::tempdir().unwrap();

@@ -99,22 +99,22 @@ fn is_brought_to_this_version(folder: tempfile::TempDir) -> SledJournal {
     for _ in 0..2 {
         let journal = open(&folder);
         assert_eq!(journal.cursor().unwrap(), Some(block(109)));
-        assert_eq!(journal.ring().unwrap(), (100..110).map(block).collect::<Vec<_>>());
+        assert_eq!(journal.recent_blocks().unwrap(), (100..110).map(block).collect::<Vec<_>>());
         let name = |nonce: u64| journal.job(task(nonce).id).unwrap().unwrap().name();
         let names: Vec<_> = (100..107).map(name).collect();
-        assert_eq!(names, ["seen", "sent", "settled", "confirmed", "skipped", "failed", "settled"]);
+        assert_eq!(names, ["seen", "sent", "included", "finalized", "skipped", "failed", "included"]);
         assert!(
             matches!(journal.job(task(101).id).unwrap(), Some(Job::Sent(sent)) if (sent.sender, sent.nonce) == (sender, 7))
         );
         assert!(
-            matches!(journal.job(task(102).id).unwrap(), Some(Job::Settled(settled)) if settled.sent == Some((sender, 6)))
+            matches!(journal.job(task(102).id).unwrap(), Some(Job::Included(settled)) if settled.sent == Some((sender, 6)))
         );
         let slots = journal.slots().unwrap();
         assert_eq!(
             slots.iter().map(|slot| (slot.sender, slot.nonce)).collect::<Vec<_>>(),
             [6, 7, 8, 9].map(|nonce| (sender, nonce))
         );
-        let item = Item { id: task(102).id, block: task(102).block.hash };
+        let item = AnswerRef { id: task(102).id, block: task(102).block.hash };
         assert_eq!(slots[0].purpose, Purpose::Answer { items: vec![item] });
         assert_eq!(slots[1].attempts[0].max_fee, u128::from(u64::MAX) + 1, "numbers beyond JSON's usual ones");
         assert_eq!((slots[1].attempts[1].gas, &slots[1].attempts[1].raw[..]), (1, &b"more"[..]));

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     chain::At,
     coordinator::abi::InferenceCoordinator::{fulfillBatchCall, fulfillCall},
-    node::Standing,
+    node::Eligibility,
 };
 
 impl Rig {
@@ -47,7 +47,7 @@ impl Rig {
     /// Has simulations refuse everything but the answers to some tasks.
     fn refuse_all_but(&self, good: &[Task], refusal: ChainError) {
         for task in good {
-            let Standing::Now(place) = self.bench.node.standing(task, task.block.number + 1) else { panic!() };
+            let Eligibility::Now(place) = self.bench.node.standing(task, task.block.number + 1) else { panic!() };
             self.chain().view(coordinator::fulfill(&self.attested(task), &place).to_vec(), Vec::new());
         }
         self.chain().refuse(Some(refusal));
@@ -143,7 +143,8 @@ async fn what_does_not_pay_now_is_given_back_and_what_never_would_is_skipped_wit
     let never = rig.answer(0).await;
     rig.until(|rig| rig.state(&never) == "skipped").await;
     let Some(Job::Closed(closed)) = rig.journal().job(never.id).unwrap() else { panic!() };
-    let crate::domain::End::Skipped { reason: crate::domain::Skip::Unprofitable { pays, asks } } = closed.end else {
+    let crate::domain::CloseReason::Skipped { reason: crate::domain::Skip::Unprofitable { pays, asks } } = closed.end
+    else {
         panic!()
     };
     assert_eq!((pays, asks), (1_000, (115_000 + 40 * 6) * 100));
@@ -152,12 +153,12 @@ async fn what_does_not_pay_now_is_given_back_and_what_never_would_is_skipped_wit
     rig.bench.policy.send_modify(|policy| policy.terms.min_pay = 0);
     rig.bench.policy.send_modify(|policy| {
         // Worth it at the least tip of 0, not at the present price.
-        policy.fees.min_tip = 0;
+        policy.fees.min_priority_fee = 0;
         policy.terms.margin_percent = 50;
     });
-    let dear = rig.answer(1).await;
+    let above_fee_cap = rig.answer(1).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(rig.state(&dear), "seen");
+    assert_eq!(rig.state(&above_fee_cap), "seen");
     assert!(rig.chain().sent().is_empty());
 }
 

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::*;
 use crate::{
     coordinator::abi::InferenceCoordinator as Coordinator,
-    domain::{Claim, Move},
+    domain::{Claim, Transition},
 };
 
 /// What a block does to a request, by the request's number.
@@ -115,7 +115,8 @@ impl World {
     fn send_some(&mut self) {
         for task in self.rig.open() {
             if self.rng.random_bool(0.3) {
-                let step = Move::Sent { block: task.block.hash, sender: Address::ZERO, nonce: 1, hash: B256::ZERO };
+                let step =
+                    Transition::Sent { block: task.block.hash, sender: Address::ZERO, nonce: 1, hash: B256::ZERO };
                 let batch = Batch { moves: vec![(task.id, step)], ..Batch::default() };
                 self.rig.bench.node.journal.commit(&batch).unwrap();
             }
@@ -138,8 +139,8 @@ fn account(rig: &Rig) -> Account {
     let jobs = read(View::Requested).map(|id| {
         let told = match journal.job(id).unwrap().unwrap() {
             Job::Seen(Seen { task }) | Job::Sent(Sent { task, .. }) => format!("open {task:?}"),
-            Job::Settled(Settled { task, at, ending, .. })
-            | Job::Closed(Closed { task, end: End::Confirmed { at, ending, .. } }) => {
+            Job::Included(Included { task, at, ending, .. })
+            | Job::Closed(Closed { task, end: CloseReason::Finalized { at, ending, .. } }) => {
                 format!("{ending:?} in {at:?} {task:?}")
             }
             Job::Closed(closed) => format!("{closed:?}"),
@@ -148,19 +149,20 @@ fn account(rig: &Rig) -> Account {
     });
     let cursor = journal.cursor().unwrap();
     let oldest = cursor.map_or(0, |cursor| cursor.number.saturating_sub(settings().depth));
-    let ring = journal.ring().unwrap().into_iter().filter(|block| block.number >= oldest.max(1)).collect();
+    let recent_blocks =
+        journal.recent_blocks().unwrap().into_iter().filter(|block| block.number >= oldest.max(1)).collect();
     // Forgotten where no reorganisation can reach; when exactly depends on how the chain was read.
     let claims = read(View::Vesting)
         .chain(read(View::Paid))
         .map(|id| (id, journal.claim(id).unwrap().unwrap()))
         .filter(|(_, claim)| claim.paid_at.is_none_or(|at| at > oldest))
         .collect();
-    Account { jobs: jobs.collect(), claims, blocks: (cursor, ring) }
+    Account { jobs: jobs.collect(), claims, blocks: (cursor, recent_blocks) }
 }
 
 async fn live(seed: u64) -> (usize, usize) {
     let mut world = World::new(seed);
-    let (mut compared, mut rewinds) = (0, 0);
+    let (mut compared, mut reorg_epoch) = (0, 0);
     // The lowest block that may be replaced before the watcher looks again.
     let mut floor = 0;
     for _ in 0..60 {
@@ -193,7 +195,7 @@ async fn live(seed: u64) -> (usize, usize) {
         }
         world.rig.advance().await;
         floor = world.blocks.len().saturating_sub(settings().depth as usize);
-        rewinds = world.rig.tips.borrow().map_or(0, |tip| tip.rewinds) as usize;
+        reorg_epoch = world.rig.tips.borrow().map_or(0, |tip| tip.reorg_epoch) as usize;
 
         let bench = Bench::over(world.rig.bench.node.chain.clone(), world.rig.bench.signer.clone());
         let mut fresh = Rig::on(bench, settings());
@@ -209,16 +211,16 @@ async fn live(seed: u64) -> (usize, usize) {
         assert_eq!(ours.blocks, theirs.blocks, "{at}");
         compared += 1;
     }
-    (compared, rewinds)
+    (compared, reorg_epoch)
 }
 
 #[tokio::test]
 async fn after_any_reorganisation_the_journal_is_what_a_scan_from_the_beginning_gives() {
-    let (mut compared, mut rewinds) = (0, 0);
+    let (mut compared, mut reorg_epoch) = (0, 0);
     for seed in 0..6 {
         let (more, of) = live(seed).await;
         compared += more;
-        rewinds += of;
+        reorg_epoch += of;
     }
-    assert!(compared > 180 && rewinds > 45, "{compared} comparisons over {rewinds} reorganisations");
+    assert!(compared > 180 && reorg_epoch > 45, "{compared} comparisons over {reorg_epoch} reorganisations");
 }

@@ -6,36 +6,38 @@ use alloy::{
     providers::{Provider, RootProvider},
     rpc::client::ClientBuilder,
 };
-use oraculum::chain::PromptWs;
-use oraculum_tests::{Res, anvil::Anvil, asker::Asker, faulty::Faulty, market::Market, node::Node};
+use oraculum::chain::LowLatencyWs;
+use oraculum_tests::{
+    Res, anvil::Anvil, consumer::Consumer, deployment::Deployment, node::Node, rpc::faults::FaultProxy,
+};
 use tokio::sync::mpsc;
 
 /// The account that floor programs send from.
 pub(crate) const FLOOR: usize = 7;
 
-/// A market with one node on the iris model, running.
-pub(crate) struct Stage {
+/// A deployment with one node on the iris model, running.
+pub(crate) struct Fixture {
     pub(crate) anvil: Anvil,
-    pub(crate) market: Market,
-    pub(crate) asker: Asker,
+    pub(crate) deployment: Deployment,
+    pub(crate) consumer: Consumer,
     pub(crate) node: Node,
     /// What the node reaches the chain through, where its sends are to be seen.
-    pub(crate) proxy: Option<Faulty>,
+    pub(crate) proxy: Option<FaultProxy>,
 }
 
-impl Stage {
+impl Fixture {
     /// Sets it up, and has it answer a few requests.
     pub(crate) async fn set(anvil: Anvil, recorded: bool) -> Res<Self> {
-        let market = Market::deploy(&anvil.ws_url()).await?;
-        let mut asker = Asker::new(&market, &["iris"]).await?;
-        let proxy = if recorded { Some(Faulty::before(&anvil.ws_url(), 0).await?) } else { None };
-        let url = proxy.as_ref().map_or(anvil.ws_url(), Faulty::ws_url);
-        let mut node = Node::new(&market, &url, 0, &[])?;
-        market.seat(1, &node.signer, &asker.ids()).await?;
+        let deployment = Deployment::deploy(&anvil.ws_url()).await?;
+        let mut consumer = Consumer::new(&deployment, &["iris"]).await?;
+        let proxy = if recorded { Some(FaultProxy::before(&anvil.ws_url(), 0).await?) } else { None };
+        let url = proxy.as_ref().map_or(anvil.ws_url(), FaultProxy::ws_url);
+        let mut node = Node::new(&deployment, &url, 0, &[])?;
+        deployment.seat(1, &node.signer, &consumer.ids()).await?;
         node.start().await?;
-        let warm = asker.ask(20).await?;
-        asker.settle(&market, &warm, 60).await.map_err(|error| format!("{error}\n{}", node.log()))?;
-        Ok(Self { anvil, market, asker, node, proxy })
+        let warm = consumer.ask(20).await?;
+        consumer.settle(&deployment, &warm, 60).await.map_err(|error| format!("{error}\n{}", node.log()))?;
+        Ok(Self { anvil, deployment, consumer, node, proxy })
     }
 }
 
@@ -50,7 +52,8 @@ pub(crate) type Heads = mpsc::UnboundedReceiver<(u64, Instant)>;
 /// Heads from now on.
 pub(crate) async fn stamped(url: String) -> Res<Heads> {
     // A connection of its own, on which heads are not held back.
-    let provider: RootProvider = RootProvider::new(ClientBuilder::default().pubsub(PromptWs::new(url.parse()?)).await?);
+    let provider: RootProvider =
+        RootProvider::new(ClientBuilder::default().pubsub(LowLatencyWs::new(url.parse()?)).await?);
     let mut subscription = provider.subscribe_blocks().await?;
     let (out, heads) = mpsc::unbounded_channel();
     tokio::spawn(async move {

@@ -13,19 +13,19 @@ use alloy::{
 use crate::{
     Res,
     abi::InferenceCoordinator::{Claimed, Request, Requested, Result as Answered, Skipped},
-    asker::Asker,
-    faulty::{Aim, Sent},
-    market::Market,
+    consumer::Consumer,
+    deployment::Deployment,
+    rpc::faults::{Aim, Sent},
 };
 
-/// Blocks after which every answer has vested, by the market's parameters.
+/// Blocks after which every answer has vested, by the deployment's parameters.
 const VESTING: u64 = 34;
 /// Answers per simulated claim.
 const CLAIM: usize = 64;
 
 /// What an audit found in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Audited {
+pub struct Checked {
     /// Requests on the chain, each answered once.
     pub answered: usize,
     /// Transactions of the nodes on the chain.
@@ -53,8 +53,8 @@ pub struct Fork {
 ///
 /// # Errors
 /// The first thing that does not hold.
-pub async fn audit(market: &Market, asker: &Asker, senders: &[Address], forks: &[Fork]) -> Res<Audited> {
-    let logs = market.logs_from(0).await?;
+pub async fn check(deployment: &Deployment, consumer: &Consumer, senders: &[Address], forks: &[Fork]) -> Res<Checked> {
+    let logs = deployment.logs_from(0).await?;
     let mut requests: HashMap<B256, Request> = HashMap::new();
     let mut paid = HashSet::new();
     for log in &logs {
@@ -67,17 +67,17 @@ pub async fn audit(market: &Market, asker: &Asker, senders: &[Address], forks: &
         }
     }
     // Refuses what is answered twice, and answers to what was not asked.
-    let answers = asker.answers(market).await?;
+    let answers = consumer.answers(deployment).await?;
     if let Some(id) = requests.keys().find(|id| !answers.contains_key(*id)) {
         return Err(format!("{id} and perhaps others of {} are not answered", requests.len()).into());
     }
     if let Some(id) = paid.iter().find(|id| !answers.contains_key(*id)) {
         return Err(format!("{id} is paid without an answer").into());
     }
-    asker.check(&answers)?;
-    let (transactions, excused) = sound(market, senders, forks).await?;
+    consumer.check(&answers)?;
+    let (transactions, excused) = sound(deployment, senders, forks).await?;
 
-    market.mine(VESTING).await?;
+    deployment.mine(VESTING).await?;
     let mut due: Vec<Answered> = answers
         .iter()
         .filter(|(id, _)| !paid.contains(*id))
@@ -92,19 +92,19 @@ pub async fn audit(market: &Market, asker: &Asker, senders: &[Address], forks: &
     due.sort_by_key(|result| result.fulfilledAt);
     for results in due.chunks(CLAIM) {
         // It reverts if a single one cannot be paid.
-        market.coordinator.claim(results.to_vec()).gas(30_000_000).call().await.map_err(|error| {
+        deployment.coordinator.claim(results.to_vec()).gas(30_000_000).call().await.map_err(|error| {
             format!("some pay of the answers in blocks from {} cannot be claimed: {error}", results[0].fulfilledAt)
         })?;
     }
-    Ok(Audited { answered: answers.len(), transactions, excused, paid: paid.len() })
+    Ok(Checked { answered: answers.len(), transactions, excused, paid: paid.len() })
 }
 
 /// Counts the senders' transactions, and those of them that `forks` excuse; no other may have reverted or had an item
 /// skipped.
-async fn sound(market: &Market, senders: &[Address], forks: &[Fork]) -> Res<(usize, usize)> {
+async fn sound(deployment: &Deployment, senders: &[Address], forks: &[Fork]) -> Res<(usize, usize)> {
     let (mut count, mut excused) = (0, 0);
-    for number in 0..=market.provider.get_block_number().await? {
-        let Some(receipts) = market.provider.get_block_receipts(number.into()).await? else { continue };
+    for number in 0..=deployment.provider.get_block_number().await? {
+        let Some(receipts) = deployment.provider.get_block_receipts(number.into()).await? else { continue };
         for receipt in receipts.iter().filter(|receipt| senders.contains(&receipt.from)) {
             count += 1;
             let Some(wrong) = waste(receipt) else { continue };
@@ -113,7 +113,7 @@ async fn sound(market: &Market, senders: &[Address], forks: &[Fork]) -> Res<(usi
                 excused += 1;
                 continue;
             }
-            let nonce = market.provider.get_transaction_by_hash(hash).await?.map(|found| found.nonce());
+            let nonce = deployment.provider.get_transaction_by_hash(hash).await?.map(|found| found.nonce());
             return Err(format!("{hash} (nonce {nonce:?}) in block {number} {wrong}").into());
         }
     }
@@ -133,10 +133,10 @@ fn waste(receipt: &TransactionReceipt) -> Option<String> {
 ///
 /// # Errors
 /// The first nonce or request for which this does not hold.
-pub fn nonces(market: &Market, sent: &[Sent], mined: &HashSet<B256>) -> Res<()> {
+pub fn nonces(deployment: &Deployment, sent: &[Sent], mined: &HashSet<B256>) -> Res<()> {
     let mut aims: BTreeMap<u64, Vec<(Aim, bool)>> = BTreeMap::new();
     for one in sent {
-        aims.entry(one.nonce).or_default().push((one.aim(market.domain), mined.contains(&one.hash)));
+        aims.entry(one.nonce).or_default().push((one.aim(deployment.domain), mined.contains(&one.hash)));
     }
     let mut answered: HashMap<B256, u64> = HashMap::new();
     for (nonce, aims) in &aims {
@@ -158,10 +158,10 @@ pub fn nonces(market: &Market, sent: &[Sent], mined: &HashSet<B256>) -> Res<()> 
 }
 
 /// The hashes of an account's mined transactions.
-pub async fn mined_of(market: &Market, account: Address) -> Res<HashSet<B256>> {
+pub async fn mined_of(deployment: &Deployment, account: Address) -> Res<HashSet<B256>> {
     let mut hashes = HashSet::new();
-    for number in 0..=market.provider.get_block_number().await? {
-        let receipts = market.provider.get_block_receipts(number.into()).await?.unwrap_or_default();
+    for number in 0..=deployment.provider.get_block_number().await? {
+        let receipts = deployment.provider.get_block_receipts(number.into()).await?.unwrap_or_default();
         hashes.extend(receipts.iter().filter(|one| one.from == account).map(|one| one.transaction_hash));
     }
     Ok(hashes)
@@ -197,6 +197,6 @@ pub fn fees(sent: &[Sent], cap: u128) -> Res<usize> {
 }
 
 /// The raw bytes of a mined transaction.
-pub async fn raw(market: &Market, hash: B256) -> Res<Bytes> {
-    Ok(market.provider.raw_request("eth_getRawTransactionByHash".into(), [hash]).await?)
+pub async fn raw(deployment: &Deployment, hash: B256) -> Res<Bytes> {
+    Ok(deployment.provider.raw_request("eth_getRawTransactionByHash".into(), [hash]).await?)
 }

@@ -62,9 +62,9 @@ pub fn request_id(request: &Request, domain: Domain) -> B256 {
     keccak256((domain.chain_id, domain.coordinator, words).abi_encode())
 }
 
-/// The market: a provider that signs for `KEYS`, the coordinator, and what was registered on it.
+/// A deployment: a provider that signs for `KEYS`, the coordinator, and what was registered on it.
 #[derive(Debug)]
-pub struct Market {
+pub struct Deployment {
     /// Sends from any of `KEYS`; the first is the default.
     pub provider: DynProvider,
     /// The coordinator.
@@ -77,7 +77,7 @@ pub struct Market {
     pub domain: Domain,
 }
 
-impl Market {
+impl Deployment {
     /// Deploys the coordinator, on a chain that mines by itself.
     pub async fn deploy(url: &str) -> Res<Self> {
         let mut wallet = EthereumWallet::from(account(0)?);
@@ -102,8 +102,8 @@ impl Market {
 
     /// Deploys the coordinator with one model of no file and an activated seat of `KEYS[1]`, to be answered by hand.
     pub async fn open(url: &str) -> Res<Self> {
-        let mut market = Self::deploy(url).await?;
-        market.model = market
+        let mut deployment = Self::deploy(url).await?;
+        deployment.model = deployment
             .register(ModelCard {
                 fileHash: keccak256("file"),
                 detailsHash: keccak256("details"),
@@ -114,8 +114,8 @@ impl Market {
                 maxOutputBytes: 65_536,
             })
             .await?;
-        market.seat(1, &market.signer, &[market.model]).await?;
-        Ok(market)
+        deployment.seat(1, &deployment.signer, &[deployment.model]).await?;
+        Ok(deployment)
     }
 
     /// Registers a model.

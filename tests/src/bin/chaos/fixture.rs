@@ -5,22 +5,22 @@ use std::{collections::BTreeMap, time::Duration};
 use oraculum_tests::{
     Res,
     anvil::Anvil,
-    asker::Asker,
-    audit::{self, Audited, Fork},
-    faulty::Faulty,
-    market::Market,
+    consumer::Consumer,
+    deployment::Deployment,
+    invariants::{self, Checked, Fork},
     node::{Node, binary},
+    rpc::faults::FaultProxy,
 };
 use serde_json::json;
 use tokio::process::Command;
 
-/// A market with a consumer of two models and one node with a seat on both, not started, behind a proxy.
-pub(crate) struct Stage {
+/// A deployment with a consumer of two models and one node with a seat on both, not started, behind a proxy.
+pub(crate) struct Fixture {
     // The first to go when dropped: it would complain of a chain that is gone.
     pub(crate) node: Node,
-    pub(crate) proxy: Faulty,
-    pub(crate) asker: Asker,
-    pub(crate) market: Market,
+    pub(crate) proxy: FaultProxy,
+    pub(crate) consumer: Consumer,
+    pub(crate) deployment: Deployment,
     /// The reorganisations that were made.
     pub(crate) forks: Vec<Fork>,
     _anvil: Anvil,
@@ -35,7 +35,7 @@ pub(crate) enum Over {
     BesideAGoodOne,
 }
 
-impl Stage {
+impl Fixture {
     /// Sets it up on a chain that mines at once; `extra` are lines of configuration by section.
     pub(crate) async fn set(seed: u64, over: Over, extra: &[(&str, &str)]) -> Res<Self> {
         // By itself Anvil moves the states of all but the last blocks to files, and loses them in a reorganisation.
@@ -44,28 +44,28 @@ impl Stage {
 
     /// The same on a chain of one's own.
     pub(crate) async fn set_on(anvil: Anvil, seed: u64, over: Over, extra: &[(&str, &str)]) -> Res<Self> {
-        let market = Market::deploy(&anvil.ws_url()).await?;
-        let asker = Asker::new(&market, &["iris", "credit"]).await?;
-        let proxy = Faulty::before(&anvil.ws_url(), seed).await?;
+        let deployment = Deployment::deploy(&anvil.ws_url()).await?;
+        let consumer = Consumer::new(&deployment, &["iris", "credit"]).await?;
+        let proxy = FaultProxy::before(&anvil.ws_url(), seed).await?;
         let url = match over {
             Over::Http => proxy.http_url(),
             Over::WebSocket => proxy.ws_url(),
             Over::BesideAGoodOne => format!("{},{}", proxy.ws_url(), anvil.ws_url()),
         };
-        let node = Node::new(&market, &url, 0, extra)?;
-        market.seat(1, &node.signer, &asker.ids()).await?;
-        Ok(Self { node, proxy, asker, market, forks: Vec::new(), _anvil: anvil })
+        let node = Node::new(&deployment, &url, 0, extra)?;
+        deployment.seat(1, &node.signer, &consumer.ids()).await?;
+        Ok(Self { node, proxy, consumer, deployment, forks: Vec::new(), _anvil: anvil })
     }
 
     /// From now on a block comes every so often.
     pub(crate) async fn block_every(&self, seconds: u64) -> Res<()> {
-        self.market.rpc("evm_setAutomine", json!([false])).await?;
-        self.market.rpc("evm_setIntervalMining", json!([seconds])).await?;
+        self.deployment.rpc("evm_setAutomine", json!([false])).await?;
+        self.deployment.rpc("evm_setIntervalMining", json!([seconds])).await?;
         Ok(())
     }
 
     /// Waits until all is answered, stops the node, and audits the chain and the node's use of nonces on it.
-    pub(crate) async fn end(&mut self, requests: usize, seconds: u64) -> Res<Audited> {
+    pub(crate) async fn end(&mut self, requests: usize, seconds: u64) -> Res<Checked> {
         match self.settle_and_audit(requests, seconds).await {
             Ok(audited) => Ok(audited),
             Err(error) => {
@@ -77,9 +77,11 @@ impl Stage {
 
     /// What the node knows of some requests that are not answered.
     async fn unanswered(&self) -> Res<String> {
-        let answers = self.asker.answers(&self.market).await?;
+        let answers = self.consumer.answers(&self.deployment).await?;
         let mut told = String::new();
-        for id in self.asker.requests(&self.market).await?.into_keys().filter(|id| !answers.contains_key(id)).take(3) {
+        for id in
+            self.consumer.requests(&self.deployment).await?.into_keys().filter(|id| !answers.contains_key(id)).take(3)
+        {
             let shown = Command::new(binary()?)
                 .args(["jobs", "show", &id.to_string(), "--json", "--config"])
                 .arg(self.node.home().join("oraculum.toml"))
@@ -91,7 +93,7 @@ impl Stage {
         Ok(told)
     }
 
-    async fn settle_and_audit(&mut self, requests: usize, seconds: u64) -> Res<Audited> {
+    async fn settle_and_audit(&mut self, requests: usize, seconds: u64) -> Res<Checked> {
         let node = &mut self.node;
         let ended = async {
             while !node.ended()? {
@@ -100,7 +102,7 @@ impl Stage {
             Res::Ok(())
         };
         tokio::select! {
-            settled = self.asker.settle_all(&self.market, requests, seconds) => drop(settled?),
+            settled = self.consumer.settle_all(&self.deployment, requests, seconds) => drop(settled?),
             ended = ended => {
                 ended?;
                 return Err("the node ended by itself".into());
@@ -111,14 +113,14 @@ impl Stage {
             return Err(format!("the node ended with {code:?}").into());
         }
         // What is in the pool yet is mined.
-        self.market.mine(2).await?;
-        audit::audit(&self.market, &self.asker, &[self.node.sender], &self.forks).await
+        self.deployment.mine(2).await?;
+        invariants::check(&self.deployment, &self.consumer, &[self.node.sender], &self.forks).await
     }
 
     /// All that the node signed on a chain without reorganisations used each nonce for one thing.
     pub(crate) async fn one_thing_per_nonce(&self) -> Res<()> {
-        let mined = audit::mined_of(&self.market, self.node.sender).await?;
-        audit::nonces(&self.market, &self.proxy.sent_by(self.node.sender), &mined)
+        let mined = invariants::mined_of(&self.deployment, self.node.sender).await?;
+        invariants::nonces(&self.deployment, &self.proxy.sent_by(self.node.sender), &mined)
     }
 
     /// An error with the end of the node's log.

@@ -40,12 +40,12 @@ pub trait Backend: Send + Sync + 'static {
 
 /// A running endpoint; it ends when dropped, with all its connections.
 #[derive(Debug)]
-pub struct Endpoint {
+pub struct RpcServer {
     port: u16,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Endpoint {
+impl RpcServer {
     /// Serves a backend on a free port.
     pub async fn serve<B: Backend>(backend: Arc<B>) -> Res<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -74,7 +74,7 @@ impl Endpoint {
     }
 }
 
-impl Drop for Endpoint {
+impl Drop for RpcServer {
     fn drop(&mut self) {
         self.task.abort();
     }

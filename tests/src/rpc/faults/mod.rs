@@ -20,14 +20,14 @@ use alloy::{
     rpc::client::ClientBuilder,
     transports::RpcError,
 };
-use oraculum::chain::PromptWs;
+use oraculum::chain::LowLatencyWs;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use crate::{
     Res,
-    endpoint::{Backend, Endpoint, Reply},
+    rpc::server::{Backend, Reply, RpcServer},
 };
 
 pub use self::{
@@ -37,8 +37,8 @@ pub use self::{
 
 /// The proxy; it ends when dropped.
 #[derive(Debug)]
-pub struct Faulty {
-    endpoint: Endpoint,
+pub struct FaultProxy {
+    endpoint: RpcServer,
     state: Arc<State>,
     heads: tokio::task::JoinHandle<()>,
 }
@@ -54,7 +54,7 @@ struct State {
     heads: broadcast::Sender<Value>,
 }
 
-impl Faulty {
+impl FaultProxy {
     /// A proxy to a WebSocket endpoint, without faults until [`Self::fail`] asks for some.
     pub async fn before(url: &str, seed: u64) -> Res<Self> {
         let upstream: RootProvider = ProviderBuilder::default().connect_http(url.replacen("ws", "http", 1).parse()?);
@@ -66,9 +66,9 @@ impl Faulty {
             counts: Mutex::default(),
             heads: broadcast::Sender::new(256),
         });
-        let subscribed = RootProvider::new(ClientBuilder::default().pubsub(PromptWs::new(url.parse()?)).await?);
+        let subscribed = RootProvider::new(ClientBuilder::default().pubsub(LowLatencyWs::new(url.parse()?)).await?);
         let heads = tokio::spawn(tell_heads(subscribed, state.clone()));
-        Ok(Self { endpoint: Endpoint::serve(state.clone()).await?, state, heads })
+        Ok(Self { endpoint: RpcServer::serve(state.clone()).await?, state, heads })
     }
 
     /// From now on this share of the calls and heads meets a fault.
@@ -101,7 +101,7 @@ impl Faulty {
     }
 }
 
-impl Drop for Faulty {
+impl Drop for FaultProxy {
     fn drop(&mut self) {
         self.heads.abort();
     }

@@ -11,13 +11,13 @@ use crate::Res;
 
 /// The proxy; it ends when dropped.
 #[derive(Debug)]
-pub struct Proxy {
+pub struct TcpProxy {
     port: u16,
     open: Arc<watch::Sender<bool>>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Proxy {
+impl TcpProxy {
     /// A proxy to a port of this machine.
     pub async fn to(target: u16) -> Res<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -65,7 +65,7 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
+impl Drop for TcpProxy {
     fn drop(&mut self) {
         self.task.abort();
     }

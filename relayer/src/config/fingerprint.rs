@@ -8,9 +8,9 @@ use super::file::Config;
 
 /// Fingerprints of values, which may be secret.
 #[derive(Clone, Default)]
-pub(super) struct Said(BTreeMap<String, B256>);
+pub(super) struct ConfigFingerprint(BTreeMap<String, B256>);
 
-impl Said {
+impl ConfigFingerprint {
     pub(super) fn of(config: &Config) -> Self {
         // A configuration that was read can be written.
         let table = toml::Table::try_from(config).unwrap_or_default();
@@ -33,7 +33,7 @@ impl Said {
     }
 }
 
-impl fmt::Debug for Said {
+impl fmt::Debug for ConfigFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Said")
     }

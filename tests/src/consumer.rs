@@ -16,7 +16,7 @@ use crate::{
         BenchConsumer::{self, BenchConsumerInstance},
         InferenceCoordinator::{DeliveryFailed, Fulfilled, Requested, Skipped},
     },
-    market::{Market, account},
+    deployment::{Deployment, account},
     models::{self, Model},
 };
 
@@ -33,7 +33,7 @@ pub fn skipped(logs: &[Log]) -> usize {
 
 /// A consumer with money, and what it asked.
 #[derive(Debug)]
-pub struct Asker {
+pub struct Consumer {
     consumer: BenchConsumerInstance<DynProvider>,
     payer: Address,
     /// The models it asks.
@@ -62,27 +62,27 @@ pub struct Answer {
     pub output: Bytes,
 }
 
-impl Asker {
+impl Consumer {
     /// Registers the models of the repository and deploys a consumer with a prepaid account.
-    pub async fn new(market: &Market, names: &[&'static str]) -> Res<Self> {
+    pub async fn new(deployment: &Deployment, names: &[&'static str]) -> Res<Self> {
         let models = names.iter().map(|name| models::load(name)).collect::<Res<Vec<_>>>()?;
         for model in &models {
-            let id = market.register(model.card.clone()).await?;
+            let id = deployment.register(model.card.clone()).await?;
             if id != model.id {
                 return Err(format!("{}: the card says {}, the registry {id}", model.name, model.id).into());
             }
         }
         let consumer =
-            BenchConsumer::deploy(market.provider.clone(), *market.coordinator.address(), models[0].id).await?;
+            BenchConsumer::deploy(deployment.provider.clone(), *deployment.coordinator.address(), models[0].id).await?;
         let payer = account(0)?.address();
-        market.coordinator.deposit(payer).value(U256::from(10_000 * FEE)).send().await?.get_receipt().await?;
-        market.coordinator.allow(*consumer.address(), U96::from(FEE)).send().await?.get_receipt().await?;
+        deployment.coordinator.deposit(payer).value(U256::from(10_000 * FEE)).send().await?.get_receipt().await?;
+        deployment.coordinator.allow(*consumer.address(), U96::from(FEE)).send().await?.get_receipt().await?;
         Ok(Self { consumer, payer, models, turn: 0 })
     }
 
     /// The consumer's address.
     #[must_use]
-    pub fn consumer(&self) -> Address {
+    pub fn address(&self) -> Address {
         *self.consumer.address()
     }
 
@@ -99,7 +99,7 @@ impl Asker {
         for sent in self.post(count).await? {
             pending.push(sent.get_receipt().await?);
         }
-        pending.iter().map(|receipt| Ok(Market::requested(receipt)?.0)).collect()
+        pending.iter().map(|receipt| Ok(Deployment::requested(receipt)?.0)).collect()
     }
 
     /// Sends the transactions of `count` questions, and does not wait for their blocks.
@@ -124,8 +124,8 @@ impl Asker {
     }
 
     /// The requests on the chain, with their blocks.
-    pub async fn requests(&self, market: &Market) -> Res<HashMap<B256, u64>> {
-        let logs = market.logs_from(0).await?;
+    pub async fn requests(&self, deployment: &Deployment) -> Res<HashMap<B256, u64>> {
+        let logs = deployment.logs_from(0).await?;
         let requests =
             logs.iter().filter_map(|log| Some((Requested::decode_log(&log.inner).ok()?.requestId, log.block_number?)));
         Ok(requests.collect())
@@ -135,10 +135,10 @@ impl Asker {
     ///
     /// # Errors
     /// A request answered twice, an answer to a request never made, or a callback that failed.
-    pub async fn answers(&self, market: &Market) -> Res<HashMap<B256, Answer>> {
+    pub async fn answers(&self, deployment: &Deployment) -> Res<HashMap<B256, Answer>> {
         let mut asked = HashMap::new();
         let mut answers = HashMap::new();
-        for log in market.logs_from(0).await? {
+        for log in deployment.logs_from(0).await? {
             let number = log.block_number.ok_or("a log of no block")?;
             if let Ok(event) = Requested::decode_log(&log.inner) {
                 let at = (number, log.block_hash.ok_or("no hash")?);
@@ -175,16 +175,17 @@ impl Asker {
     ///
     /// # Errors
     /// What is not answered after `seconds`, or answered wrongly.
-    pub async fn settle(&self, market: &Market, ids: &[B256], seconds: u64) -> Res<HashMap<B256, Answer>> {
-        self.wait(market, seconds, |progress| ids.iter().filter(|id| !progress.answered.contains(*id)).count()).await
+    pub async fn settle(&self, deployment: &Deployment, ids: &[B256], seconds: u64) -> Res<HashMap<B256, Answer>> {
+        self.wait(deployment, seconds, |progress| ids.iter().filter(|id| !progress.answered.contains(*id)).count())
+            .await
     }
 
     /// Waits until at least `count` requests are on the chain, and all that are on it are answered.
     ///
     /// # Errors
     /// As those of [`Self::settle`].
-    pub async fn settle_all(&self, market: &Market, count: usize, seconds: u64) -> Res<HashMap<B256, Answer>> {
-        self.wait(market, seconds, |progress| {
+    pub async fn settle_all(&self, deployment: &Deployment, count: usize, seconds: u64) -> Res<HashMap<B256, Answer>> {
+        self.wait(deployment, seconds, |progress| {
             let open = progress.asked.difference(&progress.answered).count();
             open.max(count.saturating_sub(progress.asked.len()))
         })
@@ -193,20 +194,20 @@ impl Asker {
 
     async fn wait(
         &self,
-        market: &Market,
+        deployment: &Deployment,
         seconds: u64,
         missing: impl Fn(&Progress) -> usize,
     ) -> Res<HashMap<B256, Answer>> {
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(seconds);
         let mut progress = Progress::default();
         loop {
-            progress.read(market).await?;
+            progress.read(deployment).await?;
             let mut left = missing(&progress);
             if left == 0 {
-                let answers = self.answers(market).await?;
+                let answers = self.answers(deployment).await?;
                 // Read once more from the start: a reorganisation may have taken back what was counted.
                 progress = Progress::default();
-                progress.read(market).await?;
+                progress.read(deployment).await?;
                 left = missing(&progress);
                 if left == 0 {
                     self.check(&answers)?;
@@ -252,8 +253,8 @@ struct Progress {
 }
 
 impl Progress {
-    async fn read(&mut self, market: &Market) -> Res<()> {
-        for log in market.logs_from(self.next).await? {
+    async fn read(&mut self, deployment: &Deployment) -> Res<()> {
+        for log in deployment.logs_from(self.next).await? {
             self.next = self.next.max(log.block_number.unwrap_or_default() + 1);
             let id = log.topics().get(1).copied().unwrap_or_default();
             match log.topic0() {

@@ -4,7 +4,7 @@ use alloy::primitives::U64;
 use serde_json::{Value, json};
 
 use super::State;
-use crate::endpoint::Reply;
+use crate::rpc::server::Reply;
 
 /// Asks as of `behind` blocks before the head.
 pub(super) async fn ask(state: &State, behind: u64, method: &str, params: &Value) -> Reply {

@@ -12,7 +12,7 @@ use oraculum::protocol::statement::Domain;
 
 use crate::{
     abi::InferenceCoordinator::{Request, claimCall, fulfillBatchCall, fulfillCall},
-    market::request_id,
+    deployment::request_id,
 };
 
 /// A signed transaction that passed through the proxy.

@@ -9,12 +9,12 @@ use tracing::{error, info, warn};
 use crate::{config::Settings, policy::Policy};
 
 /// The configurations of all chains as they were last read again, in the order of the first reading.
-pub type Rereads = watch::Receiver<Option<Arc<Vec<Settings>>>>;
+pub type ConfigUpdates = watch::Receiver<Option<Arc<Vec<Settings>>>>;
 
 /// Takes over what may change whenever the configurations are read again, for as long as it is polled. `first` is what the
 /// chain was started with.
 pub(super) async fn follow(
-    mut reads: Rereads,
+    mut reads: ConfigUpdates,
     index: usize,
     first: &Settings,
     served: &[(String, B256)],

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::open::folder;
-use crate::{domain::Slot, journal::JournalError};
+use crate::{domain::TrackedTransaction, journal::JournalError};
 
 /// Bytes after which a new file is begun.
 const LARGE: u64 = if cfg!(test) { 4 << 10 } else { 8 << 20 };
@@ -34,14 +34,14 @@ pub(super) struct Line<S> {
 
 /// The file that is written, once there is something to write.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct Wal {
     folder: PathBuf,
     /// The number of the next commit.
     next: u64,
     file: Option<(File, u64)>,
 }
 
-impl Outbox {
+impl Wal {
     /// In the database's folder, after the commit of this number.
     pub(super) fn after(folder: &Path, number: u64) -> Self {
         Self { folder: folder.to_owned(), next: number + 1, file: None }
@@ -52,7 +52,7 @@ impl Outbox {
     }
 
     /// Appends the transactions of the commit that took the next number.
-    pub(super) fn append(&mut self, slots: &[Slot], db: &sled::Db) -> Result<(), JournalError> {
+    pub(super) fn append(&mut self, slots: &[TrackedTransaction], db: &sled::Db) -> Result<(), JournalError> {
         let number = self.next;
         self.next += 1;
         let mut line = serde_json::to_vec(&Line { number, slots })?;
@@ -84,13 +84,13 @@ impl Outbox {
 }
 
 /// The lines of a folder's files after a number, in order.
-pub(super) fn lines(folder: &Path, after: u64) -> Result<Vec<Line<Vec<Slot>>>, JournalError> {
+pub(super) fn lines(folder: &Path, after: u64) -> Result<Vec<Line<Vec<TrackedTransaction>>>, JournalError> {
     let mut lines = Vec::new();
     for path in files(folder)? {
         let file = File::open(&path).map_err(|source| super::open::folder(&path, source))?;
         for line in BufReader::new(file).split(b'\n') {
             let line = line.map_err(|source| super::open::folder(&path, source))?;
-            match serde_json::from_slice::<Line<Vec<Slot>>>(&line) {
+            match serde_json::from_slice::<Line<Vec<TrackedTransaction>>>(&line) {
                 Ok(line) if line.number > after => lines.push(line),
                 Ok(_) => {}
                 // The disk was full, or power was lost: it was not broadcast, or there is nothing to be done.
