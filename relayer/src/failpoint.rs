@@ -11,8 +11,8 @@ pub const POINTS: &[&str] = &[
     "taken.before",
     "taken.after",
     // What became final, and what is forgotten.
-    "tidied.before",
-    "tidied.after",
+    "pruned.before",
+    "pruned.after",
     // A reorganisation undone.
     "rewound.before",
     "rewound.after",
@@ -108,7 +108,7 @@ mod tests {
             } else if path.extension().is_some_and(|end| end == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
                 into.extend(
-                    text.split("crash_point(\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.into())),
+                    text.split("failpoint(\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.into())),
                 );
             }
         }

@@ -301,9 +301,9 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let Some(cursor) = self.cursor else { return Ok(()) };
         for _ in 0..STEPS {
             let Some(batch) = intake::prune(&*self.node.journal, self.heights(head, cursor))? else { break };
-            failpoint("tidied.before");
+            failpoint("pruned.before");
             self.node.journal.commit(&batch)?;
-            failpoint("tidied.after");
+            failpoint("pruned.after");
             tokio::task::yield_now().await;
         }
         Ok(())

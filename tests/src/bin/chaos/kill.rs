@@ -19,8 +19,8 @@ pub(crate) const USUAL: [&str; 12] = [
     "mined.after",
     "taken.before",
     // A life of the short form is too short for these.
-    "tidied.before",
-    "tidied.after",
+    "pruned.before",
+    "pruned.after",
     "final.before",
     "final.after",
 ];

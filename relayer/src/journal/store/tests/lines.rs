@@ -35,7 +35,7 @@ fn a_transaction_or_a_sum_that_is_in_the_lines_twice_is_refused() {
     let batch = Batch { slots: vec![slot(4, task(1).id)], booked: vec![entry], ..Batch::default() };
     journal.commit(&batch).unwrap();
     let text = exported(&journal);
-    for kind in ["{\"slot\"", "{\"entry\""] {
+    for kind in ["{\"tracked_transaction\"", "{\"entry\""] {
         let twice = format!("{text}{}\n", text.lines().find(|line| line.starts_with(kind)).unwrap());
         let to = tempfile::tempdir().unwrap();
         let error = SledJournal::import(to.path(), twice.as_bytes()).unwrap_err();
