@@ -40,19 +40,13 @@ pub fn account(index: usize) -> Res<PrivateKeySigner> {
     Ok(KEYS[index].parse()?)
 }
 
-/// The shortest parameters within the bounds.
-#[must_use]
-pub fn parameters() -> Parameters {
-    Parameters {
-        window: 1,
-        activationDelay: 8,
-        vesting: 32,
-        exitDelay: 8_032,
-        parameterDelay: 7_200,
-        maxCallbackGas: 2_000_000,
-        maxQuorum: 1,
-        seatBondGwei: 1_000_000_000,
-    }
+/// The shortest parameters within the bounds: those of a development chain, with a window of one block.
+///
+/// # Errors
+/// If the two generated types differ.
+pub fn parameters() -> Res<Parameters> {
+    let dev = Parameters::abi_decode(&oraculum::dev::parameters().abi_encode())?;
+    Ok(Parameters { window: 1, ..dev })
 }
 
 /// The id of a request as it comes back as calldata.
@@ -95,7 +89,7 @@ impl Deployment {
             .erased();
         // Blocks are often mined at once here: the default pace of asking for receipts is made for real chains.
         provider.client().set_poll_interval(std::time::Duration::from_millis(20));
-        let coordinator = InferenceCoordinator::deploy(provider.clone(), account(0)?.address(), parameters()).await?;
+        let coordinator = InferenceCoordinator::deploy(provider.clone(), account(0)?.address(), parameters()?).await?;
         let domain = Domain { chain_id: provider.get_chain_id().await?, coordinator: *coordinator.address() };
         Ok(Self { provider, coordinator, model: B256::ZERO, signer: PrivateKeySigner::random(), domain })
     }
@@ -138,7 +132,7 @@ impl Deployment {
             .await?;
         let mut taken = Vec::new();
         for &model in models {
-            let bond = U256::from(1_000_000_000_000_000_000u64);
+            let bond = U256::from(parameters()?.seatBondGwei) * U256::from(1_000_000_000u64);
             let receipt =
                 self.coordinator.joinSeat(model, u32::MAX).value(bond).from(owner).send().await?.get_receipt().await?;
             let joined = receipt.logs().iter().find_map(|log| SeatJoined::decode_log(&log.inner).ok());

@@ -7,7 +7,7 @@ use crate::{Res, anvil::Anvil, consumer::Consumer, deployment::Deployment, node:
 /// A deployment with the iris model, and a node with the one seat that reaches the chain at `url` and is not started.
 /// `extra` is added to sections of its configuration.
 pub async fn one_node(anvil: &Anvil, url: &str, extra: &[(&str, &str)]) -> Res<(Deployment, Consumer, Node)> {
-    let deployment = Deployment::deploy(&anvil.ws_url()).await?;
+    let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
     let consumer = Consumer::new(&deployment, &["iris"]).await?;
     let node = Node::new(&deployment, url, 0, extra)?;
     deployment.seat(1, &node.signer, &consumer.ids()).await?;

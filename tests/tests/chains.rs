@@ -18,11 +18,11 @@ struct Fixture {
 impl Fixture {
     async fn new(chain_id: &str, number: usize) -> Res<Self> {
         let anvil = Anvil::with(&["--chain-id", chain_id]).await?;
-        let proxy = TcpProxy::to(anvil.port()).await?;
-        let deployment = Deployment::deploy(&anvil.ws_url()).await?;
+        let proxy = TcpProxy::to(anvil.local.port).await?;
+        let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
         let consumer = Consumer::new(&deployment, &["iris"]).await?;
         let pace = "poll_interval = 0.05\nrequest_timeout = 2\nstart_timeout = 0.5";
-        let node = Node::new(&deployment, &proxy.ws_url(), number, &[("chain", pace)])?;
+        let node = Node::new(&deployment, &proxy.local.ws_url(), number, &[("chain", pace)])?;
         deployment.seat(1 + number, &node.signer, &consumer.ids()).await?;
         Ok(Self { deployment, consumer, node, proxy, _anvil: anvil })
     }
@@ -64,9 +64,9 @@ async fn one_process_serves_two_chains_and_the_loss_of_one_does_not_disturb_the_
 #[tokio::test(flavor = "multi_thread")]
 async fn configurations_that_share_what_belongs_to_one_chain_are_refused_with_the_remedy() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let deployment = Deployment::deploy(&anvil.ws_url()).await?;
-    let node = Node::new(&deployment, &anvil.ws_url(), 0, &[])?;
-    let twin = Node::new(&deployment, &anvil.ws_url(), 0, &[])?;
+    let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
+    let node = Node::new(&deployment, &anvil.local.ws_url(), 0, &[])?;
+    let twin = Node::new(&deployment, &anvil.local.ws_url(), 0, &[])?;
     for (others, variable, words) in [
         (&node, ("ORACULUM_LOG", "error"), "share node.data_dir"),
         (&twin, ("ORACULUM_LOG", "error"), "share the coordinator"),
@@ -83,10 +83,10 @@ async fn configurations_that_share_what_belongs_to_one_chain_are_refused_with_th
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_is_served_while_any_of_its_endpoints_lives() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let proxies = [TcpProxy::to(anvil.port()).await?, TcpProxy::to(anvil.port()).await?];
-    let deployment = Deployment::deploy(&anvil.ws_url()).await?;
+    let proxies = [TcpProxy::to(anvil.local.port).await?, TcpProxy::to(anvil.local.port).await?];
+    let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
     let mut consumer = Consumer::new(&deployment, &["iris"]).await?;
-    let urls = format!("{},{}", proxies[0].http_url(), proxies[1].ws_url());
+    let urls = format!("{},{}", proxies[0].local.http_url(), proxies[1].local.ws_url());
     let pace = [("chain", "poll_interval = 0.05\nrequest_timeout = 2")];
     let mut node = Node::new(&deployment, &urls, 0, &pace)?;
     deployment.seat(1, &node.signer, &consumer.ids()).await?;
@@ -112,15 +112,15 @@ async fn a_chain_is_served_while_any_of_its_endpoints_lives() -> Res<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_log_line_holds_an_endpoints_secret_at_any_level() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let proxy = TcpProxy::to(anvil.port()).await?;
-    let deployment = Deployment::deploy(&anvil.ws_url()).await?;
+    let proxy = TcpProxy::to(anvil.local.port).await?;
+    let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
     let mut consumer = Consumer::new(&deployment, &["iris"]).await?;
     let secrets = ["hunter2-user", "hunter2-word", "hunter2-key"];
     let secret = |url: String| {
         let [user, word, key] = secrets;
         format!("{}/?key={key}", url.replacen("://", &format!("://{user}:{word}@"), 1))
     };
-    let urls = format!("{},{}", secret(proxy.http_url()), secret(proxy.ws_url()));
+    let urls = format!("{},{}", secret(proxy.local.http_url()), secret(proxy.local.ws_url()));
     let pace = [("chain", "poll_interval = 0.05\nrequest_timeout = 2")];
     let node = Node::new(&deployment, &urls, 0, &pace)?;
     deployment.seat(1, &node.signer, &consumer.ids()).await?;

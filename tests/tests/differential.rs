@@ -61,7 +61,7 @@ fn request(rng: &mut StdRng) -> Request {
 #[tokio::test(flavor = "multi_thread")]
 async fn solidity_and_rust_agree_on_ids_statements_and_ranks() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let deployment = Deployment::open(&anvil.ws_url()).await?;
+    let deployment = Deployment::open(&anvil.local.ws_url()).await?;
     let (coordinator, domain) = (&deployment.coordinator, deployment.domain);
     let mut rng = StdRng::seed_from_u64(seed());
     for _ in 0..300 {
@@ -152,7 +152,7 @@ fn answered<T>(result: Result<T, alloy::contract::Error>) -> Res<Option<T>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn solidity_and_rust_accept_the_same_tensors_and_read_the_same_from_them() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let deployment = Deployment::open(&anvil.ws_url()).await?;
+    let deployment = Deployment::open(&anvil.local.ws_url()).await?;
     let harness = TensorHarness::deploy(deployment.provider.clone()).await?;
     let mut rng = StdRng::seed_from_u64(seed());
     let (mut valid, mut refused) = (0, 0);

@@ -35,7 +35,7 @@ async fn an_answer_that_a_reorganisation_undoes_is_given_again() -> Res<()> {
     // Final at once: the worst case, in which the node has forgotten the transaction.
     for confirmations in ["confirmations = 10", "confirmations = 0"] {
         let (deployment, mut consumer, mut node) =
-            one_node(&anvil, &anvil.ws_url(), &[("chain", confirmations)]).await?;
+            one_node(&anvil, &anvil.local.ws_url(), &[("chain", confirmations)]).await?;
         node.start().await?;
         let ids = consumer.ask(3).await?;
         consumer.settle(&deployment, &ids, 30).await?;
@@ -61,7 +61,7 @@ async fn an_answer_that_a_reorganisation_undoes_is_given_again() -> Res<()> {
 async fn a_request_that_a_reorganisation_moves_is_answered_in_its_new_block() -> Res<()> {
     let anvil = Anvil::start().await?;
     let (deployment, mut consumer, mut node) =
-        one_node(&anvil, &anvil.ws_url(), &[("chain", "confirmations = 10")]).await?;
+        one_node(&anvil, &anvil.local.ws_url(), &[("chain", "confirmations = 10")]).await?;
     node.start().await?;
     let ids = consumer.ask(1).await?;
     let before = consumer.settle(&deployment, &ids, 30).await?[&ids[0]].clone();
@@ -87,8 +87,8 @@ async fn a_request_that_a_reorganisation_moves_is_answered_in_its_new_block() ->
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_is_made_anew_and_nothing_is_missed() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let proxy = TcpProxy::to(anvil.port()).await?;
-    for url in [proxy.ws_url(), proxy.http_url()] {
+    let proxy = TcpProxy::to(anvil.local.port).await?;
+    for url in [proxy.local.ws_url(), proxy.local.http_url()] {
         let pace = [("chain", "poll_interval = 0.05\nrequest_timeout = 2")];
         let (deployment, mut consumer, mut node) = one_node(&anvil, &url, &pace).await?;
         node.start().await?;
@@ -111,7 +111,7 @@ async fn a_connection_that_breaks_is_made_anew_and_nothing_is_missed() -> Res<()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_cannot_succeed_ends_with_one_line_that_names_the_remedy() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (deployment, consumer, mut node) = one_node(&anvil, &anvil.http_url(), &[]).await?;
+    let (deployment, consumer, mut node) = one_node(&anvil, &anvil.local.http_url(), &[]).await?;
     let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let (no_contract, consumer) = (Address::repeat_byte(9).to_string(), consumer.address().to_string());
     let (down, down_ws) = (format!("http://127.0.0.1:{closed}/secret"), format!("ws://127.0.0.1:{closed}/secret"));
@@ -152,9 +152,9 @@ async fn a_start_that_cannot_succeed_ends_with_one_line_that_names_the_remedy() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_registration_or_seat_says_so_and_answers_once_it_has_them() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let deployment = Deployment::deploy(&anvil.ws_url()).await?;
+    let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
     let mut consumer = Consumer::new(&deployment, &["iris"]).await?;
-    let mut node = Node::new(&deployment, &anvil.ws_url(), 0, &[])?;
+    let mut node = Node::new(&deployment, &anvil.local.ws_url(), 0, &[])?;
     node.start().await?;
     until("both are said", async || {
         let log = node.log();
@@ -171,7 +171,7 @@ async fn a_node_without_registration_or_seat_says_so_and_answers_once_it_has_the
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_money_stops_and_goes_on_when_it_is_funded() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
+    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.local.ws_url(), &[]).await?;
     deployment.rpc("anvil_setBalance", json!([node.sender, "0x0"])).await?;
     node.start().await?;
     let ids = consumer.ask(3).await?;
@@ -186,7 +186,7 @@ async fn a_node_without_money_stops_and_goes_on_when_it_is_funded() -> Res<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn pay_is_claimed_once_even_if_the_journal_is_lost_before() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
+    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.local.ws_url(), &[]).await?;
     node.start().await?;
     let ids = consumer.ask(20).await?;
     consumer.settle(&deployment, &ids, 30).await?;
@@ -210,7 +210,7 @@ async fn pay_is_claimed_once_even_if_the_journal_is_lost_before() -> Res<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_shown_by_a_running_node_and_by_a_stopped_ones_journal() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
+    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.local.ws_url(), &[]).await?;
     let config = node.home().join("oraculum.toml");
     let jobs = async |arguments: &[&str]| {
         let mut command = tokio::process::Command::new(binary()?);

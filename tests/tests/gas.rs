@@ -71,7 +71,7 @@ where
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_and_its_answer_stay_below_their_gas_bars() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let deployment = Deployment::open(&anvil.ws_url()).await?;
+    let deployment = Deployment::open(&anvil.local.ws_url()).await?;
     let provider = deployment.provider.clone();
     let coordinator = *deployment.coordinator.address();
     let payer: Address = account(0)?.address();

@@ -57,7 +57,7 @@ async fn ask_binary(node: &Node, words: &[&str]) -> Res<Value> {
 async fn requests_of_one_block_share_transactions_and_the_books_agree_with_the_chain() -> Res<()> {
     let anvil = Anvil::start().await?;
     let (deployment, mut consumer, mut node) =
-        one_node(&anvil, &anvil.ws_url(), &[("policy", "max_batch = 16")]).await?;
+        one_node(&anvil, &anvil.local.ws_url(), &[("policy", "max_batch = 16")]).await?;
     node.start().await?;
     let ids = ask_in_one_block(&deployment, &mut consumer, 60).await?;
     consumer.settle(&deployment, &ids, 60).await.map_err(|error| format!("{error}\n{}", node.log()))?;
@@ -95,7 +95,7 @@ async fn requests_of_one_block_share_transactions_and_the_books_agree_with_the_c
 async fn several_sending_keys_share_the_work() -> Res<()> {
     let anvil = Anvil::start().await?;
     let (deployment, mut consumer, mut node) =
-        one_node(&anvil, &anvil.ws_url(), &[("policy", "max_batch = 2")]).await?;
+        one_node(&anvil, &anvil.local.ws_url(), &[("policy", "max_batch = 2")]).await?;
     let config = node.home().join("oraculum.toml");
     let secret = Password::from_file(&node.home().join("password"))?;
     keys::store(&node.home().join("second.json"), &account(5)?, &secret)?;
@@ -115,7 +115,7 @@ async fn several_sending_keys_share_the_work() -> Res<()> {
 async fn a_policy_read_again_on_sighup_holds_at_once_and_a_bad_file_changes_nothing() -> Res<()> {
     let anvil = Anvil::start().await?;
     let above_fee_cap = ("policy", "min_fee = \"79000000000000000000000000000\"");
-    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.ws_url(), &[above_fee_cap]).await?;
+    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.local.ws_url(), &[above_fee_cap]).await?;
     let config = node.home().join("oraculum.toml");
     node.start().await?;
     let refused = consumer.ask(1).await?[0];

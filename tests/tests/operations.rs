@@ -42,7 +42,7 @@ async fn get(node: &Node, path: &str) -> Res<(u16, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn anybody_registers_a_model_once_and_takes_no_name_from_others() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (_, _, node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
+    let (_, _, node) = one_node(&anvil, &anvil.local.ws_url(), &[]).await?;
     let (keystore, password) = (node.home().join("sender.json"), node.home().join("password"));
     let paid = ["--keystore", &keystore.to_string_lossy(), "--password-file", &password.to_string_lossy(), "--json"]
         .map(str::to_owned);
@@ -100,7 +100,7 @@ async fn anybody_registers_a_model_once_and_takes_no_name_from_others() -> Res<(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_node_is_ready_and_counts_its_answers() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
+    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.local.ws_url(), &[]).await?;
     node.start().await?;
     let ids = consumer.ask(3).await?;
     consumer.settle(&deployment, &ids, 30).await?;
@@ -141,7 +141,7 @@ async fn a_running_node_is_ready_and_counts_its_answers() -> Res<()> {
 async fn a_reorganisation_deeper_than_is_rewound_ends_a_node_with_its_own_exit_code() -> Res<()> {
     let anvil = Anvil::start().await?;
     let extra = [("chain", "confirmations = 1"), ("chain", "reorg_depth = 2")];
-    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.ws_url(), &extra).await?;
+    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.local.ws_url(), &extra).await?;
     let mine = async |blocks: &str| {
         Res::Ok(deployment.provider.raw_request::<_, Value>("anvil_mine".into(), json!([blocks])).await?)
     };

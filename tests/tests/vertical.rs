@@ -19,9 +19,9 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_is_answered_once_and_as_onnx_runtime_would() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let deployment = Deployment::deploy(&anvil.ws_url()).await?;
+    let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
     let mut consumer = Consumer::new(&deployment, &models::NAMES).await?;
-    let mut node = Node::new(&deployment, &anvil.ws_url(), 0, &[])?;
+    let mut node = Node::new(&deployment, &anvil.local.ws_url(), 0, &[])?;
     deployment.seat(1, &node.signer, &consumer.ids()).await?;
     // The first few are there before the node is: it finds them by backfill.
     let mut ids = consumer.ask(12).await?;
@@ -40,9 +40,9 @@ async fn every_request_is_answered_once_and_as_onnx_runtime_would() -> Res<()> {
 async fn twenty_kills_and_a_lost_journal_lose_nothing_and_send_nothing_twice() -> Res<()> {
     let mut rng = StdRng::seed_from_u64(seed());
     let anvil = Anvil::start().await?;
-    let deployment = Deployment::deploy(&anvil.ws_url()).await?;
+    let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
     let mut consumer = Consumer::new(&deployment, &models::NAMES).await?;
-    let mut node = Node::new(&deployment, &anvil.ws_url(), 0, &[])?;
+    let mut node = Node::new(&deployment, &anvil.local.ws_url(), 0, &[])?;
     deployment.seat(1, &node.signer, &consumer.ids()).await?;
     let mut ids = Vec::new();
     for kill in 0..22 {
@@ -78,9 +78,9 @@ fn drawn(id: B256, answer: &Answer, seats: u32) -> Vec<u32> {
 async fn three_nodes_share_by_sortition_and_cover_for_one_that_is_gone() -> Res<()> {
     const WINDOW: u64 = 1;
     let anvil = Anvil::with(&["--block-time", "0.5"]).await?;
-    let deployment = Deployment::deploy(&anvil.ws_url()).await?;
+    let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
     let mut consumer = Consumer::new(&deployment, &["iris"]).await?;
-    let mut nodes = (0..3).map(|n| Node::new(&deployment, &anvil.ws_url(), n, &[])).collect::<Res<Vec<_>>>()?;
+    let mut nodes = (0..3).map(|n| Node::new(&deployment, &anvil.local.ws_url(), n, &[])).collect::<Res<Vec<_>>>()?;
     for (n, node) in nodes.iter_mut().enumerate() {
         deployment.seat(1 + n, &node.signer, &consumer.ids()).await?;
         node.start().await?;

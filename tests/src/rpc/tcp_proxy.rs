@@ -7,12 +7,13 @@ use tokio::{
     sync::watch,
 };
 
-use crate::Res;
+use crate::{Res, rpc::Local};
 
 /// The proxy; it ends when dropped.
 #[derive(Debug)]
 pub struct TcpProxy {
-    port: u16,
+    /// Where it listens.
+    pub local: Local,
     open: Arc<watch::Sender<bool>>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -21,7 +22,7 @@ impl TcpProxy {
     /// A proxy to a port of this machine.
     pub async fn to(target: u16) -> Res<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let port = listener.local_addr()?.port();
+        let local = Local { port: listener.local_addr()?.port() };
         let open = Arc::new(watch::Sender::new(true));
         let switch = open.clone();
         let task = tokio::spawn(async move {
@@ -39,7 +40,7 @@ impl TcpProxy {
                 });
             }
         });
-        Ok(Self { port, open, task })
+        Ok(Self { local, open, task })
     }
 
     /// Breaks all connections and takes no new ones.
@@ -50,18 +51,6 @@ impl TcpProxy {
     /// Takes connections again.
     pub fn mend(&self) {
         self.open.send_replace(true);
-    }
-
-    /// Its WebSocket endpoint.
-    #[must_use]
-    pub fn ws_url(&self) -> String {
-        format!("ws://127.0.0.1:{}", self.port)
-    }
-
-    /// Its HTTP endpoint.
-    #[must_use]
-    pub fn http_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
     }
 }
 

@@ -53,12 +53,12 @@ pub(super) async fn run(blocks: usize, events: usize) -> Res<()> {
 
 async fn measure(blocks: u64, events: u64, pay: Pay) -> Res<()> {
     let anvil = Anvil::start().await?;
-    let deployment = Deployment::deploy(&anvil.ws_url()).await?;
+    let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
     let consumer = Consumer::new(&deployment, &["iris"]).await?;
-    let http = ProviderBuilder::default().connect_http(anvil.http_url().parse()?);
+    let http = ProviderBuilder::default().connect_http(anvil.local.http_url().parse()?);
     let server = Arc::new(LogServer::new(blocks, history(&deployment, &consumer, blocks, events, pay)?, http));
     let endpoint = RpcServer::serve(server.clone()).await?;
-    let mut node = Node::new(&deployment, &endpoint.http_url(), 0, &[("chain", "poll_interval = 0.2")])?;
+    let mut node = Node::new(&deployment, &endpoint.local.http_url(), 0, &[("chain", "poll_interval = 0.2")])?;
     deployment.seat(1, &node.signer, &consumer.ids()).await?;
 
     node.start().await?;
@@ -74,7 +74,7 @@ async fn measure(blocks: u64, events: u64, pay: Pay) -> Res<()> {
     let (first, ended) = pages.first.zip(pages.ended).ok_or("no pages were asked for")?;
     let took = (ended - first).as_secs_f64();
 
-    let bare: RootProvider = ProviderBuilder::default().connect_http(endpoint.http_url().parse()?);
+    let bare: RootProvider = ProviderBuilder::default().connect_http(endpoint.local.http_url().parse()?);
     let began = Instant::now();
     let mut found = 0;
     for (from, to) in &pages.ranges {
@@ -160,7 +160,7 @@ fn history(
         let fulfilled = Fulfilled { requestId: id, outcome: 0, seats: vec![0; 4].into(), output: output.clone() };
         put(number + ANSWERED_AFTER, fulfilled.encode_log_data());
         unclaimed.push(id);
-        let vested = number + ANSWERED_AFTER + u64::from(parameters().vesting) + 1;
+        let vested = number + ANSWERED_AFTER + u64::from(parameters()?.vesting) + 1;
         if matches!(pay, Pay::Claimed) && unclaimed.len() as u64 == CLAIMED_TOGETHER && vested < span {
             unclaimed.drain(..).for_each(|id| put(vested, Claimed { requestId: id }.encode_log_data()));
         }

@@ -28,10 +28,10 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// Sets it up, and has it answer a few requests.
     pub(crate) async fn set(anvil: Anvil, recorded: bool) -> Res<Self> {
-        let deployment = Deployment::deploy(&anvil.ws_url()).await?;
+        let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
         let mut consumer = Consumer::new(&deployment, &["iris"]).await?;
-        let proxy = if recorded { Some(FaultProxy::before(&anvil.ws_url(), 0).await?) } else { None };
-        let url = proxy.as_ref().map_or(anvil.ws_url(), FaultProxy::ws_url);
+        let proxy = if recorded { Some(FaultProxy::before(&anvil.local.ws_url(), 0).await?) } else { None };
+        let url = proxy.as_ref().map_or(anvil.local.ws_url(), |proxy| proxy.local.ws_url());
         let mut node = Node::new(&deployment, &url, 0, &[])?;
         deployment.seat(1, &node.signer, &consumer.ids()).await?;
         node.start().await?;

@@ -5,7 +5,7 @@ use std::{process::Stdio, time::Duration};
 use alloy::{
     consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope},
     eips::eip2718::Encodable2718,
-    primitives::{Address, Bytes, TxKind, U256},
+    primitives::{Address, Bytes, TxKind, U256, keccak256},
     providers::{Provider, ProviderBuilder, RootProvider},
     rpc::types::Filter,
     signers::SignerSync,
@@ -22,21 +22,18 @@ use tokio::process::{Child, Command};
 
 use super::fixture::{FLOOR, Fixture, Heads, next_head, percentile, stamped};
 
-/// The least that an answer takes: a program that turns a log into a raw transaction, and does nothing else.
-pub(super) async fn floor(url: &str, emitter: Address, callee: Address) -> Res<()> {
+/// The least that an answer takes: a program that turns a log into a raw transaction, and does nothing else. `signed`
+/// transactions are made before the first log; what comes after them is signed when its log comes.
+pub(super) async fn floor(url: &str, emitter: Address, callee: Address, signed: usize) -> Res<()> {
     let provider: RootProvider = ProviderBuilder::default().connect(url).await?;
     let signer = account(FLOOR)?;
     let chain_id = provider.get_chain_id().await?;
-    let mut nonce = provider.get_transaction_count(signer.address()).await?;
-    let mut logs = provider.subscribe_logs(&Filter::new().address(emitter)).await?;
-    let mut turn = 0u8;
-    loop {
-        let log = logs.recv().await?;
-        turn = (turn + 1) % 3;
+    let first = provider.get_transaction_count(signer.address()).await?;
+    let raw = |nonce: u64| -> Res<Vec<u8>> {
         let mut output = vec![1, 3, 6, 2, 0, 0, 0, 1, 0, 0, 0, 3];
-        output.extend((0..3u8).flat_map(|class| i32::to_be_bytes(if class == turn { 964_210 } else { 17_895 })));
+        output.extend((0..3).flat_map(|class| i32::to_be_bytes(if class == nonce % 3 { 964_210 } else { 17_895 })));
         let call = IrisClassifier::onInferenceCall {
-            requestId: log.transaction_hash.unwrap_or_default(),
+            requestId: keccak256(nonce.to_be_bytes()),
             outcome: 0,
             output: output.into(),
         };
@@ -52,10 +49,18 @@ pub(super) async fn floor(url: &str, emitter: Address, callee: Address) -> Res<(
             ..Default::default()
         };
         let signature = signer.sign_hash_sync(&transaction.signature_hash())?;
-        let raw = TxEnvelope::from(transaction.into_signed(signature)).encoded_2718();
-        drop(provider.send_raw_transaction(&raw).await?);
-        nonce += 1;
+        Ok(TxEnvelope::from(transaction.into_signed(signature)).encoded_2718())
+    };
+    let ready: Vec<_> = (first..first + signed as u64).map(raw).collect::<Res<_>>()?;
+    // A block brings its logs all at once.
+    let mut logs = provider.subscribe_logs(&Filter::new().address(emitter)).channel_size(1 << 16).await?;
+    println!("ready");
+    for nonce in first.. {
+        drop(logs.recv().await?);
+        let ready = ready.get((nonce - first) as usize).cloned();
+        drop(provider.send_raw_transaction(&ready.map_or_else(|| raw(nonce), Ok)?).await?);
     }
+    Ok(())
 }
 
 /// Whether the only transaction of a block goes to an address, and is no claim.
@@ -87,8 +92,15 @@ pub(super) async fn run(requests: usize) -> Res<()> {
     let callee =
         IrisClassifier::deploy(provider.clone(), account(FLOOR)?.address(), fixture.consumer.models[0].id).await?;
     let _floor: Child = Command::new(std::env::current_exe()?)
-        .args(["floor", &fixture.anvil.ws_url(), &emitter.address().to_string(), &callee.address().to_string()])
+        .args([
+            "floor",
+            &fixture.anvil.local.ws_url(),
+            &emitter.address().to_string(),
+            &callee.address().to_string(),
+            "0",
+        ])
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -98,7 +110,7 @@ pub(super) async fn run(requests: usize) -> Res<()> {
     let sides = [*iris.address(), *emitter.address()];
     let mut samples = [Vec::new(), Vec::new()];
     let ends = [*fixture.deployment.coordinator.address(), *callee.address()];
-    let mut heads = stamped(fixture.anvil.ws_url()).await?;
+    let mut heads = stamped(fixture.anvil.local.ws_url()).await?;
     let mut height = provider.get_block_number().await?;
     let mut passed_over = 0;
     for turn in 0..requests + 20 {

@@ -44,13 +44,13 @@ impl Fixture {
 
     /// The same on a chain of one's own.
     pub(crate) async fn set_on(anvil: Anvil, seed: u64, over: Over, extra: &[(&str, &str)]) -> Res<Self> {
-        let deployment = Deployment::deploy(&anvil.ws_url()).await?;
+        let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
         let consumer = Consumer::new(&deployment, &["iris", "credit"]).await?;
-        let proxy = FaultProxy::before(&anvil.ws_url(), seed).await?;
+        let proxy = FaultProxy::before(&anvil.local.ws_url(), seed).await?;
         let url = match over {
-            Over::Http => proxy.http_url(),
-            Over::WebSocket => proxy.ws_url(),
-            Over::BesideAGoodOne => format!("{},{}", proxy.ws_url(), anvil.ws_url()),
+            Over::Http => proxy.local.http_url(),
+            Over::WebSocket => proxy.local.ws_url(),
+            Over::BesideAGoodOne => format!("{},{}", proxy.local.ws_url(), anvil.local.ws_url()),
         };
         let node = Node::new(&deployment, &url, 0, extra)?;
         deployment.seat(1, &node.signer, &consumer.ids()).await?;

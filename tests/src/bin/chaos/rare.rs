@@ -21,7 +21,7 @@ pub(super) async fn run(mut rng: StdRng, _: bool) -> Res<String> {
     let extra = [("fees", "max_fee_per_gas = 500\nmin_priority_fee = 0.1")];
     let mut fixture = Fixture::set(rng.random(), Over::WebSocket, &extra).await?;
     // Where it may answer first, it finds that nothing pays enough, and leaves it to the other.
-    let mut stingy = Node::new(&fixture.deployment, &fixture.proxy.ws_url(), 1, &extra)?;
+    let mut stingy = Node::new(&fixture.deployment, &fixture.proxy.local.ws_url(), 1, &extra)?;
     let config = stingy.home().join("oraculum.toml");
     std::fs::write(&config, std::fs::read_to_string(&config)?.replace("margin_percent = -100", "margin_percent = 0"))?;
     fixture.deployment.seat(2, &stingy.signer, &fixture.consumer.ids()).await?;

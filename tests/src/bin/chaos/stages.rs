@@ -19,7 +19,7 @@ const STAGES_KEEP_FAILING: i32 = 9;
 
 pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
     let mut fixture = Fixture::set(rng.random(), Over::WebSocket, &[("chain", "confirmations = 4")]).await?;
-    let mut hopeless = Node::new(&fixture.deployment, &fixture.proxy.ws_url(), 1, &[])?;
+    let mut hopeless = Node::new(&fixture.deployment, &fixture.proxy.local.ws_url(), 1, &[])?;
     fixture.block_every(1).await?;
     hopeless.start_to_panic("taken.before", 1).await?;
     let begun = Instant::now();

@@ -30,41 +30,21 @@ pub enum Fault {
 }
 
 impl Fault {
-    const OF_CALLS: &'static [Self] =
-        &[Self::Cut, Self::Silence, Self::TooMany, Self::Broken, Self::Limit, Self::Delay, Self::Twice, Self::Stale];
-    const OF_BLOCK_LOGS: &'static [Self] = &[
-        Self::Cut,
-        Self::Silence,
-        Self::TooMany,
-        Self::Broken,
-        Self::Limit,
-        Self::Delay,
-        Self::Twice,
-        Self::Stale,
-        Self::EmptyLogs,
-    ];
-    const OF_SENDS: &'static [Self] = &[
-        Self::Cut,
-        Self::Silence,
-        Self::TooMany,
-        Self::Broken,
-        Self::Limit,
-        Self::Delay,
-        Self::Twice,
-        Self::TakenAndDenied,
-        Self::PromisedAndLost,
-    ];
+    /// What any call can meet.
+    const OF_ALL: [Self; 7] =
+        [Self::Cut, Self::Silence, Self::TooMany, Self::Broken, Self::Limit, Self::Delay, Self::Twice];
     /// What heads can meet.
     pub(super) const OF_HEADS: &'static [Self] = &[Self::Silence, Self::Twice, Self::Delay];
 
     /// What a call can meet. Logs asked for by a range of heights are empty only where the endpoint is behind: of older
     /// ones nothing but a second endpoint could tell the truth.
-    pub(super) fn of(method: &str, params: &Value) -> &'static [Self] {
-        match method {
-            "eth_sendRawTransaction" => Self::OF_SENDS,
-            "eth_getLogs" if params[0].get("blockHash").is_some() => Self::OF_BLOCK_LOGS,
-            _ => Self::OF_CALLS,
-        }
+    pub(super) fn of(method: &str, params: &Value) -> Vec<Self> {
+        let own: &[Self] = match method {
+            "eth_sendRawTransaction" => &[Self::TakenAndDenied, Self::PromisedAndLost],
+            "eth_getLogs" if params[0].get("blockHash").is_some() => &[Self::Stale, Self::EmptyLogs],
+            _ => &[Self::Stale],
+        };
+        [&Self::OF_ALL, own].concat()
     }
 
     /// Its name in a report.

@@ -27,7 +27,10 @@ use tokio::sync::broadcast;
 
 use crate::{
     Res,
-    rpc::server::{Backend, Reply, RpcServer},
+    rpc::{
+        Local,
+        server::{Backend, Reply, RpcServer},
+    },
 };
 
 pub use self::{
@@ -38,7 +41,9 @@ pub use self::{
 /// The proxy; it ends when dropped.
 #[derive(Debug)]
 pub struct FaultProxy {
-    endpoint: RpcServer,
+    /// Where it listens.
+    pub local: Local,
+    _server: RpcServer,
     state: Arc<State>,
     heads: tokio::task::JoinHandle<()>,
 }
@@ -68,24 +73,13 @@ impl FaultProxy {
         });
         let subscribed = RootProvider::new(ClientBuilder::default().pubsub(LowLatencyWs::new(url.parse()?)).await?);
         let heads = tokio::spawn(tell_heads(subscribed, state.clone()));
-        Ok(Self { endpoint: RpcServer::serve(state.clone()).await?, state, heads })
+        let server = RpcServer::serve(state.clone()).await?;
+        Ok(Self { local: server.local, _server: server, state, heads })
     }
 
     /// From now on this share of the calls and heads meets a fault.
     pub fn fail(&self, share: f64) {
         self.state.per_mille.store((share * 1_000.0).round() as u32, Relaxed);
-    }
-
-    /// Its WebSocket URL.
-    #[must_use]
-    pub fn ws_url(&self) -> String {
-        self.endpoint.ws_url()
-    }
-
-    /// Its HTTP URL.
-    #[must_use]
-    pub fn http_url(&self) -> String {
-        self.endpoint.http_url()
     }
 
     /// The transactions that an account sent through it, in order, repeated sends included.
@@ -113,7 +107,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl State {
     /// The fault of the next call, if it meets one.
-    fn draw(&self, faults: &'static [Fault]) -> Option<Fault> {
+    fn draw(&self, faults: &[Fault]) -> Option<Fault> {
         let mut rng = locked(&self.rng);
         let fault = (rng.random_range(0..1_000) < self.per_mille.load(Relaxed))
             .then(|| faults[rng.random_range(0..faults.len())]);
@@ -182,7 +176,7 @@ impl Backend for State {
         if method == "eth_sendRawTransaction" {
             self.note(&params);
         }
-        match self.draw(Fault::of(method, &params)) {
+        match self.draw(&Fault::of(method, &params)) {
             None => self.ask(method, &params).await,
             Some(fault) => self.meet(fault, method, &params).await,
         }

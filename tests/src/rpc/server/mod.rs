@@ -11,7 +11,7 @@ use tokio::{
     sync::broadcast,
 };
 
-use crate::Res;
+use crate::{Res, rpc::Local};
 
 /// How a call ends.
 #[derive(Debug, Clone)]
@@ -41,7 +41,8 @@ pub trait Backend: Send + Sync + 'static {
 /// A running endpoint; it ends when dropped, with all its connections.
 #[derive(Debug)]
 pub struct RpcServer {
-    port: u16,
+    /// Where it listens.
+    pub local: Local,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -49,7 +50,7 @@ impl RpcServer {
     /// Serves a backend on a free port.
     pub async fn serve<B: Backend>(backend: Arc<B>) -> Res<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let port = listener.local_addr()?.port();
+        let local = Local { port: listener.local_addr()?.port() };
         let task = tokio::spawn(async move {
             // Dropped with this task, and with it every connection.
             let mut connections = tokio::task::JoinSet::new();
@@ -58,19 +59,7 @@ impl RpcServer {
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Self { port, task })
-    }
-
-    /// Its WebSocket URL.
-    #[must_use]
-    pub fn ws_url(&self) -> String {
-        format!("ws://127.0.0.1:{}", self.port)
-    }
-
-    /// Its HTTP URL.
-    #[must_use]
-    pub fn http_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        Ok(Self { local, task })
     }
 }
 
