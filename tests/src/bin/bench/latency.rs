@@ -22,10 +22,12 @@ use tokio::process::{Child, Command};
 
 use super::fixture::{FLOOR, Fixture, Heads, next_head, percentile, stamped};
 
-/// The least that an answer takes: a program that turns a log into a raw transaction, and does nothing else. `signed`
-/// transactions are made before the first log; what comes after them is signed when its log comes.
-pub(super) async fn floor(url: &str, emitter: Address, callee: Address, signed: usize) -> Res<()> {
-    let provider: RootProvider = ProviderBuilder::default().connect(url).await?;
+/// The least that an answer takes: a program that turns a log heard at one endpoint into a raw transaction sent to another,
+/// and does nothing else. `signed` transactions are made before the first log; what comes after them is signed when its
+/// log comes.
+pub(super) async fn floor([logs, sends]: [&str; 2], emitter: Address, callee: Address, signed: usize) -> Res<()> {
+    let heard: RootProvider = ProviderBuilder::default().connect(logs).await?;
+    let provider: RootProvider = ProviderBuilder::default().connect(sends).await?;
     let signer = account(FLOOR)?;
     let chain_id = provider.get_chain_id().await?;
     let first = provider.get_transaction_count(signer.address()).await?;
@@ -53,7 +55,7 @@ pub(super) async fn floor(url: &str, emitter: Address, callee: Address, signed: 
     };
     let ready: Vec<_> = (first..first + signed as u64).map(raw).collect::<Res<_>>()?;
     // A block brings its logs all at once.
-    let mut logs = provider.subscribe_logs(&Filter::new().address(emitter)).channel_size(1 << 16).await?;
+    let mut logs = heard.subscribe_logs(&Filter::new().address(emitter)).channel_size(1 << 16).await?;
     println!("ready");
     for nonce in first.. {
         drop(logs.recv().await?);
@@ -91,14 +93,9 @@ pub(super) async fn run(requests: usize) -> Res<()> {
     let emitter = RequestFloor::deploy(provider.clone()).await?;
     let callee =
         IrisClassifier::deploy(provider.clone(), account(FLOOR)?.address(), fixture.consumer.models[0].id).await?;
+    let url = fixture.anvil.local.ws_url();
     let _floor: Child = Command::new(std::env::current_exe()?)
-        .args([
-            "floor",
-            &fixture.anvil.local.ws_url(),
-            &emitter.address().to_string(),
-            &callee.address().to_string(),
-            "0",
-        ])
+        .args(["floor", &url, &url, &emitter.address().to_string(), &callee.address().to_string(), "0"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true)

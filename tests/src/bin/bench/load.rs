@@ -114,13 +114,14 @@ fn proxy(fixture: &Fixture) -> Res<&FaultProxy> {
     Ok(fixture.proxy.as_ref().ok_or("nothing was recorded")?)
 }
 
-/// Starts the floor's program behind the proxy, with so many transactions signed beforehand.
+/// Starts the floor's program, which sends through the proxy, with so many transactions signed beforehand.
 async fn start_floor(fixture: &Fixture, count: usize) -> Res<tokio::process::Child> {
     let (provider, model) = (fixture.deployment.provider.clone(), fixture.consumer.models[0].id);
     let callee = IrisClassifier::deploy(provider, account(FLOOR)?.address(), model).await?;
     let emitter: Address = *fixture.deployment.coordinator.address();
-    let mut arguments = vec!["floor".to_owned(), proxy(fixture)?.local.ws_url(), emitter.to_string()];
-    arguments.extend([callee.address().to_string(), count.to_string()]);
+    let (logs, sends) = (fixture.anvil.local.ws_url(), proxy(fixture)?.local.ws_url());
+    let arguments =
+        ["floor".to_owned(), logs, sends, emitter.to_string(), callee.address().to_string(), count.to_string()];
     let mut child = Command::new(std::env::current_exe()?)
         .args(arguments)
         .stdin(Stdio::null())

@@ -47,8 +47,8 @@ async fn measure(arguments: &[&str]) -> Res<()> {
         "load" => load::run(number(0, 60)?).await,
         "soak" => soak::run(number(0, 3_600)?, rest.get(1).copied()).await,
         "journal" => journal::run(number(0, 4_000_000)? as u64, rest.get(1).copied()),
-        "floor" if rest.len() == 4 => {
-            latency::floor(rest[0], rest[1].parse()?, rest[2].parse()?, rest[3].parse()?).await
+        "floor" if rest.len() == 5 => {
+            latency::floor([rest[0], rest[1]], rest[2].parse()?, rest[3].parse()?, rest[4].parse()?).await
         }
         _ => Err(USAGE.into()),
     }
