@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IInferenceConsumer} from "./interfaces/IInferenceConsumer.sol";
 import {IInferenceCoordinator} from "./interfaces/IInferenceCoordinator.sol";
-import {Ask, InputKind, Level, Outcome} from "./types/Request.sol";
+import {Ask, InputKind, Level, Outcome, Result} from "./types/Request.sol";
 
 /// @title Base of contracts that ask models
 /// @notice Ask with `_request`, get the answer in `_onInference`.
@@ -29,7 +29,8 @@ abstract contract InferenceConsumer is IInferenceConsumer {
 
     /// @notice The answer to a request of this contract.
     /// @dev A failure is an answer too: look at `outcome` before `output`, which is empty unless it is `Ok`. If this
-    /// reverts or runs out of gas, the answer stays on record and can be redelivered.
+    /// reverts or runs out of gas, the answer stays on record. Anybody can redeliver it until its vesting block; after
+    /// that block only a contract that exposes `_redeliver` can.
     /// @dev Warning: whoever carries the answer chooses the surroundings of this call, flash loans included. Read nothing
     /// here that others can move within a transaction.
     function _onInference(bytes32 requestId, Outcome outcome, bytes calldata output) internal virtual;
@@ -58,6 +59,21 @@ abstract contract InferenceConsumer is IInferenceConsumer {
         Ask memory ask = _ask(modelId);
         (ask.refundTo, ask.fee) = (payer, fee);
         return coordinator.request(ask, input);
+    }
+
+    /// @notice Delivers an answer of this contract whose callback failed, at any time, with a gas limit of its own.
+    /// @dev The coordinator calls `onInference` within this call; a function guarded against re-entrancy by the same guard as
+    /// `_onInference` makes the delivery fail.
+    /// @dev Warning: expose this under an access rule. After the vesting block nobody else can choose when a late answer
+    /// arrives; a public function would give that choice, and the surroundings of the callback, to anybody for ever.
+    /// @param result What the chain recorded; the coordinator refuses another (`ResultMismatch`).
+    /// @param gasLimit Gas of the callback, at least what the request asked for.
+    /// @return delivered Whether the callback succeeded this time.
+    function _redeliver(Result calldata result, bytes calldata output, uint32 gasLimit)
+        internal
+        returns (bool delivered)
+    {
+        return coordinator.redeliver(result, output, gasLimit);
     }
 
     /// @notice The usual terms: one signer; float outputs as 4-byte integers with 6 decimals, all of them; 100,000 gas

@@ -101,6 +101,7 @@ contract MockInferenceCoordinatorTest is Test {
             if (field == 8) (good.level, good.inputKind) = (Level(knob % 2), InputKind(knob % 3));
         }
         if (knobs % 7 == 0) good.refundTo = address(0);
+        if (knobs % 11 == 0) good.modelId = 0;
         if (knobs % 5 == 0) (good.outputWidth, good.outputDecimals) = (0, uint8(knob % 2));
 
         (bool ok, bytes memory mocked) = address(mock).call(abi.encodeCall(mock.request, (good, OUTPUT)));
@@ -228,8 +229,31 @@ contract MockInferenceCoordinatorTest is Test {
         // Less what the callee spends before its first line.
         assertLt(puppet.gasAtStart(), 200_000);
         assertGt(puppet.gasAtStart(), 199_000);
-        assertGt(mock.lastCallbackGas(), 40_000);
-        assertLt(mock.lastCallbackGas(), 60_000);
+    }
+
+    /// forge-config: default.isolate = true
+    function test_TheGasOfACallbackIsThatOfATransactionOfItsOwn() external {
+        mock.answer(_requested(), OUTPUT);
+        // Two fresh words, three reads of the same account's storage.
+        assertGt(mock.lastCallbackGas(), 2 * 22_100 + 3 * 2_100);
+        assertLt(mock.lastCallbackGas(), 2 * 22_100 + 3 * 2_100 + 5_000);
+    }
+
+    function test_TheGasOfAWarmCallbackIsNotTold() external {
+        mock.answer(_requested(), OUTPUT);
+        vm.expectRevert(MockInferenceCoordinator.NotIsolated.selector);
+        mock.lastCallbackGas();
+    }
+
+    /// forge-config: default.isolate = true
+    function test_TheGasOfNoCallbackIsNotTold() external {
+        vm.expectRevert(MockInferenceCoordinator.NotIsolated.selector);
+        mock.lastCallbackGas();
+        vm.prank(makeAddr("account without code"));
+        mock.request(_ask(), OUTPUT);
+        mock.answerLast(OUTPUT);
+        vm.expectRevert(MockInferenceCoordinator.NotIsolated.selector);
+        mock.lastCallbackGas();
     }
 
     function test_TooLittleGasForTheCallbackReverts() external {
