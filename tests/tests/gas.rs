@@ -17,7 +17,7 @@ use oraculum_tests::{
         BenchConsumer::BenchConsumerInstance,
         InferenceCoordinator::claimCall,
         InferenceCoordinator::{Fulfilled, fulfillBatchCall},
-        IrisClassifier, RequestFloor,
+        RequestFloor,
     },
     anvil::Anvil,
     market::{Market, account},
@@ -77,15 +77,14 @@ async fn a_request_and_its_answer_stay_below_their_gas_bars() -> Res<()> {
     let provider = market.provider.clone();
     let coordinator = *market.coordinator.address();
     let payer: Address = account(0)?.address();
-    let iris = IrisClassifier::deploy(provider.clone(), coordinator, market.model).await?;
     let bench = BenchConsumer::deploy(provider.clone(), coordinator, market.model).await?;
     market.coordinator.deposit(payer).value(U256::from(1_000 * FEE)).send().await?.get_receipt().await?;
     let cap = alloy::primitives::aliases::U96::from(10 * FEE);
     market.coordinator.allow(*bench.address(), cap).send().await?.get_receipt().await?;
 
     let attached = steady(&market, || {
-        let data = IrisClassifier::classifyCall { sizes: FLOWER }.abi_encode();
-        market.send(*iris.address(), data.into(), FEE)
+        let data = BenchConsumer::classifyCall { sizes: FLOWER }.abi_encode();
+        market.send(*bench.address(), data.into(), FEE)
     })
     .await?;
     let prepaid = steady(&market, || {
@@ -149,12 +148,12 @@ async fn batch_and_claim(
 async fn floor(market: &Market) -> Res<Figures> {
     let account: Address = account(0)?.address();
     let emitter = RequestFloor::deploy(market.provider.clone()).await?;
-    let callee = IrisClassifier::deploy(market.provider.clone(), account, market.model).await?;
+    let callee = BenchConsumer::deploy(market.provider.clone(), account, market.model).await?;
     let data = RequestFloor::classifyCall { sizes: FLOWER }.abi_encode();
     let request = market.send(*emitter.address(), data.into(), FEE).await?.gas_used;
     let mut answer = 0;
     for turn in 0..2 {
-        let data = IrisClassifier::onInferenceCall {
+        let data = BenchConsumer::onInferenceCall {
             requestId: alloy::primitives::keccak256("request"),
             outcome: 0,
             output: probabilities(turn).into(),

@@ -13,7 +13,7 @@ use alloy::{
 };
 use oraculum_tests::{
     Res,
-    abi::{InferenceCoordinator::claimCall, IrisClassifier, RequestFloor},
+    abi::{BenchConsumer, InferenceCoordinator::claimCall, RequestFloor},
     anvil::Anvil,
     asker::FEE,
     market::account,
@@ -35,7 +35,7 @@ pub(super) async fn floor(url: &str, emitter: Address, callee: Address) -> Res<(
         turn = (turn + 1) % 3;
         let mut output = vec![1, 3, 6, 2, 0, 0, 0, 1, 0, 0, 0, 3];
         output.extend((0..3u8).flat_map(|class| i32::to_be_bytes(if class == turn { 964_210 } else { 17_895 })));
-        let call = IrisClassifier::onInferenceCall {
+        let call = BenchConsumer::onInferenceCall {
             requestId: log.transaction_hash.unwrap_or_default(),
             outcome: 0,
             output: output.into(),
@@ -77,10 +77,10 @@ async fn quiet(heads: &mut Heads, mut height: u64) -> Res<u64> {
 pub(super) async fn run(requests: usize) -> Res<()> {
     let stage = Stage::set(Anvil::start().await?, false).await?;
     let provider = stage.market.provider.clone();
-    let iris =
-        IrisClassifier::deploy(provider.clone(), *stage.market.coordinator.address(), stage.asker.models[0].id).await?;
+    let consumer =
+        BenchConsumer::deploy(provider.clone(), *stage.market.coordinator.address(), stage.asker.models[0].id).await?;
     let emitter = RequestFloor::deploy(provider.clone()).await?;
-    let callee = IrisClassifier::deploy(provider.clone(), account(FLOOR)?.address(), stage.asker.models[0].id).await?;
+    let callee = BenchConsumer::deploy(provider.clone(), account(FLOOR)?.address(), stage.asker.models[0].id).await?;
     let _floor: Child = Command::new(std::env::current_exe()?)
         .args(["floor", &stage.anvil.ws_url(), &emitter.address().to_string(), &callee.address().to_string()])
         .stdin(Stdio::null())
@@ -89,8 +89,8 @@ pub(super) async fn run(requests: usize) -> Res<()> {
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     let sizes = [51, 35, 14, 2];
-    let ask: Bytes = IrisClassifier::classifyCall { sizes }.abi_encode().into();
-    let sides = [*iris.address(), *emitter.address()];
+    let ask: Bytes = BenchConsumer::classifyCall { sizes }.abi_encode().into();
+    let sides = [*consumer.address(), *emitter.address()];
     let mut samples = [Vec::new(), Vec::new()];
     let ends = [*stage.market.coordinator.address(), *callee.address()];
     let mut heads = stamped(stage.anvil.ws_url()).await?;
