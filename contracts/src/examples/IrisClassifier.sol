@@ -7,7 +7,7 @@ import {Tensor} from "../libraries/Tensor.sol";
 import {DType} from "../libraries/TensorView.sol";
 import {Outcome} from "../types/Request.sol";
 
-/// @title Which iris is it? The hello world of asking a model
+/// @title Names the species of an iris: the hello world of asking a model
 contract IrisClassifier is InferenceConsumer {
     enum Species {
         Unknown,

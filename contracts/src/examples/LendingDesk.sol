@@ -30,7 +30,7 @@ contract LendingDesk is InferenceConsumer {
     struct Loan {
         address borrower;
         uint96 principal;
-        /// What is owed on top of the principal.
+        /// Owed on top of the principal.
         uint96 interest;
         uint40 quoteExpires;
         /// The end of the loan, once it is lent.
@@ -45,10 +45,11 @@ contract LendingDesk is InferenceConsumer {
     uint256 public constant MONTH = 30 days;
     /// @notice The longest loan that the model was trained on.
     uint16 public constant MAX_MONTHS = 72;
-    /// @notice No loan above this probability of default, of 1e18.
+    /// @notice Highest probability of default that gets a loan, of 1e18.
     uint256 public constant MAX_RISK = 0.4e18;
-    /// @notice What comes back of a loan that goes bad, and what the desk earns on those that do not, of 1e18.
+    /// @notice Part of a loan that comes back if it goes bad, of 1e18.
     uint256 public constant RECOVERY = 0.4e18;
+    /// @notice Part of the principal that the desk earns on average, of 1e18.
     uint256 public constant MARGIN = 0.03e18;
 
     address public immutable owner;
@@ -57,15 +58,15 @@ contract LendingDesk is InferenceConsumer {
     uint96 public immutable unit;
 
     mapping(address account => bool) public isMember;
-    /// @notice When a member may apply again.
+    /// @notice Time from which a member may apply again.
     mapping(address account => uint256) public mayApplyFrom;
     mapping(bytes32 requestId => Loan) public loans;
-    /// @notice A borrower's loan that is not repaid; zero if there is none.
+    /// @notice Loan of a borrower that is not repaid; zero if there is none.
     mapping(address borrower => bytes32 requestId) public openLoan;
 
     event Applied(bytes32 indexed requestId, address indexed borrower, uint256 principal, uint256 months);
     event Quoted(bytes32 indexed requestId, uint256 risk, uint256 interest);
-    /// @notice No loan: the risk is too high, or the model gave no answer (`outcome` is not `Ok`).
+    /// @notice The risk is too high, or the model could not answer (`outcome` is not `Ok`).
     event Declined(bytes32 indexed requestId, Outcome outcome, uint256 risk);
     event Lent(bytes32 indexed requestId);
     event Repaid(bytes32 indexed requestId);
@@ -91,7 +92,7 @@ contract LendingDesk is InferenceConsumer {
         (owner, creditModel, unit) = (msg.sender, creditModel_, unit_);
     }
 
-    /// @notice Money to lend.
+    /// @notice Takes money to lend.
     receive() external payable {}
 
     modifier onlyOwner() {
@@ -99,7 +100,8 @@ contract LendingDesk is InferenceConsumer {
         _;
     }
 
-    /// @notice Admits a member, who may apply at once (again, if nobody answered), or removes one, whose quotes end.
+    /// @notice Admits a member, who may apply at once, or removes one, whose quote ends. A member whose application nobody
+    /// answered is admitted again.
     function setMember(address account, bool member) external onlyOwner {
         isMember[account] = member;
         delete mayApplyFrom[account];
@@ -109,7 +111,7 @@ contract LendingDesk is InferenceConsumer {
         _send(owner, amount);
     }
 
-    /// @notice Delivers an answer that failed to arrive. Its quote lives from then, so only the owner decides when.
+    /// @notice Delivers an answer that failed to arrive. Only the owner may: a quote lives from its delivery.
     function redeliver(Result calldata result, bytes calldata output, uint32 gasLimit)
         external
         onlyOwner
@@ -121,7 +123,7 @@ contract LendingDesk is InferenceConsumer {
     /// @notice Applies for a loan; the ETH attached is the fee of the model's nodes.
     /// @param months The loan's duration, 1 to 72.
     /// @param amount The principal, in the model's currency.
-    /// @param figures Instalment rate in percent of income, years of residence, age, loans at this bank, dependants.
+    /// @param figures Installment rate in percent of income, years of residence, age, loans at this bank, dependants.
     /// @param categories The thirteen codes of the model's `details.json`.
     function applyForLoan(uint16 months, uint32 amount, uint32[5] calldata figures, uint8[13] calldata categories)
         external
@@ -147,7 +149,7 @@ contract LendingDesk is InferenceConsumer {
         emit Applied(requestId, msg.sender, loan.principal, months);
     }
 
-    /// @notice Takes the quote: pays the principal out to the borrower.
+    /// @notice Takes the quote: the borrower, if still a member, gets the principal.
     function accept(bytes32 requestId) external {
         Loan storage loan = loans[requestId];
         if (msg.sender != loan.borrower) revert NotBorrower(msg.sender);
@@ -191,11 +193,11 @@ contract LendingDesk is InferenceConsumer {
         return needed / (1e18 - risk) - principal;
     }
 
-    /// @dev Reads nothing but the answer: whoever carries it chooses the surroundings of this call.
+    /// @dev This reads nothing but the answer: whoever carries it chooses what surrounds the call.
     function _onInference(bytes32 requestId, Outcome outcome, bytes calldata output) internal override {
         Loan storage loan = loans[requestId];
         if (loan.status != Status.Asked) revert WrongStatus(requestId, loan.status);
-        // No answer is no loan, but the borrower may correct the application.
+        // Without an output there is no loan, but the borrower may correct the application at once.
         uint256 risk = 1e18;
         if (outcome == Outcome.Ok) {
             int256 wad = Tensor.toWad(output, 0);

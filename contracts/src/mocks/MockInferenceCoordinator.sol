@@ -10,10 +10,11 @@ import {RequestFields, RequestLib} from "../libraries/RequestLib.sol";
 import {Tensor} from "../libraries/Tensor.sol";
 import {Ask, InputKind, Level, Outcome, Request, Result} from "../types/Request.sol";
 
-/// @title The coordinator as a consumer sees it, for your own tests: you are the node
-/// @notice `request`, the ledger and refunds behave as the real ones do, with the same ids, events and errors. What the
-/// network does is left to you: `answer` or `fail` a request whenever you like, in its own block too; `expire` it.
-/// Every model but zero is known and has a seat. Use it as `IInferenceCoordinator(address(mock))`.
+/// @title A coordinator for your own tests, in which you are the node
+/// @notice `request`, `redeliver`, `refund` and the ledger behave as the real ones do, with the same ids, events and errors.
+/// You do what the network does: `answer`, `fail` or `expire` a request at any time, in its own block too.
+/// Every model but zero is known and has a seat. Consumers take it as `IInferenceCoordinator(address(mock))`.
+/// @dev Warning: a test tool. It holds no node to anything, and anybody may answer.
 contract MockInferenceCoordinator is Ledger {
     using RequestLib for Request;
 
@@ -34,24 +35,24 @@ contract MockInferenceCoordinator is Ledger {
 
     mapping(bytes32 requestId => uint256) public statusOf;
     mapping(address consumer => uint64) public nonceOf;
-    /// @notice The newest request; zero if there was none.
+    /// @notice Id of the newest request; zero if there was none.
     bytes32 public lastRequestId;
 
     mapping(bytes32 requestId => Request) private _requests;
     mapping(bytes32 requestId => Result) private _results;
     mapping(bytes32 requestId => bytes) private _outputs;
-    /// @notice The packed tensors of a request.
+    /// @notice Packed tensors of a request.
     mapping(bytes32 requestId => bytes) public inputOf;
     uint256 private _callbackGas;
     bool private _callbackWasCold;
 
-    /// @notice Your callback reverted with `reason`, or ran out of its gas if that is empty. The real coordinator keeps
-    /// the answer for redelivery instead; `tryAnswer` does as it does.
+    /// @notice The callback reverted with `reason`, or ran out of its gas if that is empty. The real coordinator keeps
+    /// the answer for redelivery instead, and so does `tryAnswer`.
     error CallbackFailed(bytes32 requestId, bytes reason);
-    /// @notice `fail` brings a failure; an output is brought by `answer`.
+    /// @notice `Ok` is no failure: `answer` brings an output.
     error NotAFailure();
-    /// @notice `lastCallbackGas` needs `isolate`: the test touched the consumer in the transaction of its answer, which makes
-    /// the callback cheaper than it is on a chain. There may have been no callback at all, too.
+    /// @notice The newest callback was cheaper than on a chain, because the test touched the consumer in the same transaction;
+    /// or there was no callback. Run the test with `isolate`.
     error NotIsolated();
 
     /// @notice As `IInferenceCoordinator.request`.
@@ -93,7 +94,7 @@ contract MockInferenceCoordinator is Ledger {
         answer(lastRequestId, output);
     }
 
-    /// @notice Answers that there is no output. Reverts `CallbackFailed` if the consumer does not take it.
+    /// @notice Answers a request with a failure, which has no output. Reverts `CallbackFailed` if the consumer does not take it.
     function fail(bytes32 requestId, Outcome outcome) public {
         if (outcome == Outcome.Ok) revert NotAFailure();
         _strict(requestId, outcome, "");
@@ -103,9 +104,9 @@ contract MockInferenceCoordinator is Ledger {
         fail(lastRequestId, outcome);
     }
 
-    /// @notice Answers as the real coordinator does: a callback that fails is an event, and can be redelivered.
+    /// @notice Answers as the real coordinator does: a callback that fails is an event, and its answer can be redelivered.
     /// @return delivered Whether the callback succeeded.
-    /// @return reason What it reverted with.
+    /// @return reason Revert data of the callback.
     function tryAnswer(bytes32 requestId, Outcome outcome, bytes memory output)
         public
         locked
@@ -139,7 +140,7 @@ contract MockInferenceCoordinator is Ledger {
 
     // ------------------------------------------------------------------- what a consumer may call besides `request`
 
-    /// @notice As `IInferenceCoordinator.redeliver`; a request's `resultOf` and `outputOf` are what it takes.
+    /// @notice As `IInferenceCoordinator.redeliver`; `resultOf` and `outputOf` give its arguments.
     function redeliver(Result calldata result, bytes calldata output, uint32 gasLimit)
         external
         locked
@@ -181,12 +182,12 @@ contract MockInferenceCoordinator is Ledger {
         return r.id();
     }
 
-    /// @notice A request's six words.
+    /// @notice The six words of a request.
     function requestOf(bytes32 requestId) external view returns (Request memory) {
         return _requests[requestId];
     }
 
-    /// @notice A request's fields by name, to assert on.
+    /// @notice The fields of a request by name, to assert on.
     function fieldsOf(bytes32 requestId) external view returns (RequestFields memory) {
         return RequestLib.unpack(_requests[requestId]);
     }
@@ -257,7 +258,7 @@ contract MockInferenceCoordinator is Ledger {
         return uint256(keccak256(abi.encode(r.outcome, r.outputCommitment, r.seats, r.fulfilledAt))) << 8;
     }
 
-    /// @dev The coordinator's own checks; a test holds the two to each other.
+    /// @dev The same checks as the coordinator's; a test compares the two.
     function _checkAsk(Ask calldata ask) private pure {
         if (ask.refundTo == address(0)) revert IInferenceCoordinator.ZeroRefundAccount();
         if (ask.inputKind != InputKind.Inline) revert IInferenceCoordinator.NotOffered(Feature.InputKind);
