@@ -101,7 +101,6 @@ contract MockInferenceCoordinatorTest is Test {
             if (field == 8) (good.level, good.inputKind) = (Level(knob % 2), InputKind(knob % 3));
         }
         if (knobs % 7 == 0) good.refundTo = address(0);
-        if (knobs % 11 == 0) good.modelId = 0;
         if (knobs % 5 == 0) (good.outputWidth, good.outputDecimals) = (0, uint8(knob % 2));
 
         (bool ok, bytes memory mocked) = address(mock).call(abi.encodeCall(mock.request, (good, OUTPUT)));
@@ -148,6 +147,15 @@ contract MockInferenceCoordinatorTest is Test {
         _refuses(a, abi.encodeWithSelector(IInferenceCoordinator.InvalidOutputFormat.selector, 3, 6));
         a.outputWidth = 0;
         _refuses(a, abi.encodeWithSelector(IInferenceCoordinator.InvalidOutputFormat.selector, 0, 6));
+    }
+
+    function test_NoModelHasTheIdZero() external {
+        Ask memory a = _ask();
+        a.modelId = 0;
+        bytes memory unknown = abi.encodeWithSelector(IModelRegistry.UnknownModel.selector, 0);
+        _refuses(a, unknown);
+        vm.expectRevert(unknown);
+        real.request(a, OUTPUT);
     }
 
     function test_ThePaymentIsExact() external {
