@@ -15,7 +15,7 @@ use oraculum_tests::{
     abi::{
         BenchConsumer::{self, BenchConsumerInstance},
         InferenceCoordinator::{Fulfilled, claimCall, fulfillBatchCall},
-        IrisClassifier, RequestFloor,
+        RequestFloor,
     },
     anvil::Anvil,
     deployment::{Deployment, account},
@@ -75,15 +75,14 @@ async fn a_request_and_its_answer_stay_below_their_gas_bars() -> Res<()> {
     let provider = deployment.provider.clone();
     let coordinator = *deployment.coordinator.address();
     let payer: Address = account(0)?.address();
-    let iris = IrisClassifier::deploy(provider.clone(), coordinator, deployment.model).await?;
     let bench = BenchConsumer::deploy(provider.clone(), coordinator, deployment.model).await?;
     deployment.coordinator.deposit(payer).value(U256::from(1_000 * FEE)).send().await?.get_receipt().await?;
     let cap = alloy::primitives::aliases::U96::from(10 * FEE);
     deployment.coordinator.allow(*bench.address(), cap).send().await?.get_receipt().await?;
 
     let attached = steady(&deployment, || {
-        let data = IrisClassifier::classifyCall { sizes: FLOWER }.abi_encode();
-        deployment.send(*iris.address(), data.into(), FEE)
+        let data = BenchConsumer::classifyCall { sizes: FLOWER }.abi_encode();
+        deployment.send(*bench.address(), data.into(), FEE)
     })
     .await?;
     let prepaid = steady(&deployment, || {
@@ -147,12 +146,12 @@ async fn batch_and_claim(
 async fn floor(deployment: &Deployment) -> Res<Figures> {
     let account: Address = account(0)?.address();
     let emitter = RequestFloor::deploy(deployment.provider.clone()).await?;
-    let callee = IrisClassifier::deploy(deployment.provider.clone(), account, deployment.model).await?;
+    let callee = BenchConsumer::deploy(deployment.provider.clone(), account, deployment.model).await?;
     let data = RequestFloor::classifyCall { sizes: FLOWER }.abi_encode();
     let request = deployment.send(*emitter.address(), data.into(), FEE).await?.gas_used;
     let mut answer = 0;
     for turn in 0..2 {
-        let data = IrisClassifier::onInferenceCall {
+        let data = BenchConsumer::onInferenceCall {
             requestId: alloy::primitives::keccak256("request"),
             outcome: 0,
             output: probabilities(turn).into(),

@@ -13,7 +13,7 @@ use alloy::{
 };
 use oraculum_tests::{
     Res,
-    abi::{InferenceCoordinator::claimCall, IrisClassifier, RequestFloor},
+    abi::{BenchConsumer, InferenceCoordinator::claimCall, RequestFloor},
     anvil::Anvil,
     consumer::FEE,
     deployment::account,
@@ -34,7 +34,7 @@ pub(super) async fn floor([logs, sends]: [&str; 2], emitter: Address, callee: Ad
     let raw = |nonce: u64| -> Res<Vec<u8>> {
         let mut output = vec![1, 3, 6, 2, 0, 0, 0, 1, 0, 0, 0, 3];
         output.extend((0..3).flat_map(|class| i32::to_be_bytes(if class == nonce % 3 { 964_210 } else { 17_895 })));
-        let call = IrisClassifier::onInferenceCall {
+        let call = BenchConsumer::onInferenceCall {
             requestId: keccak256(nonce.to_be_bytes()),
             outcome: 0,
             output: output.into(),
@@ -84,15 +84,10 @@ async fn quiet(heads: &mut Heads, mut height: u64) -> Res<u64> {
 pub(super) async fn run(requests: usize) -> Res<()> {
     let fixture = Fixture::set(Anvil::start().await?, false).await?;
     let provider = fixture.deployment.provider.clone();
-    let iris = IrisClassifier::deploy(
-        provider.clone(),
-        *fixture.deployment.coordinator.address(),
-        fixture.consumer.models[0].id,
-    )
-    .await?;
+    let (coordinator, model) = (*fixture.deployment.coordinator.address(), fixture.consumer.models[0].id);
+    let consumer = BenchConsumer::deploy(provider.clone(), coordinator, model).await?;
     let emitter = RequestFloor::deploy(provider.clone()).await?;
-    let callee =
-        IrisClassifier::deploy(provider.clone(), account(FLOOR)?.address(), fixture.consumer.models[0].id).await?;
+    let callee = BenchConsumer::deploy(provider.clone(), account(FLOOR)?.address(), model).await?;
     let url = fixture.anvil.local.ws_url();
     let _floor: Child = Command::new(std::env::current_exe()?)
         .args(["floor", &url, &url, &emitter.address().to_string(), &callee.address().to_string(), "0"])
@@ -103,8 +98,8 @@ pub(super) async fn run(requests: usize) -> Res<()> {
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     let sizes = [51, 35, 14, 2];
-    let ask: Bytes = IrisClassifier::classifyCall { sizes }.abi_encode().into();
-    let sides = [*iris.address(), *emitter.address()];
+    let ask: Bytes = BenchConsumer::classifyCall { sizes }.abi_encode().into();
+    let sides = [*consumer.address(), *emitter.address()];
     let mut samples = [Vec::new(), Vec::new()];
     let ends = [*fixture.deployment.coordinator.address(), *callee.address()];
     let mut heads = stamped(fixture.anvil.local.ws_url()).await?;

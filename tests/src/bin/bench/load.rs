@@ -6,7 +6,7 @@ use std::{collections::HashMap, process::Stdio, time::Instant};
 use alloy::primitives::{Address, B256};
 use oraculum_tests::{
     Res,
-    abi::IrisClassifier,
+    abi::BenchConsumer,
     anvil::Anvil,
     deployment::account,
     rpc::faults::{Aim, FaultProxy},
@@ -117,7 +117,7 @@ fn proxy(fixture: &Fixture) -> Res<&FaultProxy> {
 /// Starts the floor's program, which sends through the proxy, with so many transactions signed beforehand.
 async fn start_floor(fixture: &Fixture, count: usize) -> Res<tokio::process::Child> {
     let (provider, model) = (fixture.deployment.provider.clone(), fixture.consumer.models[0].id);
-    let callee = IrisClassifier::deploy(provider, account(FLOOR)?.address(), model).await?;
+    let callee = BenchConsumer::deploy(provider, account(FLOOR)?.address(), model).await?;
     let emitter: Address = *fixture.deployment.coordinator.address();
     let (logs, sends) = (fixture.anvil.local.ws_url(), proxy(fixture)?.local.ws_url());
     let arguments =
