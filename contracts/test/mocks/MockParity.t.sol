@@ -67,7 +67,9 @@ contract MockParityTest is Fixture {
         roll(100);
         mock.answer(mock.requestIdOf(mocked), hex"00");
         fulfill(real, hex"00");
-        assertEq(mock.statusOf(mock.requestIdOf(mocked)) & 0xff, 2);
+        uint256 word = mock.statusOf(mock.requestIdOf(mocked));
+        assertEq(word & 0xff, 2);
+        assertEq(word, coordinator.statusOf(coordinator.requestIdOf(real)), "the same hash of the result");
     }
 
     function test_ARefundIsOfBothFees() external {
