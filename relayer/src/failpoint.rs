@@ -107,9 +107,7 @@ mod tests {
                 passed(&path, into);
             } else if path.extension().is_some_and(|end| end == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                into.extend(
-                    text.split("failpoint(\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.into())),
-                );
+                into.extend(text.split("failpoint(\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.into())));
             }
         }
     }

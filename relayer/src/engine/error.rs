@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alloy::primitives::B256;
 
-use super::runtime::RuntimeError;
+use super::backends::ort::runtime::RuntimeError;
 use crate::{
     model::{ModelError, graph::Refused},
     protocol::OutputFormat,

@@ -9,10 +9,12 @@ use tokio::sync::OnceCell;
 
 use super::{
     EngineError, Inference, LoadError, OnnxEngine, StartError,
+    backends::ort::{
+        runtime::Runtime,
+        session,
+        worker::{Limits, Worker},
+    },
     profile::{Device, reference_version},
-    runtime::Runtime,
-    session,
-    worker::{Limits, Worker},
 };
 use crate::{
     model::{

@@ -3,18 +3,15 @@
 //! What anybody can reproduce from a model and a request is an `Outcome`; everything else is an `EngineError`, and no
 //! answer can be signed for it.
 
+mod backends;
 mod error;
 mod load;
 mod profile;
-pub mod runtime;
-mod session;
-mod values;
-mod worker;
 
+pub use backends::ort::{runtime, worker::Limits};
 pub use error::{EngineError, LoadError, StartError};
 pub use load::{LoadedModel, Source};
 pub use profile::{Device, ExecutionProfile, SETTINGS, reference_version};
-pub use worker::Limits;
 
 use std::{
     collections::HashMap,
@@ -27,7 +24,12 @@ use alloy::primitives::{B256, Bytes};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use self::{runtime::Runtime, session::RunError, worker::RunReport};
+#[cfg(test)]
+use self::backends::ort::session;
+use self::{
+    backends::ort::{session::RunError, worker::RunReport},
+    runtime::Runtime,
+};
 use crate::protocol::{
     Outcome, OutputFormat,
     cast::{self, BadInput, Failure, ModelTensor, Unrepresentable},

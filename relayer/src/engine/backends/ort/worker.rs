@@ -23,12 +23,17 @@ use ort::session::{RunOptions, Session};
 use tokio::sync::oneshot;
 
 use super::{
-    error::{EngineError, LoadError},
-    profile::Device,
     runtime::Runtime,
     session::{self, RunError},
 };
-use crate::{model::graph::Signature, protocol::cast::ModelTensor};
+use crate::{
+    engine::{
+        error::{EngineError, LoadError},
+        profile::Device,
+    },
+    model::graph::Signature,
+    protocol::cast::ModelTensor,
+};
 
 /// Threads of a model that may hang in a kernel before the model gets no more.
 const MAX_STUCK: usize = 4;
@@ -62,7 +67,7 @@ impl Default for Limits {
 
 /// What a run gave.
 #[derive(Debug)]
-pub(super) struct RunReport {
+pub(in crate::engine) struct RunReport {
     pub result: Result<Vec<(usize, ModelTensor)>, RunError>,
     pub target: Device,
     pub queue_time: Duration,
@@ -81,7 +86,7 @@ struct RunRequest {
 }
 
 /// A model in one session per target, behind one queue.
-pub(super) struct Worker {
+pub(in crate::engine) struct Worker {
     jobs: SyncSender<RunRequest>,
     waiting: Arc<AtomicUsize>,
     limits: Limits,
@@ -100,7 +105,7 @@ struct Shared {
 
 impl Worker {
     /// Opens a session on every target; fails if one does not open.
-    pub(super) async fn start(
+    pub(in crate::engine) async fn start(
         runtime: &'static Runtime,
         file: Arc<[u8]>,
         signature: Arc<Signature>,
@@ -125,7 +130,11 @@ impl Worker {
     }
 
     /// Runs the model once.
-    pub(super) async fn run(&self, inputs: Vec<ModelTensor>, wanted: Vec<usize>) -> Result<RunReport, EngineError> {
+    pub(in crate::engine) async fn run(
+        &self,
+        inputs: Vec<ModelTensor>,
+        wanted: Vec<usize>,
+    ) -> Result<RunReport, EngineError> {
         let (reply, answer) = oneshot::channel();
         let reply = Arc::new(Mutex::new(Some(reply)));
         let job = RunRequest { inputs, wanted, queued: Instant::now(), reply, span: tracing::Span::current() };

@@ -14,7 +14,7 @@ const REMEDY: &str = "install it with `./scripts/setup`, or name the library wit
 /// The loaded runtime. There is one per process, and it stays until the process ends.
 #[derive(Debug)]
 pub struct Runtime {
-    pub(super) environment: ort::environment::Environment,
+    pub(in crate::engine) environment: ort::environment::Environment,
     /// Its version, such as `1.30.0`.
     pub version: String,
     /// Where it was loaded from.

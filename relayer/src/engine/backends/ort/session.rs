@@ -11,14 +11,13 @@ use ort::{
 };
 
 use super::{
-    profile::Device,
     runtime::Runtime,
     values::{self, OutputError},
 };
-use crate::protocol::cast::ModelTensor;
+use crate::{engine::profile::Device, protocol::cast::ModelTensor};
 
 /// Prepares a session on a target. What CUDA cannot run is an error there, not work for the CPU.
-pub(super) fn builder(runtime: &Runtime, target: Device) -> Result<SessionBuilder, ort::Error> {
+pub(in crate::engine) fn builder(runtime: &Runtime, target: Device) -> Result<SessionBuilder, ort::Error> {
     let builder = Session::builder(&runtime.environment)?
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
         .with_intra_threads(1)?
@@ -44,7 +43,7 @@ pub(super) fn builder(runtime: &Runtime, target: Device) -> Result<SessionBuilde
 }
 
 /// Whether the loaded library was built with CUDA at all. Some builds know of the provider and come without its library.
-pub(super) fn has_cuda(runtime: &Runtime) -> bool {
+pub(in crate::engine) fn has_cuda(runtime: &Runtime) -> bool {
     let library = match std::env::consts::OS {
         "windows" => "onnxruntime_providers_cuda.dll",
         _ => "libonnxruntime_providers_cuda.so",
@@ -53,7 +52,7 @@ pub(super) fn has_cuda(runtime: &Runtime) -> bool {
 }
 
 /// What the runtime says, without the place in its source and its code.
-pub(super) fn describe<R>(error: &ort::Error<R>) -> String {
+pub(in crate::engine) fn describe<R>(error: &ort::Error<R>) -> String {
     let message = error.message();
     let told = message.rsplit_once("[ONNXRuntimeError] : ").and_then(|(_, rest)| rest.splitn(3, " : ").nth(2));
     told.unwrap_or(message).trim().to_owned()
@@ -61,7 +60,7 @@ pub(super) fn describe<R>(error: &ort::Error<R>) -> String {
 
 /// Why a run gave nothing.
 #[derive(Clone, Debug)]
-pub(super) enum RunError {
+pub(in crate::engine) enum RunError {
     /// The model fails on this input, here.
     Failed(String),
     /// An output is no packed tensor, on any machine.
@@ -75,7 +74,7 @@ pub(super) enum RunError {
 }
 
 /// Runs a session; the outputs that are wanted, with their numbers.
-pub(super) fn run(
+pub(in crate::engine) fn run(
     session: &mut Session,
     target: Device,
     inputs: Vec<ModelTensor>,
