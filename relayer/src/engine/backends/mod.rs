@@ -1,3 +1,3 @@
-//! What can run models, each behind its own door.
+//! What can run models, behind the seam of `backend`.
 
-pub(in crate::engine) mod ort;
+pub(super) mod ort;
