@@ -9,10 +9,9 @@ use alloy::primitives::Address;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandResult, print, print_json};
+use super::{CommandResult, infer::ProviderArg, print, print_json};
 use crate::{
     dev::{self, Anvil, AnvilOptions, DeployOptions, Deployment, NodeKeys},
-    engine::Provider,
     supervisor,
 };
 
@@ -37,8 +36,8 @@ pub(super) struct DevArgs {
     #[arg(long)]
     json: bool,
     /// What models run on.
-    #[arg(long, value_enum, default_value_t = Provider::Cpu, env = "ORACULUM_PROVIDER", help_heading = "Engine")]
-    provider: Provider,
+    #[arg(long, value_enum, default_value_t = ProviderArg::Cpu, env = "ORACULUM_PROVIDER", help_heading = "Engine")]
+    provider: ProviderArg,
     /// The ONNX Runtime library; else it is looked for beside the executable and in node_modules.
     #[arg(long, value_name = "LIBRARY", env = "ORT_DYLIB_PATH", help_heading = "Engine")]
     runtime: Option<PathBuf>,
@@ -71,7 +70,7 @@ impl DevArgs {
         let data_dir = anvil.scratch().join("node");
         let mut settings = deployment.settings(&anvil, 0, &data_dir);
         settings.engine.runtime = self.runtime.clone();
-        settings.engine.provider = self.provider;
+        settings.engine.provider = self.provider.into();
 
         let shutdown = CancellationToken::new();
         let node = supervisor::run(settings, NodeKeys::new(0).running(), shutdown.clone());

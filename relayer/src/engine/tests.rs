@@ -1,19 +1,26 @@
 pub(crate) mod build;
 mod gpu;
 mod limits;
+mod memory;
 mod models;
+mod sessions;
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
 use self::build::{graph, model, node, number, port};
 use super::*;
 use crate::{
-    model::Model,
+    model::{Model, ModelFile},
     oip::{self, OipTensor},
     protocol::{
+        Outcome,
         agreement::{Verdict, compare},
+        cast::{BadInput, Failure, Unrepresentable},
         tensor::{self, DType, Tensor},
     },
 };
@@ -35,12 +42,17 @@ async fn cpu() -> OnnxEngine {
 /// Loads one of the models that come with the project.
 async fn shipped(engine: &OnnxEngine, name: &str) -> Arc<LoadedModel> {
     let model = Model::open(&models_folder().join(name)).unwrap();
-    engine.load(Source::card(&model).unwrap()).await.unwrap()
+    engine.load(Source::card(&model)).await.unwrap()
+}
+
+/// A model that exists in memory only.
+fn in_memory(file: Vec<u8>) -> Source {
+    Source::file(ModelFile::in_memory(file))
 }
 
 /// Loads a bare file; its id.
 async fn bare(engine: &OnnxEngine, file: Vec<u8>) -> B256 {
-    engine.load(Source::file(file)).await.unwrap().id
+    engine.load(in_memory(file)).await.unwrap().id
 }
 
 async fn bad_folder(engine: &OnnxEngine, name: &str) -> B256 {
@@ -118,7 +130,7 @@ async fn an_inference_says_what_it_was_run_with() {
     let model = shipped(&engine, "iris").await;
     let input = pack(&[Tensor::f32(vec![1, 4], &[5.1, 3.5, 1.4, 0.2]).unwrap()]);
     let Inference { profile, run_time, .. } = engine.run(model.id, input, NATIVE).await.unwrap();
-    assert_eq!(profile.target, Device::Cpu);
+    assert_eq!(profile.device, Device::Cpu);
     assert!(!profile.provider_fallback && run_time > Duration::ZERO);
     assert_eq!(profile.to_string(), format!("onnxruntime={};{SETTINGS}", engine.runtime_version()));
     assert_eq!(reference_version(&profile.to_string()), Some(engine.runtime_version()));
@@ -308,11 +320,12 @@ struct FunctionPorts {
 async fn requests_the_engine_cannot_judge_are_errors() {
     let engine = cpu().await;
     let unknown = engine.run(B256::ZERO, Bytes::new(), NATIVE).await.unwrap_err();
-    assert!(matches!(unknown, EngineError::UnknownModel(_)) && !unknown.is_retryable());
+    assert!(matches!(unknown, EngineError::UnknownModel(_)) && unknown.fault() == Fault::Backend);
     let iris = shipped(&engine, "iris").await.id;
     for format in [(3, 0), (0, 1), (32, 0), (4, 37)] {
         let format = OutputFormat { width: format.0, decimals: format.1, mask: 0 };
-        assert!(matches!(engine.run(iris, Bytes::new(), format).await, Err(EngineError::InvalidFormat(_))));
+        let error = engine.run(iris, Bytes::new(), format).await.unwrap_err();
+        assert!(matches!(error, EngineError::InvalidFormat(_)) && error.fault() == Fault::Request);
     }
 }
 
@@ -334,7 +347,7 @@ async fn a_thousand_requests_at_once_are_each_answered_with_their_own_output() {
 #[tokio::test]
 async fn without_a_gpu_cuda_fails_at_start_and_auto_says_that_it_falls_back() {
     let runtime = runtime::load(None).unwrap();
-    if session::has_cuda(runtime) {
+    if OrtBackend::new(runtime).has_cuda() {
         eprintln!("skipped: {} comes with CUDA", runtime.path.display());
         return;
     }
@@ -347,7 +360,7 @@ async fn without_a_gpu_cuda_fails_at_start_and_auto_says_that_it_falls_back() {
     let iris = shipped(&engine, "iris").await.id;
     let input = pack(&[Tensor::f32(vec![1, 4], &[5.1, 3.5, 1.4, 0.2]).unwrap()]);
     let profile = engine.run(iris, input, NATIVE).await.unwrap().profile;
-    assert!(profile.provider_fallback && profile.target == Device::Cpu);
+    assert!(profile.provider_fallback && profile.device == Device::Cpu);
     let none = EngineOptions { provider: Provider::Auto, devices: vec![], ..EngineOptions::default() };
     assert!(matches!(OnnxEngine::start(none).await, Err(StartError::NoDevice)));
 }

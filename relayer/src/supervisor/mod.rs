@@ -232,7 +232,7 @@ impl ServedChain {
         let (mut models, mut named) = (HashSet::new(), Vec::new());
         for model in chosen {
             let failed = |error| NodeError::BatchBuilder { name: model.name.clone(), error };
-            engine.load(Source::card(&model).map_err(failed)?).await.map_err(failed)?;
+            engine.load(Source::card(&model)).await.map_err(failed)?;
             named.push((model.name.clone(), model.id));
             models.insert(model.id);
         }

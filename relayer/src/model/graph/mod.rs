@@ -1,4 +1,4 @@
-//! What an ONNX file may contain, judged before a runtime sees it.
+//! The contents that an ONNX file may have, judged before a runtime sees it.
 
 pub mod proto;
 
@@ -9,25 +9,27 @@ use prost::Message;
 use self::proto::{Attribute, Graph, Model, Node, SparseTensor, Tensor, ValueInfo};
 use crate::protocol::cast::{ElementType, TensorSpec};
 
-/// Nodes of a model, at most, with every function written out where it is called.
+/// Nodes of a model at most, with every function written out where it is called.
 pub const MAX_NODES: usize = 1_000_000;
 
+/// Domains of the ONNX standard.
 const STANDARD_DOMAINS: [&str; 3] = ["", "ai.onnx", "ai.onnx.ml"];
-/// Domains that runtimes have operators of their own in; a function must not pass for one of them.
+/// Domains in which runtimes have operators of their own; a function must not pass for one of them.
 const RESERVED_DOMAINS: [&str; 4] = ["ai.onnx", "com.microsoft", "com.ms", "org.pytorch"];
+/// Operators that draw random numbers, but for `Dropout` in training.
 const RANDOM: [&str; 6] =
     ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"];
 
 /// A model's inputs and outputs, in its own order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
-    /// What must be fed.
+    /// Tensors that must be fed.
     pub inputs: Vec<TensorSpec>,
-    /// What comes out.
+    /// Tensors that come out.
     pub outputs: Vec<TensorSpec>,
 }
 
-/// Why a file is not run.
+/// Reason for which a file is not run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum Refused {
@@ -45,11 +47,14 @@ pub enum Refused {
     RecursiveFunction { name: String },
     #[error("more than {MAX_NODES} nodes with functions written out")]
     TooManyNodes,
-    #[error("`{port}` is {kind}: only tensors of integers, f16, bf16, f32, f64, bool and string can be asked for")]
-    UnsupportedType { port: String, kind: String },
+    #[error("`{tensor}` is {kind}: only tensors of integers, f16, bf16, f32, f64, bool and string can be asked for")]
+    UnsupportedType { tensor: String, kind: String },
 }
 
 /// Judges a file, and reads its inputs and outputs.
+///
+/// # Errors
+/// Every variant of `Refused`.
 pub fn inspect(file: &[u8]) -> Result<Signature, Refused> {
     let model = Model::decode(file).map_err(|error| Refused::NotOnnx(error.to_string()))?;
     let graph = model.graph.as_ref().ok_or_else(|| Refused::NotOnnx("there is no graph in it".into()))?;
@@ -75,8 +80,8 @@ pub fn inspect(file: &[u8]) -> Result<Signature, Refused> {
     let weights: HashSet<_> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     let inputs = graph.input.iter().filter(|input| !weights.contains(input.name.as_str()));
     Ok(Signature {
-        inputs: inputs.map(port).collect::<Result<_, _>>()?,
-        outputs: graph.output.iter().map(port).collect::<Result<_, _>>()?,
+        inputs: inputs.map(tensor_spec).collect::<Result<_, _>>()?,
+        outputs: graph.output.iter().map(tensor_spec).collect::<Result<_, _>>()?,
     })
 }
 
@@ -84,12 +89,12 @@ type FunctionName<'a> = (&'a str, &'a str, &'a str);
 
 struct Judge<'a> {
     functions: HashMap<FunctionName<'a>, &'a proto::Function>,
-    /// Nodes of each function written out; `None` while it is being counted.
+    /// Nodes of each function, written out; `None` while they are being counted.
     costs: HashMap<FunctionName<'a>, Option<usize>>,
 }
 
 impl<'a> Judge<'a> {
-    /// Judges a graph; the number of its nodes, written out.
+    /// Judges a graph; returns the number of its nodes, written out.
     fn graph(&mut self, graph: &'a Graph) -> Result<usize, Refused> {
         graph.initializer.iter().try_for_each(tensor)?;
         graph.sparse_initializer.iter().try_for_each(sparse)?;
@@ -150,7 +155,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Since opset 12 a third input says whether to drop anything; before opset 7, an attribute.
+/// Whether a node drops at random: since opset 12 a third input says so; before opset 7, an attribute.
 fn is_training_dropout(node: &Node) -> bool {
     node.op_type == "Dropout" && node.input.get(2).is_some_and(|mode| !mode.is_empty())
 }
@@ -167,8 +172,9 @@ fn sparse(sparse: &SparseTensor) -> Result<(), Refused> {
     sparse.values.iter().chain(&sparse.indices).try_for_each(tensor)
 }
 
-fn port(info: &ValueInfo) -> Result<TensorSpec, Refused> {
-    let unsupported = |kind: &str| Refused::UnsupportedType { port: info.name.clone(), kind: kind.to_owned() };
+/// Reads the declaration of an input or output.
+fn tensor_spec(info: &ValueInfo) -> Result<TensorSpec, Refused> {
+    let unsupported = |kind: &str| Refused::UnsupportedType { tensor: info.name.clone(), kind: kind.to_owned() };
     let declared = info.r#type.as_ref().ok_or_else(|| unsupported("of no declared type"))?;
     let others = [
         (&declared.sequence, "a sequence"),

@@ -34,7 +34,7 @@ fn the_malicious_files_are_refused_for_what_they_are() {
         Refused::CustomOperator { domain: "com.example".into(), operator: "Oracle".into() }
     );
     assert_eq!(refusal("random.onnx"), Refused::RandomOperator { operator: "RandomNormal".into() });
-    assert_eq!(refusal("sequence.onnx"), Refused::UnsupportedType { port: "xs".into(), kind: "a sequence".into() });
+    assert_eq!(refusal("sequence.onnx"), Refused::UnsupportedType { tensor: "xs".into(), kind: "a sequence".into() });
     assert!(matches!(refusal("not-onnx.onnx"), Refused::NotOnnx(_)));
 }
 
@@ -157,7 +157,7 @@ fn ports_of_other_types_are_refused() {
         fill(port.r#type.as_mut().unwrap());
         refusal(&model(graph(vec![], vec![], vec![port]), vec![]))
     };
-    let refused = |kind: &str| Refused::UnsupportedType { port: "x".into(), kind: kind.into() };
+    let refused = |kind: &str| Refused::UnsupportedType { tensor: "x".into(), kind: kind.into() };
     // Even beside a tensor type: which of two a reader takes depends on their order.
     assert_eq!(other(|t| t.sequence = Some(proto::Other {})), refused("a sequence"));
     assert_eq!(other(|t| t.map = Some(proto::Other {})), refused("a map"));

@@ -4,6 +4,7 @@
 //! window of those that may be run now is held in memory, without their inputs. What can no longer be in time is dropped
 //! before it costs a run.
 
+mod backoff;
 mod pace;
 mod queue;
 
@@ -13,7 +14,7 @@ use alloy::primitives::{B256, Bytes};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use self::{
     pace::Blocks,
@@ -23,7 +24,7 @@ use crate::{
     chain::{Chain, ChainError, LogScope},
     coordinator::{Event, decode_log},
     domain::{ChainHead, Executed, Lease, Seen, Task, Transition},
-    engine::{Engine, EngineError, Inference},
+    engine::{Engine, EngineError, Fault, Inference},
     failpoint::failpoint,
     journal::{Batch, Journal, JournalError},
     node::{Node, StageError},
@@ -176,12 +177,12 @@ impl<C: Chain, J: Journal> Executor<C, J> {
         let Some(head) = self.head().filter(|_| *self.funded.borrow()) else { return Ok(()) };
         let most = self.settings.sessions.max(1) * PER_SESSION;
         while self.runs.len() < self.settings.limit.max(1) {
-            let free = self.queues.iter().filter(|(_, queue)| queue.runs() < most);
+            let free = self.queues.iter().filter(|(_, queue)| queue.runs() < queue.backoff.allows(most));
             let hungry = free.clone().find(|(_, queue)| queue.is_hungry()).map(|(model, _)| *model);
             if let Some(model) = hungry {
                 self.refill(model, head).await?;
             }
-            let free = self.queues.iter().filter(|(_, queue)| queue.runs() < most);
+            let free = self.queues.iter().filter(|(_, queue)| queue.runs() < queue.backoff.allows(most));
             let next = free.filter_map(|(model, queue)| Some((queue.first()?, *model))).min();
             let Some(queue) = next.and_then(|(_, model)| self.queues.get_mut(&model)) else { return Ok(()) };
             if let Some((task, lease)) = queue.take(&*self.node.journal)? {
@@ -205,8 +206,8 @@ impl<C: Chain, J: Journal> Executor<C, J> {
     }
 
     async fn finish(&mut self, Ran { task, lease, result }: Ran) -> Result<(), StageError> {
-        let id = task.id;
-        let queue = self.queues.entry(task.request.model_id).or_default();
+        let (id, model) = (task.id, task.request.model_id);
+        let queue = self.queues.entry(model).or_default();
         queue.ended(result.as_ref().ok().map(|inference| inference.run_time).filter(|time| !time.is_zero()));
         if let Err(error) = &result {
             self.node.metrics.did_not_run(task.request.model_id, error.label());
@@ -214,18 +215,30 @@ impl<C: Chain, J: Journal> Executor<C, J> {
         let next = self.tips.borrow().map_or(0, |tip| tip.header.block.number) + 1;
         match result {
             Ok(inference) => {
+                if queue.backoff.succeeded(id) {
+                    info!(%model, "the model is answered for again");
+                }
                 let Inference { profile, queue_time, run_time, .. } = &inference;
-                let provider = profile.target.to_string();
+                let provider = profile.device.to_string();
                 debug!(%id, %provider, ?queue_time, ?run_time, "the model ran");
                 self.node.metrics.ran(task.request.model_id, &provider, *queue_time, *run_time);
                 let executed = Seen { task }.executed(inference.outcome, inference.output).held(lease);
                 self.out.send(executed).await.map_err(|_| StageError::Gone("attester"))
             }
             Err(AttemptError::Journal(error)) => Err(error.into()),
-            Err(AttemptError::Engine(error)) if !error.is_retryable() => {
+            Err(AttemptError::Engine(error)) if error.fault() == Fault::Request => {
                 warn!(%id, %error, "cannot answer");
                 let moves = vec![(id, Transition::Failed(error.to_string()))];
                 self.close(&Batch { moves, ..Batch::default() })
+            }
+            Err(AttemptError::Engine(error)) => {
+                let retry = queue.backoff.failed(id, &error);
+                queue.park(id, next + retry.blocks - 1);
+                debug!(%id, %error, blocks = retry.blocks, "the model did not run; its request stays open");
+                if retry.tell {
+                    warn!(%model, %error, "requests of this model have no answer now; they stay open and are tried again");
+                }
+                Ok(())
             }
             Err(error) => {
                 warn!(%id, %error, "the model did not run; trying again at the next block");

@@ -8,7 +8,10 @@ use std::{
 
 use alloy::primitives::B256;
 
-use super::pace::{Blocks, Mean};
+use super::{
+    backoff::Backoff,
+    pace::{Blocks, Mean},
+};
 use crate::{
     domain::{Job, Lease, Skip, Task},
     journal::{Journal, JournalError, Position},
@@ -36,6 +39,8 @@ pub(super) struct ModelBacklog {
     more: bool,
     runs: usize,
     time: Mean,
+    /// What its failures ask for.
+    pub(super) backoff: Backoff,
 }
 
 /// A job that is not to be run, and why.

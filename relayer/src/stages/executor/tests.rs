@@ -1,4 +1,5 @@
 use std::{
+    collections::VecDeque,
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -18,6 +19,8 @@ use crate::{
 struct Slow {
     time: Duration,
     ran: Mutex<Vec<Bytes>>,
+    /// The errors of the next runs; then they succeed.
+    errors: Mutex<VecDeque<EngineError>>,
 }
 
 impl Engine for Slow {
@@ -30,10 +33,13 @@ impl Engine for Slow {
         async move {
             self.ran.lock().unwrap().push(input);
             tokio::time::sleep(self.time).await;
+            if let Some(error) = self.errors.lock().unwrap().pop_front() {
+                return Err(error);
+            }
             let profile = ExecutionProfile {
                 file_hash: B256::ZERO,
                 runtime: String::new(),
-                target: Device::Cpu,
+                device: Device::Cpu,
                 provider_fallback: false,
             };
             let (outcome, output, failure) = (Outcome::Ok, Bytes::new(), None);
@@ -215,6 +221,76 @@ async fn with_a_hundred_thousand_requests_waiting_a_bounded_number_is_in_memory(
         assert_eq!(rig.executor.runs.len(), PER_SESSION);
     }
     eprintln!("the executor added {} kB", resident().saturating_sub(before));
+}
+
+fn engine_errors() -> Vec<EngineError> {
+    let (runtime, reference, reason) = Default::default();
+    vec![
+        EngineError::Stopped(String::new()),
+        EngineError::Runtime(String::new()),
+        EngineError::UnknownModel(B256::ZERO),
+        EngineError::Device(String::new()),
+        EngineError::Unconfirmed { runtime, reference, reason },
+        EngineError::OutOfMemory(String::new()),
+        EngineError::Overloaded { waiting: 1 },
+        EngineError::Timeout { limit: Duration::ZERO },
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_is_not_the_requests_leaves_the_job_open_and_it_is_tried_again() {
+    for error in engine_errors() {
+        let mut rig = Rig::new(Duration::from_millis(1), 8);
+        rig.engine.errors.lock().unwrap().push_back(error.clone());
+        rig.ask([due(0, 300)], block(1));
+        rig.tell(1, 0).await;
+        rig.drain().await;
+        assert!(matches!(rig.journal().job(id(&due(0, 300))).unwrap(), Some(Job::Seen(_))), "{error}");
+        rig.tell(2, 0).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        rig.tell(3, 0).await;
+        rig.drain().await;
+        assert_eq!(rig.ran(), [0, 0], "{error}");
+        assert!(rig.executed.try_recv().is_ok(), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_is_the_requests_closes_its_job() {
+    let mut rig = Rig::new(Duration::from_millis(1), 8);
+    let format = crate::protocol::OutputFormat { width: 3, ..crate::protocol::OutputFormat::NATIVE };
+    rig.engine.errors.lock().unwrap().push_back(EngineError::InvalidFormat(format));
+    rig.ask([due(0, 300)], block(1));
+    rig.tell(1, 0).await;
+    rig.drain().await;
+    let job = rig.journal().job(id(&due(0, 300))).unwrap();
+    assert!(
+        matches!(job, Some(Job::Closed(closed)) if matches!(closed.end, crate::domain::CloseReason::Failed { .. }))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_stays_down_is_tried_seldom_and_then_serves_all_that_waits() {
+    let mut rig = Rig::new(Duration::from_millis(1), 1_000);
+    let down = std::iter::repeat_n(EngineError::Stopped(String::new()), 1_000);
+    *rig.engine.errors.lock().unwrap() = down.collect();
+    rig.ask((0..100).map(|nonce| due(nonce, 1_000)), block(1));
+    for number in 1..=120 {
+        rig.tell(number, 0).await;
+        rig.drain().await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    // In two minutes: those at once, then after 1, 2, 4, 8, 16 and every 30 seconds one.
+    let tried = rig.ran().len();
+    assert!((PER_SESSION + 5..PER_SESSION + 10).contains(&tried), "{tried}");
+    rig.engine.errors.lock().unwrap().clear();
+    for number in 121..=160 {
+        rig.tell(number, 0).await;
+        rig.drain().await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(rig.ran().len(), tried + 100);
+    assert_eq!(rig.executed.len(), 100);
 }
 
 /// Resident memory in kB, where the system tells.

@@ -14,10 +14,10 @@ const REMEDY: &str = "install it with `./scripts/setup`, or name the library wit
 /// The loaded runtime. There is one per process, and it stays until the process ends.
 #[derive(Debug)]
 pub struct Runtime {
-    pub(super) environment: ort::environment::Environment,
-    /// Its version, such as `1.30.0`.
+    pub(in crate::engine::backends::ort) environment: ort::environment::Environment,
+    /// Version, such as `1.30.0`.
     pub version: String,
-    /// Where it was loaded from.
+    /// Library that it was loaded from.
     pub path: PathBuf,
 }
 
@@ -41,7 +41,11 @@ pub enum RuntimeError {
 
 static LOADED: Mutex<Option<&'static Runtime>> = Mutex::new(None);
 
-/// Loads the runtime at `path`, or else the one that `discover` finds.
+/// Loads the runtime at `path`, or else the one that `discover` finds. Loading it again returns the same.
+///
+/// # Errors
+/// `RuntimeError::NotFound` or `NoFile` where there is none, `NotARuntime`, `TooOld` or `Start` where it cannot be used, and
+/// `AnotherIsLoaded` where the process has loaded another one before.
 pub fn load(path: Option<&Path>) -> Result<&'static Runtime, RuntimeError> {
     let path = match path {
         Some(path) => path.to_path_buf(),
@@ -73,8 +77,11 @@ pub fn load(path: Option<&Path>) -> Result<&'static Runtime, RuntimeError> {
     Ok(runtime)
 }
 
-/// Where the runtime is: `ORT_DYLIB_PATH`, else beside the executable, else the package that `./scripts/setup` installs,
-/// in a folder above the executable or above the working directory.
+/// Finds the runtime: `ORT_DYLIB_PATH`, else beside the executable, else the package that `./scripts/setup` installs, in a
+/// folder above the executable or above the working directory.
+///
+/// # Errors
+/// `RuntimeError::NotFound`.
 pub fn discover() -> Result<PathBuf, RuntimeError> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         return Ok(path.into());

@@ -11,9 +11,9 @@ use crate::protocol::cast::{Elements, ModelTensor};
 /// Why an output is no packed tensor.
 #[derive(Debug)]
 pub(super) enum OutputError {
-    /// The format has no place for it, on any machine.
+    /// Packed tensors have no place for it, on any machine.
     NotTensor(String),
-    /// The runtime does not hand it out.
+    /// The runtime did not hand it out.
     Runtime(ort::Error),
 }
 

@@ -11,14 +11,19 @@ use ort::{
 };
 
 use super::{
-    profile::Device,
     runtime::Runtime,
     values::{self, OutputError},
 };
-use crate::protocol::cast::ModelTensor;
+use crate::{
+    engine::{
+        backend::{ModelFailure, RunError, RunRequest},
+        profile::Device,
+    },
+    protocol::cast::ModelTensor,
+};
 
-/// Prepares a session on a target. What CUDA cannot run is an error there, not work for the CPU.
-pub(super) fn builder(runtime: &Runtime, target: Device) -> Result<SessionBuilder, ort::Error> {
+/// Prepares a session on a device. What CUDA cannot run is an error there, not work for the CPU.
+pub(super) fn builder(runtime: &Runtime, device: Device) -> Result<SessionBuilder, ort::Error> {
     let builder = Session::builder(&runtime.environment)?
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
         .with_intra_threads(1)?
@@ -31,11 +36,11 @@ pub(super) fn builder(runtime: &Runtime, target: Device) -> Result<SessionBuilde
         .with_log_level(LogLevel::Fatal)?
         // Bytes that look like the runtime's own format as well must not be read as that.
         .with_config_entry("session.load_model_format", "ONNX")?;
-    Ok(match target {
+    Ok(match device {
         Device::Cpu => builder,
-        Device::Cuda(device) => {
+        Device::Cuda(number) => {
             let cuda = CUDA::default()
-                .with_device_id(i32::try_from(device).unwrap_or(i32::MAX))
+                .with_device_id(i32::try_from(number).unwrap_or(i32::MAX))
                 .with_tf32(false)
                 .with_conv_algorithm_search(ConvAlgorithmSearch::Default);
             builder.with_disable_cpu_fallback()?.with_execution_providers([cuda.build().error_on_failure()])?
@@ -43,7 +48,7 @@ pub(super) fn builder(runtime: &Runtime, target: Device) -> Result<SessionBuilde
     })
 }
 
-/// Whether the loaded library was built with CUDA at all. Some builds know of the provider and come without its library.
+/// Whether the loaded library was built with CUDA at all. Some builds know the provider and come without its library.
 pub(super) fn has_cuda(runtime: &Runtime) -> bool {
     let library = match std::env::consts::OS {
         "windows" => "onnxruntime_providers_cuda.dll",
@@ -52,57 +57,46 @@ pub(super) fn has_cuda(runtime: &Runtime) -> bool {
     runtime.path.with_file_name(library).exists() && CUDA::is_available().unwrap_or(false)
 }
 
-/// What the runtime says, without the place in its source and its code.
+/// Message of the runtime, without the place in its source and its code.
 pub(super) fn describe<R>(error: &ort::Error<R>) -> String {
     let message = error.message();
     let told = message.rsplit_once("[ONNXRuntimeError] : ").and_then(|(_, rest)| rest.splitn(3, " : ").nth(2));
     told.unwrap_or(message).trim().to_owned()
 }
 
-/// Why a run gave nothing.
-#[derive(Clone, Debug)]
-pub(super) enum RunError {
-    /// The model fails on this input, here.
-    Failed(String),
-    /// An output is no packed tensor, on any machine.
-    NotTensor {
-        output: usize,
-        reason: String,
-    },
-    OutOfMemory(String),
-    Device(String),
-    Runtime(String),
-}
-
-/// Runs a session; the outputs that are wanted, with their numbers.
+/// Runs a session; returns the outputs that are wanted, each with its position.
+///
+/// # Errors
+/// `RunError::OutOfMemory`, `Device` or `Runtime`.
 pub(super) fn run(
     session: &mut Session,
-    target: Device,
-    inputs: Vec<ModelTensor>,
-    wanted: &[usize],
+    device: Device,
+    request: RunRequest,
     options: &RunOptions,
-) -> Result<Vec<(usize, ModelTensor)>, RunError> {
-    let inputs: Vec<SessionInputValue<'static>> = inputs
-        .into_iter()
-        .map(values::to_runtime)
-        .collect::<Result<_, _>>()
-        .map_err(|error| RunError::Runtime(describe(&error)))?;
-    let outputs = session.run_with_options(inputs.as_slice(), options).map_err(|error| classify(&error, target))?;
+) -> Result<Result<Vec<(usize, ModelTensor)>, ModelFailure>, RunError> {
+    let runtime = |error: ort::Error| RunError::Runtime(describe(&error));
+    let RunRequest { inputs, wanted } = request;
+    let inputs: Vec<SessionInputValue<'static>> =
+        inputs.into_iter().map(values::to_runtime).collect::<Result<_, _>>().map_err(runtime)?;
+    let outputs = match session.run_with_options(inputs.as_slice(), options) {
+        Ok(outputs) => outputs,
+        Err(error) => return classify(&error, device).map(Err),
+    };
     let outputs: Vec<_> = outputs.iter().map(|(_, value)| value).collect();
-    wanted
-        .iter()
-        .map(|output| {
-            let value = outputs.get(*output).ok_or_else(|| RunError::Runtime(format!("output {output} is missing")))?;
-            values::from_runtime(value).map(|tensor| (*output, tensor)).map_err(|error| match error {
-                OutputError::NotTensor(reason) => RunError::NotTensor { output: *output, reason },
-                OutputError::Runtime(error) => RunError::Runtime(describe(&error)),
-            })
-        })
-        .collect()
+    let mut tensors = Vec::with_capacity(wanted.len());
+    for output in wanted {
+        let value = outputs.get(output).ok_or_else(|| RunError::Runtime(format!("output {output} is missing")))?;
+        match values::from_runtime(value) {
+            Ok(tensor) => tensors.push((output, tensor)),
+            Err(OutputError::NotTensor(reason)) => return Ok(Err(ModelFailure::NotTensor { output, reason })),
+            Err(OutputError::Runtime(error)) => return Err(runtime(error)),
+        }
+    }
+    Ok(Ok(tensors))
 }
 
-/// The one place where the runtime's messages are read: it has no codes for these.
-fn classify(error: &ort::Error, target: Device) -> RunError {
+/// Reads the runtime's messages, which has no codes for these; nothing else does.
+fn classify(error: &ort::Error, device: Device) -> Result<ModelFailure, RunError> {
     const MEMORY: [&str; 7] = [
         "bad_alloc",
         "bad allocation",
@@ -117,13 +111,13 @@ fn classify(error: &ort::Error, target: Device) -> RunError {
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
     let message = || describe(error);
     if says(&MEMORY) {
-        return RunError::OutOfMemory(message());
+        return Err(RunError::OutOfMemory(message()));
     }
     match error.code() {
         ErrorCode::ExecutionProviderFailure | ErrorCode::EngineError | ErrorCode::DeviceReset => {
-            RunError::Device(message())
+            Err(RunError::Device(message()))
         }
-        _ if target != Device::Cpu && says(&DEVICE) => RunError::Device(message()),
-        _ => RunError::Failed(message()),
+        _ if device != Device::Cpu && says(&DEVICE) => Err(RunError::Device(message())),
+        _ => Ok(ModelFailure::Failed(message())),
     }
 }

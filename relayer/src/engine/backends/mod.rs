@@ -1,0 +1,3 @@
+//! What can run models, behind the seam of `backend`.
+
+pub(super) mod ort;
