@@ -15,8 +15,8 @@ use alloy::primitives::Address;
 use super::{
     ChainSettings, ConfigError, EngineSettings, Finality, KeySettings, ModelPolicySettings, NodeSettings,
     PolicySettings, Settings,
-    file::{Config, RawConfig},
     fingerprint::ConfigFingerprint,
+    raw::{Config, RawConfig},
 };
 use crate::{
     chain::{Endpoint, Tag},

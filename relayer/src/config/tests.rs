@@ -1,6 +1,6 @@
 use super::{
-    file::{Config, read},
-    reference::{KEYS, SECTIONS},
+    example::{KEYS, SECTIONS},
+    raw::{Config, read},
     *,
 };
 
@@ -297,7 +297,7 @@ fn the_files_of_several_chains_share_the_first_ones_engine() {
 
 #[test]
 fn a_variable_cannot_set_what_is_each_chains_own() {
-    let error = file::refuse_shared(["PATH", "ORACULUM_CHAIN_CHAIN_ID"].map(str::to_owned)).unwrap_err().to_string();
+    let error = raw::refuse_shared(["PATH", "ORACULUM_CHAIN_CHAIN_ID"].map(str::to_owned)).unwrap_err().to_string();
     assert!(error.contains("ORACULUM_CHAIN_CHAIN_ID") && error.contains("write it into each file"), "{error}");
-    file::refuse_shared(["ORACULUM_ENGINE_QUEUE", "ORACULUM_LOG"].map(str::to_owned)).unwrap();
+    raw::refuse_shared(["ORACULUM_ENGINE_QUEUE", "ORACULUM_LOG"].map(str::to_owned)).unwrap();
 }

@@ -10,7 +10,7 @@ use toml::{Table, Value};
 
 use super::{
     ConfigError,
-    reference::{KEYS, Key, Kind, SECTIONS},
+    example::{KEYS, Key, Kind, SECTIONS},
 };
 
 /// The file's contents as written. It is never printed: the endpoint can carry a secret.

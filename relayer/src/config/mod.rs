@@ -15,13 +15,13 @@ use crate::{
 };
 
 mod check;
-mod file;
+mod example;
 mod fingerprint;
-mod reference;
+mod raw;
 
 pub use crate::chain::Finality;
 pub use crate::engine::Provider;
-pub use reference::example;
+pub use example::example;
 
 /// The usual name of the configuration file.
 pub const FILE_NAME: &str = "oraculum.toml";
@@ -176,7 +176,7 @@ pub enum ConfigError {
 impl Settings {
     /// Reads a configuration file, overridden by the environment.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = file::text(path)?;
+        let text = raw::text(path)?;
         let variables =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self::parse(&text, path, variables)
@@ -188,13 +188,13 @@ impl Settings {
         let [first, others @ ..] = paths else { return Ok(Vec::new()) };
         if !others.is_empty() {
             let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-            file::refuse_shared(variables)?;
+            raw::refuse_shared(variables)?;
         }
         let first = Self::load(first)?;
         let mut all = vec![first.clone()];
         for path in others {
             let mut next = Self::load(path)?;
-            if !file::has_section(path, "engine")? {
+            if !raw::has_section(path, "engine")? {
                 next.engine = first.engine.clone();
             } else if next.engine != first.engine {
                 let reason =
@@ -216,7 +216,7 @@ impl Settings {
         path: &Path,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        check::check(file::read(text, path, variables)?)
+        check::check(raw::read(text, path, variables)?)
     }
 
     /// The keys that say something else than in an older reading, and take effect with a restart only: all but those of
