@@ -1,198 +1,231 @@
 //! What the operator wrote: a TOML file, read strictly, and environment variables over it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
-
-use super::{
-    ConfigError,
-    example::{KEYS, Key, Kind, SECTIONS},
+use serde::Deserialize;
+use toml::{
+    Value,
+    de::{DeTable, DeValue, ValueDeserializer},
 };
 
-/// The file's contents as written. It is never printed: the endpoint can carry a secret.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Config {
-    pub(super) chain: Chain,
-    pub(super) node: Node,
-    pub(super) engine: Engine,
-    pub(super) fees: Fees,
-    pub(super) policy: Policy,
-    pub(super) keys: Keys,
-}
+use super::{
+    error::ConfigError,
+    key::{Key, KeyInfo, SectionInfo},
+    value::{Kind, RawValue},
+};
 
-macro_rules! section {
-    ($name:ident { $($field:ident: $type:ty = $default:expr),* $(,)? }) => {
-        #[derive(Clone, PartialEq, Serialize, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        pub(super) struct $name { $(pub(super) $field: $type),* }
-        impl Default for $name {
-            fn default() -> Self {
-                Self { $($field: $default),* }
-            }
-        }
-    };
-}
-
-section!(Chain {
-    rpc_urls: Vec<String> = vec!["http://127.0.0.1:8545".into()],
-    chain_id: u64 = 31337,
-    coordinator: Option<String> = None,
-    deployment_block: u64 = 0,
-    finality: String = "depth".into(),
-    confirmations: u64 = 2,
-    reorg_depth: u64 = 64,
-    start_timeout: f64 = 60.0,
-    request_timeout: f64 = 10.0,
-    poll_interval: f64 = 1.0,
-    quorum: usize = 1,
-    requests_per_second: f64 = 0.0,
-    ca_file: Option<PathBuf> = None,
-    log_page: u64 = 2000,
-});
-section!(Node {
-    owner: Option<String> = None,
-    models_dir: PathBuf = "models".into(),
-    data_dir: PathBuf = "data".into(),
-    serve: Vec<String> = Vec::new(),
-    status_listen: String = "127.0.0.1:0".into(),
-    status_public: bool = false,
-});
-section!(Engine {
-    runtime: Option<PathBuf> = None,
-    provider: super::Provider = super::Provider::Cpu,
-    device_ids: Vec<u32> = vec![0],
-    queue: usize = 64,
-    time_limit: f64 = 10.0,
-});
-section!(Fees { max_fee_per_gas: f64 = 100.0, min_priority_fee: f64 = 0.1, bump_percent: u32 = 15 });
-section!(Policy {
-    min_fee: String = "0".into(),
-    margin_percent: i64 = 0,
-    max_spend_per_hour: Option<f64> = None,
-    balance_alert: f64 = 0.05,
-    max_batch: usize = 32,
-    batch_wait: f64 = 0.0,
-    models: BTreeMap<String, ModelPolicy> = BTreeMap::new(),
-});
-section!(ModelPolicy { min_fee: Option<String> = None, margin_percent: Option<i64> = None });
-section!(Keys {
-    signer: PathBuf = "keys/signer.json".into(),
-    senders: Vec<PathBuf> = vec!["keys/sender.json".into()],
-    password_file: Option<PathBuf> = None,
-});
-
-/// What was written, and where each value came from.
+/// Values as written, each with the place that it comes from. They are never printed: an endpoint can carry a secret.
 pub(super) struct RawConfig {
-    pub(super) config: Config,
     /// The file's name as shown.
-    pub(super) file: String,
-    /// Where relative paths start.
-    pub(super) base: PathBuf,
-    /// The environment variable of each key that one overrides, by full key.
-    pub(super) overridden: BTreeMap<String, String>,
+    file: String,
+    /// The folder in which relative paths start.
+    base: PathBuf,
+    /// The values by full key.
+    values: BTreeMap<String, RawValue>,
+    /// The sections that the file has, even if they are empty.
+    sections: BTreeSet<&'static str>,
 }
 
 impl RawConfig {
-    /// The file or environment variable that a key's value comes from.
-    pub(super) fn origin(&self, key: &str) -> String {
-        self.overridden.get(key).unwrap_or(&self.file).clone()
+    /// A configuration at `path` in which nothing is written.
+    pub(super) fn empty(path: &Path) -> Self {
+        let base = path.parent().unwrap_or(Path::new("")).to_owned();
+        Self { file: path.display().to_string(), base, values: BTreeMap::new(), sections: BTreeSet::new() }
+    }
+
+    /// Reads the text of the file at `path`, and `variables` over it. `known` are the sections that there are.
+    ///
+    /// # Errors
+    /// `Syntax` if the text is no TOML; `Unknown` or `UnknownVariable` for what names no key; `Value` for a section that is
+    /// a value, or a variable whose text is not of its key's kind.
+    pub(super) fn parse(
+        text: &str,
+        path: &Path,
+        variables: impl IntoIterator<Item = (String, String)>,
+        known: &[SectionInfo],
+    ) -> Result<Self, ConfigError> {
+        let mut raw = Self::empty(path);
+        raw.add_file(text, known)?;
+        for (variable, text) in variables {
+            let Some(key) = key_of(&variable, known)? else { continue };
+            let value = key.kind.parse(&text).map_err(|reason| ConfigError::Value {
+                origin: variable.clone(),
+                key: key.path(),
+                reason,
+            })?;
+            raw.set(key.path(), variable, value);
+        }
+        Ok(raw)
+    }
+
+    fn add_file(&mut self, text: &str, known: &[SectionInfo]) -> Result<(), ConfigError> {
+        let file = self.file.clone();
+        let line = |offset: usize| 1 + text.get(..offset).unwrap_or_default().matches('\n').count();
+        let origin = |offset: usize| format!("{file}, line {}", line(offset));
+        let syntax = |error: toml::de::Error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            // The name of the key only: a value may be secret, and its line may begin within it.
+            let line_start = text.get(..offset).unwrap_or_default().rsplit('\n').next().unwrap_or_default();
+            let name = line_start.split_once('=').map(|(key, _)| key.trim());
+            let reason = match name.filter(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')) {
+                Some(name) => format!("{name}: {}", error.message()),
+                None => error.message().to_owned(),
+            };
+            ConfigError::Syntax { file: file.clone(), line: line(offset), reason }
+        };
+        for (name, section) in DeTable::parse(text).map_err(syntax)?.into_inner() {
+            let at = origin(name.span().start);
+            let known = known.iter().find(|known| known.name == name.get_ref()).ok_or_else(|| {
+                unknown(
+                    &at,
+                    &format!("section `{}`", name.get_ref()),
+                    name.get_ref(),
+                    known.iter().map(|known| known.name),
+                )
+            })?;
+            let DeValue::Table(keys) = section.into_inner() else {
+                let reason = format!("it is a value; write a section that begins with [{}]", known.name);
+                return Err(ConfigError::Value { origin: at, key: known.name.into(), reason });
+            };
+            self.sections.insert(known.name);
+            for (name, value) in keys {
+                let at = origin(name.span().start);
+                let key = known_key(&known.keys, name.get_ref(), &format!("[{}]", known.name), &at)?;
+                let value = Value::deserialize(ValueDeserializer::from(value)).map_err(syntax)?;
+                self.set(key.path(), at, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// The table under `path` that is a part of the value `parent`, such as one model's in `policy.models`.
+    ///
+    /// # Errors
+    /// `Value` if `value` is no table; `Unknown` if it has a key that is not among `known`.
+    pub(super) fn nested(parent: &RawValue, path: &str, value: Value, known: &[KeyInfo]) -> Result<Self, ConfigError> {
+        let RawValue { origin, base, .. } = parent;
+        let mut raw =
+            Self { file: origin.clone(), base: base.clone(), values: BTreeMap::new(), sections: BTreeSet::new() };
+        let keys = match value {
+            Value::Table(keys) => keys,
+            value => {
+                let (key, origin, base) = (path.to_owned(), origin.clone(), base.clone());
+                return Err(RawValue { key, origin, base, value }.wrong_kind(Kind::Table));
+            }
+        };
+        for (name, value) in keys {
+            known_key(known, &name, path, origin)?;
+            raw.set(format!("{path}.{name}"), origin.clone(), value);
+        }
+        Ok(raw)
+    }
+
+    /// Writes a value over what there is, in the name of `origin`.
+    pub(super) fn set(&mut self, key: String, origin: String, value: Value) {
+        let raw = RawValue { key: key.clone(), origin, base: self.base.clone(), value };
+        self.values.insert(key, raw);
+    }
+
+    /// Whether the file has a section, even an empty one.
+    pub(super) fn has_section(&self, name: &str) -> bool {
+        self.sections.contains(name)
+    }
+
+    /// What is written in the section under a path, such as `chain`.
+    pub(super) fn section<'a>(&'a self, path: &'a str) -> RawSection<'a> {
+        RawSection { raw: self, path }
     }
 }
 
-pub(super) fn read(
-    text: &str,
-    path: &Path,
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<RawConfig, ConfigError> {
-    let file = path.display().to_string();
-    // Read once as it is, so that a mistake is named with its line.
-    let syntax = |error: toml::de::Error| {
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-        // The name only: a value may be secret.
-        let key = before.rsplit('\n').next().and_then(|line| line.split_once('='));
-        let reason = match key {
-            Some((key, _)) => format!("{}: {}", key.trim(), error.message()),
-            None => error.message().to_owned(),
-        };
-        ConfigError::Syntax { file: file.clone(), line: 1 + before.matches('\n').count(), reason }
-    };
-    toml::from_str::<Config>(text).map_err(syntax)?;
-    let mut table: Table = toml::from_str(text).map_err(syntax)?;
+/// What is written in one section.
+pub(super) struct RawSection<'a> {
+    raw: &'a RawConfig,
+    path: &'a str,
+}
 
-    let mut overridden = BTreeMap::new();
-    for (variable, value) in variables {
-        let Some(key) = key_of(&variable)? else { continue };
-        let wrong = |reason| ConfigError::Value { origin: variable.clone(), key: key.path(), reason };
-        let section = table.entry(key.section).or_insert_with(|| Value::Table(Table::new()));
-        let Value::Table(section) = section else { continue };
-        section.insert(key.name.to_owned(), literal(key.kind, &value).map_err(wrong)?);
-        // One at a time, so that a wrong value is laid to its variable.
-        Config::deserialize(table.clone()).map_err(|error| wrong(error.message().to_owned()))?;
-        overridden.insert(key.path(), variable);
+impl RawSection<'_> {
+    /// The checked value of a key under its name.
+    ///
+    /// # Errors
+    /// As `Key::read` and `Key::read_absent`.
+    pub(super) fn read<T>(&self, name: &str, key: &Key<T>) -> Result<T, ConfigError> {
+        let path = format!("{}.{name}", self.path);
+        if let Some(written) = self.raw.values.get(&path) {
+            return key.read(written);
+        }
+        let RawConfig { file, base, .. } = self.raw;
+        let default = |value| RawValue { key: path.clone(), origin: file.clone(), base: base.clone(), value };
+        key.read_absent(&path, file, default)
     }
-    let config = Config::deserialize(table).map_err(syntax)?;
-    let base = path.parent().unwrap_or(Path::new("")).to_owned();
-    Ok(RawConfig { config, file, base, overridden })
+
+    /// The error for the value of a key under its name, with a reason that ends in a remedy.
+    pub(super) fn wrong(&self, name: &str, reason: impl Into<String>) -> ConfigError {
+        let key = format!("{}.{name}", self.path);
+        let origin = self.raw.values.get(&key).map_or(&self.raw.file, |value| &value.origin).clone();
+        ConfigError::Value { origin, key, reason: reason.into() }
+    }
 }
 
 /// The text of a file.
+///
+/// # Errors
+/// `Unreadable` if it cannot be read.
 pub(super) fn text(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path)
         .map_err(|error| ConfigError::Unreadable { file: path.display().to_string(), reason: error.to_string() })
 }
 
-/// Whether a file that was read already has a section.
-pub(super) fn has_section(path: &Path, section: &str) -> Result<bool, ConfigError> {
-    Ok(toml::from_str::<Table>(&text(path)?).is_ok_and(|table| table.contains_key(section)))
-}
-
-/// Variables that would give several chains the same endpoints, id or coordinator.
-pub(super) fn refuse_shared(variables: impl IntoIterator<Item = String>) -> Result<(), ConfigError> {
+/// Refuses variables that would give several chains the same endpoints, id or coordinator.
+///
+/// # Errors
+/// `SharedVariable` for a variable of a key of `[chain]`; `UnknownVariable` for one that names no key of a section.
+pub(super) fn refuse_shared(
+    variables: impl IntoIterator<Item = String>,
+    known: &[SectionInfo],
+) -> Result<(), ConfigError> {
     for variable in variables {
-        if let Some(key) = key_of(&variable)?.filter(|key| key.section == "chain") {
+        if let Some(key) = key_of(&variable, known)?.filter(|key| key.section == "chain") {
             return Err(ConfigError::SharedVariable { variable, key: key.path() });
         }
     }
     Ok(())
 }
 
-/// The key that an environment variable overrides; `None` if it is about something else.
-fn key_of(variable: &str) -> Result<Option<&'static Key>, ConfigError> {
+/// The key that an environment variable overrides; `None` if the variable is about something else.
+fn key_of<'a>(variable: &str, known: &'a [SectionInfo]) -> Result<Option<&'a KeyInfo>, ConfigError> {
     let Some(rest) = variable.strip_prefix("ORACULUM_") else { return Ok(None) };
-    let Some((section, _)) = SECTIONS
-        .iter()
-        .find(|(section, _)| rest.strip_prefix(&section.to_uppercase()).is_some_and(|name| name.starts_with('_')))
-    else {
-        return Ok(None);
+    let names = |section: &&SectionInfo| {
+        rest.strip_prefix(&section.name.to_uppercase()).is_some_and(|name| name.starts_with('_'))
     };
-    if let Some(key) = KEYS.iter().find(|key| key.variable() == variable) {
-        return Ok(Some(key));
-    }
-    let known: Vec<_> = KEYS.iter().filter(|key| key.section == *section).map(Key::variable).collect();
-    Err(ConfigError::UnknownVariable {
-        variable: variable.to_owned(),
-        remedy: format!("unset it, or use one of {}", known.join(", ")),
+    let Some(section) = known.iter().find(names) else { return Ok(None) };
+    let found = section.keys.iter().find(|key| key.variable() == variable);
+    found.map(Some).ok_or_else(|| {
+        let variables: Vec<_> = section.keys.iter().map(KeyInfo::variable).collect();
+        let remedy = format!("unset it; {}", suggestion(variable, variables.iter().map(String::as_str)));
+        ConfigError::UnknownVariable { variable: variable.to_owned(), remedy }
     })
 }
 
-fn literal(kind: Kind, text: &str) -> Result<Value, String> {
-    let integer =
-        |text: &str| text.trim().parse::<i64>().map(Value::Integer).map_err(|_| format!("`{text}` is no whole number"));
-    let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
-    Ok(match kind {
-        Kind::Text => Value::String(text.to_owned()),
-        Kind::Integer => integer(text)?,
-        Kind::Number => Value::Float(text.trim().parse().map_err(|_| format!("`{text}` is no number"))?),
-        Kind::Boolean => {
-            Value::Boolean(text.trim().parse().map_err(|_| format!("`{text}` is neither true nor false"))?)
-        }
-        Kind::Table => return Err("a table has no variable; write it in the file".into()),
-        Kind::Texts => Value::Array(items().map(|item| Value::String(item.to_owned())).collect()),
-        Kind::Integers => Value::Array(items().map(integer).collect::<Result<_, _>>()?),
-    })
+fn known_key<'a>(known: &'a [KeyInfo], name: &str, section: &str, origin: &str) -> Result<&'a KeyInfo, ConfigError> {
+    known
+        .iter()
+        .find(|key| key.name == name)
+        .ok_or_else(|| unknown(origin, &format!("key `{name}` in {section}"), name, known.iter().map(|key| key.name)))
+}
+
+fn unknown<'a>(origin: &str, what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> ConfigError {
+    let remedy = suggestion(name, known);
+    ConfigError::Unknown { origin: origin.to_owned(), what: what.to_owned(), remedy }
+}
+
+/// The known name that is likely meant, or all where none is near.
+fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
+    match known.clone().min_by_key(distance) {
+        Some(nearest) if distance(&nearest) <= 1 + name.len() / 4 => format!("did you mean `{nearest}`?"),
+        _ => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
+    }
 }
