@@ -68,7 +68,7 @@ impl DevArgs {
             chain = chain => chain?,
         };
         let data_dir = anvil.scratch().join("node");
-        let mut settings = deployment.settings(&anvil, 0, &data_dir);
+        let mut settings = deployment.settings(&anvil, 0, &data_dir)?;
         settings.engine.runtime = self.runtime.clone();
         settings.engine.provider = self.provider.into();
 

@@ -48,16 +48,16 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
         let keys = Keys::load(&settings.keys, args.password_file.as_deref())?;
         chains.push((settings, keys));
     }
-    let (reread, rereads) = watch::channel(None);
+    let (publish, updates) = watch::channel(None);
     let hangups = tokio::spawn(async move {
         while hangup.wait().await {
             match Settings::load_all(&args.config) {
-                Ok(settings) => drop(reread.send_replace(Some(Arc::new(settings)))),
+                Ok(settings) => drop(publish.send_replace(Some(Arc::new(settings)))),
                 Err(error) => error!(%error, "the configuration cannot be read again: nothing changes"),
             }
         }
     });
-    let result = supervisor::run_all(chains, rereads, shutdown).await;
+    let result = supervisor::run_all(chains, updates, shutdown).await;
     signals.abort();
     hangups.abort();
     Ok(result?)

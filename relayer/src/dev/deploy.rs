@@ -140,16 +140,19 @@ impl Deployment {
     }
 
     /// The settings of the node with a number; its journal is in `data_dir`.
-    pub fn settings(&self, anvil: &Anvil, node: usize, data_dir: &Path) -> Settings {
+    ///
+    /// # Errors
+    /// `Configuration` if the deployment has an address that no node can be configured with.
+    pub fn settings(&self, anvil: &Anvil, node: usize, data_dir: &Path) -> Result<Settings, DevError> {
         let owner = NodeKeys::new(node).owner.address();
-        let mut settings = Settings::new(data_dir, anvil.ws().clone(), CHAIN_ID, self.coordinator, owner);
+        let mut settings = Settings::new(data_dir, anvil.ws(), CHAIN_ID, self.coordinator, owner)?;
         settings.chain.deployment_block = self.deployment_block;
         settings.chain.poll_interval = Duration::from_millis(200);
         settings.node.models_dir = self.models_dir.clone();
         settings.node.data_dir = data_dir.to_owned();
         // Gas costs nothing here.
         settings.policy.margin_percent = -100;
-        settings
+        Ok(settings)
     }
 }
 

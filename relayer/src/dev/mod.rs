@@ -38,6 +38,8 @@ pub enum DevError {
     Deploy { what: String, error: AccountError },
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error(transparent)]
+    Configuration(#[from] crate::config::ConfigError),
     #[error("cannot sign: {0}")]
     Signing(#[from] alloy::signers::Error),
 }

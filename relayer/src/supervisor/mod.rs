@@ -27,8 +27,8 @@ use tracing::{Instrument, Span, error, error_span, info};
 use crate::{
     api::{self, NodeStatus, PipelineHandles},
     chain::{AlloyChain, Endpoints},
-    config::{self, EngineSettings, Settings},
-    engine::{EngineOptions, Limits, OnnxEngine, Provider, Source},
+    config::{EngineSettings, Settings},
+    engine::{EngineOptions, Limits, OnnxEngine, Source},
     journal::{Identity, Journal, SledJournal},
     keys::Keys,
     metrics::Metrics,
@@ -56,13 +56,13 @@ pub async fn run(settings: Settings, keys: Keys, shutdown: CancellationToken) ->
 
 /// Runs a node of several chains until shutdown, on the engine of the first one's configuration. A chain that fails
 /// while it runs is given up alone; what is wrong with a configuration at the start ends all. What may change while it runs
-/// is taken from `rereads`.
+/// is taken from `updates`.
 ///
 /// # Errors
 /// `NodeError`: the first chain's that was given up.
 pub async fn run_all(
     chains: Vec<(Settings, Keys)>,
-    rereads: ConfigUpdates,
+    updates: ConfigUpdates,
     shutdown: CancellationToken,
 ) -> Result<(), NodeError> {
     apart(&chains)?;
@@ -76,7 +76,7 @@ pub async fn run_all(
     let mut serving = JoinSet::new();
     for (index, (settings, keys)) in chains.into_iter().enumerate() {
         let span = if count > 1 { error_span!("chain", id = settings.chain.chain_id) } else { Span::none() };
-        let node = ServedChain { settings, keys, rereads: rereads.clone(), index, engine: engine.clone(), of: count };
+        let node = ServedChain { settings, keys, updates: updates.clone(), index, engine: engine.clone(), of: count };
         serving.spawn(node.serve(stop.clone()).instrument(span));
     }
     let mut result = Ok(());
@@ -124,11 +124,7 @@ async fn start_engine(settings: &EngineSettings) -> Result<OnnxEngine, NodeError
     let limits = Limits { queue: settings.queue, run: settings.time_limit, ..Limits::default() };
     Ok(OnnxEngine::start(EngineOptions {
         runtime: settings.runtime.clone(),
-        provider: match settings.provider {
-            config::Provider::Cpu => Provider::Cpu,
-            config::Provider::Cuda => Provider::Cuda,
-            config::Provider::Auto => Provider::Auto,
-        },
+        provider: settings.provider,
         devices: settings.device_ids.clone(),
         limits,
     })
@@ -139,7 +135,7 @@ async fn start_engine(settings: &EngineSettings) -> Result<OnnxEngine, NodeError
 struct ServedChain {
     settings: Settings,
     keys: Keys,
-    rereads: ConfigUpdates,
+    updates: ConfigUpdates,
     /// Its place among the configurations.
     index: usize,
     engine: Arc<OnnxEngine>,
@@ -183,8 +179,8 @@ impl ServedChain {
             }
             None => None,
         };
-        let (rereads, policy) = (self.rereads.clone(), &started.policy);
-        let following = config_updates::follow(rereads, self.index, &self.settings, &started.named, policy);
+        let (updates, policy) = (self.updates.clone(), &started.policy);
+        let following = config_updates::follow(updates, self.index, &self.settings, &started.named, policy);
         tokio::pin!(following);
         let mut failures: Vec<Instant> = Vec::new();
         let result = loop {

@@ -61,7 +61,7 @@ pub(super) async fn run(
 
     let watch_settings = WatchSettings {
         deployment_block: settings.chain.deployment_block,
-        finality: settings.chain.finality,
+        finality: settings.chain.finality(),
         depth: settings.chain.reorg_depth,
         page: settings.chain.log_page,
         models: models.clone(),

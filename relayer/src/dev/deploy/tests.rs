@@ -30,7 +30,7 @@ async fn a_local_deployment_can_be_asked_at_once() {
     for consumer in ["irisClassifier", "lendingDesk", "digitMint"] {
         assert!(json["consumers"][consumer].is_string(), "{consumer}");
     }
-    let settings = deployment.settings(&anvil, 1, anvil.scratch());
+    let settings = deployment.settings(&anvil, 1, anvil.scratch()).unwrap();
     assert_eq!(settings.node.owner, deployment.nodes[1].owner);
 }
 
