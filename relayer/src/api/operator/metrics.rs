@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::board::NodeStatus;
+use super::node_status::NodeStatus;
 use crate::{
     chain::EndpointState,
     journal::{Journal, JournalError, Position, View},
