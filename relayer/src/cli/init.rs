@@ -78,7 +78,7 @@ pub(super) fn run(args: &InitArgs) -> CommandResult {
         made.insert("config".into(), file.display().to_string().into());
         addresses.entry("owner").or_insert_with(|| owner.unwrap_or_default().to_string().into());
         made.extend(addresses);
-        return print_json(&made.into());
+        return print_json(&made);
     }
     eprintln!("wrote {}", file.display());
     for (name, path) in &made {

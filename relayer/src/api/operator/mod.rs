@@ -1,16 +1,15 @@
-//! What a running node tells over HTTP: to `oraculum jobs`, to Prometheus, and to whatever keeps the process running.
+//! The operator's service: what a node shows of itself. It only reads.
 //!
 //! | path | answer |
 //! |---|---|
 //! | `/live` | 200 while the process runs |
-//! | `/ready` | 200 if the node can answer requests now, else 503; the body has a reason per line |
+//! | `/ready` | 200 if the node can answer requests now, else 503; a reason per line, or [`types::Readiness`](super::types::Readiness) to `Accept: application/json` |
 //! | `/metrics` | OpenMetrics text |
-//! | `/jobs?state=…&model=…&after=…&limit=…` | a page of jobs, as JSON |
-//! | `/jobs/ID` | a job |
-//! | `/books` | profit and loss by day and model |
+//! | `/jobs?state=…&model=…&after=…&limit=…` | [`JobsPage`] |
+//! | `/jobs/ID` | [`JobDetails`], or 404 |
+//! | `/ledger` | a list of [`LedgerLine`], the newest day first |
 //!
-//! sled belongs to one process, so a running node writes its address into the file `status` in its data folder for the
-//! command; without a node, the command opens the journal itself.
+//! Errors are [`ErrorBody`] with a status of 4xx or 5xx.
 
 mod metrics;
 mod node_status;
@@ -26,167 +25,223 @@ use std::{
 };
 
 use alloy::primitives::B256;
-use serde_json::{Value, json};
+use axum::{
+    Json, Router,
+    extract::{self, Query, Request, State, rejection::QueryRejection},
+    http::{HeaderMap, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinHandle,
 };
 use tracing::debug;
 
-use super::jobs::{self, Filter};
-use crate::{client::earnings, journal::Journal};
+use super::{
+    ADDRESS_FILE, jobs,
+    types::{ErrorBody, JobDetails, JobsPage, JobsQuery, LedgerLine},
+};
+use crate::{
+    client::daily_earnings,
+    journal::{Journal, JournalError},
+};
 
-/// The file in the data folder that names a running node's address.
-const FILE: &str = "status";
-/// Time for one exchange.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Exchanges at once; others wait.
-const CONNECTIONS: usize = 16;
-/// The longest request that is read.
-const REQUEST_LIMIT: u64 = 4096;
+/// How long one exchange may take, from the connection to the last byte.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Exchanges at once; other connections wait.
+const MAX_EXCHANGES: usize = 16;
+/// Bytes of a request's path, query and headers, at most.
+const MAX_HEAD: usize = 4_096;
+/// Bytes that are buffered of a request: the least that hyper allows.
+const READ_BUFFER: usize = 8_192;
+/// The pause after a connection that could not be accepted, such as for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A running status service; it ends when dropped.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A running service; it ends when dropped.
 #[derive(Debug)]
-pub struct Status {
-    file: PathBuf,
+pub struct StatusService {
+    address_file: PathBuf,
     task: JoinHandle<()>,
 }
 
-impl Drop for Status {
+impl Drop for StatusService {
     fn drop(&mut self) {
         self.task.abort();
-        let _ = std::fs::remove_file(&self.file);
+        let _ = std::fs::remove_file(&self.address_file);
     }
 }
 
-/// Serves a node's status.
+/// Serves a node's status, and writes its address into the data folder.
 ///
 /// # Errors
-/// Those of binding and of writing the file.
-pub async fn serve<J: Journal>(address: SocketAddr, data_dir: &Path, board: NodeStatus<J>) -> io::Result<Status> {
+/// Those of binding to the address, and of writing [`ADDRESS_FILE`].
+pub async fn serve<J: Journal>(
+    address: SocketAddr,
+    data_dir: &Path,
+    status: NodeStatus<J>,
+) -> io::Result<StatusService> {
     let listener = TcpListener::bind(address).await?;
-    let file = data_dir.join(FILE);
+    let address_file = data_dir.join(ADDRESS_FILE);
     let mut local = listener.local_addr()?;
     if local.ip().is_unspecified() {
         local.set_ip(if local.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
-    std::fs::write(&file, local.to_string())?;
-    let (board, seats) = (Arc::new(board), Arc::new(Semaphore::new(CONNECTIONS)));
-    let task = tokio::spawn(async move {
-        loop {
-            let Ok(seat) = seats.clone().acquire_owned().await else { return };
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let board = board.clone();
-                    tokio::spawn(async move {
-                        if let Ok(Err(error)) = tokio::time::timeout(PATIENCE, answer(stream, board)).await {
-                            debug!(%error, "a status request broke off");
-                        }
-                        drop(seat);
-                    });
-                }
-                Err(error) => {
-                    debug!(%error, "cannot accept");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+    std::fs::write(&address_file, local.to_string())?;
+    let task = tokio::spawn(accept(listener, router(Arc::new(status))));
+    Ok(StatusService { address_file, task })
+}
+
+/// Takes connections, [`MAX_EXCHANGES`] at a time.
+async fn accept(listener: TcpListener, router: Router) {
+    let permits = Arc::new(Semaphore::new(MAX_EXCHANGES));
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let router = router.clone();
+                tokio::spawn(async move {
+                    exchange(stream, router).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                debug!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
-    });
-    Ok(Status { file, task })
-}
-
-/// A status line, a content type and a body.
-type Reply = (&'static str, &'static str, String);
-
-const JSON: &str = "application/json";
-const TEXT: &str = "text/plain; charset=utf-8";
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-async fn answer<J: Journal>(mut stream: TcpStream, board: Arc<NodeStatus<J>>) -> io::Result<()> {
-    let mut head = Vec::new();
-    let mut limited = (&mut stream).take(REQUEST_LIMIT);
-    while !head.windows(4).any(|window| window == b"\r\n\r\n") {
-        if limited.read_buf(&mut head).await? == 0 {
-            break;
-        }
-    }
-    let head = String::from_utf8_lossy(&head);
-    let mut words = head.split_whitespace();
-    let (status, kind, body) = match (words.next(), words.next()) {
-        (Some("GET"), Some(path)) => {
-            let path = path.to_owned();
-            // The journal is read in place, which may take a while.
-            tokio::task::spawn_blocking(move || route(&path, &board)).await.map_err(io::Error::other)?
-        }
-        _ => ("405 Method Not Allowed", JSON, json!({ "error": "only GET is served" }).to_string()),
-    };
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
-    stream.shutdown().await
-}
-
-fn route<J: Journal>(path: &str, board: &NodeStatus<J>) -> Reply {
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let error = |status, error: String| (status, JSON, json!({ "error": error }).to_string());
-    let json = |value: Value| ("200 OK", JSON, value.to_string());
-    match path {
-        "/live" => ("200 OK", TEXT, "live\n".into()),
-        "/ready" => match board.unready() {
-            reasons if reasons.is_empty() => ("200 OK", TEXT, "ready\n".into()),
-            reasons => ("503 Service Unavailable", TEXT, reasons.join("\n") + "\n"),
-        },
-        "/metrics" => match metrics::page(board) {
-            Ok(text) => ("200 OK", OPEN_METRICS, text),
-            Err(failed) => error("500 Internal Server Error", failed.to_string()),
-        },
-        "/jobs" => match Filter::from_query(query) {
-            Ok(filter) => match jobs::list(&*board.journal, &filter) {
-                Ok(page) => json(page),
-                Err(failed) => error("500 Internal Server Error", failed.to_string()),
-            },
-            Err(wrong) => error("400 Bad Request", wrong),
-        },
-        "/books" => match earnings::by_day_and_model(&*board.journal) {
-            Ok(books) => json(books),
-            Err(failed) => error("500 Internal Server Error", failed.to_string()),
-        },
-        path => match path.strip_prefix("/jobs/").and_then(|id| id.parse::<B256>().ok()) {
-            Some(id) => match jobs::show(&*board.journal, id) {
-                Ok(Some(job)) => json(job),
-                Ok(None) => error("404 Not Found", format!("the journal knows no request {id}")),
-                Err(failed) => error("500 Internal Server Error", failed.to_string()),
-            },
-            None => error("404 Not Found", "not found".into()),
-        },
     }
 }
 
-/// Asks the node that runs on a data folder. `None` if none does.
-///
-/// # Errors
-/// A node that answers something else than promised.
-pub async fn ask(data_dir: &Path, path: &str) -> io::Result<Option<(u16, Value)>> {
-    let Ok(address) = std::fs::read_to_string(data_dir.join(FILE)) else { return Ok(None) };
-    let exchange = async {
-        let Ok(mut stream) = TcpStream::connect(address.trim()).await else { return Ok(None) };
-        stream
-            .write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes())
-            .await?;
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).await?;
-        let odd =
-            || io::Error::new(io::ErrorKind::InvalidData, format!("{address} does not answer as a node's status"));
-        let (head, body) = reply.split_once("\r\n\r\n").ok_or_else(odd)?;
-        let code = head.split_whitespace().nth(1).and_then(|code| code.parse().ok()).ok_or_else(odd)?;
-        Ok(Some((code, serde_json::from_str(body).map_err(|_| odd())?)))
-    };
-    tokio::time::timeout(PATIENCE, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+/// One request and its answer; the connection is closed behind it.
+async fn exchange(stream: TcpStream, router: Router) {
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(READ_BUFFER)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    match tokio::time::timeout(EXCHANGE_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "a status request broke off"),
+        Err(_) => debug!("a status request took too long"),
+    }
+}
+
+/// A handler's share of the node.
+type Shared<J> = State<Arc<NodeStatus<J>>>;
+
+fn router<J: Journal>(status: Arc<NodeStatus<J>>) -> Router {
+    Router::new()
+        .route("/live", get(async || "live\n"))
+        .route("/ready", get(ready::<J>))
+        .route("/metrics", get(metrics_page::<J>))
+        .route("/jobs", get(list_jobs::<J>))
+        .route("/jobs/{id}", get(show_job::<J>))
+        .route("/ledger", get(ledger::<J>))
+        .fallback(async || ApiError::NoSuchPath)
+        .method_not_allowed_fallback(async || ApiError::Method)
+        .layer(middleware::from_fn(limit_head))
+        .with_state(status)
+}
+
+async fn ready<J: Journal>(State(status): Shared<J>, headers: HeaderMap) -> Response {
+    let readiness = status.readiness();
+    let code = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if accepted.is_some_and(|accepted| accepted.contains("application/json")) {
+        return (code, Json(readiness)).into_response();
+    }
+    (code, readiness.to_string()).into_response()
+}
+
+async fn metrics_page<J: Journal>(State(status): Shared<J>) -> Result<Response, ApiError> {
+    let text = read(status, |status| metrics::page(status)).await?;
+    Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response())
+}
+
+async fn list_jobs<J: Journal>(
+    State(status): Shared<J>,
+    query: Result<Query<JobsQuery>, QueryRejection>,
+) -> Result<Json<JobsPage>, ApiError> {
+    let Query(query) = query.map_err(|rejection| ApiError::Query(rejection.body_text()))?;
+    read(status, move |status| jobs::list(&*status.journal, &query)).await.map(Json)
+}
+
+async fn show_job<J: Journal>(
+    State(status): Shared<J>,
+    extract::Path(id): extract::Path<String>,
+) -> Result<Json<JobDetails>, ApiError> {
+    let id: B256 = id.parse().map_err(|_| ApiError::NoSuchPath)?;
+    let found = read(status, move |status| jobs::show(&*status.journal, id)).await?;
+    found.map(Json).ok_or(ApiError::UnknownJob(id))
+}
+
+async fn ledger<J: Journal>(State(status): Shared<J>) -> Result<Json<Vec<LedgerLine>>, ApiError> {
+    let days = read(status, |status| daily_earnings(&*status.journal)).await?;
+    Ok(Json(days.into_iter().map(Into::into).collect()))
+}
+
+/// Reads the journal on a thread that may block, for that takes a while.
+async fn read<J, T, E>(
+    status: Arc<NodeStatus<J>>,
+    reading: impl FnOnce(&NodeStatus<J>) -> Result<T, E> + Send + 'static,
+) -> Result<T, ApiError>
+where
+    J: Journal,
+    T: Send + 'static,
+    E: Into<ApiError> + Send + 'static,
+{
+    let done = tokio::task::spawn_blocking(move || reading(&status)).await;
+    done.map_err(|_| ApiError::Panicked)?.map_err(Into::into)
+}
+
+/// Refuses requests with a longer head than [`MAX_HEAD`]; above [`READ_BUFFER`], hyper does.
+async fn limit_head(request: Request, next: Next) -> Response {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    if target + headers.sum::<usize>() > MAX_HEAD {
+        return ApiError::HeadTooLong.into_response();
+    }
+    next.run(request).await
+}
+
+/// Why a request gets no answer.
+#[derive(Debug, thiserror::Error)]
+enum ApiError {
+    #[error("not found")]
+    NoSuchPath,
+    #[error("only GET is served")]
+    Method,
+    #[error("the path and the headers have more than {MAX_HEAD} bytes")]
+    HeadTooLong,
+    #[error("{0}")]
+    Query(String),
+    #[error("the journal knows no request {0}")]
+    UnknownJob(B256),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Metrics(#[from] metrics::PageError),
+    #[error("reading the journal panicked")]
+    Panicked,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let code = match self {
+            Self::NoSuchPath | Self::UnknownJob(_) => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::HeadTooLong => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Query(_) => StatusCode::BAD_REQUEST,
+            Self::Journal(_) | Self::Metrics(_) | Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (code, Json(ErrorBody { error: self.to_string() })).into_response()
+    }
 }
 
 #[cfg(test)]
