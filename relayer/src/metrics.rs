@@ -13,7 +13,7 @@ use prometheus_client::{
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
-    registry::Registry,
+    registry::{Registry, Unit},
 };
 use serde_json::{Map, Value};
 
@@ -21,6 +21,16 @@ use crate::journal::Journal;
 
 /// Labels and their values.
 pub(crate) type Labels = Vec<(&'static str, String)>;
+
+/// The unit of amounts of money and of prices of gas; a metric's name ends in it.
+pub(crate) fn wei() -> Unit {
+    Unit::Other("wei".into())
+}
+
+/// The unit of distances between blocks; a metric's name ends in it.
+pub(crate) fn blocks() -> Unit {
+    Unit::Other("blocks".into())
+}
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $name:ident),* $(,)?) => {
@@ -66,7 +76,7 @@ counters! {
     /// Blocks taken in.
     blocks,
     /// Reorganisations rewound.
-    reorg_epoch,
+    rewinds,
     /// Answers signed.
     attested,
     /// Transactions broadcast for the first time.
@@ -119,7 +129,7 @@ impl Metrics {
 
     /// A reorganisation took so many blocks back.
     pub fn rewound(&self, blocks: u64) {
-        self.reorg_epoch.add();
+        self.rewinds.add();
         self.rewound.observe(blocks as f64);
     }
 
@@ -131,15 +141,18 @@ impl Metrics {
     /// Has a registry show all this.
     pub(crate) fn register(&self, registry: &mut Registry) {
         self.register_counters(registry);
-        registry.register("run_seconds", "How long models ran, by model and provider", self.runs.clone());
-        registry.register("run_wait_seconds", "How long runs waited for their session", self.waits.clone());
+        let (seconds, runs, waits) = (Unit::Seconds, self.runs.clone(), self.waits.clone());
+        registry.register_with_unit("run", "How long models ran, by model and provider", seconds.clone(), runs);
+        registry.register_with_unit("run_wait", "How long runs waited for their session", seconds, waits);
         registry.register("run_errors", "Runs that gave no answer", self.run_errors.clone());
-        registry.register(
-            "balance_wei",
+        let (balances, depths) = (self.balances.clone(), self.rewound.clone());
+        registry.register_with_unit(
+            "balance",
             "Balance of the sending keys when it was read last, wei",
-            self.balances.clone(),
+            wei(),
+            balances,
         );
-        registry.register("reorg_blocks", "Depth of the reorganisations rewound", self.rewound.clone());
+        registry.register_with_unit("reorg", "Depth of the reorganisations rewound, blocks", blocks(), depths);
     }
 }
 

@@ -32,8 +32,12 @@ struct Dev {
 
 impl Dev {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_by(oraculum(), arguments)
+    }
+
+    fn start_by(mut command: Command, arguments: &[&str]) -> Self {
         let temporary = tempfile::tempdir().unwrap();
-        let mut process = oraculum()
+        let mut process = command
             .args(["dev", "--json", "--port", "0"])
             .args(arguments)
             .env("TMPDIR", temporary.path())
@@ -125,6 +129,26 @@ fn dev_becomes_ready_answers_requests_and_ends_cleanly_when_told() {
     dev.signal("-TERM");
     assert!(dev.process.wait().unwrap().success());
     dev.expect_nothing_left();
+}
+
+#[test]
+fn dev_tells_of_requests_and_answers_as_they_come() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = oraculum();
+    command.env_remove("ORACULUM_LOG").stderr(log.reopen().unwrap());
+    let dev = Dev::start_by(command, &[]);
+    let answer = json(&dev.request(&["--model", "iris/v1", "--input", "[[5.1,3.5,1.4,0.2]]"]));
+    let id = answer["id"].as_str().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let told = std::fs::read_to_string(log.path()).unwrap();
+        let tells = |word: &str| told.lines().any(|line| line.contains(word) && line.contains(id));
+        if tells("a request") && tells("included") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the request is not told of:\n{told}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

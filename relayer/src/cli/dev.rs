@@ -11,9 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CommandResult, infer::ProviderArg, print, print_json};
 use crate::{
+    api,
     dev::{self, Anvil, AnvilOptions, DeployOptions, Deployment, NodeKeys},
     supervisor,
 };
+
+/// The pause between two looks whether the node is ready.
+const READY_POLL: Duration = Duration::from_millis(5);
 
 /// Start a local chain with the contracts, models, example consumers and a node that answers.
 ///
@@ -77,8 +81,8 @@ impl DevArgs {
         tokio::pin!(node);
         let ready = async {
             // The node writes this file once it has loaded its models and takes work.
-            while !data_dir.join("status").exists() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+            while !data_dir.join(api::ADDRESS_FILE).exists() {
+                tokio::time::sleep(READY_POLL).await;
             }
             self.report(&deployment, began.elapsed())?;
             std::future::pending::<CommandResult>().await
@@ -96,7 +100,7 @@ impl DevArgs {
 
     fn report(&self, deployment: &Deployment, took: Duration) -> CommandResult {
         if self.json {
-            return print_json(&serde_json::to_value(deployment)?);
+            return print_json(deployment);
         }
         let mut lines = vec![format!("ready in {:.1} s; Ctrl-C ends everything", took.as_secs_f64()), String::new()];
         let mut line = |name: &str, value: &str| lines.push(format!("  {name:<18} {value}"));

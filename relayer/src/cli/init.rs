@@ -79,7 +79,7 @@ pub(super) fn run(args: &InitArgs) -> CommandResult {
         report.insert("config".into(), file.display().to_string().into());
         addresses.entry("owner").or_insert_with(|| owner.unwrap_or_default().to_string().into());
         report.extend(addresses);
-        return print_json(&report.into());
+        return print_json(&report);
     }
     eprintln!("wrote {}", file.display());
     for (name, path) in &keystores {

@@ -24,11 +24,11 @@ use crate::{
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a transaction may take to be mined.
-const PATIENCE: Duration = Duration::from_secs(300);
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(300);
 /// Tries to mend a WebSocket that breaks meanwhile.
-const RETRIES: u32 = 10;
-/// A tip where the endpoint suggests none: 1 gwei.
-const USUAL_TIP: u128 = 1_000_000_000;
+const RECONNECT_TRIES: u32 = 10;
+/// The priority fee where the endpoint suggests none, wei per gas: 1 gwei.
+const FALLBACK_PRIORITY_FEE: u128 = 1_000_000_000;
 
 /// Why a call or a transaction failed. The display is one line with the remedy, and shows no secret of the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +50,7 @@ pub enum AccountError {
     InsufficientFunds { endpoint: String, account: Address, balance: U256 },
     #[error("transaction {hash} was mined, but reverted")]
     Failed { hash: B256 },
-    #[error("transaction {hash} was not mined in {} s; it may still be", PATIENCE.as_secs())]
+    #[error("transaction {hash} was not mined in {} s; it may still be", RECEIPT_TIMEOUT.as_secs())]
     NotMined { hash: B256 },
     #[error("{endpoint} answers: {reason}")]
     Refused { endpoint: String, reason: String },
@@ -67,14 +67,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects, and checks the chain's id if one is expected.
+    /// Connects to an endpoint, and checks the chain's id if one is expected.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Refused` or `WrongChain`.
     pub async fn connect(
         endpoint: Endpoint,
         expected: Option<u64>,
         trust: &RootCertificates,
     ) -> Result<Self, AccountError> {
         let unreachable = |reason: String| AccountError::Unreachable { endpoint: endpoint.to_string(), reason };
-        let provider = timeout(CALL_TIMEOUT, dial(&endpoint, trust, RETRIES))
+        let provider = timeout(CALL_TIMEOUT, dial(&endpoint, trust, RECONNECT_TRIES))
             .await
             .map_err(|_| unreachable("it did not answer in time".into()))?
             .map_err(|error| match error {
@@ -93,7 +96,10 @@ impl Client {
         }
     }
 
-    /// Connects to the first of several endpoints that can be reached; the error is the last one's.
+    /// Connects to the first of several endpoints that can be reached.
+    ///
+    /// # Errors
+    /// `Unreachable` of the last endpoint; of the first that can be reached, `Refused` or `WrongChain`.
     pub async fn connect_any(
         endpoints: &[Endpoint],
         expected: Option<u64>,
@@ -109,22 +115,25 @@ impl Client {
         Err(last)
     }
 
-    /// The chain's id.
+    /// The chain's id, as the endpoint gave it.
     pub fn chain_id(&self) -> u64 {
         self.chain_id
     }
 
-    /// The endpoint.
+    /// The endpoint that answers.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// The endpoint's methods; wait for them with `ask`.
+    /// The endpoint's methods; [`Client::ask`] waits for them.
     pub fn provider(&self) -> &RootProvider {
         &self.provider
     }
 
-    /// Waits for an answer of the endpoint, and names what went wrong.
+    /// Waits for an answer of the endpoint.
+    ///
+    /// # Errors
+    /// `Unreachable`, also where no answer comes in time; `Reverted` for a call that reverts; `Refused` for all else.
     pub async fn ask<T>(&self, call: impl IntoFuture<Output = Result<T, TransportError>>) -> Result<T, AccountError> {
         let endpoint = || self.endpoint.to_string();
         match timeout(CALL_TIMEOUT, call.into_future()).await {
@@ -146,7 +155,10 @@ impl Client {
         }
     }
 
-    /// Calls a view of a contract.
+    /// Calls a view of a contract, at the latest block.
+    ///
+    /// # Errors
+    /// Those of [`Client::ask`]; `NoContract`, or `NotACoordinator` where the answer cannot be decoded.
     pub async fn read<C: SolCall>(&self, contract: Address, call: &C) -> Result<C::Return, AccountError> {
         let request = TransactionRequest::default().with_to(contract).with_input(call.abi_encode());
         let data = self.ask(self.provider.call(request)).await?;
@@ -157,7 +169,10 @@ impl Client {
             .map_err(|_| AccountError::NotACoordinator { address: contract, call: C::SIGNATURE })
     }
 
-    /// Fails where an address has no code.
+    /// Checks that there is code at an address.
+    ///
+    /// # Errors
+    /// `NoContract`, or those of [`Client::ask`].
     pub async fn expect_contract(&self, address: Address) -> Result<(), AccountError> {
         let code = self.ask(self.provider.get_code_at(address)).await?;
         if code.is_empty() {
@@ -166,9 +181,12 @@ impl Client {
         Ok(())
     }
 
-    /// The receipt of a transaction, once it is mined; an error if it reverted.
+    /// Waits for the receipt of a transaction.
+    ///
+    /// # Errors
+    /// `Failed` if it reverted, `NotMined` if it takes too long, or those of [`Client::ask`].
     pub async fn receipt(&self, hash: B256) -> Result<TransactionReceipt, AccountError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + RECEIPT_TIMEOUT;
         let mut pause = Duration::from_millis(5);
         while Instant::now() < deadline {
             if let Some(receipt) = self.ask(self.provider.get_transaction_receipt(hash)).await? {
@@ -181,7 +199,7 @@ impl Client {
     }
 }
 
-/// A key on a chain.
+/// An account on a chain, with its key. It sends one transaction at a time.
 #[derive(Clone, Debug)]
 pub struct Account {
     client: Client,
@@ -189,22 +207,25 @@ pub struct Account {
 }
 
 impl Account {
-    /// A key on a chain.
+    /// An account that signs with a key.
     pub fn new(client: Client, key: PrivateKeySigner) -> Self {
         Self { client, key }
     }
 
-    /// Its address.
+    /// The address of the account.
     pub fn address(&self) -> Address {
         self.key.address()
     }
 
-    /// The chain.
+    /// The chain that the account is on.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Calls a contract, and waits until that is mined.
+    /// Calls a contract with `value` wei, and waits until that is mined.
+    ///
+    /// # Errors
+    /// Those of [`Account::submit`] and [`Client::receipt`].
     pub async fn call<C: SolCall>(
         &self,
         contract: Address,
@@ -215,8 +236,11 @@ impl Account {
         self.client.receipt(hash).await
     }
 
-    /// Sends a transaction and does not wait. What it would revert with in the pending block is an error, and nothing
-    /// is sent then.
+    /// Sends a transaction with `value` wei, and returns its hash without waiting.
+    ///
+    /// # Errors
+    /// `Reverted` with what it would revert with in the pending block, `NoContract` or `InsufficientFunds`: nothing is sent
+    /// then. `Signing`, or those of [`Client::ask`].
     pub async fn submit(&self, to: TxKind, input: Bytes, value: U256) -> Result<B256, AccountError> {
         let (client, provider) = (&self.client, &self.client.provider);
         let mut request = TransactionRequest { to: Some(to), ..Default::default() };
@@ -233,15 +257,15 @@ impl Account {
         };
         let latest = client.ask(provider.get_block_by_number(BlockNumberOrTag::Latest)).await?;
         let base_fee = latest.and_then(|block| block.header.base_fee_per_gas()).unwrap_or_default();
-        let tip = client.ask(provider.get_max_priority_fee_per_gas()).await.unwrap_or(USUAL_TIP);
+        let priority_fee = client.ask(provider.get_max_priority_fee_per_gas()).await.unwrap_or(FALLBACK_PRIORITY_FEE);
         let nonce = client.ask(provider.get_transaction_count(self.address()).pending()).await?;
         // Twice the base fee keeps for six full blocks; a fifth more gas covers what moves until then.
         let request = request
             .with_nonce(nonce)
             .with_chain_id(client.chain_id)
             .with_gas_limit(gas + gas / 5)
-            .with_max_priority_fee_per_gas(tip)
-            .with_max_fee_per_gas(2 * u128::from(base_fee) + tip);
+            .with_max_priority_fee_per_gas(priority_fee)
+            .with_max_fee_per_gas(2 * u128::from(base_fee) + priority_fee);
         let signed = request
             .build(&EthereumWallet::from(self.key.clone()))
             .await

@@ -1,57 +1,62 @@
-//! Profit and loss by day and model, from the journal's hours.
+//! Profit and loss by day and model, from the hours of a journal's ledger.
 
 use std::collections::BTreeMap;
 
 use alloy::primitives::B256;
-use serde_json::{Value, json};
 
 use crate::{
     domain::Entry,
     journal::{Journal, JournalError},
 };
 
-/// What one model cost and earned on one day, wei.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Day {
-    answers: i64,
-    earned: i128,
-    spent: u128,
+/// What one model cost and earned on one day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DailyEarnings {
+    /// Days since 1970 (UTC), by the chain's clock.
+    pub day: u64,
+    /// The id of the model; zero for what serves no model.
+    pub model: B256,
+    /// Number of answers that became final.
+    pub answers: i64,
+    /// Pay of those answers, wei; negative where a reorganisation takes more back.
+    pub earned: i128,
+    /// Gas of the transactions that became final, wei.
+    pub spent: u128,
 }
 
-impl Day {
-    fn profit(&self) -> i128 {
+impl DailyEarnings {
+    /// What was earned less what was spent, wei.
+    #[must_use]
+    pub fn profit(&self) -> i128 {
         self.earned.saturating_sub(i128::try_from(self.spent).unwrap_or(i128::MAX))
     }
+
+    /// The day as a date, such as `2026-11-23`.
+    #[must_use]
+    pub fn date(&self) -> String {
+        date(self.day)
+    }
 }
 
-/// The books of a journal as JSON, by day (UTC) and model, the newest day first; amounts are wei, as texts.
+/// The ledger of a journal by day and model, the newest day first.
 ///
 /// # Errors
-/// The journal's.
-pub fn by_day_and_model(journal: &impl Journal) -> Result<Value, JournalError> {
-    let days = sums(&journal.books(0)?);
-    let line = |((day, model), sums): (&(u64, B256), &Day)| {
-        json!({
-            "day": date(*day),
-            "model": model,
-            "answers": sums.answers,
-            "earnedWei": sums.earned.to_string(),
-            "spentWei": sums.spent.to_string(),
-            "profitWei": sums.profit().to_string(),
-        })
-    };
-    Ok(days.iter().rev().map(line).collect())
+/// `Store` or `Record`: the journal's.
+pub fn daily_earnings(journal: &impl Journal) -> Result<Vec<DailyEarnings>, JournalError> {
+    Ok(sums(&journal.books(0)?))
 }
 
-fn sums(entries: &[Entry]) -> BTreeMap<(u64, B256), Day> {
-    let mut days = BTreeMap::<_, Day>::new();
+fn sums(entries: &[Entry]) -> Vec<DailyEarnings> {
+    let mut days = BTreeMap::new();
     for entry in entries {
-        let day = days.entry((entry.hour / 24, entry.model)).or_default();
-        day.answers = day.answers.saturating_add(entry.answers);
-        day.earned = day.earned.saturating_add(entry.earned);
-        day.spent = day.spent.saturating_add(entry.spent);
+        let (day, model) = (entry.hour / 24, entry.model);
+        let empty = DailyEarnings { day, model, answers: 0, earned: 0, spent: 0 };
+        let sum = days.entry((day, model)).or_insert(empty);
+        sum.answers = sum.answers.saturating_add(entry.answers);
+        sum.earned = sum.earned.saturating_add(entry.earned);
+        sum.spent = sum.spent.saturating_add(entry.spent);
     }
-    days
+    days.into_values().rev().collect()
 }
 
 /// The date of a day since 1970, in the Gregorian calendar (Howard Hinnant's `civil_from_days`).
@@ -83,8 +88,11 @@ mod tests {
         let (one, other) = (B256::repeat_byte(1), B256::repeat_byte(2));
         let entry = |hour, model| Entry { hour, model, spent: 3, earned: 10, answers: 1 };
         let days = sums(&[entry(24, one), entry(47, one), entry(47, other), entry(48, one)]);
-        assert_eq!(days[&(1, one)], Day { answers: 2, earned: 20, spent: 6 });
-        assert_eq!(days[&(1, one)].profit(), 14);
-        assert_eq!(days.len(), 3);
+        assert_eq!(
+            days.iter().map(|line| (line.day, line.model)).collect::<Vec<_>>(),
+            [(2, one), (1, other), (1, one)]
+        );
+        assert_eq!(days[2], DailyEarnings { day: 1, model: one, answers: 2, earned: 20, spent: 6 });
+        assert_eq!((days[2].profit(), days[2].date()), (14, "1970-01-02".into()));
     }
 }

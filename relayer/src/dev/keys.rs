@@ -23,11 +23,11 @@ pub fn user() -> PrivateKeySigner {
 /// The keys of a development node. Node `i` has `keccak256("oraculum dev node <i> <owner|signer|sender>")`.
 #[derive(Clone, Debug)]
 pub struct NodeKeys {
-    /// Owns the seats, and is paid.
+    /// The key of the account that owns the seats and is paid.
     pub owner: PrivateKeySigner,
-    /// Signs answers.
+    /// The key that signs answers.
     pub signer: PrivateKeySigner,
-    /// Pays for gas.
+    /// The key of the account that pays for gas.
     pub sender: PrivateKeySigner,
 }
 
@@ -38,7 +38,7 @@ impl NodeKeys {
         Self { owner: role("owner"), signer: role("signer"), sender: role("sender") }
     }
 
-    /// What the running node holds.
+    /// The keys that the running node holds: all but the owner's.
     pub fn running(&self) -> Keys {
         Keys { signer: self.signer.clone(), senders: vec![self.sender.clone()] }
     }

@@ -6,6 +6,9 @@ use super::DevError;
 use crate::model::{Model, ModelStore};
 
 /// The models of a folder, all of which must be sound.
+///
+/// # Errors
+/// `NoModels`, or `Model` for the first that is not.
 pub(super) fn read(folder: &Path) -> Result<Vec<Model>, DevError> {
     let summaries = ModelStore::new(folder).list()?;
     if summaries.is_empty() {

@@ -192,6 +192,15 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store` or `Record`.
     fn slots(&self) -> Result<Vec<TrackedTransaction>, JournalError>;
+    /// The same with `raw` of every attempt empty: a journal that keeps the signed bytes apart need not read them.
+    ///
+    /// # Errors
+    /// `Store` or `Record`.
+    fn slots_without_bytes(&self) -> Result<Vec<TrackedTransaction>, JournalError> {
+        let mut slots = self.slots()?;
+        slots.iter_mut().flat_map(|slot| &mut slot.attempts).for_each(|attempt| attempt.raw.clear());
+        Ok(slots)
+    }
     /// A claim.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ pub enum NodeError {
 }
 
 impl NodeError {
-    /// Whether it says that a configuration is wrong, rather than that something does not work now.
+    /// Whether the configuration is wrong, rather than that something does not work now.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {

@@ -37,11 +37,12 @@ use crate::{
     policy::Policy,
 };
 
-/// Restarts within `RESTART_WINDOW` after which a node that serves one chain gives up.
-const RESTARTS: usize = 5;
+/// Restarts within [`RESTART_WINDOW`] after which a node that serves one chain gives up.
+const MAX_RESTARTS: usize = 5;
+/// The time in which restarts are counted.
 const RESTART_WINDOW: Duration = Duration::from_secs(300);
-/// How long a chain that cannot be served yet is left alone, where others are.
-const ANOTHER_START: Duration = Duration::from_secs(10);
+/// How long a chain that cannot be served yet is left alone, where others are served.
+const START_RETRY_PAUSE: Duration = Duration::from_secs(10);
 
 /// The endpoints of a chain, as a node uses them.
 pub type Pool = Endpoints<AlloyChain>;
@@ -49,7 +50,7 @@ pub type Pool = Endpoints<AlloyChain>;
 /// Runs a node of one chain until shutdown.
 ///
 /// # Errors
-/// `NodeError`: what stops a start, or what restarting the stages did not help.
+/// `NodeError`: what keeps the node from starting, or what restarting the stages did not mend.
 pub async fn run(settings: Settings, keys: Keys, shutdown: CancellationToken) -> Result<(), NodeError> {
     run_all(vec![(settings, keys)], watch::channel(None).1, shutdown).await
 }
@@ -65,7 +66,7 @@ pub async fn run_all(
     updates: ConfigUpdates,
     shutdown: CancellationToken,
 ) -> Result<(), NodeError> {
-    apart(&chains)?;
+    check_apart(&chains)?;
     let Some((first, _)) = chains.first() else { return Ok(()) };
     let engine = tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
@@ -76,7 +77,8 @@ pub async fn run_all(
     let mut serving = JoinSet::new();
     for (index, (settings, keys)) in chains.into_iter().enumerate() {
         let span = if count > 1 { error_span!("chain", id = settings.chain.chain_id) } else { Span::none() };
-        let node = ServedChain { settings, keys, updates: updates.clone(), index, engine: engine.clone(), of: count };
+        let node =
+            ServedChain { settings, keys, updates: updates.clone(), index, engine: engine.clone(), chains: count };
         serving.spawn(node.serve(stop.clone()).instrument(span));
     }
     let mut result = Ok(());
@@ -97,8 +99,8 @@ pub async fn run_all(
     result
 }
 
-/// Two chains must not share what belongs to one.
-fn apart(chains: &[(Settings, Keys)]) -> Result<(), NodeError> {
+/// Refuses chains that share what belongs to one.
+fn check_apart(chains: &[(Settings, Keys)]) -> Result<(), NodeError> {
     for (index, (settings, keys)) in chains.iter().enumerate() {
         for (other, others) in &chains[..index] {
             if other.node.data_dir == settings.node.data_dir {
@@ -139,8 +141,8 @@ struct ServedChain {
     /// Its place among the configurations.
     index: usize,
     engine: Arc<OnnxEngine>,
-    /// How many chains the process serves.
-    of: usize,
+    /// Number of chains that the process serves.
+    chains: usize,
 }
 
 impl ServedChain {
@@ -153,28 +155,28 @@ impl ServedChain {
             };
             match started {
                 Ok(started) => break started,
-                Err(error) if self.of == 1 || (first && error.is_configuration()) => return Err(error),
+                Err(error) if self.chains == 1 || (first && error.is_configuration()) => return Err(error),
                 Err(error) => {
                     first = false;
                     error!(%error, "this chain cannot be served yet; trying again");
                     tokio::select! {
                         () = shutdown.cancelled() => return Ok(()),
-                        () = tokio::time::sleep(ANOTHER_START) => {}
+                        () = tokio::time::sleep(START_RETRY_PAUSE) => {}
                     }
                 }
             }
         };
-        let _status = match self.settings.node.status_listen {
+        let _service = match self.settings.node.status_listen {
             Some(address) => {
                 let chain = started.chain.clone();
-                let board = NodeStatus {
+                let status = NodeStatus {
                     chain_id: self.settings.chain.chain_id,
                     journal: started.journal.clone(),
                     metrics: started.metrics.clone(),
                     endpoints: Box::new(move || chain.health()),
-                    life: started.life.subscribe(),
+                    pipeline: started.pipeline.subscribe(),
                 };
-                let bound = api::serve(address, &self.settings.node.data_dir, board);
+                let bound = api::serve(address, &self.settings.node.data_dir, status);
                 Some(bound.await.map_err(|error| NodeError::Status { address, error })?)
             }
             None => None,
@@ -191,8 +193,8 @@ impl ServedChain {
             let Err(error) = ended else { break Ok(()) };
             failures.retain(|at| at.elapsed() < RESTART_WINDOW);
             failures.push(Instant::now());
-            // Of several chains, no other process may take the place of one.
-            if error.is_lasting() || (self.of == 1 && failures.len() > RESTARTS) {
+            // One of several chains is never given up: no other process could take its place.
+            if error.is_lasting() || (self.chains == 1 && failures.len() > MAX_RESTARTS) {
                 break Err(error.into());
             }
             error!(%error, "a stage ended; building all anew from the journal");
@@ -208,7 +210,7 @@ impl ServedChain {
 
     /// Everything that can be found wrong before work is taken.
     async fn start(&self) -> Result<Started, NodeError> {
-        let Self { settings, keys, engine, of, .. } = self;
+        let Self { settings, keys, engine, chains, .. } = self;
         let chain = connect(settings).await?;
         let identity = Identity {
             chain_id: settings.chain.chain_id,
@@ -235,22 +237,23 @@ impl ServedChain {
         let policy = Policy::new(settings, |name| config_updates::id_of(&named, name)).map_err(NodeError::Policy)?;
         let policy = watch::Sender::new(policy);
         connect::warn_of_what_is_missing(settings, keys, &chain, &models).await;
-        let (engine, metrics, life) = (engine.clone(), Arc::default(), watch::Sender::new(None));
-        Ok(Started { chain, journal, engine, chains: *of, models, named, policy, metrics, life })
+        let (engine, metrics, pipeline) = (engine.clone(), Arc::default(), watch::Sender::new(None));
+        Ok(Started { chain, journal, engine, chains: *chains, models, named, policy, metrics, pipeline })
     }
 }
 
+/// A chain that is ready to be served: connected, its journal open, its models loaded.
 struct Started {
     chain: Arc<Pool>,
     journal: Arc<SledJournal>,
     engine: Arc<OnnxEngine>,
-    /// How many chains share the engine.
+    /// Number of chains that share the engine.
     chains: usize,
     models: HashSet<B256>,
-    /// Their names.
+    /// The names and ids of the models.
     named: Vec<(String, B256)>,
     policy: watch::Sender<Policy>,
     metrics: Arc<Metrics>,
-    /// What the stages of the present life tell.
-    life: watch::Sender<Option<PipelineHandles>>,
+    /// The running stages; `None` while they are built anew.
+    pipeline: watch::Sender<Option<PipelineHandles>>,
 }

@@ -296,6 +296,10 @@ impl Journal for SledJournal {
         slots::all_of(&self.slots, &self.signed).collect()
     }
 
+    fn slots_without_bytes(&self) -> Result<Vec<TrackedTransaction>, JournalError> {
+        all(&self.slots).collect()
+    }
+
     fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError> {
         get(&self.claims, &self.index(), id)
     }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use alloy::primitives::{B256, Bytes};
 use tracing::{debug, info, warn};
 
+use super::REQUEST_LOG;
 use crate::{
     chain::{BlockRef, Chain},
     coordinator::{DecodedLog, Event},
@@ -92,7 +93,7 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
                     info!(%id, %reason, "skipped");
                     self.batch.moves.push((*id, Transition::Skipped(reason)));
                 }
-                debug!(%id, model = %request.model_id, block = log.block.number, "a request");
+                debug!(target: REQUEST_LOG, %id, model = %request.model_id, block = log.block.number, "a request");
                 self.fresh.insert(*id, self.batch.seen.len());
                 self.batch.seen.push((task, input.clone()));
             }
@@ -145,7 +146,7 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
     /// Settles a job, and confirms it at once if that is final already.
     fn finalize(&mut self, id: B256, log: &DecodedLog, ending: Resolution) {
         let at = log.block;
-        debug!(%id, block = at.number, transaction = log.transaction.map(display), "included");
+        debug!(target: REQUEST_LOG, %id, block = at.number, transaction = log.transaction.map(display), "included");
         self.batch.moves.push((id, Transition::Included { at, transaction: log.transaction, ending }));
         if self.heights.is_final(at.number) {
             self.batch.moves.push((id, Transition::Finalized));

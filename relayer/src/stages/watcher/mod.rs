@@ -30,6 +30,8 @@ use crate::{
     node::{Node, StageError},
 };
 
+/// The tracing target of requests and their answers as they come, which `oraculum dev` shows. Whichever module logs them.
+pub const REQUEST_LOG: &str = "oraculum::requests";
 /// How often an empty answer has to be heard where a block's filter names the coordinator. A filter names many that
 /// have no logs, and an endpoint that leaves out logs does not do so every time.
 const DOUBTS: usize = 4;

@@ -1,9 +1,4 @@
-//! What a person types, packed as a model's inputs.
-
-use std::{
-    io::Read,
-    path::{Path, PathBuf},
-};
+//! What a person writes, packed as a model's inputs.
 
 use alloy::primitives::Bytes;
 use serde_json::Value;
@@ -16,7 +11,8 @@ use crate::{
 
 /// What is wrong with an input.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum InputError {
+#[allow(missing_docs, reason = "each message says it")]
+pub enum InputError {
     #[error("the model has {expected} inputs, but {actual} came: write --input for each, in this order: {ports}")]
     Count { expected: usize, actual: usize, ports: String },
     #[error("--input for `{name}` is not JSON: {reason}; write nested arrays such as '[[5.1,3.5,1.4,0.2]]'")]
@@ -27,8 +23,6 @@ pub(super) enum InputError {
     Shape { name: String, expected: String, actual: Vec<u32> },
     #[error("there is no input `{name}`; the model takes {ports}")]
     Unknown { name: String, ports: String },
-    #[error("cannot read the inputs from {}: {reason}", path.display())]
-    Unreadable { path: PathBuf, reason: String },
     #[error(transparent)]
     Oip(#[from] OipError),
     #[error(transparent)]
@@ -36,7 +30,10 @@ pub(super) enum InputError {
 }
 
 /// Packs nested JSON arrays, one per input in the model's order.
-pub(super) fn from_arrays(texts: &[String], details: &Details) -> Result<Bytes, InputError> {
+///
+/// # Errors
+/// All but `Unknown`.
+pub fn input_from_arrays(texts: &[String], details: &Details) -> Result<Bytes, InputError> {
     if texts.len() != details.inputs.len() {
         return Err(InputError::Count { expected: details.inputs.len(), actual: texts.len(), ports: ports(details) });
     }
@@ -56,19 +53,11 @@ pub(super) fn from_arrays(texts: &[String], details: &Details) -> Result<Bytes, 
     pack(&tensors, details)
 }
 
-/// Packs Open Inference Protocol tensors of a file or, for `-`, of standard input, in any order.
-pub(super) fn from_file(path: &Path, details: &Details) -> Result<Bytes, InputError> {
-    let read = if path == Path::new("-") {
-        let mut text = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut text).map(|_| text)
-    } else {
-        std::fs::read(path)
-    };
-    let text = read.map_err(|error| InputError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
-    from_json(&text, details)
-}
-
-fn from_json(text: &[u8], details: &Details) -> Result<Bytes, InputError> {
+/// Packs the JSON of Open Inference Protocol tensors, in any order.
+///
+/// # Errors
+/// `Oip` for other JSON, `Unknown`, `Count`, `Shape` or `Tensor`.
+pub fn input_from_json(text: &[u8], details: &Details) -> Result<Bytes, InputError> {
     let OipInputs { inputs } = serde_json::from_slice(text).map_err(OipError::from)?;
     if let Some(unknown) = inputs.iter().find(|input| !details.inputs.iter().any(|port| port.name == input.name)) {
         return Err(InputError::Unknown { name: unknown.name.clone(), ports: ports(details) });
@@ -141,7 +130,7 @@ mod tests {
     }
 
     fn arrays(details: &Details, texts: &[&str]) -> Result<Bytes, InputError> {
-        from_arrays(&texts.iter().map(ToString::to_string).collect::<Vec<_>>(), details)
+        input_from_arrays(&texts.iter().map(ToString::to_string).collect::<Vec<_>>(), details)
     }
 
     #[test]
@@ -179,7 +168,7 @@ mod tests {
         let two = details(&[("a", "UINT8", &[2]), ("b", "FP32", &[1])]);
         let a = r#"{"name":"a","shape":[2],"datatype":"UINT8","data":[1,2]}"#;
         let b = r#"{"name":"b","shape":[1],"datatype":"FP32","data":[0.5]}"#;
-        let packed = from_json(format!(r#"{{"inputs":[{b},{a}]}}"#).as_bytes(), &two).unwrap();
+        let packed = input_from_json(format!(r#"{{"inputs":[{b},{a}]}}"#).as_bytes(), &two).unwrap();
         assert_eq!(packed, arrays(&two, &["[1,2]", "[0.5]"]).unwrap());
         for (json, says) in [
             (format!(r#"{{"inputs":[{a},{a}]}}"#), "2 inputs"),
@@ -188,7 +177,7 @@ mod tests {
             (format!(r#"{{"inputs":[{a},{}]}}"#, b.replace("[1]", "[2]")), "has shape [2]"),
             ("{}".into(), "not Open Inference Protocol tensors"),
         ] {
-            let error = from_json(json.as_bytes(), &two).unwrap_err().to_string();
+            let error = input_from_json(json.as_bytes(), &two).unwrap_err().to_string();
             assert!(error.contains(says), "{json}: {error}");
         }
     }

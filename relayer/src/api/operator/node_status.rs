@@ -1,10 +1,11 @@
-//! What the status service looks at.
+//! What the service looks at.
 
 use std::{fmt, sync::Arc};
 
 use tokio::sync::watch;
 
 use crate::{
+    api::types::Readiness,
     chain::{EndpointHealth, EndpointState},
     domain::ChainHead,
     journal::Journal,
@@ -12,22 +13,23 @@ use crate::{
 };
 
 /// Blocks by which the node may be behind an endpoint and still be ready.
-const BEHIND: u64 = 3;
+const MAX_BLOCKS_BEHIND: u64 = 3;
 
-/// What the stages of the present life tell; they are built anew after a failure.
+/// What the running stages of a chain tell; they are built anew after a failure.
 #[derive(Clone)]
 pub struct PipelineHandles {
-    /// The tip.
-    pub tips: watch::Receiver<Option<ChainHead>>,
+    /// The last block taken in; `None` until the chain is caught up with.
+    pub heads: watch::Receiver<Option<ChainHead>>,
     /// Whether transactions can be paid for.
     pub funded: watch::Receiver<bool>,
-    /// How many seats the signer holds on served models.
+    /// Number of seats that the signer holds on served models.
     pub seats: Arc<dyn Fn() -> usize + Send + Sync>,
 }
 
 impl fmt::Debug for PipelineHandles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Life").field("tips", &self.tips).field("funded", &self.funded).finish_non_exhaustive()
+        let Self { heads, funded, .. } = self;
+        f.debug_struct("PipelineHandles").field("heads", heads).field("funded", funded).finish_non_exhaustive()
     }
 }
 
@@ -39,51 +41,51 @@ pub struct NodeStatus<J> {
     pub journal: Arc<J>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// How the endpoints do.
+    /// The health of each endpoint.
     pub endpoints: Box<dyn Fn() -> Vec<EndpointHealth> + Send + Sync>,
-    /// The present life, if there is one.
-    pub life: watch::Receiver<Option<PipelineHandles>>,
+    /// The running stages; `None` while they are built anew.
+    pub pipeline: watch::Receiver<Option<PipelineHandles>>,
 }
 
 impl<J> fmt::Debug for NodeStatus<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Board").field("chain_id", &self.chain_id).finish_non_exhaustive()
+        f.debug_struct("NodeStatus").field("chain_id", &self.chain_id).finish_non_exhaustive()
     }
 }
 
 impl<J: Journal> NodeStatus<J> {
-    /// The block that is taken in.
-    pub(super) fn tip(&self) -> Option<ChainHead> {
-        self.life.borrow().as_ref().and_then(|life| *life.tips.borrow())
+    /// The last block taken in.
+    pub(super) fn head(&self) -> Option<ChainHead> {
+        self.pipeline.borrow().as_ref().and_then(|pipeline| *pipeline.heads.borrow())
     }
 
-    /// What keeps the node from answering now, in a line each. Ready if there is nothing.
-    pub fn unready(&self) -> Vec<String> {
+    /// Whether the node can answer requests now, and all that keeps it from that.
+    pub fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
         let endpoints = (self.endpoints)();
         if !endpoints.iter().any(|endpoint| endpoint.state == EndpointState::Ready) {
             reasons.push("no endpoint can be read from".to_owned());
         }
-        let Some(life) = self.life.borrow().clone() else {
+        let Some(pipeline) = self.pipeline.borrow().clone() else {
             reasons.push("the stages are being started".to_owned());
-            return reasons;
+            return reasons.into();
         };
-        match *life.tips.borrow() {
+        match *pipeline.heads.borrow() {
             None => reasons.push("the chain is being caught up with".to_owned()),
-            Some(tip) => {
+            Some(head) => {
                 let highest = endpoints.iter().filter_map(|endpoint| endpoint.head).max().unwrap_or(0);
-                let behind = highest.saturating_sub(tip.header.block.number);
-                if behind > BEHIND {
+                let behind = highest.saturating_sub(head.header.block.number);
+                if behind > MAX_BLOCKS_BEHIND {
                     reasons.push(format!("the node is {behind} blocks behind the chain"));
                 }
-                if (life.seats)() == 0 {
+                if (pipeline.seats)() == 0 {
                     reasons.push("the signer holds no seat on a served model".to_owned());
                 }
             }
         }
-        if !*life.funded.borrow() {
+        if !*pipeline.funded.borrow() {
             reasons.push("no sending key can pay for gas".to_owned());
         }
-        reasons
+        reasons.into()
     }
 }
