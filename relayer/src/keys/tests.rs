@@ -1,3 +1,5 @@
+use alloy::signers::local::PrivateKeySigner;
+
 use super::*;
 
 fn password(text: &str) -> Password {
