@@ -8,14 +8,19 @@ use zeroize::Zeroizing;
 
 use super::{KeyError, Password, PasswordSource};
 
-/// Opens a keystore with a password from `source`.
+/// Opens a keystore with a password from `source`. The file is checked before anybody is asked for a password.
+///
+/// # Errors
+/// Those of [`decrypt`] and of [`PasswordSource::password`].
 pub fn open(path: &Path, source: PasswordSource<'_>) -> Result<PrivateKeySigner, KeyError> {
-    // Before anybody is asked for a password.
     check(path)?;
     decrypt(path, &source.password(&format!("the keystore {}", path.display()))?)
 }
 
-/// Opens a keystore.
+/// Opens a keystore with its password.
+///
+/// # Errors
+/// `NotFound` or `Unreadable` for the file, `NotAKeystore` for its contents, `WrongPassword`.
 pub fn decrypt(path: &Path, password: &Password) -> Result<PrivateKeySigner, KeyError> {
     check(path)?;
     let bad = |reason: String| KeyError::NotAKeystore { path: path.to_owned(), reason };
@@ -29,7 +34,7 @@ pub fn decrypt(path: &Path, password: &Password) -> Result<PrivateKeySigner, Key
     PrivateKeySigner::from_slice(&secret).map_err(|_| bad("it holds no secp256k1 key".into()))
 }
 
-/// What the decryption takes for granted, so that no file can make it panic or eat all memory.
+/// Refuses what the decryption takes for granted, so that no file can make it panic or eat all memory.
 fn check(path: &Path) -> Result<(), KeyError> {
     let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => KeyError::NotFound { path: path.to_owned() },
@@ -57,6 +62,9 @@ fn check(path: &Path) -> Result<(), KeyError> {
 }
 
 /// Makes a new key in a new keystore, readable by its owner alone.
+///
+/// # Errors
+/// Those of [`store`].
 pub fn create(path: &Path, password: &Password) -> Result<PrivateKeySigner, KeyError> {
     let key = PrivateKeySigner::random();
     store(path, &key, password)?;
@@ -64,6 +72,9 @@ pub fn create(path: &Path, password: &Password) -> Result<PrivateKeySigner, KeyE
 }
 
 /// Writes a key into a new keystore, readable by its owner alone.
+///
+/// # Errors
+/// `Exists` if there is a file already, `Unwritable` if the folder or the file cannot be made.
 pub fn store(path: &Path, key: &PrivateKeySigner, password: &Password) -> Result<(), KeyError> {
     let unwritable = |reason: String| KeyError::Unwritable { path: path.to_owned(), reason };
     let failed = |error: std::io::Error| unwritable(error.to_string());

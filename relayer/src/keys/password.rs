@@ -26,8 +26,12 @@ pub struct PasswordSource<'a> {
 }
 
 impl PasswordSource<'_> {
-    /// The password of something that exists, such as `the keystore keys/signer.json`: from the argument's file, else
+    /// Password of something that exists, such as `the keystore keys/signer.json`: from the argument's file, else
     /// [`PASSWORD_VARIABLE`], else the configuration's file, else a terminal.
+    ///
+    /// # Errors
+    /// `PasswordFile` or `EmptyPassword` for the first of these that is given; `NoPassword` if none is and there is no
+    /// terminal; `Terminal` if it cannot be read.
     pub fn password(&self, what: &str) -> Result<Password, KeyError> {
         match self.unattended()? {
             Some(password) => Ok(password),
@@ -35,7 +39,10 @@ impl PasswordSource<'_> {
         }
     }
 
-    /// A password for something new. On a terminal it is asked for twice.
+    /// Password for something new. On a terminal it is asked for twice.
+    ///
+    /// # Errors
+    /// As [`password`](Self::password); `PasswordsDiffer` if the second input is another.
     pub fn new_password(&self, what: &str) -> Result<Password, KeyError> {
         if let Some(password) = self.unattended()? {
             return Ok(password);
@@ -60,7 +67,10 @@ impl PasswordSource<'_> {
 }
 
 impl Password {
-    /// A password, and where it came from as errors name it.
+    /// Password `text`; `source` is how errors name where it came from.
+    ///
+    /// # Errors
+    /// `EmptyPassword`.
     pub fn new(text: String, source: String) -> Result<Self, KeyError> {
         let text = Zeroizing::new(text);
         if text.is_empty() {
@@ -69,7 +79,10 @@ impl Password {
         Ok(Self { text, source })
     }
 
-    /// The contents of a file, without the end of its last line.
+    /// Contents of a file without the end of its last line.
+    ///
+    /// # Errors
+    /// `PasswordFile` if the file cannot be read or is not UTF-8, `EmptyPassword` if nothing is left.
     pub fn from_file(path: &Path) -> Result<Self, KeyError> {
         let unreadable = |reason: String| KeyError::PasswordFile { path: path.to_owned(), reason };
         let contents = std::fs::read(path).map(Zeroizing::new).map_err(|error| unreadable(error.to_string()))?;
