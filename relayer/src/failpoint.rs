@@ -19,6 +19,8 @@ pub const POINTS: &[&str] = &[
     // A job passed over or failed.
     "closed.before",
     "closed.after",
+    // A nonce whose transaction is not signed yet.
+    "reserved.after",
     // A signed transaction, before it is broadcast.
     "sent.before",
     "sent.after",

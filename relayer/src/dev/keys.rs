@@ -1,5 +1,7 @@
 //! Keys that everybody knows: Anvil's first two accounts, and nodes' keys that anybody can compute.
 
+use std::sync::Arc;
+
 use alloy::{
     primitives::{B256, b256, keccak256},
     signers::local::PrivateKeySigner,
@@ -40,7 +42,7 @@ impl NodeKeys {
 
     /// The keys that the running node holds: all but the owner's.
     pub fn running(&self) -> Keys {
-        Keys { signer: self.signer.clone(), senders: vec![self.sender.clone()] }
+        Keys { signer: Arc::new(self.signer.clone()), senders: vec![Arc::new(self.sender.clone())] }
     }
 }
 

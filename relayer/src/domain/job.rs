@@ -19,7 +19,7 @@ use crate::{
     protocol::{
         Outcome,
         request::Request,
-        statement::{CompactSignature, Domain, Statement, output_commitment},
+        statement::{CompactSignature, Statement, output_commitment},
     },
 };
 
@@ -123,18 +123,11 @@ impl Executed {
         }
     }
 
-    /// Signs the statement.
-    ///
-    /// # Errors
-    /// The signer's own.
-    pub fn attested(
-        self,
-        domain: Domain,
-        signer: &impl alloy::signers::SignerSync,
-    ) -> Result<Attested, alloy::signers::Error> {
-        let signature = self.statement().sign(domain, signer)?;
+    /// The statement is signed.
+    #[must_use]
+    pub fn attested(self, signature: CompactSignature) -> Attested {
         let Self { task, outcome, output, lease } = self;
-        Ok(Attested { task, outcome, output, signature, lease })
+        Attested { task, outcome, output, signature, lease }
     }
 }
 

@@ -5,61 +5,61 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::Receipt;
 
-/// What a logical transaction is for.
+/// What a transaction is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Purpose {
-    /// It answers requests: one, or a batch.
+    /// Answers requests: one, or a batch.
     Answer {
-        /// The requests. Never empty.
+        /// The answers, in the order of the call. Never empty.
         items: Vec<AnswerRef>,
     },
-    /// It claims the pay of these requests.
+    /// Claims the pay of requests.
     Claim {
-        /// The requests.
+        /// Their ids, in the order of the call.
         ids: Vec<B256>,
     },
-    /// It fills its nonce, no more.
+    /// Fills a nonce, no more: a transfer of nothing to its sender.
     Cancel,
 }
 
-/// A request that a transaction answers.
+/// An answer in a transaction, by the request that it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerRef {
-    /// The request.
+    /// Id of the request.
     pub id: B256,
-    /// The hash of its block, which is part of what was signed.
+    /// Hash of the request's block, which is part of what was signed.
     pub block: B256,
 }
 
-/// One signed form of a logical transaction.
+/// One signed form of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// Its hash.
+    /// Hash of the signed bytes.
     pub hash: B256,
-    /// The signed bytes, which are broadcast again as they are.
+    /// Signed bytes (EIP-2718), which are broadcast again as they are.
     pub raw: Bytes,
-    /// Its gas limit.
+    /// Gas limit.
     pub gas: u64,
-    /// Fee cap, wei per gas.
+    /// Base fee and priority fee together at most, wei per gas.
     pub max_fee: u128,
-    /// Tip, wei per gas.
+    /// Priority fee, wei per gas.
     pub tip: u128,
-    /// The head when it was broadcast first.
+    /// Height of the head when the attempt was written down, and broadcast for the first time.
     pub at: u64,
 }
 
-/// A logical transaction: one nonce of one sender, and all its attempts.
+/// One nonce of one sender, and all signed forms under it; one of them at most is mined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackedTransaction {
-    /// The account that pays for it.
+    /// Account that pays for the transaction.
     pub sender: Address,
-    /// Its nonce.
+    /// Nonce of `sender`.
     pub nonce: u64,
-    /// What it is for.
+    /// Purpose of the last attempt; those before it may have had another.
     pub purpose: Purpose,
-    /// Its signed forms, the last one current. Never empty.
+    /// Signed forms; the last one counts. Never empty.
     pub attempts: Vec<Attempt>,
-    /// Where it was mined.
+    /// Receipt of the attempt that was mined; `None` while none was.
     pub mined: Option<Receipt>,
 }

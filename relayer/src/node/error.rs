@@ -2,7 +2,7 @@
 
 use alloy::primitives::Address;
 
-use crate::{coordinator::ReadError, journal::JournalError};
+use crate::{coordinator::ReadError, journal::JournalError, keys::SignError};
 
 /// Why a stage ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -13,9 +13,9 @@ pub enum StageError {
     /// The coordinator cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The signing key failed.
+    /// A signer refuses for good. Trying again does not help.
     #[error("cannot sign: {0}")]
-    Signer(#[from] alloy::signers::Error),
+    Signer(#[from] SignError),
     /// The journal holds transactions of a key that this node does not have.
     #[error(
         "the journal holds unfinished transactions of {0}: keep its keystore in `keys.senders` until they are final"
@@ -42,6 +42,10 @@ impl StageError {
     /// Whether building the stages anew cannot help.
     #[must_use]
     pub fn is_lasting(&self) -> bool {
-        matches!(self, Self::Read(ReadError::NotACoordinator(_)) | Self::ReorgTooDeep { .. })
+        match self {
+            Self::Read(ReadError::NotACoordinator(_)) | Self::ReorgTooDeep { .. } => true,
+            Self::Signer(error) => !error.is_retryable(),
+            Self::Journal(_) | Self::Read(_) | Self::SenderGone(_) | Self::Gone(_) => false,
+        }
     }
 }

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy::{primitives::B256, signers::local::PrivateKeySigner};
+use alloy::primitives::B256;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, error, error_span, info};
@@ -30,7 +30,7 @@ use crate::{
     config::{EngineSettings, Settings},
     engine::{EngineOptions, Limits, OnnxEngine, Source},
     journal::{Identity, Journal, SledJournal},
-    keys::Keys,
+    keys::{Keys, Signer},
     metrics::Metrics,
     model::ModelStore,
     node::StageError,
@@ -113,7 +113,7 @@ fn check_apart(chains: &[(Settings, Keys)]) -> Result<(), NodeError> {
             if other.chain.coordinator == settings.chain.coordinator {
                 return Err(NodeError::Shared(format!("the coordinator {} of chain {chain}", other.chain.coordinator)));
             }
-            let sender = |key: &&PrivateKeySigner| others.senders.iter().any(|other| other.address() == key.address());
+            let sender = |key: &&Arc<dyn Signer>| others.senders.iter().any(|other| other.address() == key.address());
             if let Some(shared) = keys.senders.iter().find(sender) {
                 return Err(NodeError::Shared(format!("the sending key {} on chain {chain}", shared.address())));
             }

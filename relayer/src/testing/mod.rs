@@ -2,7 +2,9 @@
 
 mod bench;
 pub(crate) mod chain;
+mod signer;
 mod values;
 
 pub(crate) use bench::*;
+pub(crate) use signer::RemoteSigner;
 pub(crate) use values::*;

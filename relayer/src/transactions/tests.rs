@@ -3,11 +3,15 @@
 
 use alloy::{
     consensus::{Transaction, TxEnvelope},
-    primitives::{Address, Bytes},
+    primitives::Bytes,
+    signers::local::PrivateKeySigner,
 };
 use futures::FutureExt;
 
-use super::*;
+use super::{
+    tracked::{content, has_attempt},
+    *,
+};
 use crate::{
     chain::At,
     domain::{AnswerRef, Purpose, Resolution, Task, TrackedTransaction, Transition},
@@ -18,19 +22,20 @@ use crate::{
 
 mod fees;
 mod limits;
+mod signing;
 mod table;
 
 struct Rig {
     bench: Bench,
-    keys: Vec<PrivateKeySigner>,
+    keys: Vec<Arc<dyn Signer>>,
     transactions: Transactions<FakeChain, SledJournal>,
     reorg_epoch: u64,
     requests: u64,
 }
 
-/// Whether a transaction is what a slot is for by now.
-fn says(slot: &TrackedTransaction, transaction: &TxEnvelope) -> bool {
-    slot.attempts.last().and_then(slot::said).is_some_and(|(_, data)| data == *transaction.input())
+/// Whether a transaction is what a nonce is for by now.
+fn says(tracked: &TrackedTransaction, transaction: &TxEnvelope) -> bool {
+    tracked.attempts.last().and_then(content).is_some_and(|(_, data)| data == *transaction.input())
 }
 
 impl Rig {
@@ -40,15 +45,15 @@ impl Rig {
 
     async fn with(bench: Bench, keys: usize) -> Self {
         bench.node.chain.keep_a_pool();
-        let keys = (0..keys).map(|_| PrivateKeySigner::random()).collect();
+        let keys = (0..keys).map(|_| Arc::new(PrivateKeySigner::random()) as Arc<dyn Signer>).collect();
         Self::on(bench, keys).await
     }
 
-    async fn on(bench: Bench, keys: Vec<PrivateKeySigner>) -> Self {
+    async fn on(bench: Bench, keys: Vec<Arc<dyn Signer>>) -> Self {
         let mut transactions = Transactions::new(bench.node.clone(), keys.clone()).unwrap();
         transactions.recover().await.unwrap();
         let mut rig = Self { bench, keys, transactions, reorg_epoch: 0, requests: 0 };
-        rig.tip().await;
+        rig.head().await;
         rig
     }
 
@@ -67,8 +72,22 @@ impl Rig {
         &self.bench.node.journal
     }
 
-    fn slots(&self) -> Vec<TrackedTransaction> {
+    /// What is tracked in the journal.
+    fn tracked(&self) -> Vec<TrackedTransaction> {
         self.journal().slots().unwrap()
+    }
+
+    /// The queue of the only key.
+    fn queue(&mut self) -> &mut NonceQueue {
+        self.transactions.queues.iter_mut().next().unwrap()
+    }
+
+    /// Replaces a transaction of the only key by the same with a higher fee.
+    fn raise(&mut self, nonce: u64) -> SendOutcome {
+        let id = self.queue().id(nonce);
+        let outcome = self.transactions.replace(id, None).unwrap();
+        self.run_background();
+        outcome
     }
 
     fn in_flight(&self) -> usize {
@@ -76,25 +95,25 @@ impl Rig {
     }
 
     /// All that background calls brought, and what that led to.
-    fn finalize(&mut self) {
+    fn run_background(&mut self) {
         while let Some(stepped) = self.transactions.step().now_or_never() {
             stepped.unwrap();
         }
     }
 
     /// The node takes in the head.
-    async fn tip(&mut self) {
+    async fn head(&mut self) {
         let header = self.chain().head().await.unwrap();
         let final_block = header.block.number.checked_sub(2);
-        self.transactions.on_tip(ChainHead { header, reorg_epoch: self.reorg_epoch, final_block }).unwrap();
-        self.finalize();
+        self.transactions.on_head(ChainHead { header, reorg_epoch: self.reorg_epoch, final_block }).unwrap();
+        self.run_background();
     }
 
     async fn seconds(&mut self, count: u64) {
         for _ in 0..count {
             tokio::time::advance(Duration::from_secs(1)).await;
             self.transactions.on_tick().unwrap();
-            self.finalize();
+            self.run_background();
         }
     }
 
@@ -102,7 +121,7 @@ impl Rig {
     async fn block(&mut self, most: usize, seconds: u64) -> Vec<TxEnvelope> {
         let mined = self.chain().produce(most);
         self.take_in(&mined).await;
-        self.tip().await;
+        self.head().await;
         self.seconds(seconds).await;
         mined
     }
@@ -110,11 +129,11 @@ impl Rig {
     /// What the watcher makes of mined answers.
     async fn take_in(&self, mined: &[TxEnvelope]) {
         let at = self.chain().head().await.unwrap().block;
-        let slots = self.slots();
+        let tracked = self.tracked();
         for transaction in mined {
             let hash = *transaction.tx_hash();
-            let of = slots.iter().find(|slot| TxState::is_transaction(slot, hash));
-            let Some(Purpose::Answer { items }) = of.filter(|slot| says(slot, transaction)).map(|slot| &slot.purpose)
+            let of = tracked.iter().find(|one| has_attempt(one, hash));
+            let Some(Purpose::Answer { items }) = of.filter(|one| says(one, transaction)).map(|one| &one.purpose)
             else {
                 continue;
             };
@@ -123,7 +142,7 @@ impl Rig {
         }
     }
 
-    /// A request in a new block, and a draft that answers it.
+    /// A request in a new block, and what answers it.
     async fn ask(&mut self) -> AnswerRef {
         let nonce = self.requests;
         self.requests += 1;
@@ -133,13 +152,13 @@ impl Rig {
         let task = Task { id: item.id, request, block: header.block };
         let seen = vec![(task, input(nonce).into())];
         self.journal().commit(&Batch { seen, ..Batch::default() }).unwrap();
-        self.tip().await;
+        self.head().await;
         item
     }
 
-    fn draft(items: &[AnswerRef]) -> Draft {
+    fn candidate(items: &[AnswerRef]) -> TxCandidate {
         let data = items.iter().flat_map(|item| item.id.0).collect::<Vec<u8>>();
-        Draft {
+        TxCandidate {
             purpose: Purpose::Answer { items: items.to_vec() },
             to: DOMAIN.coordinator,
             data: data.into(),
@@ -148,8 +167,8 @@ impl Rig {
     }
 
     fn send(&mut self, items: &[AnswerRef]) -> SendOutcome {
-        let sending = self.transactions.send(Self::draft(items)).unwrap();
-        self.finalize();
+        let sending = self.transactions.send(Self::candidate(items)).unwrap();
+        self.run_background();
         sending
     }
 
@@ -180,6 +199,6 @@ fn nonces(transactions: &[TxEnvelope]) -> Vec<u64> {
 
 /// Both fees at least a tenth higher.
 fn is_a_raise(old: &TxEnvelope, new: &TxEnvelope) -> bool {
-    let tip = |one: &TxEnvelope| one.max_priority_fee_per_gas().unwrap();
-    new.max_fee_per_gas() * 10 >= old.max_fee_per_gas() * 11 && tip(new) * 10 >= tip(old) * 11
+    let priority_fee = |one: &TxEnvelope| one.max_priority_fee_per_gas().unwrap();
+    new.max_fee_per_gas() * 10 >= old.max_fee_per_gas() * 11 && priority_fee(new) * 10 >= priority_fee(old) * 11
 }

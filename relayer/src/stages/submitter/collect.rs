@@ -12,7 +12,7 @@ use crate::{
     node::{Eligibility, StageError},
     policy::Profitability,
     pricing::gas,
-    transactions::Draft,
+    transactions::TxCandidate as Draft,
 };
 
 /// Calldata of a batch at most: pools take transactions of 128 KB, and the probe's code and calldata 48 KiB.

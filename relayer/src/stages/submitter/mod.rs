@@ -9,15 +9,12 @@ mod collect;
 mod simulate;
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
-use alloy::{
-    primitives::{B256, Bytes},
-    signers::local::PrivateKeySigner,
-};
+use alloy::primitives::{B256, Bytes};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
     sync::{mpsc, watch},
@@ -31,8 +28,9 @@ use crate::{
     domain::{Attested, ChainHead, Claim, Job, Seen, Transition},
     failpoint::failpoint,
     journal::{Batch, Journal},
+    keys::Signer,
     node::{Node, StageError},
-    transactions::{Draft, Transactions},
+    transactions::{Transactions, TxCandidate as Draft, TxId},
 };
 
 /// Simulations at once. With one, an answer waits for the whole round trip of the one before it.
@@ -90,6 +88,8 @@ pub struct Submitter<C, J> {
     /// To be simulated as soon as there is room.
     ready: VecDeque<QueuedAnswer>,
     claims: VecDeque<Vec<Claim>>,
+    /// In transactions that are being signed.
+    signing: HashMap<TxId, Submission>,
     /// Looked at again at the next tip.
     waiting: Vec<QueuedAnswer>,
     /// Answers of a transaction at most, where money is short.
@@ -105,7 +105,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     ///
     /// # Errors
     /// The journal's; `SenderGone` if it holds transactions of another key.
-    pub fn new(node: Arc<Node<C, J>>, senders: Vec<PrivateKeySigner>, ports: SubmitPorts) -> Result<Self, StageError> {
+    pub fn new(node: Arc<Node<C, J>>, senders: Vec<Arc<dyn Signer>>, ports: SubmitPorts) -> Result<Self, StageError> {
         let transactions = Transactions::new(node.clone(), senders)?;
         Ok(Self {
             node,
@@ -116,6 +116,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             claiming: 0,
             ready: VecDeque::new(),
             claims: VecDeque::new(),
+            signing: HashMap::new(),
             waiting: Vec::new(),
             affordable: usize::MAX,
             alone: HashSet::new(),
@@ -158,7 +159,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                     let tip = *self.ports.tips.borrow_and_update();
                     if let Some(tip) = tip {
                         self.tip = Some(tip);
-                        self.transactions.on_tip(tip)?;
+                        self.transactions.on_head(tip)?;
                         self.retry_waiting()?;
                     }
                 }
@@ -180,6 +181,11 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     /// Starts what can be started, and tells the other stages what they have to know.
     fn pump(&mut self) -> Result<(), StageError> {
         self.alone.extend(self.transactions.take_left_out());
+        for (id, outcome) in self.transactions.take_resolved() {
+            if let Some(work) = self.signing.remove(&id) {
+                self.sending(work, outcome)?;
+            }
+        }
         let funded = self.transactions.is_funded();
         self.ports.funded.send_if_modified(|known| std::mem::replace(known, funded) != funded);
         while self.simulations.len() < SIMULATIONS && self.transactions.has_room() {

@@ -12,7 +12,7 @@ use crate::{
     journal::Journal,
     node::StageError,
     pricing::gas,
-    transactions::{Draft, SendOutcome},
+    transactions::{SendOutcome, TxCandidate as Draft},
 };
 
 /// The state that something is tried on.
@@ -223,7 +223,16 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
 
     /// Sends what passed. What cannot be sent now is tried again: money and gas prices change, and so do jobs.
     fn send(&mut self, work: Submission, draft: Draft) -> Result<(), StageError> {
-        match self.transactions.send(draft)? {
+        let outcome = self.transactions.send(draft)?;
+        self.sending(work, outcome)
+    }
+
+    /// Takes in what became of work.
+    pub(super) fn sending(&mut self, work: Submission, outcome: SendOutcome) -> Result<(), StageError> {
+        match outcome {
+            SendOutcome::Signing(id) => {
+                self.signing.insert(id, work);
+            }
             SendOutcome::Sent => {
                 if let Submission::Answers(held) = &work {
                     self.affordable = self.affordable.saturating_mul(2);

@@ -32,7 +32,7 @@ impl Rig {
         let (tips, tips_in) = watch::channel(None);
         let (funded, funded_in) = watch::channel(true);
         let ports = SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_in, funded };
-        let submitter = Submitter::new(bench.node.clone(), vec![bench.signer.clone()], ports).unwrap();
+        let submitter = Submitter::new(bench.node.clone(), vec![Arc::new(bench.signer.clone())], ports).unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(submitter.run(stop.clone()));
         let rig = Self { bench, answers, claims, tips, funded: funded_in, stop, running };
@@ -77,7 +77,8 @@ impl Rig {
 
     async fn hand(&self, task: &Task) {
         let executed = Seen { task: task.clone() }.executed(Outcome::Ok, Bytes::from_static(b"output"));
-        self.answers.send(executed.attested(DOMAIN, &self.bench.signer).unwrap()).await.unwrap();
+        let signature = executed.statement().sign(DOMAIN, &self.bench.signer).unwrap();
+        self.answers.send(executed.attested(signature)).await.unwrap();
     }
 
     /// Waits, in the test's paused time, until something holds.

@@ -79,7 +79,7 @@ async fn blocks_at(rig: &mut Rig, base_fee: u128) {
     for _ in 0..4 {
         rig.chain().mine(Vec::new());
     }
-    rig.tip().await;
+    rig.head().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +91,7 @@ async fn what_the_cap_keeps_from_a_raise_is_sent_again_within_a_second_of_the_ba
         blocks_at(&mut rig, 1_500).await;
         rig.seconds(1).await;
         assert_eq!(rig.chain().distinct().len(), 3, "{patience}");
-        assert!(rig.slots().iter().all(|slot| slot.attempts.len() == 1), "the cap forbids another");
+        assert!(rig.tracked().iter().all(|tracked| tracked.attempts.len() == 1), "the cap forbids another");
     }
 }
 

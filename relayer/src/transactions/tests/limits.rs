@@ -7,8 +7,8 @@ async fn several_keys_send_in_parallel_and_the_shortest_queue_is_next() {
         rig.answer().await;
     }
     let mut by_sender = std::collections::BTreeMap::<Address, Vec<u64>>::new();
-    for slot in rig.slots() {
-        by_sender.entry(slot.sender).or_default().push(slot.nonce);
+    for tracked in rig.tracked() {
+        by_sender.entry(tracked.sender).or_default().push(tracked.nonce);
     }
     assert_eq!(by_sender.into_values().collect::<Vec<_>>(), vec![vec![0, 1, 2]; 3]);
 }
@@ -35,7 +35,7 @@ async fn unknown_pending_transactions_are_waited_for_and_in_the_end_replaced() {
     assert!(rig.chain().sent().is_empty());
     rig.seconds(61).await;
     assert_eq!(nonces(&rig.chain().sent()), [3, 4]);
-    assert!(rig.slots().iter().all(|slot| slot.purpose == Purpose::Cancel));
+    assert!(rig.tracked().iter().all(|tracked| tracked.purpose == Purpose::Cancel));
     assert_eq!(rig.send(&[item]), SendOutcome::Sent);
     assert_eq!(rig.last_sent().nonce(), 5);
 }
@@ -51,7 +51,7 @@ async fn what_a_mined_batch_skipped_is_open_again_and_goes_alone() {
     let hash = Some(*mined[0].tx_hash());
     let moves = [items[0], items[2]].map(|item| (item.id, settled(at, hash, true)));
     rig.journal().commit(&Batch { moves: moves.into(), ..Batch::default() }).unwrap();
-    rig.tip().await;
+    rig.head().await;
     assert_eq!(items.map(|item| rig.state(&item)), ["included", "seen", "included"]);
     assert_eq!(rig.transactions.take_left_out(), [items[1].id]);
     assert_eq!(rig.send(&items[1..2]), SendOutcome::Sent);
@@ -113,10 +113,10 @@ async fn the_hours_limit_and_the_balance_count_what_bytes_cost_besides_gas() {
     rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = Some(300_000_000));
     let item = rig.ask().await;
     // 210,000,000 for gas, and as much again for some 160 bytes.
-    rig.transactions.data_fee = 1_300_000;
+    rig.transactions.data_fee.per_byte = 1_300_000;
     assert_eq!(rig.send(&[item]), SendOutcome::TooMuch);
     rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = None);
-    rig.transactions.queues[0].balance = U256::from(300_000_000u64);
+    rig.queue().balance = U256::from(300_000_000u64);
     assert_eq!(rig.send(&[item]), SendOutcome::Later, "the key could not pay for it");
     rig.chain().set_balance(U256::from(3_000_000_000u64));
     rig.seconds(1).await;
@@ -124,10 +124,10 @@ async fn the_hours_limit_and_the_balance_count_what_bytes_cost_besides_gas() {
     rig.chain().set_balance(U256::from(3_300_000_000u64));
     rig.seconds(1).await;
     assert!(rig.transactions.is_funded());
-    rig.transactions.data_fee = 0;
+    rig.transactions.data_fee.per_byte = 0;
     assert_eq!(rig.send(&[item]), SendOutcome::Sent);
-    rig.transactions.data_fee = 1_300_000;
-    assert!(rig.transactions.queues[0].committed(1_300_000) > U256::from(300_000_000u64), "in flight, too");
+    rig.transactions.data_fee.per_byte = 1_300_000;
+    assert!(rig.queue().committed(1_300_000) > U256::from(300_000_000u64), "in flight, too");
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,8 +148,8 @@ async fn a_rewind_of_other_blocks_leaves_a_mined_transaction_mined_in_the_end() 
     let item = rig.answer().await;
     rig.block(10, 0).await;
     rig.reorg_epoch += 1;
-    rig.tip().await;
-    assert!(rig.slots()[0].mined.is_some());
+    rig.head().await;
+    assert!(rig.tracked()[0].mined.is_some());
     assert_eq!((rig.state(&item), rig.chain().distinct().len()), ("included", 1));
     assert_eq!(rig.chain().nonce(rig.keys[0].address(), At::Latest).await.unwrap(), 1);
 }
@@ -157,7 +157,7 @@ async fn a_rewind_of_other_blocks_leaves_a_mined_transaction_mined_in_the_end() 
 #[tokio::test(start_paused = true)]
 async fn a_chain_that_asks_for_bytes_besides_gas_has_them_in_its_price() {
     let bench = Bench::new();
-    let (call, per_byte) = (books::sample_call(), 7u64);
+    let (call, per_byte) = (data_fee::sample_call(), 7u64);
     let answer = alloy::sol_types::SolValue::abi_encode(&U256::from(per_byte * 1_000 - 1));
     bench.node.chain.view(call.to_vec(), answer);
     let rig = Rig::with(bench, 1).await;
@@ -173,8 +173,8 @@ async fn a_low_balance_is_told_once_until_there_is_money_again() {
     rig.answer().await;
     rig.chain().set_balance(U256::from(alert - 1));
     rig.seconds(2).await;
-    assert!(rig.transactions.queues[0].alerted);
+    assert!(rig.queue().low_balance_reported);
     rig.chain().set_balance(U256::from(alert));
     rig.seconds(2).await;
-    assert!(!rig.transactions.queues[0].alerted);
+    assert!(!rig.queue().low_balance_reported);
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::fixture::{Fixture, Over, ms};
 
 /// What is passed in every life; the rest is passed where the chain goes back (`reorgs`) or in `rare`.
-pub(crate) const USUAL: [&str; 12] = [
+pub(crate) const USUAL: [&str; 13] = [
     "sent.after",
     "broadcast.before",
     "mined.before",
@@ -23,6 +23,7 @@ pub(crate) const USUAL: [&str; 12] = [
     "pruned.after",
     "final.before",
     "final.after",
+    "reserved.after",
 ];
 
 pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {

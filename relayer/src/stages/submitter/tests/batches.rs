@@ -34,7 +34,8 @@ impl Rig {
 
     fn attested(&self, task: &Task) -> Attested {
         let executed = Seen { task: task.clone() }.executed(Outcome::Ok, Bytes::from_static(b"output"));
-        executed.attested(DOMAIN, &self.bench.signer).unwrap()
+        let signature = executed.statement().sign(DOMAIN, &self.bench.signer).unwrap();
+        executed.attested(signature)
     }
 
     /// Signed answers that come at once.
