@@ -31,23 +31,23 @@ pub enum ReaderError {
     /// Nothing listens at the address.
     #[error("no node can be reached at {address}: {reason}")]
     Unreachable {
-        /// The address.
+        /// The address that was tried.
         address: String,
-        /// Why.
+        /// What went wrong, for people.
         reason: String,
     },
     /// The exchange broke off, or took too long.
     #[error("the node at {address} gave no answer: {reason}")]
     Unanswered {
-        /// The address.
+        /// The address that was tried.
         address: String,
-        /// Why.
+        /// What went wrong, for people.
         reason: String,
     },
     /// What listens at the address is something else, or another version.
     #[error("{address} does not answer as a node of this version does; is another program at that address?")]
     NotANode {
-        /// The address.
+        /// The address that was tried.
         address: String,
     },
     /// The node answered with an error.

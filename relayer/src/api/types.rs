@@ -166,7 +166,7 @@ impl Default for JobsQuery {
 /// A page of jobs, the newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobsPage {
-    /// The jobs.
+    /// The jobs of this page.
     pub jobs: Vec<JobSummary>,
     /// The `after` of the next page, if there may be more.
     pub next: Option<PageCursor>,
@@ -177,7 +177,7 @@ pub struct JobsPage {
 pub struct JobSummary {
     /// The request's id.
     pub id: B256,
-    /// The state.
+    /// The state that the job is in.
     pub state: JobState,
     /// The id of the model.
     pub model: B256,
@@ -271,7 +271,7 @@ pub struct JobDetails {
 pub struct JobTransaction {
     /// The account that pays for the gas.
     pub sender: Address,
-    /// The nonce.
+    /// The transaction's nonce.
     pub nonce: u64,
     /// The gas limit of the last attempt.
     pub gas: Option<u64>,

@@ -30,7 +30,7 @@ pub struct RequestTerms {
 /// A request that is on chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// The id.
+    /// The request's id.
     pub id: B256,
     /// The block of the request.
     pub block: u64,

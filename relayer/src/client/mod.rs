@@ -8,6 +8,7 @@ mod input;
 mod models;
 mod pay;
 mod refund;
+mod seat;
 mod seats;
 mod wait;
 
@@ -18,8 +19,6 @@ pub use input::{InputError, input_from_arrays, input_from_json};
 pub use models::{ModelRegistration, Naming, RegisterError, register_model};
 pub use pay::{Unpaid, UnpaidAnswer, balance_of, claim_pay, withdraw};
 pub use refund::{Refund, refund};
-pub use seats::{
-    ActivationWait, JoinedSeat, OwnedSeats, Seat, SeatError, SeatState, activate_seat, register_node, release_seat,
-    signing_key,
-};
+pub use seat::{ActivationWait, Seat, SeatState, activate_seat, release_seat};
+pub use seats::{JoinedSeat, OwnedSeats, SeatError, register_node, signing_key};
 pub use wait::{Answered, wait_for_answer};

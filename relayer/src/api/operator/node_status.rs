@@ -37,9 +37,9 @@ impl fmt::Debug for PipelineHandles {
 pub struct NodeStatus<J> {
     /// The chain's id, a label of all metrics.
     pub chain_id: u64,
-    /// The journal.
+    /// The journal that jobs and the ledger are read from.
     pub journal: Arc<J>,
-    /// What is counted.
+    /// The counters of the stages.
     pub metrics: Arc<Metrics>,
     /// The health of each endpoint.
     pub endpoints: Box<dyn Fn() -> Vec<EndpointHealth> + Send + Sync>,
