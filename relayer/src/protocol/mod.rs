@@ -8,6 +8,7 @@ pub mod agreement;
 pub mod card;
 pub mod cast;
 mod exact;
+pub mod payout;
 pub mod request;
 pub mod sortition;
 pub mod statement;
