@@ -6,11 +6,12 @@ use alloy::primitives::B256;
 
 use crate::{
     config::Settings,
+    domain::SeatAssignment,
     pricing::{
         FeeSettings,
         gas::{self, Expected},
     },
-    protocol::request::Request,
+    protocol::{payout, request::Request},
 };
 
 /// What a request has to pay.
@@ -105,17 +106,19 @@ impl Policy {
         })
     }
 
-    /// Whether a request pays for an answer with `output` bytes:
+    /// Whether a request pays for an answer with `output` bytes from a seat:
     ///
     /// ```text
+    /// pays = share of the seat's position (`protocol::payout`)
     /// asks = max(min_pay, cost · (100 + margin_percent) / 100, rounded up)
     /// cost = gas · price + bytes · data price, of the answer and of its part of a claim
     /// ```
     #[must_use]
-    pub fn judge(&self, request: &Request, output: usize, price: Price) -> Profitability {
+    pub fn judge(&self, request: &Request, assignment: &SeatAssignment, output: usize, price: Price) -> Profitability {
         let terms = self.terms(request.model_id);
         let expected = gas::expected(request, output);
-        let (pays, asks) = (request.pay(), terms.asks(expected, price));
+        let pays = payout::share(request, assignment.position(request.quorum));
+        let asks = terms.asks(expected, price);
         if pays >= asks {
             return Profitability::Worth;
         }
@@ -140,7 +143,8 @@ mod tests {
         let mut policy = Policy { terms: PriceTerms { min_pay: 0, margin_percent: 0 }, ..policy() };
         policy.fees.min_priority_fee = 0;
         change(&mut policy);
-        policy.judge(&request(0, 1), 0, price)
+        let assignment = SeatAssignment { seat: 0, rank: 0, eligible: 1, holes: Vec::new() };
+        policy.judge(&request(0, 1), &assignment, 0, price)
     }
 
     const FREE: Price = Price { gas: 0, byte: 0 };

@@ -102,9 +102,9 @@ impl SeatTable {
         seat.is_some_and(|seat| seat.signer == signer && seat.from <= request_block)
     }
 
-    /// The best place of a key in a request's draw, listing every hole before it. `None` if it has none.
+    /// The seat of lowest rank that a key has in a request's draw, with every hole before it listed. `None` if it has none.
     #[must_use]
-    pub fn place(&self, task: &Task, signer: Address) -> Option<SeatAssignment> {
+    pub fn assignment(&self, task: &Task, signer: Address) -> Option<SeatAssignment> {
         let seats = self.models.get(&task.request.model_id)?;
         let count = task.request.seat_count as usize;
         let mut drawn: Vec<Seat> = seats.iter().take(count).copied().collect();
@@ -115,6 +115,15 @@ impl SeatTable {
         let holes = draw.holes(seat, u64::from(rank) + 1)?;
         let eligible = u32::try_from(draw.eligible().count()).unwrap_or(u32::MAX);
         Some(SeatAssignment { seat, rank, eligible, holes })
+    }
+}
+
+impl SeatAssignment {
+    /// The highest position among an answer's signers that this rank can come to, which pays least: 0 where the quorum is
+    /// 1. Seats of lower rank that stay silent move it down.
+    #[must_use]
+    pub fn position(&self, quorum: u8) -> u8 {
+        u8::try_from(self.rank).unwrap_or(u8::MAX).min(quorum.saturating_sub(1))
     }
 }
 

@@ -75,7 +75,7 @@ impl<C: Send + Sync, J: Journal> Claimer<C, J> {
                 from = last.next();
                 let whole = step.len() == LOOK;
                 for at in step.into_iter().filter(|at| !offered.contains_key(&at.id)) {
-                    due.extend(self.node.journal.claim(at.id)?.filter(|claim| self.node.pays_to_claim(&claim.request)));
+                    due.extend(self.node.journal.claim(at.id)?.filter(|claim| self.node.pays_to_claim(claim)));
                 }
                 if !whole || due.len() >= LOOK {
                     break;

@@ -50,7 +50,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 let kept = match state {
                     TxState::Mined(mined) => match mined.finalize(tip) {
                         Ok(done) => {
-                            let entries = purpose::entries(&*self.node.journal, &done, hour)?;
+                            let entries = purpose::entries(&*self.node, &done, hour)?;
                             batch.booked.extend(entries.into_iter().filter(|entry| !is_empty(entry)));
                             let Final { slot, .. } = done;
                             batch.slots_gone.push((slot.sender, slot.nonce));

@@ -1,6 +1,6 @@
 //! What a transaction is to do, looked up in the journal's jobs.
 
-use alloy::primitives::B256;
+use alloy::primitives::{B256, Bytes};
 
 use super::slot::{Final, TxState};
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
         AnswerRef, CloseReason, Closed, Entry, Included, Job, Purpose, Resolution, Task, TrackedTransaction, Transition,
     },
     journal::{Journal, JournalError},
+    node::{Node, is_in_time},
 };
 
 /// What a pending transaction's items have come to.
@@ -31,7 +32,7 @@ pub(super) fn standing(
         return Ok(Relevance { wanted: true, ..Relevance::default() });
     };
     let mut standing = Relevance::default();
-    let in_time = |task: &Task| next <= task.request.deadline();
+    let in_time = |task: &Task| is_in_time(&task.request, next);
     for item in items {
         match journal.job(item.id)? {
             Some(Job::Seen(seen)) if seen.task.block.hash == item.block && in_time(&seen.task) => {
@@ -59,13 +60,18 @@ fn is_carried(sent: &crate::domain::Sent, slot: &TrackedTransaction, item: &Answ
 
 /// Whether one of a slot's attempts settled a job with an answer of ours.
 fn answered_by(job: &Job, slot: &TrackedTransaction) -> bool {
+    signers_of(job, slot).is_some()
+}
+
+/// Seats that signed the answer of ours with which one of a slot's attempts settled a job.
+fn signers_of<'a>(job: &'a Job, slot: &TrackedTransaction) -> Option<&'a Bytes> {
     let (Job::Included(Included { transaction, ending, .. })
     | Job::Closed(Closed { end: CloseReason::Finalized { transaction, ending, .. }, .. })) = job
     else {
-        return false;
+        return None;
     };
-    matches!(ending, Resolution::Fulfilled { ours: true, .. })
-        && transaction.is_some_and(|hash| TxState::is_transaction(slot, hash))
+    let Resolution::Fulfilled { ours: true, seats, .. } = ending else { return None };
+    transaction.is_some_and(|hash| TxState::is_transaction(slot, hash)).then_some(seats)
 }
 
 /// The jobs that a mined transaction was to answer and did not, once the logs of its block are in the journal.
@@ -90,7 +96,12 @@ pub(super) fn sent_moves(slot: &TrackedTransaction, items: &[AnswerRef]) -> Vec<
 }
 
 /// What a final transaction adds to the books: its cost, in equal parts for its items, and what they are paid.
-pub(super) fn entries(journal: &impl Journal, done: &Final, hour: u64) -> Result<Vec<Entry>, JournalError> {
+pub(super) fn entries<C, J: Journal>(
+    node: &Node<C, J>,
+    done: &Final,
+    hour: u64,
+) -> Result<Vec<Entry>, JournalError> {
+    let journal = &*node.journal;
     let cost = done.receipt.cost();
     let Final { slot, .. } = done;
     let ids: Vec<B256> = match &slot.purpose {
@@ -109,8 +120,10 @@ pub(super) fn entries(journal: &impl Journal, done: &Final, hour: u64) -> Result
         if let Some(job) = &job {
             let request = &job.task().request;
             entry.model = request.model_id;
-            if matches!(slot.purpose, Purpose::Answer { .. }) && answered_by(job, slot) {
-                entry.earned = i128::try_from(request.pay()).unwrap_or(i128::MAX);
+            if matches!(slot.purpose, Purpose::Answer { .. })
+                && let Some(seats) = signers_of(job, slot)
+            {
+                entry.earned = i128::try_from(node.pay(request, seats)).unwrap_or(i128::MAX);
                 entry.answers = 1;
             }
         } else if let Some(claim) = journal.claim(id)? {

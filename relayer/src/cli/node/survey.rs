@@ -14,7 +14,7 @@ use crate::{
     client::{AccountError, Client},
     config::Settings,
     coordinator::abi::InferenceCoordinator as Coordinator,
-    protocol::request::Request,
+    protocol::{payout, request::Request},
 };
 
 /// The end of a seat that is not leaving.
@@ -191,7 +191,7 @@ impl Survey {
                     vesting
                 }
             };
-            let wei = U256::from(request.fee) + U256::from(request.submit_fee);
+            let wei = U256::from(payout::share(&request, 0));
             // Paid in a block after the vesting block; the next one is the first that a claim can be in.
             if self.head < block + vesting {
                 earnings.vesting += wei;

@@ -13,7 +13,6 @@ use crate::{
     domain::{Job, Lease, Skip, Task},
     journal::{Journal, JournalError, Position},
     node::{Eligibility, Node},
-    policy::Profitability,
 };
 
 /// Jobs in memory per model that may be run now.
@@ -102,30 +101,17 @@ impl ModelBacklog {
                     continue;
                 }
                 let Some(Job::Seen(seen)) = node.journal.job(at.id)? else { continue };
-                match node.standing(&seen.task, head + 1) {
-                    Eligibility::Now(_) => match node.verdict(&seen.task.request, 0) {
-                        Profitability::Worth => {
-                            self.ready.insert(at, seen.task);
-                            if self.ready.len() > WINDOW {
-                                self.ready.pop_last();
-                            }
+                match node.eligibility(&seen.task, head + 1, 0) {
+                    Eligibility::Now(_) => {
+                        self.ready.insert(at, seen.task);
+                        if self.ready.len() > WINDOW {
+                            self.ready.pop_last();
                         }
-                        // Gas may become cheaper before the deadline.
-                        Profitability::NotNow { .. } if self.parked.len() < PARKED => {
-                            self.parked.insert(at.id, head + 1);
-                        }
-                        Profitability::NotNow { .. } => {}
-                        Profitability::Never { asks } => {
-                            passed.push((at.id, Skip::Unprofitable { pays: seen.task.request.pay(), asks }));
-                        }
-                    },
-                    // The block before it is the head at which its transaction can be sent.
-                    Eligibility::From(block) if self.parked.len() < PARKED => {
-                        self.parked.insert(at.id, block.saturating_sub(1).max(head + 1));
                     }
-                    Eligibility::From(_) => {}
-                    Eligibility::NoSeat => passed.push((at.id, Skip::NoSeat)),
-                    Eligibility::Expired => passed.push((at.id, node.why_expired(&seen.task.request, 0))),
+                    // The block before it is the head at which its transaction can be sent.
+                    Eligibility::From(block) => self.park_until(at.id, block.saturating_sub(1).max(head + 1)),
+                    Eligibility::AwaitsCheaperGas => self.park_until(at.id, head + 1),
+                    Eligibility::Never(reason) => passed.push((at.id, reason)),
                 }
             }
             tokio::task::yield_now().await;
@@ -178,6 +164,10 @@ impl ModelBacklog {
     /// Does not look at a job again before a head.
     pub(super) fn park(&mut self, id: B256, until: u64) {
         self.in_hand.remove(&id);
+        self.park_until(id, until);
+    }
+
+    fn park_until(&mut self, id: B256, until: u64) {
         if self.parked.len() < PARKED {
             self.parked.insert(id, until);
         }

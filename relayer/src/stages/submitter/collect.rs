@@ -7,10 +7,9 @@ use super::{QueuedAnswer, Submission, Submitter, simulate::CallState};
 use crate::{
     chain::Chain,
     coordinator,
-    domain::{AnswerRef, Attested, Purpose, SeatAssignment, Skip, Transition},
+    domain::{AnswerRef, Attested, Purpose, SeatAssignment, Transition},
     journal::Journal,
     node::{Eligibility, StageError},
-    policy::Profitability,
     pricing::gas,
     transactions::Draft,
 };
@@ -135,22 +134,12 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             self.alone.remove(&task.id);
             return Ok(None);
         }
-        match self.node.standing(task, next) {
-            Eligibility::Now(place) => match self.node.verdict(&task.request, held.answer.output.len()) {
-                Profitability::Worth => return Ok(Some(place)),
-                // Given up: the executor looks again at what gas costs, and the answer is in nobody's way meanwhile.
-                Profitability::NotNow { .. } => {}
-                Profitability::Never { asks } => {
-                    let reason = Skip::Unprofitable { pays: task.request.pay(), asks };
-                    self.close(task.id, Transition::Skipped(reason))?;
-                }
-            },
+        match self.node.eligibility(task, next, held.answer.output.len()) {
+            Eligibility::Now(place) => return Ok(Some(place)),
             Eligibility::From(_) => self.waiting.push(held.clone()),
-            Eligibility::NoSeat => self.close(task.id, Transition::Skipped(Skip::NoSeat))?,
-            Eligibility::Expired => {
-                let reason = self.node.why_expired(&task.request, held.answer.output.len());
-                self.close(task.id, Transition::Skipped(reason))?;
-            }
+            // Given up: the executor looks again at what gas costs, and the answer is in nobody's way meanwhile.
+            Eligibility::AwaitsCheaperGas => {}
+            Eligibility::Never(reason) => self.close(task.id, Transition::Skipped(reason))?,
         }
         Ok(None)
     }
@@ -163,7 +152,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         while let Some(mut claims) = self.claims.pop_front() {
             // Nobody else gains by claiming for this node: what the pool has of these is in a transaction of ours.
             // What does not pay any more, the claimer offers again.
-            claims.retain(|claim| !self.transactions.claims(claim.id) && self.node.pays_to_claim(&claim.request));
+            claims.retain(|claim| !self.transactions.claims(claim.id) && self.node.pays_to_claim(claim));
             if claims.is_empty() {
                 continue;
             }

@@ -2,17 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::B256;
 use tracing::{debug, info, warn};
 
 use crate::{
     chain::{BlockRef, Chain},
     coordinator::{DecodedLog, Event},
-    domain::{Claim, Resolution, Skip, Task, Transition},
+    domain::{Claim, Resolution, Task, Transition},
     journal::{Batch, Journal, JournalError, Position, View},
     node::Node,
-    policy::PriceTerms,
-    protocol::request::{InputKind, Level, Request},
 };
 
 /// Blocks for which closed jobs are kept, for `oraculum jobs`.
@@ -87,8 +85,7 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
         match &log.event {
             Event::Requested { id, request, input } if self.node.seats().serves(request.model_id) => {
                 let task = Task { id: *id, request: (**request).clone(), block: log.block };
-                let terms = self.node.policy.borrow().terms(task.request.model_id);
-                if let Some(reason) = pass_over(&task.request, terms) {
+                if let Some(reason) = self.node.passes_over(&task.request) {
                     info!(%id, %reason, "skipped");
                     self.batch.moves.push((*id, Transition::Skipped(reason)));
                 }
@@ -98,7 +95,7 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
             }
             Event::Fulfilled { id, outcome, seats, output } => {
                 let Some(task) = self.find(*id)? else { return Ok(()) };
-                let ours = held(self.node, &task.request, seats);
+                let ours = self.node.has_signed(&task.request, seats);
                 let (outcome, seats) = (*outcome, seats.clone());
                 let output_commitment = alloy::primitives::keccak256(output);
                 let ending = Resolution::Fulfilled { outcome, output_commitment, seats: seats.clone(), ours };
@@ -195,8 +192,7 @@ pub(super) fn rewind<C: Chain, J: Journal>(node: &Node<C, J>, ancestor: BlockRef
         batch.moves.push((id, Transition::Reopened));
         // What this node passed over, another had answered.
         if let Some(job) = journal.job(id)? {
-            let request = &job.task().request;
-            let reason = pass_over(request, node.policy.borrow().terms(request.model_id));
+            let reason = node.passes_over(&job.task().request);
             batch.moves.extend(reason.map(|reason| (id, Transition::Skipped(reason))));
         }
     }
@@ -207,34 +203,4 @@ pub(super) fn rewind<C: Chain, J: Journal>(node: &Node<C, J>, ancestor: BlockRef
     // Where the answer was ours, its pay was to be claimed.
     batch.claims_gone = settled.into_iter().collect();
     Ok(batch)
-}
-
-fn held<C, J: Journal>(node: &Node<C, J>, request: &Request, seats: &Bytes) -> bool {
-    let table = node.seats();
-    seats.chunks_exact(4).any(|seat| {
-        let index = seat.iter().fold(0u32, |index, byte| index << 8 | u32::from(*byte));
-        table.is_held(request.model_id, index, node.signer, request.request_block)
-    })
-}
-
-/// Why a request is not worth looking at, if so.
-fn pass_over(request: &Request, terms: PriceTerms) -> Option<Skip> {
-    let not_offered = |what: &str| Some(Skip::NotOffered { what: what.into() });
-    if request.input_kind != InputKind::Inline {
-        return not_offered("an input that is not inline");
-    }
-    if request.level != Level::Fast {
-        return not_offered("a level other than `Fast`");
-    }
-    if request.quorum != 1 {
-        return not_offered("a quorum above 1");
-    }
-    if !request.token.is_zero() {
-        return not_offered("pay in a token");
-    }
-    let pays = request.pay();
-    if pays < terms.min_pay {
-        return Some(Skip::Unprofitable { pays, asks: terms.min_pay });
-    }
-    None
 }

@@ -47,7 +47,7 @@ impl Rig {
     /// Has simulations refuse everything but the answers to some tasks.
     fn refuse_all_but(&self, good: &[Task], refusal: ChainError) {
         for task in good {
-            let Eligibility::Now(place) = self.bench.node.standing(task, task.block.number + 1) else { panic!() };
+            let Eligibility::Now(place) = self.bench.node.eligibility(task, task.block.number + 1, 0) else { panic!() };
             self.chain().view(coordinator::fulfill(&self.attested(task), &place).to_vec(), Vec::new());
         }
         self.chain().refuse(Some(refusal));
