@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 use super::{QueuedAnswer, Simulated, Submission, Submitter};
 use crate::{
     chain::{At, Call, Chain, ChainError, PARENT_HASH},
-    coordinator::{self, RevertReason, refusal},
+    coordinator::{self, Revert, RevertReason},
     domain::{Purpose, Skip, Transition},
     journal::Journal,
     node::StageError,
@@ -92,16 +92,16 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             (Submission::Answers(held), Ok(_) | Err(ChainError::OutOfGas(_))) if probed => self.halve(held),
             (work, Ok(_)) => self.send(work, draft),
             (Submission::Answers(held), Err(ChainError::Reverted(data))) => {
-                self.refused_one(held, &draft, refusal(&data))
+                self.refused_one(held, &draft, Revert::decode(&data))
             }
             (Submission::Answers(held), Err(ChainError::OutOfGas(_))) => {
-                self.refused_one(held, &draft, RevertReason::Gas)
+                self.refused_one(held, &draft, Revert::out_of_gas())
             }
             (Submission::Claim(claims), Err(ChainError::Reverted(data))) => {
-                self.refused_claim(claims, &draft, refusal(&data))
+                self.refused_claim(claims, &draft, &Revert::decode(&data))
             }
             (Submission::Claim(claims), Err(ChainError::OutOfGas(_))) => {
-                self.refused_claim(claims, &draft, RevertReason::Gas)
+                self.refused_claim(claims, &draft, &Revert::out_of_gas())
             }
             (work, Err(error)) => {
                 self.node.metrics.chain_errors.add();
@@ -124,14 +124,16 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             match ending {
                 // Tried again with what is left: cheaper than to send what was never tried as it is.
                 None => self.ready.push_back(held),
-                Some(data) => match refusal(&data) {
-                    // By itself, with the gas limit of one.
-                    RevertReason::Gas => {
+                Some(data) => {
+                    let revert = Revert::decode(&data);
+                    if revert.reason == RevertReason::Gas {
+                        // By itself, with the gas limit of one.
                         self.alone.insert(held.answer.task.id);
                         self.ready.push_back(held);
+                    } else {
+                        self.refused(held, &revert)?;
                     }
-                    refusal => self.refused(held, refusal)?,
-                },
+                }
             }
         }
         Ok(())
@@ -165,34 +167,34 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         &mut self,
         mut held: Vec<QueuedAnswer>,
         draft: &Draft,
-        refusal: RevertReason,
+        revert: Revert,
     ) -> Result<(), StageError> {
         let (Some(held), Some(tip)) = (held.pop(), self.tip) else { return Ok(()) };
-        if refusal == RevertReason::Gas && draft.gas < gas::TRANSACTION_CAP {
+        if revert.reason == RevertReason::Gas && draft.gas < gas::TRANSACTION_CAP {
             if let Some(place) = self.place(&held, tip.next())? {
                 let draft = self.draft(&[(held.answer.clone(), place)], 4);
                 self.simulate(Submission::Answers(vec![held]), draft, CallState::Pool);
             }
             return Ok(());
         }
-        self.refused(held, refusal)
+        self.refused(held, &revert)
     }
 
-    fn refused(&mut self, held: QueuedAnswer, refusal: RevertReason) -> Result<(), StageError> {
+    fn refused(&mut self, held: QueuedAnswer, revert: &Revert) -> Result<(), StageError> {
         let task = &held.answer.task;
-        match refusal {
+        match revert.reason {
             // Answered in the pool, perhaps: it stays until the chain says so, in case that transaction is dropped.
             RevertReason::NotOpen | RevertReason::TooEarly => self.waiting.push(held),
-            RevertReason::Stale(reason) => {
-                debug!(id = %task.id, reason, "the chain moved; looking again at the next tip");
+            RevertReason::Stale => {
+                debug!(id = %task.id, %revert, "the chain moved; trying the answer again at the next head");
                 self.waiting.push(held);
             }
             RevertReason::Expired => {
                 let deadline = task.request.deadline();
                 self.close(task.id, Transition::Skipped(Skip::Expired { deadline }))?;
             }
-            refusal => {
-                self.close(task.id, Transition::Failed(format!("the simulation refuses the answer: {refusal:?}")))?;
+            RevertReason::Gas | RevertReason::AlreadyPaid | RevertReason::Other => {
+                self.close(task.id, Transition::Failed(format!("the simulation refuses the answer: {revert}")))?;
             }
         }
         Ok(())
@@ -203,20 +205,20 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         &mut self,
         claims: Vec<crate::domain::Claim>,
         draft: &Draft,
-        refusal: RevertReason,
+        revert: &Revert,
     ) -> Result<(), StageError> {
-        if refusal == RevertReason::Gas && draft.gas < gas::TRANSACTION_CAP {
+        if revert.reason == RevertReason::Gas && draft.gas < gas::TRANSACTION_CAP {
             let draft = self.claim_draft(&claims, 4);
             self.simulate(Submission::Claim(claims), draft, CallState::Pool);
         } else if claims.len() > 1 {
-            debug!(items = claims.len(), ?refusal, "splitting a claim");
+            debug!(items = claims.len(), %revert, "splitting a claim");
             let (left, right) = claims.split_at(claims.len() / 2);
             for half in [left, right] {
                 let draft = self.claim_draft(half, 1);
                 self.simulate(Submission::Claim(half.to_vec()), draft, CallState::Pool);
             }
         } else {
-            debug!(id = ?claims.first().map(|claim| claim.id), ?refusal, "cannot claim yet");
+            debug!(id = ?claims.first().map(|claim| claim.id), %revert, "cannot claim yet");
         }
         Ok(())
     }
