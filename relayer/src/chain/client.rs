@@ -137,7 +137,10 @@ impl AlloyChain {
                 if matches!(&error, RpcError::Transport(TransportErrorKind::BackendGone)) {
                     self.provider(Some(&provider)).await?;
                 }
-                classify(method, error, &self.endpoint).map_or(Ok(None), Err)
+                match classify(method, error, &self.endpoint) {
+                    ChainError::AlreadyKnown => Ok(None),
+                    error => Err(error),
+                }
             }
         }
     }
@@ -185,8 +188,7 @@ impl AlloyChain {
                 if matches!(&error, RpcError::Transport(TransportErrorKind::BackendGone)) {
                     self.provider(Some(&provider)).await?;
                 }
-                return Err(classify("eth_subscribe", error, &self.endpoint)
-                    .unwrap_or(ChainError::Malformed { method: "eth_subscribe", reason: "unexpected".into() }));
+                return Err(classify("eth_subscribe", error, &self.endpoint));
             }
             Err(_) => return Err(self.timed_out()),
         };
@@ -228,7 +230,7 @@ pub(crate) async fn dial(
         "ws" | "wss" => ClientBuilder::default()
             .pubsub(LowLatencyWs::trusting(url.clone(), trust).with_retries(retries))
             .await
-            .map_err(|error| classify("connect", error, endpoint).unwrap_or_else(|| unreachable("refused".into())))?,
+            .map_err(|error| classify("connect", error, endpoint))?,
         _ => {
             let http = trust.http().map_err(|error| unreachable(endpoint.scrub(&error.to_string())))?;
             ClientBuilder::default().http_with_client(http, url.clone())

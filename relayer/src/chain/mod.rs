@@ -9,6 +9,7 @@ mod trust;
 mod ws;
 
 pub(crate) use client::dial;
+pub(crate) use error::classify;
 pub use client::{AlloyChain, ClientSettings};
 pub use endpoint::Endpoint;
 pub use error::ChainError;

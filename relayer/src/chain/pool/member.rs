@@ -46,6 +46,7 @@ pub(super) fn is_local(error: &ChainError) -> bool {
         | ChainError::Unready(_)
         | ChainError::Other { .. } => true,
         ChainError::RangeTooLarge(_)
+        | ChainError::AlreadyKnown
         | ChainError::NonceTooLow
         | ChainError::Underpriced
         | ChainError::FeeTooLow(_)
