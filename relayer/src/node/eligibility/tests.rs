@@ -50,6 +50,21 @@ fn a_task_that_would_pay_with_cheaper_gas_waits_until_its_deadline_and_one_that_
 }
 
 #[test]
+fn the_holes_that_an_answer_lists_are_part_of_its_price() {
+    let bench = bench(40);
+    let Eligibility::Now(assignment) = bench.node.eligibility(&asked(40, 10_000_000), 2, 0) else { panic!() };
+    let holes = assignment.holes.len() as u128;
+    assert!(holes > 0);
+    // It would pay without them, even at twice the least price.
+    let (pays, asks) = (240_000, 117_000 + 7_000 * holes);
+    assert!(asks > pays, "{holes} holes");
+    assert_eq!(
+        bench.node.eligibility(&asked(40, 240_000), 2, 0),
+        Eligibility::Never(Skip::Unprofitable { pays, asks })
+    );
+}
+
+#[test]
 fn without_a_seat_there_is_nothing_to_wait_for() {
     let bench = bench(1);
     bench.node.seats_mut().load(MODEL, Vec::new());
