@@ -1,4 +1,4 @@
-//! What a block's logs, and their loss, mean for jobs and claims.
+//! Meaning of a block's logs, and of their loss, for jobs and claims.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,57 +13,57 @@ use crate::{
     node::Node,
 };
 
-/// Blocks for which closed jobs are kept, for `oraculum jobs`.
-const HISTORY: u64 = 50_000;
+/// Number of blocks for which closed jobs are kept, for `oraculum jobs`.
+const CLOSED_JOB_BLOCKS: u64 = 50_000;
 /// Closed jobs kept at most, of each way to close.
-const KEPT: usize = 100_000;
+const MAX_CLOSED_JOBS: usize = 100_000;
 /// Records that one batch closes or forgets at most; the next batch goes on.
-const STEP: usize = 1_024;
+const PRUNE_BATCH: usize = 1_024;
 
-/// How far the chain is, as one batch takes it in.
+/// Heights of the chain, as one batch takes it in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Heights {
-    /// The chain's head.
+    /// Height of the chain's head.
     pub(super) head: u64,
-    /// The last block of the batch.
+    /// Height of the last block of the batch.
     pub(super) cursor: u64,
-    /// The last final block, if it is known.
+    /// Height of the last final block, if it is known.
     pub(super) final_block: Option<u64>,
-    /// Blocks that a reorganisation can take back at most.
+    /// Number of blocks that a reorganisation can take back at most.
     pub(super) depth: u64,
 }
 
 impl Heights {
-    /// The last final block of those taken in.
-    fn deep(self) -> Option<u64> {
+    /// Height of the last final block of those taken in.
+    fn last_final(self) -> Option<u64> {
         self.final_block.map(|last| last.min(self.cursor))
     }
 
     fn is_final(self, number: u64) -> bool {
-        self.deep().is_some_and(|deep| number <= deep)
+        self.last_final().is_some_and(|last| number <= last)
     }
 
-    /// The last block that no reorganisation which is rewound can reach: what is forgotten cannot be taken back.
+    /// Height of the last block that no reorganisation which is rewound can reach: what is forgotten cannot be taken back.
     fn out_of_reach(self) -> Option<u64> {
-        self.deep().min(self.cursor.checked_sub(self.depth))
+        self.last_final().min(self.cursor.checked_sub(self.depth))
     }
 
-    /// The last block of which what ended there is forgotten.
-    fn old(self) -> Option<u64> {
-        self.out_of_reach().min(self.head.checked_sub(HISTORY + 1))
+    /// Height of the last block whose closed jobs are forgotten.
+    fn last_forgotten(self) -> Option<u64> {
+        self.out_of_reach().min(self.head.checked_sub(CLOSED_JOB_BLOCKS + 1))
     }
 }
 
 /// Adds to a batch what the logs mean.
 pub(super) fn take<C: Chain, J: Journal>(
     node: &Node<C, J>,
-    noted: &[DecodedLog],
+    logs: &[DecodedLog],
     heights: Heights,
     batch: &mut Batch,
 ) -> Result<(), JournalError> {
     let mut intake =
         Intake { node, heights, batch, fresh: HashMap::new(), claims: HashMap::new(), over: HashSet::new() };
-    noted.iter().try_for_each(|log| intake.take(log))?;
+    logs.iter().try_for_each(|log| intake.take(log))?;
     intake.finish();
     Ok(())
 }
@@ -73,7 +73,7 @@ struct Intake<'a, C, J> {
     node: &'a Node<C, J>,
     heights: Heights,
     batch: &'a mut Batch,
-    /// Places of the batch's jobs, for it may hold many.
+    /// Indices of the batch's jobs, for it may hold many.
     fresh: HashMap<B256, usize>,
     claims: HashMap<B256, Claim>,
     /// Jobs that begin and end in this batch, so long ago that they would be forgotten at once.
@@ -139,14 +139,14 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
         Ok(self.node.journal.job(id)?.map(|job| job.task().clone()))
     }
 
-    /// Settles a job, and confirms it at once if that is final already.
+    /// Closes a job as included, and as final at once if its block is.
     fn finalize(&mut self, id: B256, log: &DecodedLog, ending: Resolution) {
         let at = log.block;
         debug!(%id, block = at.number, transaction = log.transaction.map(display), "included");
         self.batch.moves.push((id, Transition::Included { at, transaction: log.transaction, ending }));
         if self.heights.is_final(at.number) {
             self.batch.moves.push((id, Transition::Finalized));
-            if self.fresh.contains_key(&id) && Some(at.number) <= self.heights.old() {
+            if self.fresh.contains_key(&id) && Some(at.number) <= self.heights.last_forgotten() {
                 self.over.insert(id);
             }
         }
@@ -164,13 +164,13 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
 pub(super) fn prune(journal: &impl Journal, heights: Heights) -> Result<Option<Batch>, JournalError> {
     let mut batch = Batch::default();
     let until = |last: Option<u64>| Position::first_at(0)..Position::first_at(last.map_or(0, |last| last + 1));
-    let settled = journal.walk(View::Included, until(heights.deep()), STEP)?;
+    let settled = journal.walk(View::Included, until(heights.last_final()), PRUNE_BATCH)?;
     batch.moves.extend(settled.into_iter().map(|at| (at.id, Transition::Finalized)));
-    let paid = journal.walk(View::Paid, until(heights.out_of_reach()), STEP)?;
+    let paid = journal.walk(View::Paid, until(heights.out_of_reach()), PRUNE_BATCH)?;
     batch.claims_gone.extend(paid.into_iter().map(|at| at.id));
     for view in [View::Finalized, View::Skipped, View::Failed] {
-        let surplus = journal.count(view).saturating_sub(KEPT).min(STEP);
-        let old = journal.walk(view, until(heights.old()), STEP)?;
+        let surplus = journal.count(view).saturating_sub(MAX_CLOSED_JOBS).min(PRUNE_BATCH);
+        let old = journal.walk(view, until(heights.last_forgotten()), PRUNE_BATCH)?;
         // Usually none: there are fewer than are kept.
         let many = journal.walk(view, until(heights.out_of_reach()), surplus)?;
         let gone = if old.len() < many.len() { many } else { old };
