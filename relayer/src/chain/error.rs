@@ -1,4 +1,4 @@
-//! The one place where an endpoint's error strings become variants.
+//! Errors of endpoints: the one place where their messages become variants.
 
 use alloy::{
     primitives::Bytes,
@@ -7,26 +7,26 @@ use alloy::{
 
 use super::Endpoint;
 
-/// What an endpoint answered instead of a result.
+/// Failure of a call to an endpoint, or of the endpoint itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
     /// No answer in time.
     #[error("{endpoint} did not answer in {seconds} s")]
     Timeout {
-        /// The endpoint, redacted.
+        /// Endpoint without its secrets.
         endpoint: String,
-        /// The time-out.
+        /// Time-out of the call, seconds.
         seconds: u64,
     },
-    /// The connection failed.
+    /// The connection to the endpoint failed.
     #[error("cannot reach {endpoint}: {reason}")]
     Unreachable {
-        /// The endpoint, redacted.
+        /// Endpoint without its secrets.
         endpoint: String,
-        /// The transport's words, redacted.
+        /// Message of the transport, without secrets.
         reason: String,
     },
-    /// Too many requests.
+    /// The endpoint was asked too often.
     #[error("the endpoint limits our rate: {0}")]
     RateLimited(String),
     /// A log query spans too many blocks or results.
@@ -59,11 +59,11 @@ pub enum ChainError {
     /// The endpoint is on another chain.
     #[error("{endpoint} is on chain {found}, not {expected}")]
     WrongChain {
-        /// The endpoint, redacted.
+        /// Endpoint without its secrets.
         endpoint: String,
-        /// Its chain.
+        /// Id of the endpoint's chain.
         found: u64,
-        /// The one asked for.
+        /// Id of the configured chain.
         expected: u64,
     },
     /// Too few endpoints can be read from now.
@@ -72,23 +72,23 @@ pub enum ChainError {
     /// Anything else the endpoint said.
     #[error("the endpoint answered error {code}: {message}")]
     Other {
-        /// JSON-RPC code.
+        /// Code of the JSON-RPC error.
         code: i64,
-        /// Its words.
+        /// Message of the endpoint, without secrets.
         message: String,
     },
     /// An answer that is not what the method promises.
     #[error("the endpoint's answer to {method} makes no sense: {reason}")]
     Malformed {
-        /// The method.
+        /// JSON-RPC method that was called.
         method: &'static str,
-        /// Why.
+        /// Reason why the answer cannot be read.
         reason: String,
     },
 }
 
 impl ChainError {
-    /// Whether the same call may succeed later.
+    /// Tells whether the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -111,7 +111,7 @@ impl ChainError {
         }
     }
 
-    /// The label under which it is counted.
+    /// Label under which metrics count the error.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {

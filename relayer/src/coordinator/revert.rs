@@ -1,4 +1,4 @@
-//! What a revert means, to the node and to people: each error of the coordinator is listed once, with both.
+//! Meaning of a revert, to the node and to people: each error of the coordinator is listed once, with both.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use alloy::{
 
 use super::abi::InferenceCoordinator::InferenceCoordinatorErrors as Errors;
 
-/// Why a call reverts, as far as the node acts on it.
+/// Reason of a revert, as far as the node acts on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevertReason {
     /// The request is not open: somebody answered it, or its escrow went back.
     NotOpen,
-    /// The deadline passed.
+    /// The deadline of the request passed.
     Expired,
     /// Not yet: in the request's own block, before the rank's window, or before the vesting block.
     TooEarly,
@@ -22,7 +22,7 @@ pub enum RevertReason {
     Gas,
     /// The answer is paid already.
     AlreadyPaid,
-    /// What the node knows of seats or blocks is not what the chain knows, as after a reorganisation.
+    /// The node's seats or blocks are not the chain's, as after a reorganisation.
     Stale,
     /// Anything else. For an answer or a claim that is a fault of the node's own.
     Other,
@@ -31,13 +31,13 @@ pub enum RevertReason {
 /// A decoded revert. Its display is one sentence, with a remedy where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revert {
-    /// What the node acts on.
+    /// Reason as far as the node acts on it.
     pub reason: RevertReason,
     sentence: String,
 }
 
 impl Revert {
-    /// Reads revert data.
+    /// Reads revert data, the coordinator's or any other.
     #[must_use]
     pub fn decode(data: &[u8]) -> Self {
         if let Ok(error) = Errors::abi_decode(data) {
@@ -73,7 +73,7 @@ pub fn explain(data: &[u8]) -> String {
     Revert::decode(data).sentence
 }
 
-/// The table. There is no arm for the rest: an error that is not listed does not compile.
+/// Meaning of each error. There is no arm for the rest: an error that is not listed does not compile.
 fn meaning(error: &Errors) -> (RevertReason, String) {
     use RevertReason as Reason;
     match error {
@@ -81,15 +81,19 @@ fn meaning(error: &Errors) -> (RevertReason, String) {
         Errors::NotOpen(e) => {
             (Reason::NotOpen, format!("the request {} is not open: never made, answered, or refunded", e.requestId))
         }
-        Errors::DeadlinePassed(e) => {
-            (Reason::Expired, format!("the deadline has passed: it was block {}, this is block {}", e.deadline, e.blockNumber))
-        }
+        Errors::DeadlinePassed(e) => (
+            Reason::Expired,
+            format!("the deadline has passed: it was block {}, this is block {}", e.deadline, e.blockNumber),
+        ),
         Errors::SameBlock(_) => {
             (Reason::TooEarly, "a request cannot be answered in its own block; wait for the next".into())
         }
         Errors::RankTooHigh(e) => (
             Reason::TooEarly,
-            format!("the seat has rank {}, and only ranks below {} may answer yet; wait for its window", e.rank, e.allowed),
+            format!(
+                "the seat has rank {}, and only ranks below {} may answer yet; wait for its window",
+                e.rank, e.allowed
+            ),
         ),
         Errors::InsufficientGas(e) => (
             Reason::Gas,
@@ -144,12 +148,8 @@ fn meaning(error: &Errors) -> (RevertReason, String) {
         Errors::UnknownModel(e) => {
             (Reason::Other, format!("the model {} is not registered with this coordinator", e.modelId))
         }
-        Errors::NotOffered(e) => {
-            (Reason::Other, format!("this version does not offer {} yet", feature(e.feature)))
-        }
-        Errors::Paused(_) => {
-            (Reason::Other, "the coordinator is paused: no requests and no new seats for now".into())
-        }
+        Errors::NotOffered(e) => (Reason::Other, format!("this version does not offer {} yet", feature(e.feature))),
+        Errors::Paused(_) => (Reason::Other, "the coordinator is paused: no requests and no new seats for now".into()),
         Errors::WrongPayment(e) => (
             Reason::Other,
             format!("{} ETH came with the request, but its fees are {} ETH", eth(e.sent), eth(e.needed)),
@@ -206,10 +206,9 @@ fn meaning(error: &Errors) -> (RevertReason, String) {
             (Reason::Other, format!("{} has no signing key; `oraculum node register` first", e.owner))
         }
         Errors::SignerNotProven(e) => (Reason::Other, format!("the key {} did not sign for {}", e.signer, e.owner)),
-        Errors::SignerTaken(e) => (
-            Reason::Other,
-            format!("the signing key {} belongs to the node of {}; make another", e.signer, e.owner),
-        ),
+        Errors::SignerTaken(e) => {
+            (Reason::Other, format!("the signing key {} belongs to the node of {}; make another", e.signer, e.owner))
+        }
         Errors::WrongBond(e) => {
             (Reason::Other, format!("{} ETH sent, but the bond of a seat is {} ETH", eth(e.sent), eth(e.bond)))
         }
@@ -220,10 +219,9 @@ fn meaning(error: &Errors) -> (RevertReason, String) {
             format!("seat {} is not in the state that this needs: it is empty, leaving, or live already", e.index),
         ),
         Errors::NameTaken(e) => (Reason::Other, format!("the name `{}` belongs to {}", e.name, e.owner)),
-        Errors::InvalidName(e) => (
-            Reason::Other,
-            format!("`{}` is no name: names are 1 to 64 of a-z, 0-9, `.`, `_`, `-` and `/`", e.name),
-        ),
+        Errors::InvalidName(e) => {
+            (Reason::Other, format!("`{}` is no name: names are 1 to 64 of a-z, 0-9, `.`, `_`, `-` and `/`", e.name))
+        }
         Errors::InvalidCard(e) => {
             (Reason::Other, format!("the model's card breaks the rule of its field `{}`", e.field))
         }
@@ -232,10 +230,9 @@ fn meaning(error: &Errors) -> (RevertReason, String) {
         Errors::TransferFailed(e) => (Reason::Other, format!("{} does not take {} ETH", e.to, eth(e.amount))),
         Errors::NotOwner(e) => (Reason::Other, format!("{} does not own the coordinator", e.caller)),
         Errors::NothingScheduled(_) => (Reason::Other, "no change of parameters is scheduled".into()),
-        Errors::ParameterOutOfBounds(e) => (
-            Reason::Other,
-            format!("the parameter `{}` is {}, but must be {} to {}", e.name, e.value, e.min, e.max),
-        ),
+        Errors::ParameterOutOfBounds(e) => {
+            (Reason::Other, format!("the parameter `{}` is {}, but must be {} to {}", e.name, e.value, e.min, e.max))
+        }
     }
 }
 

@@ -21,27 +21,27 @@ use crate::{
     },
 };
 
-/// Whether this node answers a task in a block.
+/// Answer to whether this node answers a task in a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Eligibility {
-    /// It does, from this seat.
+    /// The node answers, from this seat.
     Now(SeatAssignment),
-    /// Not before this block: until then it is the turn of other seats.
+    /// The node answers in this block at the earliest: until then it is the turn of other seats.
     From(u64),
-    /// Not at the present price of gas, which may fall before the deadline.
+    /// The answer does not pay at the present price of gas, which may fall before the deadline.
     AwaitsCheaperGas,
-    /// It does not, and will not.
+    /// The node does not answer, and will not.
     Never(Skip),
 }
 
-/// Whether an answer mined in block `next` at the earliest is not too late.
+/// Tells whether an answer that is mined in block `next` at the earliest is not too late.
 #[must_use]
 pub fn is_in_time(request: &Request, next: u64) -> bool {
     next <= request.deadline()
 }
 
 impl<C, J: Journal> Node<C, J> {
-    /// Why this node never answers a request, whoever is drawn and whatever gas costs; `None` if it may.
+    /// Reason for which this node never answers a request, whoever is drawn and whatever gas costs; `None` if it may.
     #[must_use]
     pub fn passes_over(&self, request: &Request) -> Option<Skip> {
         let not_offered = |what: &str| Some(Skip::NotOffered { what: what.into() });
@@ -62,7 +62,7 @@ impl<C, J: Journal> Node<C, J> {
         (pays < asks).then_some(Skip::Unprofitable { pays, asks })
     }
 
-    /// Whether this node answers a task with `output` bytes in block `next`: first whether one of its seats may, then
+    /// Decides whether this node answers a task with `output` bytes in block `next`: first whether one of its seats may, then
     /// whether that pays. A task whose deadline passed is told apart from one that never paid.
     #[must_use]
     pub fn eligibility(&self, task: &Task, next: u64, output: usize) -> Eligibility {
@@ -100,15 +100,14 @@ impl<C, J: Journal> Node<C, J> {
         }
     }
 
-    /// Whether nobody else's answer to a task is valid up to block `next` (inclusive): this node's seat is the only
+    /// Tells whether nobody else's answer to a task is valid up to block `next` (inclusive): this node's seat is the only
     /// eligible one, or has the first rank in the window that is its own.
     #[must_use]
     pub fn is_uncontested(&self, task: &Task, assignment: &SeatAssignment, next: u64) -> bool {
         let request = &task.request;
         let Some(rules) = self.seats().rules(request.version) else { return false };
         let later = next.saturating_sub(request.request_block + 1);
-        assignment.eligible <= 1
-            || (assignment.rank == 0 && request.quorum == 1 && later < u64::from(rules.window))
+        assignment.eligible <= 1 || (assignment.rank == 0 && request.quorum == 1 && later < u64::from(rules.window))
     }
 
     /// Positions of this node's seats among the signers of an answer; `seats` has 4 bytes for each, ascending by rank.
@@ -121,7 +120,7 @@ impl<C, J: Journal> Node<C, J> {
         own.map(|(position, _)| position).collect()
     }
 
-    /// Whether a seat of this node is among the signers of an answer; `seats` has 4 bytes for each.
+    /// Tells whether a seat of this node is among the signers of an answer; `seats` has 4 bytes for each.
     #[must_use]
     pub fn has_signed(&self, request: &Request, seats: &Bytes) -> bool {
         !self.own_positions(request, seats).is_empty()
@@ -138,7 +137,7 @@ impl<C, J: Journal> Node<C, J> {
         positions.into_iter().map(|position| payout::share(request, position)).sum()
     }
 
-    /// Whether the pay for an answer exceeds what collecting it costs now, with the margin of the model. If not, it waits
+    /// Tells whether the pay for an answer exceeds what collecting it costs now, with the margin of the model. If not, it waits
     /// for cheaper gas: vested pay does not expire.
     #[must_use]
     pub fn pays_to_claim(&self, claim: &Claim) -> bool {

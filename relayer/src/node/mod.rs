@@ -22,25 +22,25 @@ pub use error::StageError;
 /// The deployment, the key, and what the stages tell each other outside their channels.
 #[derive(Debug)]
 pub struct Node<C, J> {
-    /// The endpoint.
+    /// Endpoints of the chain.
     pub chain: Arc<C>,
-    /// The journal.
+    /// Journal of the deployment.
     pub journal: Arc<J>,
-    /// Chain and coordinator.
+    /// Chain and coordinator that signatures count for.
     pub domain: Domain,
     /// The address of the key that signs answers: the one our seats name.
     pub signer: Address,
-    /// What is answered, and what that may cost; it changes while the node runs.
+    /// Policy of what is answered, and what that may cost; it changes while the node runs.
     pub policy: watch::Receiver<Policy>,
-    /// Counters.
+    /// Counters of what the node did.
     pub metrics: Arc<Metrics>,
-    /// What gas costs now; `None` until the first tip.
+    /// Present price of gas; `None` until the first head.
     pub price: watch::Sender<Option<Price>>,
     seats: RwLock<SeatTable>,
 }
 
 impl<C, J: Journal> Node<C, J> {
-    /// A node with an empty seat table.
+    /// Makes a node with an empty seat table.
     pub fn new(
         chain: Arc<C>,
         journal: Arc<J>,
@@ -61,12 +61,12 @@ impl<C, J: Journal> Node<C, J> {
         }
     }
 
-    /// The seats, to read.
+    /// Seat table, to read.
     pub fn seats(&self) -> RwLockReadGuard<'_, SeatTable> {
         self.seats.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The seats, to change.
+    /// Seat table, to change.
     pub fn seats_mut(&self) -> RwLockWriteGuard<'_, SeatTable> {
         self.seats.write().unwrap_or_else(PoisonError::into_inner)
     }

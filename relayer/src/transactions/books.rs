@@ -101,7 +101,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     /// way of what comes after it.
     pub(crate) fn is_above_fee_cap(&self) -> bool {
         let fees = self.suggest_fees();
-        self.base_fee().saturating_add(fees.tip) > fees.max_fee
+        self.base_fee().saturating_add(fees.priority_fee) > fees.max_fee
     }
 
     /// Tells the operator when answers begin to wait for cheaper gas, and when they do not any more.
@@ -111,7 +111,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             return;
         }
         let gwei = |wei: u128| format_units(wei, "gwei").unwrap_or_default();
-        let (base_fee, tip) = (gwei(self.base_fee()), gwei(self.suggest_fees().tip));
+        let (base_fee, tip) = (gwei(self.base_fee()), gwei(self.suggest_fees().priority_fee));
         if above_fee_cap {
             warn!(base_fee, tip, "gas is dearer than `fees.max_fee_per_gas` allows, gwei: answers wait");
         } else {
@@ -121,7 +121,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
     /// Publishes what gas costs now.
     pub(super) fn publish_price(&self, tip: &ChainHead) {
-        let gas = tip.header.base_fee.saturating_add(self.suggest_fees().tip);
+        let gas = tip.header.base_fee.saturating_add(self.suggest_fees().priority_fee);
         self.node.price.send_replace(Some(Price { gas, byte: self.data_fee }));
     }
 

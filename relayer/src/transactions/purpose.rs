@@ -96,11 +96,7 @@ pub(super) fn sent_moves(slot: &TrackedTransaction, items: &[AnswerRef]) -> Vec<
 }
 
 /// What a final transaction adds to the books: its cost, in equal parts for its items, and what they are paid.
-pub(super) fn entries<C, J: Journal>(
-    node: &Node<C, J>,
-    done: &Final,
-    hour: u64,
-) -> Result<Vec<Entry>, JournalError> {
+pub(super) fn entries<C, J: Journal>(node: &Node<C, J>, done: &Final, hour: u64) -> Result<Vec<Entry>, JournalError> {
     let journal = &*node.journal;
     let cost = done.receipt.cost();
     let Final { slot, .. } = done;

@@ -26,7 +26,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     pub(super) fn replace(&mut self, index: usize, nonce: u64, other: Option<Draft>) -> Result<bool, StageError> {
         let Some(pending) = self.queues[index].get_pending(nonce) else { return Ok(true) };
         let Some(last) = pending.current() else { return Ok(true) };
-        let old = Fees { max_fee: last.max_fee, tip: last.tip };
+        let old = Fees { max_fee: last.max_fee, priority_fee: last.tip };
         let Some(draft) = other.or_else(|| pending.draft()) else { return Ok(true) };
         let settings = self.node.policy.borrow().fees;
         // What gives up may pay a bump more than what it gives up.
@@ -49,7 +49,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             return Ok(true);
         }
         failpoint("replaced.after");
-        debug!(nonce, max_fee = fees.max_fee, tip = fees.tip, "replacing a transaction");
+        debug!(nonce, max_fee = fees.max_fee, priority_fee = fees.priority_fee, "replacing a transaction");
         self.node.metrics.replaced.add();
         self.insert(index, nonce, moved);
         Ok(true)

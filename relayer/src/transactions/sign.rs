@@ -31,7 +31,7 @@ pub(crate) fn sign_raw(
         nonce: raw.nonce,
         gas_limit: raw.gas,
         max_fee_per_gas: fees.max_fee,
-        max_priority_fee_per_gas: fees.tip.min(fees.max_fee),
+        max_priority_fee_per_gas: fees.priority_fee.min(fees.max_fee),
         to: raw.to,
         value: raw.value,
         access_list: Default::default(),
@@ -61,5 +61,5 @@ pub(super) fn attempt(
         gas: draft.gas,
     };
     let (hash, raw) = sign_raw(key, raw, fees)?;
-    Ok(Attempt { hash, raw, gas: draft.gas, max_fee: fees.max_fee, tip: fees.tip, at })
+    Ok(Attempt { hash, raw, gas: draft.gas, max_fee: fees.max_fee, tip: fees.priority_fee, at })
 }

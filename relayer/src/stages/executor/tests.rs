@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{queue::WINDOW, *};
+use super::{queue::MAX_READY, *};
 use crate::{
     chain::BlockRef,
     domain::{Job, Skip},
@@ -47,7 +47,7 @@ struct Rig {
     bench: Bench,
     engine: Arc<Slow>,
     executor: Executor<FakeChain, SledJournal>,
-    tips: watch::Sender<Option<ChainHead>>,
+    heads: watch::Sender<Option<ChainHead>>,
     _funded: watch::Sender<bool>,
     executed: mpsc::Receiver<Executed>,
 }
@@ -55,12 +55,12 @@ struct Rig {
 impl Rig {
     fn new(time: Duration, limit: usize) -> Self {
         let (bench, engine) = (Bench::new(), Arc::new(Slow { time, ..Slow::default() }));
-        let (tips, tips_in) = watch::channel(None);
+        let (heads, heads_in) = watch::channel(None);
         let (funded, funded_in) = watch::channel(true);
         let (out, executed) = mpsc::channel(100_000);
         let settings = ExecuteSettings { limit, sessions: 1 };
-        let executor = Executor::new(bench.node.clone(), engine.clone(), settings, tips_in, funded_in, out);
-        Self { bench, engine, executor, tips, _funded: funded, executed }
+        let executor = Executor::new(bench.node.clone(), engine.clone(), settings, heads_in, funded_in, out);
+        Self { bench, engine, executor, heads, _funded: funded, executed }
     }
 
     fn journal(&self) -> &SledJournal {
@@ -78,7 +78,7 @@ impl Rig {
     async fn tell(&mut self, number: u64, reorg_epoch: u64) {
         let mut header = self.bench.node.chain.head().await.unwrap();
         (header.block, header.timestamp) = (block(number), number);
-        self.tips.send_replace(Some(ChainHead { header, reorg_epoch, final_block: None }));
+        self.heads.send_replace(Some(ChainHead { header, reorg_epoch, final_block: None }));
         self.executor.poll().await.unwrap();
         self.executor.start().await.unwrap();
     }
@@ -209,10 +209,10 @@ async fn with_a_hundred_thousand_requests_waiting_a_bounded_number_is_in_memory(
     for number in 1..10 {
         let began = Instant::now();
         rig.tell(number, 0).await;
-        let held: usize = rig.executor.queues.values().map(ModelBacklog::held).sum();
+        let held: usize = rig.executor.queues.values().map(ModelBacklog::in_memory).sum();
         eprintln!("head {number}: {held} in memory, looked in {:?}", began.elapsed());
-        assert!(held <= WINDOW + PER_SESSION, "{held}");
-        assert_eq!(rig.executor.runs.len(), PER_SESSION);
+        assert!(held <= MAX_READY + JOBS_PER_SESSION, "{held}");
+        assert_eq!(rig.executor.runs.len(), JOBS_PER_SESSION);
     }
     eprintln!("the executor added {} kB", resident().saturating_sub(before));
 }

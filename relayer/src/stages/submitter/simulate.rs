@@ -1,5 +1,5 @@
-//! What is sent was tried first. Of a batch every item is tried by itself, in one call, so that a bad
-//! item is found before it costs the others anything.
+//! Simulation of what is to be sent. Every item of a batch is tried by itself, in one call, so that a bad item is found
+//! before it costs the others anything.
 
 use alloy::primitives::Bytes;
 use tracing::{debug, warn};
@@ -15,31 +15,32 @@ use crate::{
     transactions::{Draft, SendOutcome},
 };
 
-/// The state that something is tried on.
+/// State that a call is tried on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallState {
-    /// The pending block: the latest one's hash is known there, and the pool's transactions have run, with the answers of
-    /// others that are on their way. It has to be built, which takes long when it is full.
+    /// State of the pending block: the latest one's hash is known there, and the pool's transactions have run, with the
+    /// answers of others that are on their way. It has to be built, which takes long when it is full.
     Pool,
-    /// The latest block as it is: its own hash is not known in it.
+    /// State of the latest block: its own hash is not known in it.
     Latest,
-    /// The latest block, in the block of this number, which is the next: its hash is known, and the pool does not matter.
+    /// State of the latest block, in the block of this number, which is the next: the latest one's hash is known, and the
+    /// pool does not matter.
     Next(u64),
 }
 
-/// Whether an endpoint runs a call in the next block as that will be: some have no such calls, and some do not know the hash
-/// of the block before then.
+/// Tells whether an endpoint runs a call in the next block as that will be: some have no such calls, and some do not know
+/// the hash of the block before then.
 pub(super) async fn looks_ahead(chain: &impl Chain) -> bool {
     let Ok(head) = chain.head().await else { return false };
     let call = Call { from: None, to: None, data: PARENT_HASH.into(), gas: None, block: Some(head.block.number + 1) };
     chain.call(&call, At::Latest).await.is_ok_and(|hash| **hash == *head.block.hash)
 }
 
-/// Whether a simulation refused something, or could not be made.
+/// Tells whether a simulation refused something, or could not be made.
 fn refuses(result: &Result<Bytes, ChainError>, probed: bool) -> bool {
     match result {
-        Err(ChainError::Reverted(told)) if probed => {
-            coordinator::endings(told).is_none_or(|endings| endings.iter().any(Option::is_some))
+        Err(ChainError::Reverted(data)) if probed => {
+            coordinator::endings(data).is_none_or(|endings| endings.iter().any(Option::is_some))
         }
         Ok(_) => probed,
         Err(_) => true,
@@ -47,7 +48,7 @@ fn refuses(result: &Result<Bytes, ChainError>, probed: bool) -> bool {
 }
 
 impl<C: Chain, J: Journal> Submitter<C, J> {
-    pub(super) fn simulate(&mut self, work: Submission, draft: Draft, state: CallState) {
+    pub(super) fn simulate(&mut self, submission: Submission, draft: Draft, state: CallState) {
         let (at, block) = match state {
             CallState::Pool => (At::Pending, None),
             CallState::Latest => (At::Latest, None),
@@ -61,41 +62,42 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         } else {
             Call { from, to: Some(draft.to), data: draft.data.clone(), gas: Some(draft.gas), block }
         };
-        self.claiming += usize::from(matches!(work, Submission::Claim(_)));
+        self.claiming += usize::from(matches!(submission, Submission::Claim(_)));
         let chain = self.node.chain.clone();
         self.simulations.push(Box::pin(async move {
             let result = chain.call(&call, at).await;
-            Simulated { work, draft, state, probed, result }
+            Simulated { submission, draft, state, probed, result }
         }));
     }
 
     pub(super) fn simulated(&mut self, simulated: Simulated) -> Result<(), StageError> {
-        let Simulated { work, draft, state, probed, result } = simulated;
-        self.claiming -= usize::from(matches!(work, Submission::Claim(_)));
+        let Simulated { submission, draft, state, probed, result } = simulated;
+        self.claiming -= usize::from(matches!(submission, Submission::Claim(_)));
         if matches!(state, CallState::Next(_)) && refuses(&result, probed) {
-            // Another endpoint may have answered, one that cannot look ahead.
+            // Another endpoint may have answered, one that cannot try the next block.
             if !matches!(result, Err(ChainError::Reverted(_) | ChainError::OutOfGas(_)) | Ok(_)) {
                 self.looks_ahead = false;
             }
-            self.simulate(work, draft, CallState::Pool);
+            self.simulate(submission, draft, CallState::Pool);
             return Ok(());
         }
-        match (work, result) {
-            (Submission::Answers(held), Err(ChainError::Reverted(told))) if probed => match coordinator::endings(&told)
-            {
-                Some(endings) if endings.len() == held.len() => self.probed(held, draft, endings),
-                _ => {
-                    debug!(items = held.len(), "the endpoint cannot try a batch: trying its halves");
-                    self.halve(held)
+        match (submission, result) {
+            (Submission::Answers(queued), Err(ChainError::Reverted(data))) if probed => {
+                match coordinator::endings(&data) {
+                    Some(endings) if endings.len() == queued.len() => self.probed(queued, draft, endings),
+                    _ => {
+                        debug!(items = queued.len(), "the endpoint cannot try a batch: trying its halves");
+                        self.halve(queued)
+                    }
                 }
-            },
-            (Submission::Answers(held), Ok(_) | Err(ChainError::OutOfGas(_))) if probed => self.halve(held),
-            (work, Ok(_)) => self.send(work, draft),
-            (Submission::Answers(held), Err(ChainError::Reverted(data))) => {
-                self.refused_one(held, &draft, Revert::decode(&data))
             }
-            (Submission::Answers(held), Err(ChainError::OutOfGas(_))) => {
-                self.refused_one(held, &draft, Revert::out_of_gas())
+            (Submission::Answers(queued), Ok(_) | Err(ChainError::OutOfGas(_))) if probed => self.halve(queued),
+            (submission, Ok(_)) => self.send(submission, draft),
+            (Submission::Answers(queued), Err(ChainError::Reverted(data))) => {
+                self.refused_one(queued, &draft, Revert::decode(&data))
+            }
+            (Submission::Answers(queued), Err(ChainError::OutOfGas(_))) => {
+                self.refused_one(queued, &draft, Revert::out_of_gas())
             }
             (Submission::Claim(claims), Err(ChainError::Reverted(data))) => {
                 self.refused_claim(claims, &draft, &Revert::decode(&data))
@@ -103,11 +105,11 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             (Submission::Claim(claims), Err(ChainError::OutOfGas(_))) => {
                 self.refused_claim(claims, &draft, &Revert::out_of_gas())
             }
-            (work, Err(error)) => {
+            (submission, Err(error)) => {
                 self.node.metrics.chain_errors.add();
                 warn!(%error, label = error.label(), "cannot simulate; trying again");
-                match work {
-                    Submission::Answers(held) => self.waiting.extend(held),
+                match submission {
+                    Submission::Answers(queued) => self.waiting.extend(queued),
                     Submission::Claim(claims) => self.claims.push_back(claims),
                 }
                 Ok(())
@@ -116,22 +118,27 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     }
 
     /// Sends what a batch's probe found good; the rest goes the way of an answer that was refused alone.
-    fn probed(&mut self, held: Vec<QueuedAnswer>, draft: Draft, endings: Vec<Option<Bytes>>) -> Result<(), StageError> {
+    fn probed(
+        &mut self,
+        queued: Vec<QueuedAnswer>,
+        draft: Draft,
+        endings: Vec<Option<Bytes>>,
+    ) -> Result<(), StageError> {
         if endings.iter().all(Option::is_none) {
-            return self.send(Submission::Answers(held), draft);
+            return self.send(Submission::Answers(queued), draft);
         }
-        for (held, ending) in held.into_iter().zip(endings) {
+        for (queued, ending) in queued.into_iter().zip(endings) {
             match ending {
                 // Tried again with what is left: cheaper than to send what was never tried as it is.
-                None => self.ready.push_back(held),
+                None => self.ready.push_back(queued),
                 Some(data) => {
                     let revert = Revert::decode(&data);
                     if revert.reason == RevertReason::Gas {
                         // By itself, with the gas limit of one.
-                        self.alone.insert(held.answer.task.id);
-                        self.ready.push_back(held);
+                        self.alone.insert(queued.answer.task.id);
+                        self.ready.push_back(queued);
                     } else {
-                        self.refused(held, &revert)?;
+                        self.refused(queued, &revert)?;
                     }
                 }
             }
@@ -139,55 +146,50 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         Ok(())
     }
 
-    /// An endpoint that cannot run the probe tells good from bad by one call each, at the end.
-    fn halve(&mut self, held: Vec<QueuedAnswer>) -> Result<(), StageError> {
-        let Some(tip) = self.tip else {
-            self.waiting.extend(held);
+    /// Tries the halves of a batch. Where an endpoint cannot run the probe, single calls find the bad items in the end.
+    fn halve(&mut self, queued: Vec<QueuedAnswer>) -> Result<(), StageError> {
+        let Some(head) = self.head else {
+            self.waiting.extend(queued);
             return Ok(());
         };
-        let (left, right) = held.split_at(held.len() / 2);
+        let (left, right) = queued.split_at(queued.len() / 2);
         for half in [left, right] {
             let mut kept = Vec::new();
-            let mut placed = Vec::new();
-            for held in half {
-                if let Some(place) = self.place(held, tip.next())? {
-                    placed.push((held.answer.clone(), place));
-                    kept.push(held.clone());
+            let mut assigned = Vec::new();
+            for queued in half {
+                if let Some(assignment) = self.assignment(queued, head.next())? {
+                    assigned.push((queued.answer.clone(), assignment));
+                    kept.push(queued.clone());
                 }
             }
             if !kept.is_empty() {
-                let draft = self.draft(&placed, 1);
+                let draft = self.draft(&assigned, 1);
                 self.simulate(Submission::Answers(kept), draft, CallState::Pool);
             }
         }
         Ok(())
     }
 
-    fn refused_one(
-        &mut self,
-        mut held: Vec<QueuedAnswer>,
-        draft: &Draft,
-        revert: Revert,
-    ) -> Result<(), StageError> {
-        let (Some(held), Some(tip)) = (held.pop(), self.tip) else { return Ok(()) };
+    fn refused_one(&mut self, mut queued: Vec<QueuedAnswer>, draft: &Draft, revert: Revert) -> Result<(), StageError> {
+        let (Some(queued), Some(head)) = (queued.pop(), self.head) else { return Ok(()) };
         if revert.reason == RevertReason::Gas && draft.gas < gas::TRANSACTION_CAP {
-            if let Some(place) = self.place(&held, tip.next())? {
-                let draft = self.draft(&[(held.answer.clone(), place)], 4);
-                self.simulate(Submission::Answers(vec![held]), draft, CallState::Pool);
+            if let Some(assignment) = self.assignment(&queued, head.next())? {
+                let draft = self.draft(&[(queued.answer.clone(), assignment)], 4);
+                self.simulate(Submission::Answers(vec![queued]), draft, CallState::Pool);
             }
             return Ok(());
         }
-        self.refused(held, &revert)
+        self.refused(queued, &revert)
     }
 
-    fn refused(&mut self, held: QueuedAnswer, revert: &Revert) -> Result<(), StageError> {
-        let task = &held.answer.task;
+    fn refused(&mut self, queued: QueuedAnswer, revert: &Revert) -> Result<(), StageError> {
+        let task = &queued.answer.task;
         match revert.reason {
             // Answered in the pool, perhaps: it stays until the chain says so, in case that transaction is dropped.
-            RevertReason::NotOpen | RevertReason::TooEarly => self.waiting.push(held),
+            RevertReason::NotOpen | RevertReason::TooEarly => self.waiting.push(queued),
             RevertReason::Stale => {
                 debug!(id = %task.id, %revert, "the chain moved; trying the answer again at the next head");
-                self.waiting.push(held);
+                self.waiting.push(queued);
             }
             RevertReason::Expired => {
                 let deadline = task.request.deadline();
@@ -200,7 +202,8 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         Ok(())
     }
 
-    /// One item that cannot be paid must not hold back the others; the claimer offers them again.
+    /// Splits a claim that is refused: one item that cannot be paid must not hold back the others. The claimer offers them
+    /// again.
     fn refused_claim(
         &mut self,
         claims: Vec<crate::domain::Claim>,
@@ -224,42 +227,44 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     }
 
     /// Sends what passed. What cannot be sent now is tried again: money and gas prices change, and so do jobs.
-    fn send(&mut self, work: Submission, draft: Draft) -> Result<(), StageError> {
+    fn send(&mut self, submission: Submission, draft: Draft) -> Result<(), StageError> {
         match self.transactions.send(draft)? {
             SendOutcome::Sent => {
-                if let Submission::Answers(held) = &work {
+                if let Submission::Answers(queued) = &submission {
                     self.affordable = self.affordable.saturating_mul(2);
-                    for held in held {
-                        self.alone.remove(&held.answer.task.id);
+                    for queued in queued {
+                        self.alone.remove(&queued.answer.task.id);
                     }
                 }
             }
             // As soon as there is room, in their order.
-            SendOutcome::Later => match work {
-                Submission::Answers(held) => held.into_iter().rev().for_each(|held| self.ready.push_front(held)),
+            SendOutcome::Later => match submission {
+                Submission::Answers(queued) => {
+                    queued.into_iter().rev().for_each(|queued| self.ready.push_front(queued))
+                }
                 Submission::Claim(claims) => self.claims.push_front(claims),
             },
             // The claimer offers claims again.
             SendOutcome::AboveFeeCap => {
-                if let Submission::Answers(held) = work {
-                    self.waiting.extend(held);
+                if let Submission::Answers(queued) = submission {
+                    self.waiting.extend(queued);
                 }
             }
-            // Fewer may fit; where not even one does, none goes before the next look.
+            // Fewer may fit; where not even one does, none goes before the next head.
             SendOutcome::TooMuch => {
-                if let Submission::Answers(held) = work {
-                    self.affordable = (held.len() / 2).max(1);
-                    if held.len() > 1 {
-                        held.into_iter().rev().for_each(|held| self.ready.push_front(held));
+                if let Submission::Answers(queued) = submission {
+                    self.affordable = (queued.len() / 2).max(1);
+                    if queued.len() > 1 {
+                        queued.into_iter().rev().for_each(|queued| self.ready.push_front(queued));
                     } else {
-                        self.waiting.extend(held);
+                        self.waiting.extend(queued);
                         self.waiting.extend(self.ready.drain(..));
                     }
                 }
             }
             SendOutcome::Refused(id) => {
-                if let Submission::Answers(held) = work {
-                    self.ready.extend(held.into_iter().filter(|held| held.answer.task.id != id));
+                if let Submission::Answers(queued) = submission {
+                    self.ready.extend(queued.into_iter().filter(|queued| queued.answer.task.id != id));
                 }
             }
         }
