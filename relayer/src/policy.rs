@@ -1,4 +1,4 @@
-//! What an operator answers for, and what it may cost: the part of the configuration that changes while the node runs.
+//! Prices and limits of an operator: the part of the configuration that changes while the node runs.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -6,24 +6,25 @@ use alloy::primitives::B256;
 
 use crate::{
     config::Settings,
+    domain::SeatAssignment,
     pricing::{
         FeeSettings,
         gas::{self, Expected},
     },
-    protocol::request::Request,
+    protocol::{payout, request::Request},
 };
 
-/// What a request has to pay.
+/// Terms that a request's pay is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PriceTerms {
-    /// The least fee and submit fee together, wei.
+    /// Least pay for an answer, wei.
     pub min_pay: u128,
-    /// Per cent by which they must exceed what the answer's gas costs; −100 to answer at any cost.
+    /// Per cent by which the pay must exceed what the answer's gas costs; −100 to answer at any cost.
     pub margin_percent: i32,
 }
 
 impl PriceTerms {
-    /// What has to be paid for a use of gas and bytes, wei.
+    /// Pay that these terms ask for a use of gas and bytes, wei.
     pub(crate) fn asks(&self, expected: Expected, price: Price) -> u128 {
         let cost = u128::from(expected.gas)
             .saturating_mul(price.gas)
@@ -33,28 +34,28 @@ impl PriceTerms {
     }
 }
 
-/// What the chain asks for now, in wei.
+/// Present price of a transaction, wei.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Price {
-    /// For a unit of gas: base fee and tip.
+    /// Price of gas, wei per gas: base fee and priority fee.
     pub gas: u128,
-    /// For a byte of a transaction, on chains that ask for that besides (OP-style chains, for the chain below).
+    /// Price of a transaction's bytes, wei per byte, on chains that ask for that besides (OP-style chains, for the chain below).
     pub byte: u128,
 }
 
-/// Whether a request pays.
+/// Result of holding a request's pay to the terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profitability {
-    /// It does.
+    /// The request pays.
     Worth,
-    /// Not at the present price of gas.
+    /// The request does not pay at the present price of gas.
     NotNow {
-        /// What it would have to pay, wei.
+        /// Pay that would be enough, wei.
         asks: u128,
     },
-    /// Not even at the least price at which this node sends.
+    /// The request would not pay at the least price at which this node sends either.
     Never {
-        /// What it would have to pay then, wei.
+        /// Pay that would be enough then, wei.
         asks: u128,
     },
 }
@@ -62,27 +63,27 @@ pub enum Profitability {
 /// A checked policy. Stages read it from a watch channel, anew for every decision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// What to pay for gas.
+    /// Fee settings of transactions.
     pub fees: FeeSettings,
-    /// The terms of models that have none of their own.
+    /// Terms of models that have none of their own.
     pub terms: PriceTerms,
-    /// Terms by model.
+    /// Terms by the id of the model.
     pub models: HashMap<B256, PriceTerms>,
-    /// The most that transactions may cost in an hour, wei.
+    /// Most that transactions may cost in an hour, wei; `None` for no limit.
     pub max_spend_per_hour: Option<u128>,
-    /// The balance of a sending key below which the operator is told, wei.
+    /// Balance of a sending key below which the operator is warned, wei.
     pub balance_alert: u128,
-    /// The most answers in one transaction, at least 1.
+    /// Answers in one transaction at most; at least 1.
     pub max_batch: usize,
-    /// How long a signed answer may wait for others.
+    /// Time for which a signed answer may wait for others.
     pub batch_wait: Duration,
 }
 
 impl Policy {
-    /// The policy of a configuration, where `id` knows the served models' ids by name.
+    /// Reads the policy of a configuration, where `id` knows the served models' ids by name.
     ///
     /// # Errors
-    /// The name under `policy.models` that `id` does not know.
+    /// A sentence with the name under `policy.models` that `id` does not know.
     pub fn new(settings: &Settings, id: impl Fn(&str) -> Option<B256>) -> Result<Self, String> {
         let policy = &settings.policy;
         let terms = PriceTerms { min_pay: policy.min_fee, margin_percent: policy.margin_percent };
@@ -105,17 +106,19 @@ impl Policy {
         })
     }
 
-    /// Whether a request pays for an answer with `output` bytes:
+    /// Holds a request's pay for an answer with `output` bytes from a seat to the terms:
     ///
     /// ```text
+    /// pays = share of the seat's position (`protocol::payout`)
     /// asks = max(min_pay, cost · (100 + margin_percent) / 100, rounded up)
     /// cost = gas · price + bytes · data price, of the answer and of its part of a claim
     /// ```
     #[must_use]
-    pub fn judge(&self, request: &Request, output: usize, price: Price) -> Profitability {
+    pub fn judge(&self, request: &Request, assignment: &SeatAssignment, output: usize, price: Price) -> Profitability {
         let terms = self.terms(request.model_id);
-        let expected = gas::expected(request, output);
-        let (pays, asks) = (request.pay(), terms.asks(expected, price));
+        let expected = gas::expected(request, assignment, output);
+        let pays = payout::share(request, assignment.position(request.quorum));
+        let asks = terms.asks(expected, price);
         if pays >= asks {
             return Profitability::Worth;
         }
@@ -123,7 +126,7 @@ impl Policy {
         if pays < least { Profitability::Never { asks: least } } else { Profitability::NotNow { asks } }
     }
 
-    /// What a request for a model has to pay.
+    /// Terms of requests for a model.
     #[must_use]
     pub fn terms(&self, model: B256) -> PriceTerms {
         self.models.get(&model).copied().unwrap_or(self.terms)
@@ -140,7 +143,8 @@ mod tests {
         let mut policy = Policy { terms: PriceTerms { min_pay: 0, margin_percent: 0 }, ..policy() };
         policy.fees.min_priority_fee = 0;
         change(&mut policy);
-        policy.judge(&request(0, 1), 0, price)
+        let assignment = SeatAssignment { seat: 0, rank: 0, eligible: 1, holes: Vec::new() };
+        policy.judge(&request(0, 1), &assignment, 0, price)
     }
 
     const FREE: Price = Price { gas: 0, byte: 0 };
@@ -160,8 +164,8 @@ mod tests {
 
     #[test]
     fn what_would_not_pay_at_the_least_price_never_does() {
-        let tip = |policy: &mut Policy| policy.fees.min_priority_fee = 1;
-        assert_eq!(judged(tip, Price { gas: 5, byte: 0 }), Profitability::Never { asks: 115_000 });
+        let least = |policy: &mut Policy| policy.fees.min_priority_fee = 1;
+        assert_eq!(judged(least, Price { gas: 5, byte: 0 }), Profitability::Never { asks: 115_000 });
         let fee = |policy: &mut Policy| policy.terms.min_pay = 1_001;
         assert_eq!(judged(fee, FREE), Profitability::Never { asks: 1_001 });
     }

@@ -9,12 +9,12 @@ use url::Url;
 pub struct Endpoint(Url);
 
 impl Endpoint {
-    /// The whole URL, to connect to and never to print.
+    /// Whole URL, to connect to and never to print.
     pub fn url(&self) -> &Url {
         &self.0
     }
 
-    /// Blots this endpoint out of a message that a library wrote.
+    /// Replaces this endpoint's secrets in a message that a library wrote.
     pub fn scrub(&self, message: &str) -> String {
         let mut text = message.replace(self.0.as_str(), &self.to_string());
         let tail = self.0[url::Position::BeforePath..].trim_end_matches('/');
@@ -34,7 +34,10 @@ impl Endpoint {
 impl std::str::FromStr for Endpoint {
     type Err = String;
 
-    /// Reads an http, https, ws or wss URL. The error does not repeat the text.
+    /// Reads an http, https, ws or wss URL.
+    ///
+    /// # Errors
+    /// A sentence with the remedy, for text that is no URL or has another scheme. It does not repeat the text.
     fn from_str(text: &str) -> Result<Self, String> {
         const REMEDY: &str = "write an http, https, ws or wss URL such as http://127.0.0.1:8545";
         let url = Url::parse(text).map_err(|error| format!("it is no URL ({error}); {REMEDY}"))?;

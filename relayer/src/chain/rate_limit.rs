@@ -1,4 +1,4 @@
-//! How fast an endpoint is asked: a bucket of tokens for its rate limit, and the rests after its failures.
+//! Pace of the calls to an endpoint: a bucket of tokens for its rate limit, and the backoff after its failures.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -8,30 +8,30 @@ use std::{
 use rand::Rng;
 use tokio::time::Instant;
 
-/// The first rest after a failure, doubled with each further one.
-const FIRST_REST: Duration = Duration::from_millis(100);
-/// The first rest after an endpoint asked for one.
-const FIRST_SLOWDOWN: Duration = Duration::from_millis(500);
-/// No rest is longer.
-const LONGEST_REST: Duration = Duration::from_secs(10);
+/// Backoff after the first failure, doubled with each further one.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// Backoff after an endpoint asked for fewer calls, doubled likewise.
+const FIRST_SLOWDOWN_BACKOFF: Duration = Duration::from_millis(500);
+/// Longest backoff.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
 /// A bucket that holds the tokens of one second and fills evenly.
 #[derive(Debug)]
 pub(super) struct Bucket {
     /// Time per token; zero for no limit.
     interval: Duration,
-    /// When it was, or will be, full.
+    /// Time at which the bucket was, or will be, full.
     spent_until: Mutex<Option<Instant>>,
 }
 
 impl Bucket {
-    /// So many tokens per second; none are asked for at 0.
+    /// Makes a bucket of `per_second` tokens per second; 0 for no limit.
     pub(super) fn new(per_second: f64) -> Self {
         let interval = if per_second > 0.0 { Duration::from_secs_f64(per_second.recip()) } else { Duration::ZERO };
         Self { interval, spent_until: Mutex::new(None) }
     }
 
-    /// Takes a token, as soon as there is one.
+    /// Takes a token; waits until there is one.
     pub(super) async fn take(&self) {
         if self.interval.is_zero() {
             return;
@@ -48,11 +48,11 @@ impl Bucket {
     }
 }
 
-/// How long to leave an endpoint alone after its `failures`th failure in a row (1 is the first): the doubling is
-/// `FIRST_REST · 2^(failures − 1)`, of which a random half is left out so that not all nodes come back at once.
-pub(super) fn rest(failures: u32, asked_to_slow_down: bool) -> Duration {
-    let first = if asked_to_slow_down { FIRST_SLOWDOWN } else { FIRST_REST };
-    let whole = first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_REST);
+/// Backoff after the `failures`th failure in a row (1 is the first): `FIRST_BACKOFF · 2^(failures − 1)`, of which up to a
+/// random half is left out, so that not all nodes come back at once.
+pub(super) fn backoff(failures: u32, asked_to_slow_down: bool) -> Duration {
+    let first = if asked_to_slow_down { FIRST_SLOWDOWN_BACKOFF } else { FIRST_BACKOFF };
+    let whole = first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_BACKOFF);
     whole.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
@@ -104,12 +104,12 @@ mod tests {
     #[test]
     fn rests_double_up_to_the_longest_and_differ() {
         for failures in 1..200 {
-            let whole = FIRST_REST.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_REST);
-            let taken = rest(failures, false);
+            let whole = FIRST_BACKOFF.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_BACKOFF);
+            let taken = backoff(failures, false);
             assert!(taken >= whole / 2 && taken <= whole, "{failures}: {taken:?}");
         }
-        assert!(rest(1, true) >= FIRST_SLOWDOWN / 2);
-        let first = rest(9, false);
-        assert!((0..50).any(|_| rest(9, false) != first), "jitter");
+        assert!(backoff(1, true) >= FIRST_SLOWDOWN_BACKOFF / 2);
+        let first = backoff(9, false);
+        assert!((0..50).any(|_| backoff(9, false) != first), "jitter");
     }
 }

@@ -17,7 +17,7 @@ use alloy::{
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    chain::{ChainError, Endpoint, RootCertificates, dial},
+    chain::{ChainError, Endpoint, RootCertificates, classify, dial},
     coordinator::explain,
 };
 
@@ -52,8 +52,8 @@ pub enum AccountError {
     Failed { hash: B256 },
     #[error("transaction {hash} was not mined in {} s; it may still be", RECEIPT_TIMEOUT.as_secs())]
     NotMined { hash: B256 },
-    #[error("{endpoint} answers: {reason}")]
-    Refused { endpoint: String, reason: String },
+    #[error("{endpoint} refuses the call: {reason}")]
+    Refused { endpoint: String, reason: ChainError },
     #[error("cannot sign the transaction: {0}")]
     Signing(String),
 }
@@ -141,16 +141,16 @@ impl Client {
                 Err(AccountError::Unreachable { endpoint: endpoint(), reason: "it did not answer in time".into() })
             }
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(RpcError::ErrorResp(payload))) => Err(match payload.as_revert_data() {
-                Some(data) => AccountError::Reverted { data },
-                None if payload.message.contains("revert") => AccountError::Reverted { data: Bytes::new() },
-                None => AccountError::Refused { endpoint: endpoint(), reason: self.endpoint.scrub(&payload.message) },
-            }),
-            Ok(Err(RpcError::Transport(kind))) => {
-                Err(AccountError::Unreachable { endpoint: endpoint(), reason: self.endpoint.scrub(&causes(&kind)) })
-            }
             Ok(Err(error)) => {
-                Err(AccountError::Refused { endpoint: endpoint(), reason: self.endpoint.scrub(&error.to_string()) })
+                let is_transport = matches!(error, RpcError::Transport(_));
+                Err(match classify("a call", error, &self.endpoint) {
+                    ChainError::Reverted(data) => AccountError::Reverted { data },
+                    ChainError::Unreachable { endpoint, reason } => AccountError::Unreachable { endpoint, reason },
+                    error if is_transport => {
+                        AccountError::Unreachable { endpoint: endpoint(), reason: error.to_string() }
+                    }
+                    reason => AccountError::Refused { endpoint: endpoint(), reason },
+                })
             }
         }
     }
@@ -250,7 +250,7 @@ impl Account {
         }
         let gas = client.ask(provider.estimate_gas(request.clone()).block(BlockId::pending())).await;
         let gas = match gas {
-            Err(AccountError::Refused { reason, .. }) if reason.to_lowercase().contains("insufficient funds") => {
+            Err(AccountError::Refused { reason: ChainError::InsufficientFunds, .. }) => {
                 return Err(self.insufficient().await?);
             }
             gas => gas?,
@@ -272,7 +272,7 @@ impl Account {
             .map_err(|error| AccountError::Signing(error.to_string()))?;
         match client.ask(provider.send_raw_transaction(&signed.encoded_2718())).await {
             Ok(_) => Ok(*signed.tx_hash()),
-            Err(AccountError::Refused { reason, .. }) if reason.to_lowercase().contains("insufficient funds") => {
+            Err(AccountError::Refused { reason: ChainError::InsufficientFunds, .. }) => {
                 Err(self.insufficient().await?)
             }
             Err(error) => Err(error),
@@ -290,18 +290,4 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("endpoint", &self.endpoint).field("chain_id", &self.chain_id).finish()
     }
-}
-
-/// An error with its causes, which transports keep apart.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        next = cause.source();
-    }
-    text
 }

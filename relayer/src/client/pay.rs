@@ -9,7 +9,11 @@ use alloy::{
 };
 
 use super::{Account, AccountError, Client, OwnedSeats, seats::past_logs};
-use crate::{config::Settings, coordinator::abi::InferenceCoordinator as Coordinator, protocol::request::Request};
+use crate::{
+    config::Settings,
+    coordinator::abi::InferenceCoordinator as Coordinator,
+    protocol::{payout, request::Request},
+};
 
 /// Answers per transaction that claims pay.
 const CLAIM_BATCH: usize = 32;
@@ -52,7 +56,7 @@ impl Unpaid {
             if !owned.held(client, request.model_id, seat, block).await? {
                 continue;
             }
-            let wei = U256::from(request.fee) + U256::from(request.submit_fee);
+            let wei = U256::from(payout::share(&request, 0));
             // Paid in a block after the vesting block; the next one is the first that a claim can be in.
             if owned.head < block + parameters.vesting(request.version).await? {
                 unpaid.vesting += wei;

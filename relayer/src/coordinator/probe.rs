@@ -1,4 +1,4 @@
-//! How each item of a batch would end, found in one `eth_call`.
+//! Result of each item of a batch, found in one `eth_call`.
 
 use alloy::{
     primitives::{Address, Bytes},
@@ -7,8 +7,8 @@ use alloy::{
 
 use super::abi::{self, InferenceCoordinator as Coordinator};
 
-/// What to create in an `eth_call` to learn how each item of a batch would end by itself; it always reverts, and
-/// [`endings`] reads with what. `batch` is calldata of `fulfill_batch`.
+/// Creation code whose `eth_call` shows how each item of a batch would end by itself; it always reverts, with what
+/// [`endings`] reads. `batch` is calldata of `fulfill_batch`.
 #[must_use]
 pub fn probe(coordinator: Address, batch: &[u8]) -> Bytes {
     let items = Coordinator::fulfillBatchCall::abi_decode(batch).map(|call| call.fulfillments).unwrap_or_default();
@@ -17,10 +17,10 @@ pub fn probe(coordinator: Address, batch: &[u8]) -> Bytes {
     [abi::Probe::BYTECODE.as_ref(), &arguments].concat().into()
 }
 
-/// Reads what a probe reverts with: `None` for an item that would be answered, else its revert data. `None` for all if it
-/// is something else.
+/// Reads what a probe reverts with: for each item `None` if it would be answered, else its revert data. `None` for data
+/// that is no probe's.
 #[must_use]
-pub fn endings(told: &[u8]) -> Option<Vec<Option<Bytes>>> {
-    let endings = <Vec<(bool, Bytes)>>::abi_decode(told).ok()?;
+pub fn endings(data: &[u8]) -> Option<Vec<Option<Bytes>>> {
+    let endings = <Vec<(bool, Bytes)>>::abi_decode(data).ok()?;
     Some(endings.into_iter().map(|(success, answer)| (!success).then_some(answer)).collect())
 }

@@ -1,4 +1,4 @@
-//! What the coordinator answers when it is read.
+//! Views of the coordinator.
 
 use alloy::{
     primitives::{Address, B256, U256},
@@ -11,10 +11,10 @@ use crate::{
     protocol::sortition::Seat,
 };
 
-/// A reading of the coordinator that failed.
+/// Failure to read the coordinator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The endpoint failed.
+    /// The endpoint failed, or the view reverted.
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// The contract at the address is no coordinator.
@@ -22,7 +22,7 @@ pub enum ReadError {
     NotACoordinator(Address),
 }
 
-/// The coordinator's views.
+/// Reader of one coordinator's views, at the latest block.
 #[derive(Debug)]
 pub struct Views<'a, C> {
     chain: &'a C,
@@ -30,15 +30,15 @@ pub struct Views<'a, C> {
 }
 
 impl<'a, C: Chain> Views<'a, C> {
-    /// Views of the coordinator at an address.
+    /// Makes a reader of the coordinator at an address.
     pub fn new(chain: &'a C, coordinator: Address) -> Self {
         Self { chain, coordinator }
     }
 
-    /// Any view, at the latest block.
+    /// Reads any view.
     ///
     /// # Errors
-    /// `NotACoordinator` where the answer cannot be read; `Reverted` with the contract's error.
+    /// `NotACoordinator` where the answer cannot be decoded; `Chain` with what the endpoint failed with.
     pub async fn read<Q: SolCall + Send + Sync>(&self, query: Q) -> Result<Q::Return, ReadError> {
         let call =
             Call { from: None, to: Some(self.coordinator), data: query.abi_encode().into(), gas: None, block: None };
@@ -46,7 +46,7 @@ impl<'a, C: Chain> Views<'a, C> {
         Q::abi_decode_returns(&answer).map_err(|_| ReadError::NotACoordinator(self.coordinator))
     }
 
-    /// The present seats of a model; `None` if the model is not registered.
+    /// Reads the present seats of a model; `None` if the model is not registered.
     ///
     /// # Errors
     /// As `read`.
@@ -64,7 +64,7 @@ impl<'a, C: Chain> Views<'a, C> {
         Ok(Some(seats.iter().map(seat).collect()))
     }
 
-    /// The parameters of a version.
+    /// Reads the parameters of a version.
     ///
     /// # Errors
     /// As `read`.
@@ -72,7 +72,7 @@ impl<'a, C: Chain> Views<'a, C> {
         self.read(Coordinator::parametersCall { version }).await
     }
 
-    /// A request's status word.
+    /// Reads a request's status word.
     ///
     /// # Errors
     /// As `read`.

@@ -8,20 +8,20 @@ use crate::protocol::{Outcome, request::Request};
 /// Pay to be claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// The request.
+    /// Id of the request.
     pub id: B256,
     /// The request itself, which comes back as calldata.
     pub request: Request,
-    /// What was found.
+    /// Outcome of the answer.
     pub outcome: Outcome,
     /// keccak256 of the output.
     pub output_commitment: B256,
-    /// The signers' seats.
+    /// Seats of the signers, 4 bytes each, ascending by rank.
     pub seats: Bytes,
-    /// The block of the fulfillment.
+    /// Height of the block that holds the fulfillment.
     pub fulfilled_at: u64,
-    /// The block from which it can be claimed.
+    /// Height from which it can be claimed.
     pub vests_at: u64,
-    /// The block in which it was paid, until that is deep enough to forget the claim.
+    /// Height of the block in which it was paid, until that is deep enough to forget the claim.
     pub paid_at: Option<u64>,
 }

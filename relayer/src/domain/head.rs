@@ -5,9 +5,9 @@ use crate::chain::Header;
 /// The last block whose logs the node has taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChainHead {
-    /// The block.
+    /// Header of the block.
     pub header: Header,
-    /// Counts reorganisations; when it changes, what was mined may not be any more.
+    /// Number of reorganisations so far; when it changes, what was mined may not be any more.
     pub reorg_epoch: u64,
     /// The last block that counts as final, at most this one: what happened up to it may be closed and forgotten.
     /// `None` while there is none.
@@ -15,13 +15,13 @@ pub struct ChainHead {
 }
 
 impl ChainHead {
-    /// The block in which a transaction sent now can be mined at the earliest.
+    /// Height of the block in which a transaction sent now can be mined at the earliest.
     #[must_use]
     pub fn next(&self) -> u64 {
         self.header.block.number + 1
     }
 
-    /// Whether a block of the chain as the node knows it is final.
+    /// Tells whether a block of the chain as the node knows it is final.
     #[must_use]
     pub fn is_final(&self, number: u64) -> bool {
         self.final_block.is_some_and(|last| number <= last)

@@ -188,7 +188,7 @@ pub enum Skip {
     /// It pays too little.
     #[error("it pays {pays} wei, and this node asks for {asks} wei")]
     Unprofitable {
-        /// Fee and submit fee.
+        /// Pay for an answer of this node, wei.
         #[serde(with = "decimal")]
         pays: u128,
         /// `policy.min_fee`, or what the answer would cost, with the margin.

@@ -1,19 +1,19 @@
-//! What the node earned and spent.
+//! Earnings and costs of the node.
 
 use alloy::primitives::B256;
 use serde::{Deserialize, Serialize};
 
-/// What one model cost and earned in one hour of the chain's clock.
+/// Cost and earnings of one model in one hour of the chain's clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Hours since 1970.
+    /// Hour of the entry, hours since 1970.
     pub hour: u64,
-    /// The model; zero for what serves no model, such as a transaction that fills its nonce.
+    /// Id of the model; zero for what serves no model, such as a transaction that fills its nonce.
     pub model: B256,
-    /// What final transactions paid for gas, wei.
+    /// Cost of final transactions, wei.
     pub spent: u128,
-    /// What answers of ours that became final are paid, wei; negative where a reorganisation takes more back.
+    /// Pay for answers of ours that became final, wei; negative where a reorganisation takes more back.
     pub earned: i128,
-    /// How many answers that is.
+    /// Number of those answers.
     pub answers: i64,
 }

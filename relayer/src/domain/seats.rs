@@ -10,26 +10,26 @@ use crate::protocol::sortition::{Draw, Seat, first_elapsed, seed};
 /// `until` of a seat that is not leaving.
 pub const STAYS: u64 = (1 << 48) - 1;
 
-/// What an event changes of a seat.
+/// Change of a seat by an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeatChange {
-    /// It has this key and may answer from this block on.
+    /// The seat has this key, and may answer requests from this block on.
     Keyed {
-        /// The key.
+        /// Address of the key.
         signer: Address,
-        /// The block.
+        /// First block whose requests it may answer.
         from: u64,
     },
-    /// It lost its key, or is free.
+    /// The seat lost its key, or is free.
     Emptied,
-    /// It answers no request made at or after this block.
+    /// The seat leaves.
     Leaves {
-        /// The block.
+        /// First block whose requests it may not answer any more.
         until: u64,
     },
 }
 
-/// What the node needs of a parameter version.
+/// Parameters of a version, as far as the node needs them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// Blocks that each further rank waits.
@@ -66,45 +66,45 @@ impl SeatTable {
         }
     }
 
-    /// Whether requests for the model are ours to look at.
+    /// Tells whether the seats of a model are loaded, which is to say, its requests taken in.
     #[must_use]
     pub fn serves(&self, model: B256) -> bool {
         self.models.contains_key(&model)
     }
 
-    /// Remembers the rules of a parameter version.
+    /// Sets the rules of a parameter version.
     pub fn set_rules(&mut self, version: u16, rules: Rules) {
         self.rules.insert(version, rules);
     }
 
-    /// The rules of a parameter version.
+    /// Returns the rules of a parameter version.
     #[must_use]
     pub fn rules(&self, version: u16) -> Option<Rules> {
         self.rules.get(&version).copied()
     }
 
-    /// The models that are loaded.
+    /// Ids of the models that are loaded.
     #[must_use]
     pub fn models(&self) -> Vec<B256> {
         self.models.keys().copied().collect()
     }
 
-    /// How many seats a key holds on a model.
+    /// Number of seats that a key holds on a model.
     #[must_use]
     pub fn held(&self, model: B256, signer: Address) -> usize {
         self.models.get(&model).map_or(0, |seats| seats.iter().filter(|seat| seat.signer == signer).count())
     }
 
-    /// Whether a seat is a key's now, and was when a request was made: indices of seats are given out again.
+    /// Tells whether a seat is a key's now, and was when a request was made: indices of seats are given out again.
     #[must_use]
     pub fn is_held(&self, model: B256, index: u32, signer: Address, request_block: u64) -> bool {
         let seat = self.models.get(&model).and_then(|seats| seats.get(index as usize));
         seat.is_some_and(|seat| seat.signer == signer && seat.from <= request_block)
     }
 
-    /// The best place of a key in a request's draw, listing every hole before it. `None` if it has none.
+    /// The seat of lowest rank that a key has in a request's draw, with every hole before it listed. `None` if it has none.
     #[must_use]
-    pub fn place(&self, task: &Task, signer: Address) -> Option<SeatAssignment> {
+    pub fn assignment(&self, task: &Task, signer: Address) -> Option<SeatAssignment> {
         let seats = self.models.get(&task.request.model_id)?;
         let count = task.request.seat_count as usize;
         let mut drawn: Vec<Seat> = seats.iter().take(count).copied().collect();
@@ -118,7 +118,16 @@ impl SeatTable {
     }
 }
 
-/// When a place may answer, in blocks after the request's.
+impl SeatAssignment {
+    /// The highest position among an answer's signers that this rank can come to, which pays least: 0 where the quorum is
+    /// 1. Seats of lower rank that stay silent move it down.
+    #[must_use]
+    pub fn position(&self, quorum: u8) -> u8 {
+        u8::try_from(self.rank).unwrap_or(u8::MAX).min(quorum.saturating_sub(1))
+    }
+}
+
+/// Turns of a seat to answer, in blocks after the request's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
     rank: u32,
@@ -128,19 +137,24 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// The turns of a place.
+    /// Makes the turns of a seat.
     #[must_use]
-    pub fn new(place: &SeatAssignment, quorum: u8, window: u16) -> Self {
-        Self { rank: place.rank, eligible: place.eligible.max(1), quorum: quorum.max(1), window: window.max(1) }
+    pub fn new(assignment: &SeatAssignment, quorum: u8, window: u16) -> Self {
+        Self {
+            rank: assignment.rank,
+            eligible: assignment.eligible.max(1),
+            quorum: quorum.max(1),
+            window: window.max(1),
+        }
     }
 
-    /// The first `elapsed` in which its answer is valid.
+    /// First `elapsed` in which the seat's answer is valid.
     #[must_use]
     pub fn opens(&self) -> u64 {
         first_elapsed(self.rank, self.quorum, self.window)
     }
 
-    /// Whether it is this place's turn to answer in block `request_block + elapsed`.
+    /// Tells whether it is this seat's turn to answer in block `request_block + elapsed`.
     ///
     /// Several ranks become valid in later windows; so that two honest nodes do not answer at once, they take turns
     /// block by block: in the window in which ranks up to `k` are valid, the newest goes first, and the older ones
@@ -163,7 +177,7 @@ impl Turn {
         newest - since % (newest + 1) == group
     }
 
-    /// The first `elapsed` at or after the given one in which it is this place's turn.
+    /// First `elapsed` at or after the given one in which it is this seat's turn.
     #[must_use]
     pub fn next(&self, elapsed: u64) -> u64 {
         let from = elapsed.max(self.opens());

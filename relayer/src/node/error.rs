@@ -7,7 +7,7 @@ use crate::{coordinator::ReadError, journal::JournalError, keys::SignError};
 /// Why a stage ended before it was told to.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
-    /// The journal failed.
+    /// The journal cannot be read or written.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// The coordinator cannot be read.
@@ -39,7 +39,7 @@ pub enum StageError {
 }
 
 impl StageError {
-    /// Whether building the stages anew cannot help.
+    /// Tells whether building the stages anew cannot help.
     #[must_use]
     pub fn is_lasting(&self) -> bool {
         match self {

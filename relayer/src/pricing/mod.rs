@@ -1,4 +1,4 @@
-//! What gas costs and what work may cost: pure arithmetic.
+//! Fees and gas of transactions: pure arithmetic.
 
 mod fees;
 pub(crate) mod gas;

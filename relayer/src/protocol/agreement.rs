@@ -1,4 +1,4 @@
-//! Whether two answers to one request agree under the model's card.
+//! Comparison of two answers to one request under the model's card.
 
 use alloy::primitives::{Bytes, U512};
 
@@ -9,10 +9,10 @@ use super::{
     tensor::{self, DType, Tensor},
 };
 
-/// What a comparison finds. The order is that of severity.
+/// Result of a comparison. The order is that of severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Every output agrees.
+    /// All outputs agree.
     Agree,
     /// The two best are too close to tell (`Argmax`), and nothing else disagrees.
     Undecided,

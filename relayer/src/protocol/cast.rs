@@ -63,7 +63,7 @@ pub struct TensorSpec {
     pub name: String,
     /// The type of its elements.
     pub element: ElementType,
-    /// Its dimensions, `None` where any size goes; nothing if the model leaves even the rank open.
+    /// Dimensions of the tensor, `None` where any size goes; nothing if the model leaves even the rank open.
     pub shape: Option<Vec<Option<u64>>>,
 }
 
@@ -90,9 +90,9 @@ pub enum Elements {
 /// A tensor as a model takes and gives it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelTensor {
-    /// Its dimensions.
+    /// Dimensions of the tensor.
     pub shape: Vec<u32>,
-    /// As many elements as the shape has.
+    /// Elements of the tensor, as many as the shape has.
     pub elements: Elements,
 }
 
@@ -153,6 +153,9 @@ impl Failure {
 }
 
 /// Reads packed tensors as the inputs of a model, one per port in the ports' order.
+///
+/// # Errors
+/// `NotTensors`, `Count`, `Shape`, `Type` and `Value`, at the first fault.
 pub fn to_inputs(ports: &[TensorSpec], input: &Bytes) -> Result<Vec<ModelTensor>, BadInput> {
     let tensors = tensor::decode(input)?;
     if tensors.len() != ports.len() {
@@ -246,6 +249,9 @@ pub fn to_f16(value: f64) -> Option<f16> {
 }
 
 /// Checks that a mask asks only for outputs that there are.
+///
+/// # Errors
+/// `Mask` unless it does.
 pub fn check_mask(mask: u16, outputs: usize) -> Result<(), BadInput> {
     match u32::from(mask).checked_shr(outputs as u32) {
         None | Some(0) => Ok(()),
@@ -255,6 +261,10 @@ pub fn check_mask(mask: u16, outputs: usize) -> Result<(), BadInput> {
 
 /// Writes outputs, numbered as the model does, in a format that `OutputFormat::is_valid`.
 /// The list must hold what the format's mask wants and nothing else.
+///
+/// # Errors
+/// `NotFinite` and `Overflow` at the first element that the format cannot hold; `NotTensor` for elements that do not match
+/// their shape; `TooLong` above `max_bytes`.
 pub fn from_outputs(
     outputs: &[(usize, ModelTensor)],
     format: OutputFormat,

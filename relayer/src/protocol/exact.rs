@@ -28,7 +28,7 @@ impl Integer {
         Self { negative: false, magnitude: value }
     }
 
-    /// |self − other|
+    /// Distance of two integers, |self − other|.
     pub(super) fn distance(self, other: Self) -> U512 {
         if self.negative == other.negative {
             U512::from(self.magnitude.abs_diff(other.magnitude))
@@ -192,7 +192,7 @@ fn round(negative: bool, magnitude: u128, exponent: i32, sticky: bool, format: F
 }
 /// A number of a packed tensor, exactly.
 pub(super) enum Number {
-    /// integer / 10^decimals
+    /// Fixed-point number: integer / 10^decimals.
     Decimal(Integer, u8),
     Float(f64),
 }

@@ -170,12 +170,6 @@ impl Request {
     pub fn deadline(&self) -> u64 {
         self.request_block + u64::from(self.deadline_blocks)
     }
-
-    /// Fee and submit fee together, wei.
-    #[must_use]
-    pub fn pay(&self) -> u128 {
-        self.fee.to::<u128>() + self.submit_fee.to::<u128>()
-    }
 }
 
 /// `keccak256(abi.encode(chainid, coordinator, request))`

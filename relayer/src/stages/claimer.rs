@@ -12,72 +12,72 @@ use crate::{
     node::{Node, StageError},
 };
 
-/// How pay is claimed.
+/// Settings for claiming pay.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimSettings {
-    /// The most items in a transaction.
+    /// Items of a transaction at most.
     pub batch: usize,
-    /// Blocks for which vested pay waits for a full batch.
+    /// Number of blocks for which vested pay waits for a full batch.
     pub patience: u64,
 }
 
-/// The stage that collects.
+/// Stage that claims vested pay.
 #[derive(Debug)]
 pub struct Claimer<C, J> {
     node: Arc<Node<C, J>>,
     settings: ClaimSettings,
-    tips: watch::Receiver<Option<ChainHead>>,
+    heads: watch::Receiver<Option<ChainHead>>,
     out: mpsc::Sender<Vec<Claim>>,
 }
 
-/// Vested claims looked at together.
-const LOOK: usize = 1_024;
-/// Steps of one look at most; the next look is as many blocks later as this one took steps.
-const LOOKS: u64 = 64;
-/// Blocks after which an offered claim that is still unpaid is offered again.
-const PATIENCE: u64 = 128;
+/// Vested claims read from the journal at once.
+const CLAIMS_PER_READ: usize = 1_024;
+/// Reads of one poll at most; the next poll is as many blocks later as this one made reads.
+const READS_PER_POLL: u64 = 64;
+/// Number of blocks after which an offered claim that is still unpaid is offered again.
+const REOFFER_AFTER: u64 = 128;
 
 impl<C: Send + Sync, J: Journal> Claimer<C, J> {
-    /// A claimer that hands batches to the submitter.
+    /// Makes a claimer that hands batches to the submitter.
     pub fn new(
         node: Arc<Node<C, J>>,
         settings: ClaimSettings,
-        tips: watch::Receiver<Option<ChainHead>>,
+        heads: watch::Receiver<Option<ChainHead>>,
         out: mpsc::Sender<Vec<Claim>>,
     ) -> Self {
-        Self { node, settings, tips, out }
+        Self { node, settings, heads, out }
     }
 
     /// Claims until shutdown.
     ///
     /// # Errors
-    /// The journal's.
+    /// `Journal` where the journal fails; `Gone` if the submitter ended.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StageError> {
         let mut offered: HashMap<B256, u64> = HashMap::new();
-        let mut next_look = 0;
+        let mut next_poll = 0;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                changed = self.tips.changed() => if changed.is_err() { return Ok(()) },
+                changed = self.heads.changed() => if changed.is_err() { return Ok(()) },
             }
-            let Some(head) = self.tips.borrow_and_update().map(|tip| tip.header.block.number) else { continue };
-            if head < next_look {
+            let Some(head) = self.heads.borrow_and_update().map(|head| head.header.block.number) else { continue };
+            if head < next_poll {
                 continue;
             }
-            offered.retain(|_, at| head < *at + PATIENCE);
+            offered.retain(|_, at| head < *at + REOFFER_AFTER);
             let mut due = Vec::new();
             let mut from = Position::first_at(0);
             // Those that do not pay yet must not hide the ones behind them.
-            for steps in 1..=LOOKS {
-                next_look = head + steps;
-                let step = self.node.journal.walk(View::Vesting, from..Position::first_at(head), LOOK)?;
+            for steps in 1..=READS_PER_POLL {
+                next_poll = head + steps;
+                let step = self.node.journal.walk(View::Vesting, from..Position::first_at(head), CLAIMS_PER_READ)?;
                 let Some(last) = step.last() else { break };
                 from = last.next();
-                let whole = step.len() == LOOK;
+                let whole = step.len() == CLAIMS_PER_READ;
                 for at in step.into_iter().filter(|at| !offered.contains_key(&at.id)) {
-                    due.extend(self.node.journal.claim(at.id)?.filter(|claim| self.node.pays_to_claim(&claim.request)));
+                    due.extend(self.node.journal.claim(at.id)?.filter(|claim| self.node.pays_to_claim(claim)));
                 }
-                if !whole || due.len() >= LOOK {
+                if !whole || due.len() >= CLAIMS_PER_READ {
                     break;
                 }
                 tokio::task::yield_now().await;
@@ -121,16 +121,16 @@ mod tests {
             Claim { id, request, outcome, output_commitment, seats, fulfilled_at, vests_at, paid_at }
         });
         bench.node.journal.commit(&Batch { claims: claims.collect(), ..Batch::default() }).unwrap();
-        let (tips, tips_in) = watch::channel(None);
+        let (heads, heads_in) = watch::channel(None);
         let (out, mut batches) = mpsc::channel(1_000);
         let settings = ClaimSettings { batch: 4, patience: 20 };
         let stop = CancellationToken::new();
-        tokio::spawn(Claimer::new(bench.node.clone(), settings, tips_in, out).run(stop.clone()));
+        tokio::spawn(Claimer::new(bench.node.clone(), settings, heads_in, out).run(stop.clone()));
         let mut seen = Vec::new();
         for height in heights {
             let mut header = bench.node.chain.head().await.unwrap();
             header.block.number = *height;
-            tips.send_replace(Some(ChainHead { header, reorg_epoch: 0, final_block: None }));
+            heads.send_replace(Some(ChainHead { header, reorg_epoch: 0, final_block: None }));
             tokio::time::sleep(Duration::from_secs(1)).await;
             seen.push(std::iter::from_fn(|| batches.try_recv().ok()).map(|batch| batch.len()).collect());
         }

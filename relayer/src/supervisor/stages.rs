@@ -75,7 +75,7 @@ pub(super) async fn run(
     let claim_settings = ClaimSettings { batch: 32, patience: 256 };
     let execute_settings =
         ExecuteSettings { limit: settings.engine.queue.div_ceil(started.chains), sessions: engine.sessions() };
-    let ports = SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_seen.clone(), funded };
+    let ports = SubmitPorts { answers: answers_in, claims: claims_in, heads: tips_seen.clone(), funded };
 
     let watcher = Watcher::new(node.clone(), watch_settings, heads_seen, tips)?;
     let engine: Arc<dyn Engine> = engine.clone();

@@ -50,7 +50,7 @@ impl Unsigned {
             nonce,
             gas_limit: self.candidate.gas,
             max_fee_per_gas: self.fees.max_fee,
-            max_priority_fee_per_gas: self.fees.tip.min(self.fees.max_fee),
+            max_priority_fee_per_gas: self.fees.priority_fee.min(self.fees.max_fee),
             to: TxKind::Call(self.candidate.to),
             value: U256::ZERO,
             access_list: Default::default(),
@@ -63,7 +63,7 @@ impl Unsigned {
         let signed = transaction.into_signed(signature);
         let hash = *signed.hash();
         let raw = TxEnvelope::from(signed).encoded_2718().into();
-        Attempt { hash, raw, gas: self.candidate.gas, max_fee: self.fees.max_fee, tip: self.fees.tip, at }
+        Attempt { hash, raw, gas: self.candidate.gas, max_fee: self.fees.max_fee, tip: self.fees.priority_fee, at }
     }
 }
 

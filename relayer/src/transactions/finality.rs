@@ -4,7 +4,7 @@ use alloy::primitives::B256;
 
 use super::{
     Transactions,
-    relevance::answered_by,
+    relevance::signers_of,
     spending::hour_of,
     tracked::{Final, TxState},
 };
@@ -13,7 +13,7 @@ use crate::{
     domain::{ChainHead, Entry, Purpose},
     failpoint::failpoint,
     journal::{Batch, Journal, JournalError},
-    node::StageError,
+    node::{Node, StageError},
 };
 
 impl<C: Chain, J: Journal> Transactions<C, J> {
@@ -27,7 +27,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                     continue;
                 };
                 let done = mined.finalize();
-                let entries = ledger_entries(&*self.node.journal, &done, hour)?;
+                let entries = ledger_entries(&*self.node, &done, hour)?;
                 batch.booked.extend(entries.into_iter().filter(|entry| !is_empty(entry)));
                 batch.slots_gone.push((done.transaction.sender, nonce));
                 queue.closed = queue.closed.max(nonce + 1);
@@ -44,7 +44,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 }
 
 /// What a final transaction adds to the ledger: its cost, in equal parts for its items, and what they are paid.
-fn ledger_entries(journal: &impl Journal, done: &Final, hour: u64) -> Result<Vec<Entry>, JournalError> {
+fn ledger_entries<C, J: Journal>(node: &Node<C, J>, done: &Final, hour: u64) -> Result<Vec<Entry>, JournalError> {
+    let journal = &*node.journal;
     let cost = done.receipt.cost();
     let Final { transaction, .. } = done;
     let ids: Vec<B256> = match &transaction.purpose {
@@ -63,8 +64,10 @@ fn ledger_entries(journal: &impl Journal, done: &Final, hour: u64) -> Result<Vec
         if let Some(job) = &job {
             let request = &job.task().request;
             entry.model = request.model_id;
-            if matches!(transaction.purpose, Purpose::Answer { .. }) && answered_by(job, transaction) {
-                entry.earned = i128::try_from(request.pay()).unwrap_or(i128::MAX);
+            if matches!(transaction.purpose, Purpose::Answer { .. })
+                && let Some(seats) = signers_of(job, transaction)
+            {
+                entry.earned = i128::try_from(node.pay(request, seats)).unwrap_or(i128::MAX);
                 entry.answers = 1;
             }
         } else if let Some(claim) = journal.claim(id)? {

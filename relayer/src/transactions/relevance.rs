@@ -1,6 +1,6 @@
 //! What a transaction is still good for, looked up in the journal's jobs.
 
-use alloy::primitives::B256;
+use alloy::primitives::{B256, Bytes};
 
 use super::{candidate::answers, tracked::has_attempt};
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
         AnswerRef, CloseReason, Closed, Included, Job, Purpose, Resolution, Sent, Task, TrackedTransaction, Transition,
     },
     journal::{Journal, JournalError},
+    node::is_in_time,
 };
 
 /// What a pending transaction's items have come to.
@@ -31,7 +32,7 @@ pub(super) fn relevance(
         return Ok(Relevance { wanted: true, ..Relevance::default() });
     };
     let mut relevance = Relevance::default();
-    let in_time = |task: &Task| next <= task.request.deadline();
+    let in_time = |task: &Task| is_in_time(&task.request, next);
     for item in items {
         match journal.job(item.id)? {
             Some(Job::Seen(seen)) if seen.task.block.hash == item.block && in_time(&seen.task) => {
@@ -59,13 +60,18 @@ fn is_carried(sent: &Sent, transaction: &TrackedTransaction, item: &AnswerRef) -
 
 /// Whether one of a transaction's attempts ended a job with an answer of ours.
 pub(super) fn answered_by(job: &Job, tracked: &TrackedTransaction) -> bool {
+    signers_of(job, tracked).is_some()
+}
+
+/// Seats that signed the answer of ours with which one of a transaction's attempts ended a job.
+pub(super) fn signers_of<'a>(job: &'a Job, tracked: &TrackedTransaction) -> Option<&'a Bytes> {
     let (Job::Included(Included { transaction, ending, .. })
     | Job::Closed(Closed { end: CloseReason::Finalized { transaction, ending, .. }, .. })) = job
     else {
-        return false;
+        return None;
     };
-    matches!(ending, Resolution::Fulfilled { ours: true, .. })
-        && transaction.is_some_and(|hash| has_attempt(tracked, hash))
+    let Resolution::Fulfilled { ours: true, seats, .. } = ending else { return None };
+    transaction.is_some_and(|hash| has_attempt(tracked, hash)).then_some(seats)
 }
 
 /// The jobs that a mined transaction was to answer and did not, once the logs of its block are in the journal.

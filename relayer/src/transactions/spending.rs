@@ -56,7 +56,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     /// and in the way of what comes after it.
     pub(crate) fn is_above_fee_cap(&self) -> bool {
         let fees = self.suggest_fees();
-        self.base_fee().saturating_add(fees.tip) > fees.max_fee
+        self.base_fee().saturating_add(fees.priority_fee) > fees.max_fee
     }
 
     /// Tells the operator when answers begin to wait for cheaper gas, and when they do not any more.
@@ -66,7 +66,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             return;
         }
         let gwei = |wei: u128| format_units(wei, "gwei").unwrap_or_default();
-        let (base_fee, priority_fee) = (gwei(self.base_fee()), gwei(self.suggest_fees().tip));
+        let (base_fee, priority_fee) = (gwei(self.base_fee()), gwei(self.suggest_fees().priority_fee));
         if above_fee_cap {
             warn!(base_fee, priority_fee, "gas costs more than `fees.max_fee_per_gas` allows, gwei: answers wait");
         } else {
@@ -76,7 +76,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
     /// Publishes what gas costs now.
     pub(super) fn publish_price(&self, head: &ChainHead) {
-        let gas = head.header.base_fee.saturating_add(self.suggest_fees().tip);
+        let gas = head.header.base_fee.saturating_add(self.suggest_fees().priority_fee);
         self.node.price.send_replace(Some(Price { gas, byte: self.data_fee.per_byte }));
     }
 }

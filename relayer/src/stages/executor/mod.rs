@@ -5,7 +5,7 @@
 //! before it costs a run.
 
 mod backoff;
-mod pace;
+mod block_pace;
 mod queue;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use self::{
-    pace::Blocks,
-    queue::{ModelBacklog, Passed},
+    block_pace::BlockPace,
+    queue::{ModelBacklog, Skipped},
 };
 use crate::{
     chain::{Chain, ChainError, LogScope},
@@ -30,30 +30,30 @@ use crate::{
     node::{Node, StageError},
 };
 
-/// Jobs of a model that are with the engine at once, per session: one runs while the others are made ready.
-const PER_SESSION: usize = 8;
-/// How often the journal is looked at on a chain that makes no blocks.
-const TICK: Duration = Duration::from_secs(1);
+/// Jobs of a model that are with the engine at once, per session: one runs while the others are prepared.
+const JOBS_PER_SESSION: usize = 8;
+/// Time between two polls of the journal on a chain that makes no blocks.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How jobs are run.
+/// Settings for running jobs.
 #[derive(Debug, Clone, Copy)]
 pub struct ExecuteSettings {
-    /// The most models run at once; the engine queues per session beneath.
+    /// Runs at once at most; the engine queues per session beneath.
     pub limit: usize,
-    /// Sessions that each model has.
+    /// Number of sessions that each model has.
     pub sessions: usize,
 }
 
-/// The second stage.
+/// Stage that runs the models of open jobs.
 pub struct Executor<C, J> {
     node: Arc<Node<C, J>>,
     engine: Arc<dyn Engine>,
     settings: ExecuteSettings,
-    tips: watch::Receiver<Option<ChainHead>>,
+    heads: watch::Receiver<Option<ChainHead>>,
     funded: watch::Receiver<bool>,
     out: mpsc::Sender<Executed>,
     queues: HashMap<B256, ModelBacklog>,
-    blocks: Blocks,
+    blocks: BlockPace,
     reorg_epoch: u64,
     runs: FuturesUnordered<BoxFuture<'static, Ran>>,
 }
@@ -86,30 +86,30 @@ impl AttemptError {
 }
 
 impl<C: Chain, J: Journal> Executor<C, J> {
-    /// An executor that runs nothing while `funded` is false.
+    /// Makes an executor that runs nothing while `funded` is false.
     pub fn new(
         node: Arc<Node<C, J>>,
         engine: Arc<dyn Engine>,
         settings: ExecuteSettings,
-        tips: watch::Receiver<Option<ChainHead>>,
+        heads: watch::Receiver<Option<ChainHead>>,
         funded: watch::Receiver<bool>,
         out: mpsc::Sender<Executed>,
     ) -> Self {
         let (queues, blocks, reorg_epoch, runs) = Default::default();
-        Self { node, engine, settings, tips, funded, out, queues, blocks, reorg_epoch, runs }
+        Self { node, engine, settings, heads, funded, out, queues, blocks, reorg_epoch, runs }
     }
 
     /// Runs jobs until shutdown. What is not signed by then is still in the journal.
     ///
     /// # Errors
-    /// The journal's.
+    /// `Journal` where the journal fails; `Gone` if the attester ended.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StageError> {
-        let mut tick = tokio::time::interval(TICK);
+        let mut tick = tokio::time::interval(POLL_INTERVAL);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 Some(ran) = self.runs.next(), if !self.runs.is_empty() => self.finish(ran).await?,
-                changed = self.tips.changed() => {
+                changed = self.heads.changed() => {
                     if changed.is_err() {
                         return Ok(());
                     }
@@ -123,42 +123,42 @@ impl<C: Chain, J: Journal> Executor<C, J> {
     }
 
     fn head(&self) -> Option<u64> {
-        self.tips.borrow().map(|tip| tip.header.block.number)
+        self.heads.borrow().map(|head| head.header.block.number)
     }
 
-    /// Looks at the journal at a new head.
+    /// Reads the journal at a new head.
     async fn poll(&mut self) -> Result<(), StageError> {
-        let Some(tip) = *self.tips.borrow_and_update() else { return Ok(()) };
-        self.blocks.note(tip.header);
-        if std::mem::replace(&mut self.reorg_epoch, tip.reorg_epoch) != tip.reorg_epoch {
+        let Some(head) = *self.heads.borrow_and_update() else { return Ok(()) };
+        self.blocks.observe(head.header);
+        if std::mem::replace(&mut self.reorg_epoch, head.reorg_epoch) != head.reorg_epoch {
             for queue in self.queues.values_mut() {
                 queue.rewound(&*self.node.journal)?;
             }
         }
         let waiting = self.node.journal.waiting();
         self.queues.retain(|model, queue| {
-            queue.held() > 0 || queue.runs() > 0 || waiting.iter().any(|(waits, _)| waits == model)
+            queue.in_memory() > 0 || queue.runs() > 0 || waiting.iter().any(|(waits, _)| waits == model)
         });
         for (model, _) in waiting {
-            self.refill(model, tip.header.block.number).await?;
+            self.refill(model, head.header.block.number).await?;
         }
         Ok(())
     }
 
     async fn refill(&mut self, model: B256, head: u64) -> Result<(), StageError> {
         let queue = self.queues.entry(model).or_default();
-        let passed = queue.refill(&self.node, model, head).await?;
+        let skipped = queue.refill(&self.node, model, head).await?;
         let late = queue.drop_late(head, &self.blocks, self.settings.sessions);
-        self.pass(passed)?;
-        self.pass(late)
+        self.skip(skipped)?;
+        self.skip(late)
     }
 
-    fn pass(&self, passed: Vec<Passed>) -> Result<(), StageError> {
-        if passed.is_empty() {
+    fn skip(&self, skipped: Vec<Skipped>) -> Result<(), StageError> {
+        if skipped.is_empty() {
             return Ok(());
         }
         let mut batch = Batch::default();
-        for (id, reason) in passed {
+        for (id, reason) in skipped {
             debug!(%id, %reason, "skipped");
             batch.moves.push((id, Transition::Skipped(reason)));
         }
@@ -175,11 +175,11 @@ impl<C: Chain, J: Journal> Executor<C, J> {
     /// Hands the engine what is due first, as much as it takes.
     async fn start(&mut self) -> Result<(), StageError> {
         let Some(head) = self.head().filter(|_| *self.funded.borrow()) else { return Ok(()) };
-        let most = self.settings.sessions.max(1) * PER_SESSION;
+        let most = self.settings.sessions.max(1) * JOBS_PER_SESSION;
         while self.runs.len() < self.settings.limit.max(1) {
             let free = self.queues.iter().filter(|(_, queue)| queue.runs() < queue.backoff.allows(most));
-            let hungry = free.clone().find(|(_, queue)| queue.is_hungry()).map(|(model, _)| *model);
-            if let Some(model) = hungry {
+            let empty = free.clone().find(|(_, queue)| queue.needs_refill()).map(|(model, _)| *model);
+            if let Some(model) = empty {
                 self.refill(model, head).await?;
             }
             let free = self.queues.iter().filter(|(_, queue)| queue.runs() < queue.backoff.allows(most));
@@ -212,7 +212,7 @@ impl<C: Chain, J: Journal> Executor<C, J> {
         if let Err(error) = &result {
             self.node.metrics.did_not_run(task.request.model_id, error.label());
         }
-        let next = self.tips.borrow().map_or(0, |tip| tip.header.block.number) + 1;
+        let next = self.heads.borrow().map_or(0, |head| head.header.block.number) + 1;
         match result {
             Ok(inference) => {
                 if queue.backoff.succeeded(id) {
@@ -249,7 +249,7 @@ impl<C: Chain, J: Journal> Executor<C, J> {
     }
 }
 
-/// A job's input, from the journal, or from its block's logs if a reorganisation opened a job again that was closed.
+/// Reads a job's input from the journal, or from its block's logs if a reorganisation opened a job again that was closed.
 async fn input<C: Chain, J: Journal>(node: &Node<C, J>, task: &Task) -> Result<Bytes, AttemptError> {
     if let Some(input) = node.journal.input(task.id)? {
         return Ok(input);

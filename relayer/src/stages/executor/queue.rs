@@ -1,4 +1,4 @@
-//! What waits for one model: the journal holds it all, this the part that is due first.
+//! Backlog of one model: the journal holds all of it, this the part that is due first.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,59 +10,58 @@ use alloy::primitives::B256;
 
 use super::{
     backoff::Backoff,
-    pace::{Blocks, Mean},
+    block_pace::{BlockPace, MovingMean},
 };
 use crate::{
     domain::{Job, Lease, Skip, Task},
     journal::{Journal, JournalError, Position},
     node::{Eligibility, Node},
-    policy::Profitability,
 };
 
-/// Jobs in memory per model that may be run now.
-pub(super) const WINDOW: usize = 1_024;
-/// Jobs per model of which it is remembered when their turn comes; the others are looked at again with every head.
-pub(super) const PARKED: usize = 65_536;
+/// Jobs per model in memory that may be run now, at most.
+pub(super) const MAX_READY: usize = 1_024;
+/// Jobs per model whose next turn is remembered, at most; the others are checked again with every head.
+pub(super) const MAX_PARKED: usize = 65_536;
 /// Jobs read from the journal before other work has its turn.
-const STEP: usize = 256;
+const REFILL_BATCH: usize = 256;
 
 /// The jobs of one model.
 #[derive(Debug, Default)]
 pub(super) struct ModelBacklog {
-    /// What may be run now, by deadline.
+    /// Jobs that may be run now, by deadline.
     ready: BTreeMap<Position, Task>,
-    /// The head at which to look again at what is not due.
+    /// Head at which a job that is not due is checked again.
     parked: HashMap<B256, u64>,
-    /// What runs, or is on its way to the chain, with its block.
+    /// Jobs that run, or are on their way to the chain, with the hash of their block.
     in_hand: HashMap<B256, (B256, Weak<()>)>,
-    /// Whether the journal may hold more that is ready.
-    more: bool,
+    /// Whether the journal may hold more jobs that are ready.
+    journal_has_more: bool,
     runs: usize,
-    time: Mean,
+    time: MovingMean,
     /// What its failures ask for.
     pub(super) backoff: Backoff,
 }
 
 /// A job that is not to be run, and why.
-pub(super) type Passed = (B256, Skip);
+pub(super) type Skipped = (B256, Skip);
 
 impl ModelBacklog {
-    /// Whether there may be something to run once the journal is read again.
-    pub(super) fn is_hungry(&self) -> bool {
-        self.more && self.ready.is_empty()
+    /// Tells whether there may be something to run once the journal is read again.
+    pub(super) fn needs_refill(&self) -> bool {
+        self.journal_has_more && self.ready.is_empty()
     }
 
-    /// What waits in memory.
-    pub(super) fn held(&self) -> usize {
+    /// Number of jobs in memory.
+    pub(super) fn in_memory(&self) -> usize {
         self.ready.len() + self.parked.len() + self.in_hand.len()
     }
 
-    /// Runs at this moment.
+    /// Number of runs at this moment.
     pub(super) fn runs(&self) -> usize {
         self.runs
     }
 
-    /// The deadline of the next job.
+    /// Deadline of the next job.
     pub(super) fn first(&self) -> Option<Position> {
         self.ready.first_key_value().map(|(at, _)| *at)
     }
@@ -87,50 +86,37 @@ impl ModelBacklog {
         node: &Node<C, J>,
         model: B256,
         head: u64,
-    ) -> Result<Vec<Passed>, JournalError> {
+    ) -> Result<Vec<Skipped>, JournalError> {
         self.in_hand.retain(|_, (_, lease)| lease.strong_count() > 0);
         self.parked.retain(|_, at| *at > head);
-        self.more = false;
-        let mut passed = Vec::new();
+        self.journal_has_more = false;
+        let mut skipped = Vec::new();
         let mut from = Position::first_at(0);
         loop {
-            let step = node.journal.due(model, from..Position::last_at(u64::MAX), STEP)?;
-            let Some(last) = step.last() else { return Ok(passed) };
+            let step = node.journal.due(model, from..Position::last_at(u64::MAX), REFILL_BATCH)?;
+            let Some(last) = step.last() else { return Ok(skipped) };
             from = last.next();
             for at in step {
-                if self.ready.len() >= WINDOW && self.ready.last_key_value().is_some_and(|(last, _)| *last < at) {
-                    self.more = true;
-                    return Ok(passed);
+                if self.ready.len() >= MAX_READY && self.ready.last_key_value().is_some_and(|(last, _)| *last < at) {
+                    self.journal_has_more = true;
+                    return Ok(skipped);
                 }
                 if self.ready.contains_key(&at) || self.in_hand.contains_key(&at.id) || self.parked.contains_key(&at.id)
                 {
                     continue;
                 }
                 let Some(Job::Seen(seen)) = node.journal.job(at.id)? else { continue };
-                match node.standing(&seen.task, head + 1) {
-                    Eligibility::Now(_) => match node.verdict(&seen.task.request, 0) {
-                        Profitability::Worth => {
-                            self.ready.insert(at, seen.task);
-                            if self.ready.len() > WINDOW {
-                                self.ready.pop_last();
-                            }
+                match node.eligibility(&seen.task, head + 1, 0) {
+                    Eligibility::Now(_) => {
+                        self.ready.insert(at, seen.task);
+                        if self.ready.len() > MAX_READY {
+                            self.ready.pop_last();
                         }
-                        // Gas may become cheaper before the deadline.
-                        Profitability::NotNow { .. } if self.parked.len() < PARKED => {
-                            self.parked.insert(at.id, head + 1);
-                        }
-                        Profitability::NotNow { .. } => {}
-                        Profitability::Never { asks } => {
-                            passed.push((at.id, Skip::Unprofitable { pays: seen.task.request.pay(), asks }));
-                        }
-                    },
-                    // The block before it is the head at which its transaction can be sent.
-                    Eligibility::From(block) if self.parked.len() < PARKED => {
-                        self.parked.insert(at.id, block.saturating_sub(1).max(head + 1));
                     }
-                    Eligibility::From(_) => {}
-                    Eligibility::NoSeat => passed.push((at.id, Skip::NoSeat)),
-                    Eligibility::Expired => passed.push((at.id, node.why_expired(&seen.task.request, 0))),
+                    // The block before it is the head at which its transaction can be sent.
+                    Eligibility::From(block) => self.park_until(at.id, block.saturating_sub(1).max(head + 1)),
+                    Eligibility::AwaitsCheaperGas => self.park_until(at.id, head + 1),
+                    Eligibility::Never(reason) => skipped.push((at.id, reason)),
                 }
             }
             tokio::task::yield_now().await;
@@ -139,7 +125,7 @@ impl ModelBacklog {
 
     /// Drops what cannot be run before its deadline, given what is due before it and how long the model takes in each of
     /// `sessions`: running it would only delay those that can.
-    pub(super) fn drop_late(&mut self, head: u64, blocks: &Blocks, sessions: usize) -> Vec<Passed> {
+    pub(super) fn drop_late(&mut self, head: u64, blocks: &BlockPace, sessions: usize) -> Vec<Skipped> {
         let Some(time) = self.time.get() else { return Vec::new() };
         let mut ahead = self.runs;
         let mut late = Vec::new();
@@ -172,7 +158,7 @@ impl ModelBacklog {
         Ok(None)
     }
 
-    /// A run ended, with the time that the model took.
+    /// Records that a run ended, with the time that the model took.
     pub(super) fn ended(&mut self, time: Option<Duration>) {
         self.runs -= 1;
         if let Some(time) = time {
@@ -180,10 +166,14 @@ impl ModelBacklog {
         }
     }
 
-    /// Does not look at a job again before a head.
+    /// Leaves a job alone until a head.
     pub(super) fn park(&mut self, id: B256, until: u64) {
         self.in_hand.remove(&id);
-        if self.parked.len() < PARKED {
+        self.park_until(id, until);
+    }
+
+    fn park_until(&mut self, id: B256, until: u64) {
+        if self.parked.len() < MAX_PARKED {
             self.parked.insert(id, until);
         }
     }

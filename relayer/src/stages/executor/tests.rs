@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{queue::WINDOW, *};
+use super::{queue::MAX_READY, *};
 use crate::{
     chain::BlockRef,
     domain::{Job, Skip},
@@ -53,7 +53,7 @@ struct Rig {
     bench: Bench,
     engine: Arc<Slow>,
     executor: Executor<FakeChain, SledJournal>,
-    tips: watch::Sender<Option<ChainHead>>,
+    heads: watch::Sender<Option<ChainHead>>,
     _funded: watch::Sender<bool>,
     executed: mpsc::Receiver<Executed>,
 }
@@ -61,12 +61,12 @@ struct Rig {
 impl Rig {
     fn new(time: Duration, limit: usize) -> Self {
         let (bench, engine) = (Bench::new(), Arc::new(Slow { time, ..Slow::default() }));
-        let (tips, tips_in) = watch::channel(None);
+        let (heads, heads_in) = watch::channel(None);
         let (funded, funded_in) = watch::channel(true);
         let (out, executed) = mpsc::channel(100_000);
         let settings = ExecuteSettings { limit, sessions: 1 };
-        let executor = Executor::new(bench.node.clone(), engine.clone(), settings, tips_in, funded_in, out);
-        Self { bench, engine, executor, tips, _funded: funded, executed }
+        let executor = Executor::new(bench.node.clone(), engine.clone(), settings, heads_in, funded_in, out);
+        Self { bench, engine, executor, heads, _funded: funded, executed }
     }
 
     fn journal(&self) -> &SledJournal {
@@ -84,7 +84,7 @@ impl Rig {
     async fn tell(&mut self, number: u64, reorg_epoch: u64) {
         let mut header = self.bench.node.chain.head().await.unwrap();
         (header.block, header.timestamp) = (block(number), number);
-        self.tips.send_replace(Some(ChainHead { header, reorg_epoch, final_block: None }));
+        self.heads.send_replace(Some(ChainHead { header, reorg_epoch, final_block: None }));
         self.executor.poll().await.unwrap();
         self.executor.start().await.unwrap();
     }
@@ -215,10 +215,10 @@ async fn with_a_hundred_thousand_requests_waiting_a_bounded_number_is_in_memory(
     for number in 1..10 {
         let began = Instant::now();
         rig.tell(number, 0).await;
-        let held: usize = rig.executor.queues.values().map(ModelBacklog::held).sum();
+        let held: usize = rig.executor.queues.values().map(ModelBacklog::in_memory).sum();
         eprintln!("head {number}: {held} in memory, looked in {:?}", began.elapsed());
-        assert!(held <= WINDOW + PER_SESSION, "{held}");
-        assert_eq!(rig.executor.runs.len(), PER_SESSION);
+        assert!(held <= MAX_READY + JOBS_PER_SESSION, "{held}");
+        assert_eq!(rig.executor.runs.len(), JOBS_PER_SESSION);
     }
     eprintln!("the executor added {} kB", resident().saturating_sub(before));
 }
@@ -282,7 +282,7 @@ async fn a_backend_that_stays_down_is_tried_seldom_and_then_serves_all_that_wait
     }
     // In two minutes: those at once, then after 1, 2, 4, 8, 16 and every 30 seconds one.
     let tried = rig.ran().len();
-    assert!((PER_SESSION + 5..PER_SESSION + 10).contains(&tried), "{tried}");
+    assert!((JOBS_PER_SESSION + 5..JOBS_PER_SESSION + 10).contains(&tried), "{tried}");
     rig.engine.errors.lock().unwrap().clear();
     for number in 121..=160 {
         rig.tell(number, 0).await;

@@ -30,23 +30,23 @@ use crate::{
     journal::{Batch, Journal},
     keys::Signer,
     node::{Node, StageError},
-    transactions::{Transactions, TxCandidate as Draft, TxId},
+    transactions::{Transactions, TxCandidate, TxId},
 };
 
-/// Simulations at once. With one, an answer waits for the whole round trip of the one before it.
-const SIMULATIONS: usize = 2;
-/// Signed answers held at most; more stay in the channel, and hold back the stages before.
-const HELD: usize = 256;
+/// Simulations at once at most. With one, an answer waits for the whole round trip of the one before it.
+const MAX_SIMULATIONS: usize = 2;
+/// Signed answers in memory at most; more stay in the channel, and hold back the stages before.
+const MAX_QUEUED: usize = 256;
 
-/// The channels of the submitter.
+/// Channels of the submitter.
 #[derive(Debug)]
 pub struct SubmitPorts {
-    /// Signed answers.
+    /// Signed answers of the attester.
     pub answers: mpsc::Receiver<Attested>,
     /// Claims whose vesting has passed.
     pub claims: mpsc::Receiver<Vec<Claim>>,
-    /// The tip.
-    pub tips: watch::Receiver<Option<ChainHead>>,
+    /// Head of the chain as the watcher took it in.
+    pub heads: watch::Receiver<Option<ChainHead>>,
     /// Whether a key can pay for transactions.
     pub funded: watch::Sender<bool>,
 }
@@ -58,60 +58,60 @@ struct QueuedAnswer {
     since: Instant,
 }
 
-/// What is to become a transaction. Answers are never empty.
+/// Content of a transaction to be. Answers are never empty.
 #[derive(Debug, Clone)]
 enum Submission {
     Answers(Vec<QueuedAnswer>),
     Claim(Vec<Claim>),
 }
 
-/// What a simulation ended with, and what it was of.
+/// Result of a simulation, and what it was of.
 struct Simulated {
-    work: Submission,
-    draft: Draft,
+    submission: Submission,
+    candidate: TxCandidate,
     state: simulate::CallState,
-    /// Whether the items were tried one by one, in the probe.
+    /// Whether the items were tried one by one, in a probe.
     probed: bool,
     result: Result<Bytes, ChainError>,
 }
 
-/// The last stage.
+/// Stage that sends answers and claims.
 pub struct Submitter<C, J> {
     node: Arc<Node<C, J>>,
     transactions: Transactions<C, J>,
     ports: SubmitPorts,
-    /// The tip that `transactions` knows, too: without it nothing has a price.
-    tip: Option<ChainHead>,
+    /// Head that `transactions` knows, too: without it nothing has a price.
+    head: Option<ChainHead>,
     simulations: FuturesUnordered<BoxFuture<'static, Simulated>>,
-    /// How many of them are of claims.
+    /// Number of simulations that are of claims.
     claiming: usize,
-    /// To be simulated as soon as there is room.
+    /// Answers to simulate as soon as there is room.
     ready: VecDeque<QueuedAnswer>,
     claims: VecDeque<Vec<Claim>>,
-    /// In transactions that are being signed.
+    /// Answers and claims in transactions that are being signed.
     signing: HashMap<TxId, Submission>,
-    /// Looked at again at the next tip.
+    /// Answers to try again at the next head.
     waiting: Vec<QueuedAnswer>,
-    /// Answers of a transaction at most, where money is short.
+    /// Answers of a transaction at most, while money is short.
     affordable: usize,
-    /// Answers that go out alone, because a batch with them failed.
+    /// Ids of answers that go out alone, because a batch with them failed.
     alone: HashSet<B256>,
     /// Whether the endpoint can try a call in the next block.
     looks_ahead: bool,
 }
 
 impl<C: Chain, J: Journal> Submitter<C, J> {
-    /// A submitter that goes on where the journal ends, and pays with these keys.
+    /// Makes a submitter that goes on where the journal ends, and pays with these keys.
     ///
     /// # Errors
-    /// The journal's; `SenderGone` if it holds transactions of another key.
+    /// `Journal` where the journal fails; `SenderGone` if it holds transactions of another key.
     pub fn new(node: Arc<Node<C, J>>, senders: Vec<Arc<dyn Signer>>, ports: SubmitPorts) -> Result<Self, StageError> {
         let transactions = Transactions::new(node.clone(), senders)?;
         Ok(Self {
             node,
             transactions,
             ports,
-            tip: None,
+            head: None,
             simulations: FuturesUnordered::new(),
             claiming: 0,
             ready: VecDeque::new(),
@@ -127,7 +127,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     /// Sends until shutdown. What was not broadcast by then is in the journal, and is broadcast at the next start.
     ///
     /// # Errors
-    /// The journal's and the signer's.
+    /// `Journal` where the journal fails, `Signer` where a key does.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StageError> {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -139,9 +139,9 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         }
         debug!(self.looks_ahead, "whether the endpoint tries calls in the next block");
         let mut tick = tokio::time::interval(Duration::from_secs(1));
-        let mut come = Vec::new();
+        let mut arrived = Vec::new();
         loop {
-            let room = HELD.saturating_sub(self.ready.len() + self.waiting.len());
+            let room = MAX_QUEUED.saturating_sub(self.ready.len() + self.waiting.len());
             let batch_due = self.batch_due();
             tokio::select! {
                 () = shutdown.cancelled() => {
@@ -152,20 +152,20 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                     self.simulated(simulated)?;
                 }
                 stepped = self.transactions.step() => stepped?,
-                changed = self.ports.tips.changed() => {
+                changed = self.ports.heads.changed() => {
                     if changed.is_err() {
                         return Ok(());
                     }
-                    let tip = *self.ports.tips.borrow_and_update();
-                    if let Some(tip) = tip {
-                        self.tip = Some(tip);
-                        self.transactions.on_head(tip)?;
+                    let head = *self.ports.heads.borrow_and_update();
+                    if let Some(head) = head {
+                        self.head = Some(head);
+                        self.transactions.on_head(head)?;
                         self.retry_waiting()?;
                     }
                 }
-                1.. = self.ports.answers.recv_many(&mut come, room), if room > 0 => {
+                1.. = self.ports.answers.recv_many(&mut arrived, room), if room > 0 => {
                     let since = Instant::now();
-                    self.ready.extend(come.drain(..).map(|answer| QueuedAnswer { answer, since }));
+                    self.ready.extend(arrived.drain(..).map(|answer| QueuedAnswer { answer, since }));
                 }
                 Some(claims) = self.ports.claims.recv(), if self.claims.len() < 4 => self.claims.push_back(claims),
                 () = tokio::time::sleep_until(batch_due.unwrap_or_else(Instant::now)), if batch_due.is_some() => {}
@@ -188,7 +188,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         }
         let funded = self.transactions.is_funded();
         self.ports.funded.send_if_modified(|known| std::mem::replace(known, funded) != funded);
-        while self.simulations.len() < SIMULATIONS && self.transactions.has_room() {
+        while self.simulations.len() < MAX_SIMULATIONS && self.transactions.has_room() {
             // Answers have deadlines, claims do not: one simulation at most is of a claim.
             let begun = self.begin_answers()? || self.claiming == 0 && self.begin_claim();
             if !begun {
@@ -198,13 +198,13 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         Ok(())
     }
 
-    /// What waited may be ready now.
+    /// Moves what waited to what is ready, if it is still open.
     fn retry_waiting(&mut self) -> Result<(), StageError> {
-        for held in std::mem::take(&mut self.waiting) {
-            if self.is_open(&held.answer)? {
-                self.ready.push_back(held);
+        for queued in std::mem::take(&mut self.waiting) {
+            if self.is_open(&queued.answer)? {
+                self.ready.push_back(queued);
             } else {
-                self.alone.remove(&held.answer.task.id);
+                self.alone.remove(&queued.answer.task.id);
             }
         }
         Ok(())

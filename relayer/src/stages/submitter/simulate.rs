@@ -1,5 +1,5 @@
-//! What is sent was tried first. Of a batch every item is tried by itself, in one call, so that a bad
-//! item is found before it costs the others anything.
+//! Simulation of what is to be sent. Every item of a batch is tried by itself, in one call, so that a bad item is found
+//! before it costs the others anything.
 
 use alloy::primitives::Bytes;
 use tracing::{debug, warn};
@@ -7,39 +7,40 @@ use tracing::{debug, warn};
 use super::{QueuedAnswer, Simulated, Submission, Submitter};
 use crate::{
     chain::{At, Call, Chain, ChainError, PARENT_HASH},
-    coordinator::{self, RevertReason, refusal},
+    coordinator::{self, Revert, RevertReason},
     domain::{Purpose, Skip, Transition},
     journal::Journal,
     node::StageError,
     pricing::gas,
-    transactions::{SendOutcome, TxCandidate as Draft},
+    transactions::{SendOutcome, TxCandidate},
 };
 
-/// The state that something is tried on.
+/// State that a call is tried on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallState {
-    /// The pending block: the latest one's hash is known there, and the pool's transactions have run, with the answers of
-    /// others that are on their way. It has to be built, which takes long when it is full.
+    /// State of the pending block: the latest one's hash is known there, and the pool's transactions have run, with the
+    /// answers of others that are on their way. It has to be built, which takes long when it is full.
     Pool,
-    /// The latest block as it is: its own hash is not known in it.
+    /// State of the latest block: its own hash is not known in it.
     Latest,
-    /// The latest block, in the block of this number, which is the next: its hash is known, and the pool does not matter.
+    /// State of the latest block, in the block of this number, which is the next: the latest one's hash is known, and the
+    /// pool does not matter.
     Next(u64),
 }
 
-/// Whether an endpoint runs a call in the next block as that will be: some have no such calls, and some do not know the hash
-/// of the block before then.
+/// Tells whether an endpoint runs a call in the next block as that will be: some have no such calls, and some do not know
+/// the hash of the block before then.
 pub(super) async fn looks_ahead(chain: &impl Chain) -> bool {
     let Ok(head) = chain.head().await else { return false };
     let call = Call { from: None, to: None, data: PARENT_HASH.into(), gas: None, block: Some(head.block.number + 1) };
     chain.call(&call, At::Latest).await.is_ok_and(|hash| **hash == *head.block.hash)
 }
 
-/// Whether a simulation refused something, or could not be made.
+/// Tells whether a simulation refused something, or could not be made.
 fn refuses(result: &Result<Bytes, ChainError>, probed: bool) -> bool {
     match result {
-        Err(ChainError::Reverted(told)) if probed => {
-            coordinator::endings(told).is_none_or(|endings| endings.iter().any(Option::is_some))
+        Err(ChainError::Reverted(data)) if probed => {
+            coordinator::endings(data).is_none_or(|endings| endings.iter().any(Option::is_some))
         }
         Ok(_) => probed,
         Err(_) => true,
@@ -47,67 +48,68 @@ fn refuses(result: &Result<Bytes, ChainError>, probed: bool) -> bool {
 }
 
 impl<C: Chain, J: Journal> Submitter<C, J> {
-    pub(super) fn simulate(&mut self, work: Submission, draft: Draft, state: CallState) {
+    pub(super) fn simulate(&mut self, submission: Submission, candidate: TxCandidate, state: CallState) {
         let (at, block) = match state {
             CallState::Pool => (At::Pending, None),
             CallState::Latest => (At::Latest, None),
             CallState::Next(block) => (At::Latest, Some(block)),
         };
         let from = self.transactions.an_account();
-        let probed = matches!(&draft.purpose, Purpose::Answer { items } if items.len() > 1);
+        let probed = matches!(&candidate.purpose, Purpose::Answer { items } if items.len() > 1);
         let call = if probed {
-            let data = coordinator::probe(draft.to, &draft.data);
+            let data = coordinator::probe(candidate.to, &candidate.data);
             Call { from, to: None, data, gas: Some(gas::TRANSACTION_CAP), block }
         } else {
-            Call { from, to: Some(draft.to), data: draft.data.clone(), gas: Some(draft.gas), block }
+            Call { from, to: Some(candidate.to), data: candidate.data.clone(), gas: Some(candidate.gas), block }
         };
-        self.claiming += usize::from(matches!(work, Submission::Claim(_)));
+        self.claiming += usize::from(matches!(submission, Submission::Claim(_)));
         let chain = self.node.chain.clone();
         self.simulations.push(Box::pin(async move {
             let result = chain.call(&call, at).await;
-            Simulated { work, draft, state, probed, result }
+            Simulated { submission, candidate, state, probed, result }
         }));
     }
 
     pub(super) fn simulated(&mut self, simulated: Simulated) -> Result<(), StageError> {
-        let Simulated { work, draft, state, probed, result } = simulated;
-        self.claiming -= usize::from(matches!(work, Submission::Claim(_)));
+        let Simulated { submission, candidate, state, probed, result } = simulated;
+        self.claiming -= usize::from(matches!(submission, Submission::Claim(_)));
         if matches!(state, CallState::Next(_)) && refuses(&result, probed) {
-            // Another endpoint may have answered, one that cannot look ahead.
+            // Another endpoint may have answered, one that cannot try the next block.
             if !matches!(result, Err(ChainError::Reverted(_) | ChainError::OutOfGas(_)) | Ok(_)) {
                 self.looks_ahead = false;
             }
-            self.simulate(work, draft, CallState::Pool);
+            self.simulate(submission, candidate, CallState::Pool);
             return Ok(());
         }
-        match (work, result) {
-            (Submission::Answers(held), Err(ChainError::Reverted(told))) if probed => match coordinator::endings(&told)
-            {
-                Some(endings) if endings.len() == held.len() => self.probed(held, draft, endings),
-                _ => {
-                    debug!(items = held.len(), "the endpoint cannot try a batch: trying its halves");
-                    self.halve(held)
+        match (submission, result) {
+            (Submission::Answers(queued), Err(ChainError::Reverted(data))) if probed => {
+                match coordinator::endings(&data) {
+                    Some(endings) if endings.len() == queued.len() => self.probed(queued, candidate, endings),
+                    _ => {
+                        debug!(items = queued.len(), "the endpoint cannot try a batch: trying its halves");
+                        self.halve(queued)
+                    }
                 }
-            },
-            (Submission::Answers(held), Ok(_) | Err(ChainError::OutOfGas(_))) if probed => self.halve(held),
-            (work, Ok(_)) => self.send(work, draft),
-            (Submission::Answers(held), Err(ChainError::Reverted(data))) => {
-                self.refused_one(held, &draft, refusal(&data))
             }
-            (Submission::Answers(held), Err(ChainError::OutOfGas(_))) => {
-                self.refused_one(held, &draft, RevertReason::Gas)
+            (Submission::Answers(queued), Ok(_) | Err(ChainError::OutOfGas(_))) if probed => self.halve(queued),
+            (submission, Ok(_)) => self.send(submission, candidate),
+            (Submission::Answers(queued), Err(ChainError::Reverted(data))) => {
+                self.refused_one(queued, &candidate, Revert::decode(&data))
+            }
+            (Submission::Answers(queued), Err(ChainError::OutOfGas(_))) => {
+                self.refused_one(queued, &candidate, Revert::out_of_gas())
             }
             (Submission::Claim(claims), Err(ChainError::Reverted(data))) => {
-                self.refused_claim(claims, &draft, refusal(&data))
+                self.refused_claim(claims, &candidate, &Revert::decode(&data))
             }
             (Submission::Claim(claims), Err(ChainError::OutOfGas(_))) => {
-                self.refused_claim(claims, &draft, RevertReason::Gas)
+                self.refused_claim(claims, &candidate, &Revert::out_of_gas())
             }
-            (work, Err(error)) => {
+            (submission, Err(error)) => {
                 self.node.metrics.chain_errors.add();
                 warn!(%error, label = error.label(), "cannot simulate; trying again");
-                match work {
-                    Submission::Answers(held) => self.waiting.extend(held),
+                match submission {
+                    Submission::Answers(queued) => self.waiting.extend(queued),
                     Submission::Claim(claims) => self.claims.push_back(claims),
                 }
                 Ok(())
@@ -116,46 +118,53 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     }
 
     /// Sends what a batch's probe found good; the rest goes the way of an answer that was refused alone.
-    fn probed(&mut self, held: Vec<QueuedAnswer>, draft: Draft, endings: Vec<Option<Bytes>>) -> Result<(), StageError> {
+    fn probed(
+        &mut self,
+        queued: Vec<QueuedAnswer>,
+        candidate: TxCandidate,
+        endings: Vec<Option<Bytes>>,
+    ) -> Result<(), StageError> {
         if endings.iter().all(Option::is_none) {
-            return self.send(Submission::Answers(held), draft);
+            return self.send(Submission::Answers(queued), candidate);
         }
-        for (held, ending) in held.into_iter().zip(endings) {
+        for (queued, ending) in queued.into_iter().zip(endings) {
             match ending {
                 // Tried again with what is left: cheaper than to send what was never tried as it is.
-                None => self.ready.push_back(held),
-                Some(data) => match refusal(&data) {
-                    // By itself, with the gas limit of one.
-                    RevertReason::Gas => {
-                        self.alone.insert(held.answer.task.id);
-                        self.ready.push_back(held);
+                None => self.ready.push_back(queued),
+                Some(data) => {
+                    let revert = Revert::decode(&data);
+                    if revert.reason == RevertReason::Gas {
+                        // By itself, with the gas limit of one.
+                        self.alone.insert(queued.answer.task.id);
+                        self.ready.push_back(queued);
+                    } else {
+                        self.refused(queued, &revert)?;
                     }
-                    refusal => self.refused(held, refusal)?,
-                },
+                }
             }
         }
         Ok(())
     }
 
-    /// An endpoint that cannot run the probe tells good from bad by one call each, at the end.
-    fn halve(&mut self, held: Vec<QueuedAnswer>) -> Result<(), StageError> {
-        let Some(tip) = self.tip else {
-            self.waiting.extend(held);
+    /// Tries the halves of a batch. Where an endpoint cannot run the probe, single calls find the bad items in the end.
+    fn halve(&mut self, queued: Vec<QueuedAnswer>) -> Result<(), StageError> {
+        let Some(head) = self.head else {
+            self.waiting.extend(queued);
             return Ok(());
         };
-        let (left, right) = held.split_at(held.len() / 2);
+        let (left, right) = queued.split_at(queued.len() / 2);
         for half in [left, right] {
             let mut kept = Vec::new();
-            let mut placed = Vec::new();
-            for held in half {
-                if let Some(place) = self.place(held, tip.next())? {
-                    placed.push((held.answer.clone(), place));
-                    kept.push(held.clone());
+            let mut assigned = Vec::new();
+            for queued in half {
+                if let Some(assignment) = self.assignment(queued, head.next())? {
+                    assigned.push((queued.answer.clone(), assignment));
+                    kept.push(queued.clone());
                 }
             }
             if !kept.is_empty() {
-                let draft = self.draft(&placed, 1);
-                self.simulate(Submission::Answers(kept), draft, CallState::Pool);
+                let candidate = self.candidate(&assigned, 1);
+                self.simulate(Submission::Answers(kept), candidate, CallState::Pool);
             }
         }
         Ok(())
@@ -163,110 +172,113 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
 
     fn refused_one(
         &mut self,
-        mut held: Vec<QueuedAnswer>,
-        draft: &Draft,
-        refusal: RevertReason,
+        mut queued: Vec<QueuedAnswer>,
+        candidate: &TxCandidate,
+        revert: Revert,
     ) -> Result<(), StageError> {
-        let (Some(held), Some(tip)) = (held.pop(), self.tip) else { return Ok(()) };
-        if refusal == RevertReason::Gas && draft.gas < gas::TRANSACTION_CAP {
-            if let Some(place) = self.place(&held, tip.next())? {
-                let draft = self.draft(&[(held.answer.clone(), place)], 4);
-                self.simulate(Submission::Answers(vec![held]), draft, CallState::Pool);
+        let (Some(queued), Some(head)) = (queued.pop(), self.head) else { return Ok(()) };
+        if revert.reason == RevertReason::Gas && candidate.gas < gas::TRANSACTION_CAP {
+            if let Some(assignment) = self.assignment(&queued, head.next())? {
+                let candidate = self.candidate(&[(queued.answer.clone(), assignment)], 4);
+                self.simulate(Submission::Answers(vec![queued]), candidate, CallState::Pool);
             }
             return Ok(());
         }
-        self.refused(held, refusal)
+        self.refused(queued, &revert)
     }
 
-    fn refused(&mut self, held: QueuedAnswer, refusal: RevertReason) -> Result<(), StageError> {
-        let task = &held.answer.task;
-        match refusal {
+    fn refused(&mut self, queued: QueuedAnswer, revert: &Revert) -> Result<(), StageError> {
+        let task = &queued.answer.task;
+        match revert.reason {
             // Answered in the pool, perhaps: it stays until the chain says so, in case that transaction is dropped.
-            RevertReason::NotOpen | RevertReason::TooEarly => self.waiting.push(held),
-            RevertReason::Stale(reason) => {
-                debug!(id = %task.id, reason, "the chain moved; looking again at the next tip");
-                self.waiting.push(held);
+            RevertReason::NotOpen | RevertReason::TooEarly => self.waiting.push(queued),
+            RevertReason::Stale => {
+                debug!(id = %task.id, %revert, "the chain moved; trying the answer again at the next head");
+                self.waiting.push(queued);
             }
             RevertReason::Expired => {
                 let deadline = task.request.deadline();
                 self.close(task.id, Transition::Skipped(Skip::Expired { deadline }))?;
             }
-            refusal => {
-                self.close(task.id, Transition::Failed(format!("the simulation refuses the answer: {refusal:?}")))?;
+            RevertReason::Gas | RevertReason::AlreadyPaid | RevertReason::Other => {
+                self.close(task.id, Transition::Failed(format!("the simulation refuses the answer: {revert}")))?;
             }
         }
         Ok(())
     }
 
-    /// One item that cannot be paid must not hold back the others; the claimer offers them again.
+    /// Splits a claim that is refused: one item that cannot be paid must not hold back the others. The claimer offers them
+    /// again.
     fn refused_claim(
         &mut self,
         claims: Vec<crate::domain::Claim>,
-        draft: &Draft,
-        refusal: RevertReason,
+        candidate: &TxCandidate,
+        revert: &Revert,
     ) -> Result<(), StageError> {
-        if refusal == RevertReason::Gas && draft.gas < gas::TRANSACTION_CAP {
-            let draft = self.claim_draft(&claims, 4);
-            self.simulate(Submission::Claim(claims), draft, CallState::Pool);
+        if revert.reason == RevertReason::Gas && candidate.gas < gas::TRANSACTION_CAP {
+            let candidate = self.claim_draft(&claims, 4);
+            self.simulate(Submission::Claim(claims), candidate, CallState::Pool);
         } else if claims.len() > 1 {
-            debug!(items = claims.len(), ?refusal, "splitting a claim");
+            debug!(items = claims.len(), %revert, "splitting a claim");
             let (left, right) = claims.split_at(claims.len() / 2);
             for half in [left, right] {
-                let draft = self.claim_draft(half, 1);
-                self.simulate(Submission::Claim(half.to_vec()), draft, CallState::Pool);
+                let candidate = self.claim_draft(half, 1);
+                self.simulate(Submission::Claim(half.to_vec()), candidate, CallState::Pool);
             }
         } else {
-            debug!(id = ?claims.first().map(|claim| claim.id), ?refusal, "cannot claim yet");
+            debug!(id = ?claims.first().map(|claim| claim.id), %revert, "cannot claim yet");
         }
         Ok(())
     }
 
     /// Sends what passed. What cannot be sent now is tried again: money and gas prices change, and so do jobs.
-    fn send(&mut self, work: Submission, draft: Draft) -> Result<(), StageError> {
-        let outcome = self.transactions.send(draft)?;
-        self.sending(work, outcome)
+    fn send(&mut self, submission: Submission, candidate: TxCandidate) -> Result<(), StageError> {
+        let outcome = self.transactions.send(candidate)?;
+        self.sending(submission, outcome)
     }
 
-    /// Takes in what became of work.
-    pub(super) fn sending(&mut self, work: Submission, outcome: SendOutcome) -> Result<(), StageError> {
+    /// Takes in what became of a submission.
+    pub(super) fn sending(&mut self, submission: Submission, outcome: SendOutcome) -> Result<(), StageError> {
         match outcome {
             SendOutcome::Signing(id) => {
-                self.signing.insert(id, work);
+                self.signing.insert(id, submission);
             }
             SendOutcome::Sent => {
-                if let Submission::Answers(held) = &work {
+                if let Submission::Answers(queued) = &submission {
                     self.affordable = self.affordable.saturating_mul(2);
-                    for held in held {
-                        self.alone.remove(&held.answer.task.id);
+                    for queued in queued {
+                        self.alone.remove(&queued.answer.task.id);
                     }
                 }
             }
             // As soon as there is room, in their order.
-            SendOutcome::Later => match work {
-                Submission::Answers(held) => held.into_iter().rev().for_each(|held| self.ready.push_front(held)),
+            SendOutcome::Later => match submission {
+                Submission::Answers(queued) => {
+                    queued.into_iter().rev().for_each(|queued| self.ready.push_front(queued))
+                }
                 Submission::Claim(claims) => self.claims.push_front(claims),
             },
             // The claimer offers claims again.
             SendOutcome::AboveFeeCap => {
-                if let Submission::Answers(held) = work {
-                    self.waiting.extend(held);
+                if let Submission::Answers(queued) = submission {
+                    self.waiting.extend(queued);
                 }
             }
-            // Fewer may fit; where not even one does, none goes before the next look.
+            // Fewer may fit; where not even one does, none goes before the next head.
             SendOutcome::TooMuch => {
-                if let Submission::Answers(held) = work {
-                    self.affordable = (held.len() / 2).max(1);
-                    if held.len() > 1 {
-                        held.into_iter().rev().for_each(|held| self.ready.push_front(held));
+                if let Submission::Answers(queued) = submission {
+                    self.affordable = (queued.len() / 2).max(1);
+                    if queued.len() > 1 {
+                        queued.into_iter().rev().for_each(|queued| self.ready.push_front(queued));
                     } else {
-                        self.waiting.extend(held);
+                        self.waiting.extend(queued);
                         self.waiting.extend(self.ready.drain(..));
                     }
                 }
             }
             SendOutcome::Refused(id) => {
-                if let Submission::Answers(held) = work {
-                    self.ready.extend(held.into_iter().filter(|held| held.answer.task.id != id));
+                if let Submission::Answers(queued) = submission {
+                    self.ready.extend(queued.into_iter().filter(|queued| queued.answer.task.id != id));
                 }
             }
         }

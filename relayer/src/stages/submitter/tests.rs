@@ -14,12 +14,12 @@ use crate::{
 
 mod batches;
 
-/// A submitter whose answers and tips are given by hand.
+/// A submitter whose answers and heads are given by hand.
 struct Rig {
     bench: Bench,
     answers: mpsc::Sender<Attested>,
     claims: mpsc::Sender<Vec<Claim>>,
-    tips: watch::Sender<Option<ChainHead>>,
+    heads: watch::Sender<Option<ChainHead>>,
     funded: watch::Receiver<bool>,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<Result<(), StageError>>,
@@ -29,13 +29,13 @@ impl Rig {
     fn start(bench: Bench) -> Self {
         let (answers, answers_in) = mpsc::channel(100);
         let (claims, claims_in) = mpsc::channel(4);
-        let (tips, tips_in) = watch::channel(None);
+        let (heads, heads_in) = watch::channel(None);
         let (funded, funded_in) = watch::channel(true);
-        let ports = SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_in, funded };
+        let ports = SubmitPorts { answers: answers_in, claims: claims_in, heads: heads_in, funded };
         let submitter = Submitter::new(bench.node.clone(), vec![Arc::new(bench.signer.clone())], ports).unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(submitter.run(stop.clone()));
-        let rig = Self { bench, answers, claims, tips, funded: funded_in, stop, running };
+        let rig = Self { bench, answers, claims, heads, funded: funded_in, stop, running };
         rig.tell(0);
         rig
     }
@@ -56,7 +56,7 @@ impl Rig {
     /// Tells the submitter the head.
     fn tell(&self, reorg_epoch: u64) {
         let header = futures::executor::block_on(self.chain().head()).unwrap();
-        self.tips.send_replace(Some(ChainHead {
+        self.heads.send_replace(Some(ChainHead {
             header,
             reorg_epoch,
             final_block: header.block.number.checked_sub(2),

@@ -14,18 +14,18 @@ use crate::{
 };
 
 /// Pages in hand at most, the one that is waited for among them.
-const AHEAD: usize = 4;
+const PAGES_AHEAD: usize = 4;
 /// Logs that are written together, at least; it may take several pages. Most requests are answered, and their answers
 /// paid, soon enough for that to happen among these, and then little is left to be written.
-const TOGETHER: usize = 1_024;
+const PAGE_LOGS: usize = 1_024;
 
-/// What a range of heights holds.
+/// Logs of a range of heights.
 #[derive(Debug)]
 pub(super) struct Page {
-    /// The block before it, which ties it to what was taken in already; `None` at the chain's beginning.
+    /// Block before the range, which ties it to what was taken in already; `None` at the chain's beginning.
     pub(super) parent: Option<BlockRef>,
-    pub(super) noted: Vec<DecodedLog>,
-    /// Its last block.
+    pub(super) logs: Vec<DecodedLog>,
+    /// Last block of the range.
     pub(super) end: BlockRef,
 }
 
@@ -36,7 +36,7 @@ struct Reading {
     page: AbortOnDropHandle<Result<Page, ChainError>>,
 }
 
-/// The pages in hand, without gaps.
+/// Pages in hand, without gaps.
 #[derive(Debug)]
 pub(super) struct History {
     sizes: Pages,
@@ -46,13 +46,13 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Of pages of at most so many blocks.
+    /// Makes a history whose pages have at most `most` blocks.
     pub(super) fn new(most: u64) -> Self {
         Self { sizes: Pages::new(most), ahead: VecDeque::new(), most: 1 }
     }
 
-    /// The blocks from `from` on, not further than `last`, as one page. `None` if the endpoint wants to be asked for less:
-    /// ask again.
+    /// Reads the blocks from `from` on, not further than `last` (inclusive), as one page. `None` if the endpoint wants to be
+    /// asked for less: the next read asks for fewer blocks.
     pub(super) async fn read<C: Chain, J: Send + Sync + 'static>(
         &mut self,
         node: &Arc<Node<C, J>>,
@@ -60,10 +60,10 @@ impl History {
         last: u64,
     ) -> Result<Option<Page>, ChainError> {
         let Some(mut whole) = self.page(node, from, last).await? else { return Ok(None) };
-        while whole.noted.len() < TOGETHER && whole.end.number < last {
+        while whole.logs.len() < PAGE_LOGS && whole.end.number < last {
             match self.page(node, whole.end.number + 1, last).await {
                 Ok(Some(page)) if page.parent == Some(whole.end) => {
-                    whole.noted.extend(page.noted);
+                    whole.logs.extend(page.logs);
                     whole.end = page.end;
                 }
                 // What was read is good; what follows is asked for again.
@@ -99,7 +99,7 @@ impl History {
         match read.flatten() {
             Ok(page) => {
                 self.sizes.grow();
-                self.most = if page.noted.len() < TOGETHER { AHEAD } else { 1 };
+                self.most = if page.logs.len() < PAGE_LOGS { PAGES_AHEAD } else { 1 };
                 debug!(from, to, "read a page of history");
                 Ok(Some(page))
             }
@@ -132,5 +132,5 @@ async fn read<C: Chain, J>(node: Arc<Node<C, J>>, from: u64, to: u64) -> Result<
         }
     };
     let (parent, logs, end) = tokio::try_join!(parent, chain.logs(coordinator, LogScope::Range(from, to)), block(to))?;
-    Ok(Page { parent, noted: logs.iter().filter_map(decode_log).collect(), end })
+    Ok(Page { parent, logs: logs.iter().filter_map(decode_log).collect(), end })
 }

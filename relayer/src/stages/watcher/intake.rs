@@ -1,72 +1,70 @@
-//! What a block's logs, and their loss, mean for jobs and claims.
+//! Meaning of a block's logs, and of their loss, for jobs and claims.
 
 use std::collections::{HashMap, HashSet};
 
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::B256;
 use tracing::{debug, info, warn};
 
 use super::REQUEST_LOG;
 use crate::{
     chain::{BlockRef, Chain},
     coordinator::{DecodedLog, Event},
-    domain::{Claim, Resolution, Skip, Task, Transition},
+    domain::{Claim, Resolution, Task, Transition},
     journal::{Batch, Journal, JournalError, Position, View},
     node::Node,
-    policy::PriceTerms,
-    protocol::request::{InputKind, Level, Request},
 };
 
-/// Blocks for which closed jobs are kept, for `oraculum jobs`.
-const HISTORY: u64 = 50_000;
+/// Number of blocks for which closed jobs are kept, for `oraculum jobs`.
+const CLOSED_JOB_BLOCKS: u64 = 50_000;
 /// Closed jobs kept at most, of each way to close.
-const KEPT: usize = 100_000;
+const MAX_CLOSED_JOBS: usize = 100_000;
 /// Records that one batch closes or forgets at most; the next batch goes on.
-const STEP: usize = 1_024;
+const PRUNE_BATCH: usize = 1_024;
 
-/// How far the chain is, as one batch takes it in.
+/// Heights of the chain, as one batch takes it in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Heights {
-    /// The chain's head.
+    /// Height of the chain's head.
     pub(super) head: u64,
-    /// The last block of the batch.
+    /// Height of the last block of the batch.
     pub(super) cursor: u64,
-    /// The last final block, if it is known.
+    /// Height of the last final block, if it is known.
     pub(super) final_block: Option<u64>,
-    /// Blocks that a reorganisation can take back at most.
+    /// Number of blocks that a reorganisation can take back at most.
     pub(super) depth: u64,
 }
 
 impl Heights {
-    /// The last final block of those taken in.
-    fn deep(self) -> Option<u64> {
+    /// Height of the last final block of those taken in.
+    fn last_final(self) -> Option<u64> {
         self.final_block.map(|last| last.min(self.cursor))
     }
 
     fn is_final(self, number: u64) -> bool {
-        self.deep().is_some_and(|deep| number <= deep)
+        self.last_final().is_some_and(|last| number <= last)
     }
 
-    /// The last block that no reorganisation which is rewound can reach: what is forgotten cannot be taken back.
+    /// Height of the last block that no reorganisation which is rewound can reach: what is forgotten cannot be taken back.
     fn out_of_reach(self) -> Option<u64> {
-        self.deep().min(self.cursor.checked_sub(self.depth))
+        self.last_final().min(self.cursor.checked_sub(self.depth))
     }
 
-    /// The last block of which what ended there is forgotten.
-    fn old(self) -> Option<u64> {
-        self.out_of_reach().min(self.head.checked_sub(HISTORY + 1))
+    /// Height of the last block whose closed jobs are forgotten.
+    fn last_forgotten(self) -> Option<u64> {
+        self.out_of_reach().min(self.head.checked_sub(CLOSED_JOB_BLOCKS + 1))
     }
 }
 
 /// Adds to a batch what the logs mean.
 pub(super) fn take<C: Chain, J: Journal>(
     node: &Node<C, J>,
-    noted: &[DecodedLog],
+    logs: &[DecodedLog],
     heights: Heights,
     batch: &mut Batch,
 ) -> Result<(), JournalError> {
     let mut intake =
         Intake { node, heights, batch, fresh: HashMap::new(), claims: HashMap::new(), over: HashSet::new() };
-    noted.iter().try_for_each(|log| intake.take(log))?;
+    logs.iter().try_for_each(|log| intake.take(log))?;
     intake.finish();
     Ok(())
 }
@@ -76,7 +74,7 @@ struct Intake<'a, C, J> {
     node: &'a Node<C, J>,
     heights: Heights,
     batch: &'a mut Batch,
-    /// Places of the batch's jobs, for it may hold many.
+    /// Indices of the batch's jobs, for it may hold many.
     fresh: HashMap<B256, usize>,
     claims: HashMap<B256, Claim>,
     /// Jobs that begin and end in this batch, so long ago that they would be forgotten at once.
@@ -88,8 +86,7 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
         match &log.event {
             Event::Requested { id, request, input } if self.node.seats().serves(request.model_id) => {
                 let task = Task { id: *id, request: (**request).clone(), block: log.block };
-                let terms = self.node.policy.borrow().terms(task.request.model_id);
-                if let Some(reason) = pass_over(&task.request, terms) {
+                if let Some(reason) = self.node.passes_over(&task.request) {
                     info!(%id, %reason, "skipped");
                     self.batch.moves.push((*id, Transition::Skipped(reason)));
                 }
@@ -99,7 +96,7 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
             }
             Event::Fulfilled { id, outcome, seats, output } => {
                 let Some(task) = self.find(*id)? else { return Ok(()) };
-                let ours = held(self.node, &task.request, seats);
+                let ours = self.node.has_signed(&task.request, seats);
                 let (outcome, seats) = (*outcome, seats.clone());
                 let output_commitment = alloy::primitives::keccak256(output);
                 let ending = Resolution::Fulfilled { outcome, output_commitment, seats: seats.clone(), ours };
@@ -143,14 +140,14 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
         Ok(self.node.journal.job(id)?.map(|job| job.task().clone()))
     }
 
-    /// Settles a job, and confirms it at once if that is final already.
+    /// Closes a job as included, and as final at once if its block is.
     fn finalize(&mut self, id: B256, log: &DecodedLog, ending: Resolution) {
         let at = log.block;
         debug!(target: REQUEST_LOG, %id, block = at.number, transaction = log.transaction.map(display), "included");
         self.batch.moves.push((id, Transition::Included { at, transaction: log.transaction, ending }));
         if self.heights.is_final(at.number) {
             self.batch.moves.push((id, Transition::Finalized));
-            if self.fresh.contains_key(&id) && Some(at.number) <= self.heights.old() {
+            if self.fresh.contains_key(&id) && Some(at.number) <= self.heights.last_forgotten() {
                 self.over.insert(id);
             }
         }
@@ -168,13 +165,13 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
 pub(super) fn prune(journal: &impl Journal, heights: Heights) -> Result<Option<Batch>, JournalError> {
     let mut batch = Batch::default();
     let until = |last: Option<u64>| Position::first_at(0)..Position::first_at(last.map_or(0, |last| last + 1));
-    let settled = journal.walk(View::Included, until(heights.deep()), STEP)?;
+    let settled = journal.walk(View::Included, until(heights.last_final()), PRUNE_BATCH)?;
     batch.moves.extend(settled.into_iter().map(|at| (at.id, Transition::Finalized)));
-    let paid = journal.walk(View::Paid, until(heights.out_of_reach()), STEP)?;
+    let paid = journal.walk(View::Paid, until(heights.out_of_reach()), PRUNE_BATCH)?;
     batch.claims_gone.extend(paid.into_iter().map(|at| at.id));
     for view in [View::Finalized, View::Skipped, View::Failed] {
-        let surplus = journal.count(view).saturating_sub(KEPT).min(STEP);
-        let old = journal.walk(view, until(heights.old()), STEP)?;
+        let surplus = journal.count(view).saturating_sub(MAX_CLOSED_JOBS).min(PRUNE_BATCH);
+        let old = journal.walk(view, until(heights.last_forgotten()), PRUNE_BATCH)?;
         // Usually none: there are fewer than are kept.
         let many = journal.walk(view, until(heights.out_of_reach()), surplus)?;
         let gone = if old.len() < many.len() { many } else { old };
@@ -196,8 +193,7 @@ pub(super) fn rewind<C: Chain, J: Journal>(node: &Node<C, J>, ancestor: BlockRef
         batch.moves.push((id, Transition::Reopened));
         // What this node passed over, another had answered.
         if let Some(job) = journal.job(id)? {
-            let request = &job.task().request;
-            let reason = pass_over(request, node.policy.borrow().terms(request.model_id));
+            let reason = node.passes_over(&job.task().request);
             batch.moves.extend(reason.map(|reason| (id, Transition::Skipped(reason))));
         }
     }
@@ -208,34 +204,4 @@ pub(super) fn rewind<C: Chain, J: Journal>(node: &Node<C, J>, ancestor: BlockRef
     // Where the answer was ours, its pay was to be claimed.
     batch.claims_gone = settled.into_iter().collect();
     Ok(batch)
-}
-
-fn held<C, J: Journal>(node: &Node<C, J>, request: &Request, seats: &Bytes) -> bool {
-    let table = node.seats();
-    seats.chunks_exact(4).any(|seat| {
-        let index = seat.iter().fold(0u32, |index, byte| index << 8 | u32::from(*byte));
-        table.is_held(request.model_id, index, node.signer, request.request_block)
-    })
-}
-
-/// Why a request is not worth looking at, if so.
-fn pass_over(request: &Request, terms: PriceTerms) -> Option<Skip> {
-    let not_offered = |what: &str| Some(Skip::NotOffered { what: what.into() });
-    if request.input_kind != InputKind::Inline {
-        return not_offered("an input that is not inline");
-    }
-    if request.level != Level::Fast {
-        return not_offered("a level other than `Fast`");
-    }
-    if request.quorum != 1 {
-        return not_offered("a quorum above 1");
-    }
-    if !request.token.is_zero() {
-        return not_offered("pay in a token");
-    }
-    let pays = request.pay();
-    if pays < terms.min_pay {
-        return Some(Skip::Unprofitable { pays, asks: terms.min_pay });
-    }
-    None
 }

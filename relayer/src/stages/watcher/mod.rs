@@ -1,5 +1,5 @@
 //! From blocks to jobs: follows the chain block by block, takes each block's logs in together with the cursor, and
-//! tells the other stages the new tip. What is to be answered they find in the journal.
+//! tells the other stages the new head. Open requests they find in the journal.
 //!
 //! A new head is only a wake-up. Deep history is read by ranges of heights, the last `depth` blocks one by one with
 //! their hashes; a parent that does not match is a reorganisation, rewound to the common ancestor.
@@ -7,6 +7,7 @@
 mod history;
 mod intake;
 mod pages;
+mod rewind;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -32,49 +33,49 @@ use crate::{
 
 /// The tracing target of requests and their answers as they come, which `oraculum dev` shows. Whichever module logs them.
 pub const REQUEST_LOG: &str = "oraculum::requests";
-/// How often an empty answer has to be heard where a block's filter names the coordinator. A filter names many that
-/// have no logs, and an endpoint that leaves out logs does not do so every time.
-const DOUBTS: usize = 4;
-/// Batches that close and forget what is final, with one head at most: the next goes on.
-const STEPS: usize = 64;
-/// Blocks whose logs are read at once, and in memory.
-const TOGETHER: usize = 4;
+/// Number of empty answers before a block whose filter names the coordinator is believed to have no logs. A filter names
+/// many that have none, and an endpoint that leaves out logs does not do so every time.
+const EMPTY_BLOCK_READS: usize = 4;
+/// Batches that close and forget what is final, at most with one head; the next head goes on.
+const PRUNE_BATCHES: usize = 64;
+/// Number of blocks whose logs are read at once, and in memory.
+const BLOCKS_AT_ONCE: usize = 4;
 
-/// How the chain is followed.
+/// Settings for following the chain.
 #[derive(Debug, Clone)]
 pub struct WatchSettings {
-    /// The coordinator's deployment block: nothing of it is older.
+    /// Height of the coordinator's deployment block: nothing of it is older.
     pub deployment_block: u64,
-    /// When a block counts as final.
+    /// Rule by which a block counts as final.
     pub finality: Finality,
-    /// Blocks whose hashes are kept: the deepest reorganisation that can be rewound.
+    /// Number of blocks whose hashes are kept: the deepest reorganisation that can be rewound.
     pub depth: u64,
-    /// The most blocks asked for in one log query.
+    /// Blocks asked for in one log query at most.
     pub page: u64,
-    /// The models whose requests are looked at.
+    /// Ids of the models whose requests are taken in.
     pub models: HashSet<B256>,
 }
 
-/// The first stage.
+/// Stage that follows the chain.
 #[derive(Debug)]
 pub struct Watcher<C, J> {
     node: Arc<Node<C, J>>,
     settings: WatchSettings,
     heads: watch::Receiver<Option<Header>>,
-    tips: watch::Sender<Option<ChainHead>>,
+    published: watch::Sender<Option<ChainHead>>,
     cursor: Option<BlockRef>,
     recent_blocks: BTreeMap<u64, B256>,
     history: History,
     reorg_epoch: u64,
-    /// The block at which the seats were read; `None` while they have to be.
+    /// Height at which the seats were read; `None` while they have to be read.
     seats_at: Option<u64>,
-    /// Whether the other stages know the tip since the last start, rewind or page of history.
+    /// Whether the other stages know the head since the last start, rewind or page of history.
     caught_up: bool,
-    /// The last final block, as far as it was read.
+    /// Height of the last final block, as far as it was read.
     final_block: Option<u64>,
 }
 
-/// What stops the watcher for a moment, or for good.
+/// Error that stops the watcher for a moment, or for good.
 #[derive(Debug, thiserror::Error)]
 enum WatchError {
     #[error(transparent)]
@@ -88,15 +89,15 @@ enum WatchError {
 }
 
 impl<C: Chain, J: Journal> Watcher<C, J> {
-    /// A watcher that goes on where the journal ends.
+    /// Makes a watcher that goes on where the journal ends.
     ///
     /// # Errors
-    /// The journal's.
+    /// Where the journal cannot be read.
     pub fn new(
         node: Arc<Node<C, J>>,
         settings: WatchSettings,
         heads: watch::Receiver<Option<Header>>,
-        tips: watch::Sender<Option<ChainHead>>,
+        published: watch::Sender<Option<ChainHead>>,
     ) -> Result<Self, JournalError> {
         let cursor = node.journal.cursor()?;
         let recent_blocks = node.journal.recent_blocks()?.into_iter().map(|block| (block.number, block.hash)).collect();
@@ -105,7 +106,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             node,
             settings,
             heads,
-            tips,
+            published,
             cursor,
             recent_blocks,
             history,
@@ -119,7 +120,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
     /// Follows the chain until shutdown.
     ///
     /// # Errors
-    /// Only what trying again cannot help: the journal's errors, and a contract that is no coordinator.
+    /// Only what trying again cannot help: `Journal`, `Read` with `NotACoordinator`, and `ReorgTooDeep`.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StageError> {
         let mut pause = Duration::from_millis(100);
         loop {
@@ -191,7 +192,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 match self.cursor {
                     Some(cursor) if page.parent != Some(cursor) => self.rewind(cursor, head).await?,
                     _ => {
-                        self.take(&page.noted, page.end, head.block.number).await?;
+                        self.take(&page.logs, page.end, head.block.number).await?;
                         self.prune(head.block.number).await?;
                     }
                 }
@@ -206,7 +207,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             }
             self.take_blocks(headers).await?;
             self.publish_head(head);
-            // Work goes before order.
+            // Answering goes before tidying.
             tokio::task::yield_now().await;
             return Ok(self.prune(head.block.number).await?);
         }
@@ -251,18 +252,18 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let head = headers.last().map_or(0, |head| head.block.number);
         let node = self.node.clone();
         let reads = headers.into_iter().map(|header| logs(&node, header));
-        let mut reads = futures::stream::iter(reads).buffered(TOGETHER);
+        let mut reads = futures::stream::iter(reads).buffered(BLOCKS_AT_ONCE);
         while let Some(read) = reads.next().await {
             let (block, logs) = read?;
-            let noted: Vec<_> = logs.iter().filter_map(decode_log).collect();
-            self.take(&noted, block, head).await?;
+            let logs: Vec<_> = logs.iter().filter_map(decode_log).collect();
+            self.take(&logs, block, head).await?;
         }
         Ok(())
     }
 
     /// Writes logs and the block that becomes the cursor in one batch.
-    async fn take(&mut self, noted: &[DecodedLog], cursor: BlockRef, head: u64) -> Result<(), WatchError> {
-        for log in noted {
+    async fn take(&mut self, logs: &[DecodedLog], cursor: BlockRef, head: u64) -> Result<(), WatchError> {
+        for log in logs {
             match &log.event {
                 Event::Requested { request, .. } if self.node.seats().rules(request.version).is_none() => {
                     let views = Views::new(&*self.node.chain, self.node.domain.coordinator);
@@ -279,7 +280,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let mut batch = Batch { cursor: Some(cursor), recent_blocks: vec![cursor], ..Batch::default() };
         let oldest = cursor.number.saturating_sub(self.settings.depth);
         batch.recent_blocks_gone = self.recent_blocks.range(..oldest).map(|(number, _)| *number).collect();
-        intake::take(&self.node, noted, self.heights(head, cursor), &mut batch)?;
+        intake::take(&self.node, logs, self.heights(head, cursor), &mut batch)?;
         failpoint("taken.before");
         for (id, illegal) in self.node.journal.commit(&batch)? {
             debug!(%id, %illegal, "a log changes nothing");
@@ -301,7 +302,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
     /// Closes and forgets what is final, as far as it is taken in.
     async fn prune(&self, head: u64) -> Result<(), JournalError> {
         let Some(cursor) = self.cursor else { return Ok(()) };
-        for _ in 0..STEPS {
+        for _ in 0..PRUNE_BATCHES {
             let Some(batch) = intake::prune(&*self.node.journal, self.heights(head, cursor))? else { break };
             failpoint("pruned.before");
             self.node.journal.commit(&batch)?;
@@ -313,7 +314,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
 
     /// The head is taken in: tells the other stages.
     fn publish_head(&mut self, head: Header) {
-        self.tips.send_replace(Some(ChainHead {
+        self.published.send_replace(Some(ChainHead {
             header: head,
             reorg_epoch: self.reorg_epoch,
             final_block: self.final_block.map(|last| last.min(head.block.number)),
@@ -350,58 +351,12 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         self.seats_at = Some(at);
         Ok(())
     }
-
-    /// The last block taken in that the chain still has; `None` if it has another deployment block.
-    async fn ancestor(&self, from: BlockRef, head: Header) -> Result<Option<BlockRef>, WatchError> {
-        for (&number, &hash) in self.recent_blocks.range(..=head.block.number).rev() {
-            // Below the head there is a block: an endpoint that has none lags, which proves nothing.
-            let header = self.node.chain.header(number).await?;
-            let header = header.ok_or_else(|| ChainError::UnknownBlock(number.to_string()))?;
-            if header.block.hash == hash {
-                return Ok(Some(header.block));
-            }
-        }
-        match self.recent_blocks.first_key_value() {
-            Some((&oldest, _)) if oldest > self.settings.deployment_block => {
-                Err(WatchError::TooDeep { oldest, cursor: from.number })
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// Goes back to the last block that the chain still has.
-    async fn rewind(&mut self, from: BlockRef, head: Header) -> Result<(), WatchError> {
-        let ancestor = self.ancestor(from, head).await?;
-        let depth = ancestor.map_or(from.number, |ancestor| from.number - ancestor.number);
-        self.node.metrics.rewound(depth);
-        self.reorg_epoch += 1;
-        self.seats_at = None;
-        self.caught_up = false;
-        let Some(ancestor) = ancestor else {
-            info!(from = from.number, "the deployment's own block was reorganised: scanning from it anew");
-            self.node.journal.clear()?;
-            self.recent_blocks.clear();
-            self.cursor = None;
-            return self.read_seats().await;
-        };
-        info!(from = from.number, to = ancestor.number, "rewinding a reorganisation");
-        let mut batch = intake::rewind(&self.node, ancestor)?;
-        batch.recent_blocks_gone = self.recent_blocks.range(ancestor.number + 1..).map(|(number, _)| *number).collect();
-        failpoint("rewound.before");
-        self.node.journal.commit(&batch)?;
-        failpoint("rewound.after");
-        for number in &batch.recent_blocks_gone {
-            self.recent_blocks.remove(number);
-        }
-        self.cursor = Some(ancestor);
-        self.read_seats().await
-    }
 }
 
 /// A block's logs. That there are none is doubted where the header's filter says otherwise.
 async fn logs<C: Chain, J>(node: &Node<C, J>, header: Header) -> Result<(BlockRef, Vec<Log>), ChainError> {
     let coordinator = node.domain.coordinator;
-    for _ in 0..DOUBTS {
+    for _ in 0..EMPTY_BLOCK_READS {
         let logs = node.chain.logs(coordinator, LogScope::Block(header.block.hash)).await?;
         if !logs.is_empty() || !header.may_have_logs_of(coordinator) {
             return Ok((header.block, logs));

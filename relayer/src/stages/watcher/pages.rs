@@ -1,4 +1,4 @@
-//! How many blocks to ask for at once: halved when the endpoint refuses, regrown slowly.
+//! Number of blocks to ask for at once: halved when the endpoint refuses, regrown slowly.
 
 /// The size of the next page.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ impl Pages {
         possible
     }
 
-    /// An eighth more.
+    /// Makes the page an eighth larger.
     pub(super) fn grow(&mut self) {
         self.size = (self.size + self.size / 8 + 1).min(self.max);
     }

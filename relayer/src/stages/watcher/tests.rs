@@ -15,7 +15,7 @@ use crate::{
 struct Rig {
     bench: Bench,
     watcher: Watcher<FakeChain, SledJournal>,
-    tips: watch::Receiver<Option<ChainHead>>,
+    published: watch::Receiver<Option<ChainHead>>,
     _heads: watch::Sender<Option<Header>>,
 }
 
@@ -36,9 +36,9 @@ impl Rig {
 
     fn on(bench: Bench, settings: WatchSettings) -> Self {
         let (heads, heads_seen) = watch::channel(None);
-        let (tips_out, tips) = watch::channel(None);
-        let watcher = Watcher::new(bench.node.clone(), settings, heads_seen, tips_out).unwrap();
-        Self { bench, watcher, tips, _heads: heads }
+        let (published_out, published) = watch::channel(None);
+        let watcher = Watcher::new(bench.node.clone(), settings, heads_seen, published_out).unwrap();
+        Self { bench, watcher, published, _heads: heads }
     }
 
     fn chain(&self) -> &FakeChain {
@@ -93,7 +93,7 @@ async fn a_request_is_journalled_with_the_cursor_and_its_input() {
     assert_eq!(input, Some(crate::testing::input(0).into()));
     let head = rig.chain().head().await.unwrap();
     assert_eq!(rig.bench.node.journal.cursor().unwrap(), Some(head.block));
-    assert_eq!(rig.tips.borrow().map(|tip| tip.header), Some(head));
+    assert_eq!(rig.published.borrow().map(|head| head.header), Some(head));
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn a_request_in_another_block_after_a_reorganisation_is_open_with_the_new_
     let new = rig.open().remove(0);
     assert_eq!(new.id, old.id);
     assert_ne!(new.block.hash, old.block.hash);
-    assert_eq!(rig.tips.borrow().map(|tip| tip.reorg_epoch), Some(1));
+    assert_eq!(rig.published.borrow().map(|head| head.reorg_epoch), Some(1));
 }
 
 #[tokio::test]
@@ -324,7 +324,7 @@ async fn an_endpoint_that_misses_blocks_below_the_head_proves_no_reorganisation(
     rig.chain().reorg(12);
     let lagging = rig.watcher.advance(ahead).await;
     assert!(matches!(lagging, Err(WatchError::Chain(ChainError::UnknownBlock(_)))), "{lagging:?}");
-    assert_eq!(rig.tips.borrow().map(|tip| tip.reorg_epoch), Some(0));
+    assert_eq!(rig.published.borrow().map(|head| head.reorg_epoch), Some(0));
 }
 
 #[tokio::test]
@@ -337,11 +337,11 @@ async fn with_a_tag_a_settled_job_is_confirmed_when_the_chain_says_so() {
         rig.mine(Vec::new());
     }
     rig.advance().await;
-    assert_eq!((rig.state(&request), rig.tips.borrow().and_then(|tip| tip.final_block)), ("included", None));
+    assert_eq!((rig.state(&request), rig.published.borrow().and_then(|head| head.final_block)), ("included", None));
     rig.chain().set_tagged(2);
     rig.mine(Vec::new());
     rig.advance().await;
-    assert_eq!((rig.state(&request), rig.tips.borrow().and_then(|tip| tip.final_block)), ("finalized", Some(2)));
+    assert_eq!((rig.state(&request), rig.published.borrow().and_then(|head| head.final_block)), ("finalized", Some(2)));
 }
 
 #[tokio::test]
@@ -353,7 +353,7 @@ async fn an_endpoint_that_lags_changes_nothing() {
     let cursor = rig.bench.node.journal.cursor().unwrap();
     rig.watcher.advance(old).await.unwrap();
     assert_eq!(rig.bench.node.journal.cursor().unwrap(), cursor);
-    assert_eq!(rig.tips.borrow().map(|tip| tip.reorg_epoch), Some(0));
+    assert_eq!(rig.published.borrow().map(|head| head.reorg_epoch), Some(0));
 }
 
 #[tokio::test]
@@ -373,7 +373,7 @@ async fn what_pays_too_little_is_skipped_with_the_reason() {
 async fn logs_that_an_endpoint_leaves_out_are_asked_for_again() {
     let mut rig = Rig::new();
     let request = rig.ask(0);
-    rig.chain().lie_empty(DOUBTS - 1);
+    rig.chain().lie_empty(EMPTY_BLOCK_READS - 1);
     rig.advance().await;
     assert_eq!(rig.state(&request), "seen");
     rig.mine(Vec::new());

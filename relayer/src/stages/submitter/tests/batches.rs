@@ -48,8 +48,10 @@ impl Rig {
     /// Has simulations refuse everything but the answers to some tasks.
     fn refuse_all_but(&self, good: &[Task], refusal: ChainError) {
         for task in good {
-            let Eligibility::Now(place) = self.bench.node.standing(task, task.block.number + 1) else { panic!() };
-            self.chain().view(coordinator::fulfill(&self.attested(task), &place).to_vec(), Vec::new());
+            let Eligibility::Now(assignment) = self.bench.node.eligibility(task, task.block.number + 1, 0) else {
+                panic!()
+            };
+            self.chain().view(coordinator::fulfill(&self.attested(task), &assignment).to_vec(), Vec::new());
         }
         self.chain().refuse(Some(refusal));
     }
@@ -153,7 +155,7 @@ async fn what_does_not_pay_now_is_given_back_and_what_never_would_is_skipped_wit
     rig.bench.policy.send_modify(|policy| policy.terms.margin_percent = -100);
     rig.bench.policy.send_modify(|policy| policy.terms.min_pay = 0);
     rig.bench.policy.send_modify(|policy| {
-        // Worth it at the least tip of 0, not at the present price.
+        // Worth it at the least priority fee of 0, not at the present price.
         policy.fees.min_priority_fee = 0;
         policy.terms.margin_percent = 50;
     });

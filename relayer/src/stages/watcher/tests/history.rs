@@ -9,11 +9,11 @@ async fn written(head: u64) -> (Vec<B256>, Vec<B256>, [B256; 3]) {
     rig.mine(vec![fulfilled(&owed, 0), fulfilled(&paid, 0)]);
     rig.mine(vec![claimed(&paid)]);
     let logs = rig.chain().logs(rig.bench.node.domain.coordinator, LogScope::Range(1, rig.height())).await.unwrap();
-    let noted: Vec<_> = logs.iter().filter_map(decode_log).collect();
-    assert!(matches!(noted.last().unwrap().event, Event::Claimed(_)));
+    let logs: Vec<_> = logs.iter().filter_map(decode_log).collect();
+    assert!(matches!(logs.last().unwrap().event, Event::Claimed(_)));
     let mut batch = Batch::default();
     let heights = Heights { head, cursor: 100, final_block: Some(head - 3), depth: 8 };
-    intake::take(&rig.bench.node, &noted, heights, &mut batch).unwrap();
+    intake::take(&rig.bench.node, &logs, heights, &mut batch).unwrap();
     let jobs = batch.seen.iter().map(|(task, _)| task.id).collect();
     assert!(batch.moves.iter().all(|(moved, _)| batch.seen.iter().any(|(task, _)| task.id == *moved)));
     rig.bench.node.journal.commit(&batch).unwrap();

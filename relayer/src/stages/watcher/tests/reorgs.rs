@@ -195,7 +195,7 @@ async fn live(seed: u64) -> (usize, usize) {
         }
         world.rig.advance().await;
         floor = world.blocks.len().saturating_sub(settings().depth as usize);
-        reorg_epoch = world.rig.tips.borrow().map_or(0, |tip| tip.reorg_epoch) as usize;
+        reorg_epoch = world.rig.published.borrow().map_or(0, |head| head.reorg_epoch) as usize;
 
         let bench = Bench::over(world.rig.bench.node.chain.clone(), world.rig.bench.signer.clone());
         let mut fresh = Rig::on(bench, settings());

@@ -1,43 +1,43 @@
-//! How fast models run and blocks come, as measured: what can still be in time.
+//! Measured time of model runs and of blocks, to tell what can still be in time.
 
 use std::time::Duration;
 
 use crate::chain::Header;
 
 /// Runs measured before the estimate is believed: the first ones warm caches.
-const BELIEVED: u32 = 8;
+const MIN_SAMPLES: u32 = 8;
 /// The weight of a new measurement, as a divisor.
 const WEIGHT: u32 = 8;
 
 /// A running mean of durations.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Mean {
+pub(super) struct MovingMean {
     value: Duration,
     count: u32,
 }
 
-impl Mean {
+impl MovingMean {
     pub(super) fn add(&mut self, new: Duration) {
         self.count = self.count.saturating_add(1);
         let weight = self.count.min(WEIGHT);
         self.value = self.value - self.value / weight + new / weight;
     }
 
-    /// `None` before enough was measured.
+    /// Returns the mean; `None` before enough was measured.
     pub(super) fn get(&self) -> Option<Duration> {
-        (self.count >= BELIEVED).then_some(self.value)
+        (self.count >= MIN_SAMPLES).then_some(self.value)
     }
 }
 
 /// The time between blocks, by their own clocks.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Blocks {
+pub(super) struct BlockPace {
     last: Option<Header>,
-    mean: Mean,
+    mean: MovingMean,
 }
 
-impl Blocks {
-    pub(super) fn note(&mut self, head: Header) {
+impl BlockPace {
+    pub(super) fn observe(&mut self, head: Header) {
         if let Some(last) = self.last.replace(head)
             && let Some(blocks) = head.block.number.checked_sub(last.block.number).filter(|blocks| *blocks > 0)
         {
@@ -46,7 +46,7 @@ impl Blocks {
         }
     }
 
-    /// How many whole blocks pass in a time; none that is certain before enough is measured.
+    /// Number of whole blocks that pass in a time; 0 before enough is measured.
     pub(super) fn within(&self, time: Duration) -> u64 {
         let each = self.mean.get().unwrap_or_default().as_secs_f64();
         if each < 1e-3 { 0 } else { (time.as_secs_f64() / each) as u64 }
@@ -59,8 +59,8 @@ mod tests {
     use crate::testing::block;
     use alloy::primitives::B256;
 
-    fn blocks(count: u64, seconds: u64) -> Blocks {
-        let mut blocks = Blocks::default();
+    fn blocks(count: u64, seconds: u64) -> BlockPace {
+        let mut blocks = BlockPace::default();
         for number in 0..count {
             let header = Header {
                 block: block(number),
@@ -69,7 +69,7 @@ mod tests {
                 base_fee: 0,
                 bloom: Default::default(),
             };
-            blocks.note(header);
+            blocks.observe(header);
         }
         blocks
     }
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_mean_follows_what_is_measured() {
-        let mut mean = Mean::default();
+        let mut mean = MovingMean::default();
         (0..7).for_each(|_| mean.add(Duration::from_millis(10)));
         assert_eq!(mean.get(), None);
         mean.add(Duration::from_millis(10));
