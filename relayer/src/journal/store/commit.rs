@@ -11,36 +11,25 @@ use sled::{
 };
 
 use super::{
-    CURSOR, EventCounts, WRITTEN, entry_key,
     index::{Entries, Index, Indexed, home_key},
-    slots,
-    wal::Wal,
+    transactions,
+    trees::{Abort, CURSOR, Step, Trees, WRITTEN, encode, entry_key, read},
 };
 use crate::{
     domain::{Claim, Entry, InvalidTransition, Job, Seen, Transition},
-    journal::{Batch, JournalError, SledJournal},
+    journal::{Batch, JournalError},
 };
 
-pub(super) enum Abort {
-    Record(serde_json::Error),
-    Refused(B256, InvalidTransition),
-}
+/// What happened, by model, event and reason.
+pub(super) type EventCounts = BTreeMap<(B256, &'static str, &'static str), u64>;
 
-pub(super) type Step<T> = Result<T, ConflictableTransactionError<Abort>>;
-
-pub(super) fn encode<T: Serialize>(value: &T) -> Step<Vec<u8>> {
-    // As much as a job takes: it does not grow as it is written.
-    let mut bytes = Vec::with_capacity(1_536);
-    serde_json::to_writer(&mut bytes, value)
-        .map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))?;
-    Ok(bytes)
-}
-
-pub(super) fn read<T: DeserializeOwned>(tree: &TransactionalTree, key: &[u8]) -> Step<Option<T>> {
-    tree.get(key)?
-        .map(|bytes| serde_json::from_slice(&bytes))
-        .transpose()
-        .map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))
+/// What a commit wrote, as far as it concerns what is kept in memory beside the trees.
+pub(super) struct Committed {
+    /// Moves that were left out.
+    pub(super) refused: Vec<(B256, InvalidTransition)>,
+    pub(super) event_counts: EventCounts,
+    /// What changes in the index.
+    pub(super) moved: Vec<Moved>,
 }
 
 /// A record that a batch changes: where it was found before, and what becomes of it.
@@ -57,7 +46,7 @@ struct Changes<'a, T> {
 }
 
 /// A record as the index had it, and as it is to have it.
-type Moved = (Option<Entries>, Option<Entries>);
+pub(super) type Moved = (Option<Entries>, Option<Entries>);
 
 impl<'a, T: Indexed + Serialize + DeserializeOwned> Changes<'a, T> {
     fn of(tree: &'a TransactionalTree, index: &'a Index) -> Self {
@@ -160,20 +149,20 @@ fn add_to_books(books: &TransactionalTree, entry: &Entry) -> Step<()> {
     Ok(())
 }
 
-/// See [`Journal::commit`](super::Journal::commit). Its transactions go to the outbox, too, if that is given.
+/// Writes a batch into the trees, all or nothing, with the number under which its transactions go to the log of
+/// transactions. A refused send refuses the batch: then the job and its state are returned, and nothing is written.
 pub(super) fn commit(
-    journal: &SledJournal,
+    trees: &Trees,
+    index: &Index,
     batch: &Batch,
-    wal: Option<&mut Wal>,
-) -> Result<Vec<(B256, InvalidTransition)>, JournalError> {
-    let SledJournal { meta, recent_blocks, jobs, inputs, slots, signed, claims, books, .. } = journal;
-    // Held until what was written is known to whoever reads.
-    let mut index = journal.index_mut();
-    let trees = (meta, recent_blocks, jobs, inputs, slots, signed, claims, books);
-    let outcome = trees.transaction(|(meta, recent_blocks, jobs, inputs, slots, signed, claims, books)| {
+    number: Option<u64>,
+) -> Result<Result<Committed, (B256, InvalidTransition)>, JournalError> {
+    let Trees { db: _, meta, recent_blocks, jobs, inputs, slots, attempts, claims, books } = trees;
+    let trees = (meta, recent_blocks, jobs, inputs, slots, attempts, claims, books);
+    let outcome = trees.transaction(|(meta, recent_blocks, jobs, inputs, slots, attempts, claims, books)| {
         let mut event_counts = EventCounts::new();
-        if let Some(wal) = &wal {
-            meta.insert(WRITTEN, &wal.next().to_be_bytes())?;
+        if let Some(number) = number {
+            meta.insert(WRITTEN, &number.to_be_bytes())?;
         }
         if let Some(cursor) = &batch.cursor {
             meta.insert(CURSOR, encode(cursor)?)?;
@@ -184,16 +173,16 @@ pub(super) fn commit(
         for block in &batch.recent_blocks {
             recent_blocks.insert(&block.number.to_be_bytes(), block.hash.as_slice())?;
         }
-        let mut jobs = Changes::of(jobs, &index);
+        let mut jobs = Changes::of(jobs, index);
         let refused = change_jobs(batch, &mut jobs, inputs, &mut event_counts)?;
         let mut moved = jobs.write()?;
         for (sender, nonce) in &batch.slots_gone {
-            slots::forget(slots, signed, *sender, *nonce)?;
+            transactions::forget(slots, attempts, *sender, *nonce)?;
         }
         for slot in &batch.slots {
-            slots::put(slots, signed, slot)?;
+            transactions::put(slots, attempts, slot)?;
         }
-        let mut claims = Changes::<Claim>::of(claims, &index);
+        let mut claims = Changes::<Claim>::of(claims, index);
         for id in &batch.claims_gone {
             claims.set(*id, None)?;
         }
@@ -204,26 +193,11 @@ pub(super) fn commit(
         for entry in &batch.booked {
             add_to_books(books, entry)?;
         }
-        Ok((refused, event_counts, moved))
+        Ok(Committed { refused, event_counts, moved })
     });
     match outcome {
-        Ok((refused, event_counts, moved)) => {
-            for (old, new) in moved {
-                old.iter().for_each(|entries| index.remove(entries));
-                new.into_iter().for_each(|entries| index.add(entries));
-            }
-            drop(index);
-            let mut tally = journal.event_counts();
-            for (event, count) in event_counts {
-                *tally.entry(event).or_default() += count;
-            }
-            drop(tally);
-            if let Some(wal) = wal {
-                wal.append(&batch.slots, &journal.db)?;
-            }
-            Ok(refused)
-        }
-        Err(TransactionError::Abort(Abort::Refused(id, illegal))) => Ok(vec![(id, illegal)]),
+        Ok(committed) => Ok(Ok(committed)),
+        Err(TransactionError::Abort(Abort::Refused(id, illegal))) => Ok(Err((id, illegal))),
         Err(TransactionError::Abort(Abort::Record(error))) => Err(error.into()),
         Err(TransactionError::Storage(error)) => Err(error.into()),
     }

@@ -4,15 +4,17 @@ mod commit;
 mod index;
 mod migrate;
 mod open;
-mod slots;
+mod record;
+mod rewrite;
+mod transactions;
 mod transfer;
+mod trees;
 mod wal;
 
 pub use index::{Position, View};
-pub use transfer::Record;
+pub use record::Record;
 
 use std::{
-    collections::BTreeMap,
     fs,
     ops::Range,
     path::{Path, PathBuf},
@@ -20,11 +22,13 @@ use std::{
 };
 
 use alloy::primitives::{B256, Bytes};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use sled::Tree;
 
 use self::{
-    index::{Entries, Index, Indexed},
+    commit::{Committed, EventCounts, commit},
+    index::{Index, Indexed},
+    trees::{CURSOR, Trees, WRITTEN, all, blocks, damaged},
     wal::Wal,
 };
 use super::{Batch, Journal, JournalError, Tally};
@@ -33,9 +37,6 @@ use crate::{
     domain::{Claim, Entry, InvalidTransition, Job, TrackedTransaction},
 };
 
-pub(super) const CURSOR: &[u8] = b"cursor";
-/// The number of the last commit that wrote transactions.
-pub(super) const WRITTEN: &[u8] = b"written";
 /// Records that one step of a long operation takes.
 const STEP: usize = 1_024;
 
@@ -44,44 +45,23 @@ const STEP: usize = 1_024;
 pub struct SledJournal {
     /// The database's.
     folder: PathBuf,
-    pub(super) db: sled::Db,
-    pub(super) meta: Tree,
-    pub(super) recent_blocks: Tree,
-    pub(super) jobs: Tree,
-    /// Under the keys of their jobs.
-    pub(super) inputs: Tree,
-    pub(super) slots: Tree,
-    pub(super) signed: Tree,
-    pub(super) claims: Tree,
-    pub(super) books: Tree,
+    trees: Trees,
     index: RwLock<Index>,
     event_counts: Mutex<EventCounts>,
     wal: Mutex<Wal>,
 }
 
-/// What happened, by model, event and reason.
-pub(super) type EventCounts = BTreeMap<(B256, &'static str, &'static str), u64>;
-
 impl SledJournal {
-    /// The journal in an open database, with what that lost of the outbox. Reads every job and claim.
-    pub(super) fn with(folder: &Path, db: sled::Db) -> Result<Self, JournalError> {
-        let meta = db.open_tree("meta")?;
-        let number = |bytes: sled::IVec| <[u8; 8]>::try_from(bytes.as_ref()).map(u64::from_be_bytes);
-        let written = meta.get(WRITTEN)?.map(number).transpose().map_err(|_| damaged())?.unwrap_or(0);
+    /// The journal in an open database, with what that lost of the log of transactions. Reads every job and claim.
+    fn with(folder: &Path, db: sled::Db) -> Result<Self, JournalError> {
+        let trees = Trees::open(db)?;
+        let written = trees.written()?;
         let journal = Self {
             folder: folder.to_owned(),
-            meta,
-            recent_blocks: db.open_tree("ring")?,
-            jobs: db.open_tree("jobs")?,
-            inputs: db.open_tree("inputs")?,
-            slots: db.open_tree("slots")?,
-            signed: db.open_tree("signed")?,
-            claims: db.open_tree("claims")?,
-            books: db.open_tree("books")?,
+            trees,
             index: RwLock::default(),
             event_counts: Mutex::default(),
             wal: Mutex::new(Wal::after(folder, written)),
-            db,
         };
         journal.jobs().try_for_each(|job| journal.find(&job?))?;
         journal.claims().try_for_each(|claim| journal.find(&claim?))?;
@@ -91,14 +71,39 @@ impl SledJournal {
             for slot in lost.into_iter().flat_map(|line| line.slots) {
                 // Whatever is under its nonce, this came after that.
                 let slots_gone = vec![(slot.sender, slot.nonce)];
-                commit::commit(&journal, &Batch { slots_gone, slots: vec![slot], ..Batch::default() }, None)?;
+                journal.write(&Batch { slots_gone, slots: vec![slot], ..Batch::default() }, None)?;
             }
-            journal.meta.insert(WRITTEN, &last.to_be_bytes())?;
+            journal.trees.meta.insert(WRITTEN, &last.to_be_bytes())?;
             *journal.wal() = Wal::after(folder, last);
         }
-        journal.db.flush()?;
+        journal.trees.db.flush()?;
         wal::clear(folder)?;
         Ok(journal)
+    }
+
+    /// Writes a batch, all or nothing, with the number of its line in the log of transactions. Returns what was refused,
+    /// and whether anything was written.
+    fn write(
+        &self,
+        batch: &Batch,
+        number: Option<u64>,
+    ) -> Result<(Vec<(B256, InvalidTransition)>, bool), JournalError> {
+        // Held until what was written is known to whoever reads.
+        let mut index = self.index_mut();
+        let Committed { refused, event_counts, moved } = match commit(&self.trees, &index, batch, number)? {
+            Ok(committed) => committed,
+            Err(refused) => return Ok((vec![refused], false)),
+        };
+        for (old, new) in moved {
+            old.iter().for_each(|entries| index.remove(entries));
+            new.into_iter().for_each(|entries| index.add(entries));
+        }
+        drop(index);
+        let mut counts = self.event_counts();
+        for (event, count) in event_counts {
+            *counts.entry(event).or_default() += count;
+        }
+        Ok((refused, true))
     }
 
     fn wal(&self) -> MutexGuard<'_, Wal> {
@@ -125,18 +130,18 @@ impl SledJournal {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn event_counts(&self) -> MutexGuard<'_, EventCounts> {
+    fn event_counts(&self) -> MutexGuard<'_, EventCounts> {
         self.event_counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All jobs, one at a time, in the order of their requests.
     pub fn jobs(&self) -> impl Iterator<Item = Result<Job, JournalError>> {
-        all(&self.jobs)
+        all(&self.trees.jobs)
     }
 
     /// All claims, one at a time: those to be claimed, then the paid ones.
     pub fn claims(&self) -> impl Iterator<Item = Result<Claim, JournalError>> {
-        all(&self.claims)
+        all(&self.trees.claims)
     }
 
     /// Bytes of its files.
@@ -144,45 +149,7 @@ impl SledJournal {
     /// # Errors
     /// `Store`.
     pub fn disk_bytes(&self) -> Result<u64, JournalError> {
-        Ok(self.db.size_on_disk()?)
-    }
-
-    pub(super) fn trees(&self) -> [&Tree; 8] {
-        let Self { meta, recent_blocks, jobs, inputs, slots, signed, claims, books, .. } = self;
-        [meta, recent_blocks, jobs, inputs, slots, signed, claims, books]
-    }
-
-    pub(super) fn put_job(&self, job: &Job, input: Option<&Bytes>) -> Result<(), JournalError> {
-        if let Some(input) = input {
-            self.inputs.insert(index::home_key(job.entries().home, job.task().id), input.as_ref())?;
-        }
-        self.put_indexed(&self.jobs, job)
-    }
-
-    pub(super) fn put_claim(&self, claim: &Claim) -> Result<(), JournalError> {
-        self.put_indexed(&self.claims, claim)
-    }
-
-    pub(super) fn put_slot(&self, slot: &TrackedTransaction) -> Result<(), JournalError> {
-        if slots::is_there(&self.slots, slot)? {
-            return Err(JournalError::Twice(format!("nonce {} of {}", slot.nonce, slot.sender)));
-        }
-        commit::commit(self, &Batch { slots: vec![slot.clone()], ..Batch::default() }, None)?;
-        Ok(())
-    }
-
-    pub(super) fn put_entry(&self, entry: &Entry) -> Result<(), JournalError> {
-        if self.books.insert(entry_key(entry), serde_json::to_vec(entry)?)?.is_some() {
-            return Err(JournalError::Twice(format!("hour {} of model {}", entry.hour, entry.model)));
-        }
-        Ok(())
-    }
-
-    fn put_indexed<T: Indexed + Serialize>(&self, tree: &Tree, record: &T) -> Result<(), JournalError> {
-        let Entries { id, home, .. } = record.entries();
-        self.find(record)?;
-        tree.insert(index::home_key(home, id), serde_json::to_vec(record)?)?;
-        Ok(())
+        Ok(self.trees.db.size_on_disk()?)
     }
 
     /// At most `limit` places of a view in a range, in order or from the far end.
@@ -194,8 +161,8 @@ impl SledJournal {
         from_end: bool,
     ) -> Result<Vec<Position>, JournalError> {
         let tree = match view {
-            View::Requested => &self.jobs,
-            View::Vesting | View::Paid => &self.claims,
+            View::Requested => &self.trees.jobs,
+            View::Vesting | View::Paid => &self.trees.claims,
             _ => return taken(self.index().of_state(view, range).map(Ok), limit, from_end),
         };
         // An empty range is a mistake to sled.
@@ -217,48 +184,30 @@ fn get<T: Indexed + DeserializeOwned>(tree: &Tree, index: &Index, id: B256) -> R
     Ok(tree.get(index::home_key(home, id))?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
 }
 
-pub(super) fn damaged() -> JournalError {
-    JournalError::Store(sled::Error::Corruption { at: None, bt: () })
-}
-
-/// The blocks of a ring, ascending.
-pub(super) fn blocks(recent_blocks: &Tree) -> impl Iterator<Item = Result<BlockRef, JournalError>> + use<> {
-    recent_blocks.iter().map(|entry| {
-        let (key, value) = entry?;
-        let number = <[u8; 8]>::try_from(key.as_ref()).map_err(|_| damaged())?;
-        let hash = B256::try_from(value.as_ref()).map_err(|_| damaged())?;
-        Ok(BlockRef { number: u64::from_be_bytes(number), hash })
-    })
-}
-
-pub(super) fn all<T: DeserializeOwned>(tree: &Tree) -> impl Iterator<Item = Result<T, JournalError>> + use<T> {
-    tree.iter().values().map(|value| Ok(serde_json::from_slice(&value?)?))
-}
-
-/// Hour and model: the books of a day are a range of keys.
-pub(super) fn entry_key(entry: &Entry) -> Vec<u8> {
-    [&entry.hour.to_be_bytes(), entry.model.as_slice()].concat()
-}
-
 impl Journal for SledJournal {
     fn commit(&self, batch: &Batch) -> Result<Vec<(B256, InvalidTransition)>, JournalError> {
         // That one was mined is asked for again at a start.
         if batch.slots.iter().all(|slot| slot.mined.is_some()) {
-            return commit::commit(self, batch, None);
+            return Ok(self.write(batch, None)?.0);
         }
-        commit::commit(self, batch, Some(&mut self.wal()))
+        let mut wal = self.wal();
+        let (refused, written) = self.write(batch, Some(wal.next()))?;
+        if written {
+            wal.append(&batch.slots, &self.trees.db)?;
+        }
+        Ok(refused)
     }
 
     fn cursor(&self) -> Result<Option<BlockRef>, JournalError> {
-        Ok(self.meta.get(CURSOR)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+        Ok(self.trees.meta.get(CURSOR)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
     }
 
     fn recent_blocks(&self) -> Result<Vec<BlockRef>, JournalError> {
-        blocks(&self.recent_blocks).collect()
+        blocks(&self.trees.recent_blocks).collect()
     }
 
     fn job(&self, id: B256) -> Result<Option<Job>, JournalError> {
-        get(&self.jobs, &self.index(), id)
+        get(&self.trees.jobs, &self.index(), id)
     }
 
     fn walk(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError> {
@@ -289,28 +238,28 @@ impl Journal for SledJournal {
     fn input(&self, id: B256) -> Result<Option<Bytes>, JournalError> {
         let index = self.index();
         let Some(home) = Job::home(&index, id) else { return Ok(None) };
-        Ok(self.inputs.get(index::home_key(home, id))?.map(|bytes| Bytes::copy_from_slice(&bytes)))
+        Ok(self.trees.inputs.get(index::home_key(home, id))?.map(|bytes| Bytes::copy_from_slice(&bytes)))
     }
 
     fn slots(&self) -> Result<Vec<TrackedTransaction>, JournalError> {
-        slots::all_of(&self.slots, &self.signed).collect()
+        transactions::all_of(&self.trees.slots, &self.trees.attempts).collect()
     }
 
     fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError> {
-        get(&self.claims, &self.index(), id)
+        get(&self.trees.claims, &self.index(), id)
     }
 
     fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError> {
-        let entries = self.books.range(from_hour.to_be_bytes().as_slice()..);
+        let entries = self.trees.books.range(from_hour.to_be_bytes().as_slice()..);
         entries.values().map(|value| Ok(serde_json::from_slice(&value?)?)).collect()
     }
 
     fn clear(&self) -> Result<(), JournalError> {
         // Without a cursor the scan begins anew, whatever is still here if this is cut off.
-        self.meta.remove(CURSOR)?;
+        self.trees.meta.remove(CURSOR)?;
         let all = || Position::first_at(0)..Position::last_at(u64::MAX);
         let ids = |at: Vec<Position>| at.into_iter().map(|at| at.id).collect::<Vec<_>>();
-        self.recent_blocks.clear()?;
+        self.trees.recent_blocks.clear()?;
         loop {
             let vanished = ids(self.walk(View::Requested, all(), STEP)?);
             let paid = self.walk(View::Paid, all(), STEP)?;
@@ -323,7 +272,7 @@ impl Journal for SledJournal {
     }
 
     fn sync(&self) -> Result<(), JournalError> {
-        self.db.flush()?;
+        self.trees.db.flush()?;
         // sled's flush does not reach the disk by itself (its issue 1452).
         let file = self.folder.join("db");
         fs::File::open(&file)

@@ -90,7 +90,7 @@ fn a_large_transaction_is_kept_whole_and_nothing_of_it_is_left_when_it_is_forgot
     assert_eq!(journal.slots().unwrap(), [slot.clone(), other.clone()]);
     journal.commit(&Batch { slots_gone: vec![(slot.sender, 4)], ..Batch::default() }).unwrap();
     assert_eq!(journal.slots().unwrap(), std::slice::from_ref(&other));
-    assert_eq!(journal.signed.len(), 1, "but for the other's");
+    assert_eq!(journal.trees.attempts.len(), 1, "but for the other's");
     // Another transaction under the nonce is not taken for the one before.
     slot.attempts = vec![Attempt { raw: vec![7; 5_000].into(), ..slot.attempts[0].clone() }];
     journal.commit(&Batch { slots: vec![slot.clone()], ..Batch::default() }).unwrap();
@@ -115,7 +115,7 @@ fn a_request_that_comes_back_in_another_block_lies_there_with_its_input() {
         assert_eq!((heights(journal), journal.count(View::Requested)), (vec![9], 1));
         assert_eq!(journal.job(task(1).id).unwrap().unwrap().task().block, block(9));
         assert_eq!(journal.input(task(1).id).unwrap(), Some(input(1).into()));
-        assert_eq!(journal.inputs.len(), 1);
+        assert_eq!(journal.trees.inputs.len(), 1);
     };
     check(&journal);
     drop(journal);

@@ -16,7 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::open::folder;
+use super::trees::folder;
 use crate::{domain::TrackedTransaction, journal::JournalError};
 
 /// Bytes after which a new file is begun.
@@ -84,17 +84,17 @@ impl Wal {
 }
 
 /// The lines of a folder's files after a number, in order.
-pub(super) fn lines(folder: &Path, after: u64) -> Result<Vec<Line<Vec<TrackedTransaction>>>, JournalError> {
+pub(super) fn lines(path: &Path, after: u64) -> Result<Vec<Line<Vec<TrackedTransaction>>>, JournalError> {
     let mut lines = Vec::new();
-    for path in files(folder)? {
-        let file = File::open(&path).map_err(|source| super::open::folder(&path, source))?;
-        for line in BufReader::new(file).split(b'\n') {
-            let line = line.map_err(|source| super::open::folder(&path, source))?;
+    for file in files(path)? {
+        let failed = |source| folder(&file, source);
+        for line in BufReader::new(File::open(&file).map_err(failed)?).split(b'\n') {
+            let line = line.map_err(failed)?;
             match serde_json::from_slice::<Line<Vec<TrackedTransaction>>>(&line) {
                 Ok(line) if line.number > after => lines.push(line),
                 Ok(_) => {}
                 // The disk was full, or power was lost: it was not broadcast, or there is nothing to be done.
-                Err(error) => warn!(%error, file = %path.display(), "half a line"),
+                Err(error) => warn!(%error, file = %file.display(), "half a line"),
             }
         }
     }
@@ -103,8 +103,8 @@ pub(super) fn lines(folder: &Path, after: u64) -> Result<Vec<Line<Vec<TrackedTra
 }
 
 /// Deletes the files of a folder.
-pub(super) fn clear(folder: &Path) -> Result<(), JournalError> {
-    delete(&files(folder)?);
+pub(super) fn clear(path: &Path) -> Result<(), JournalError> {
+    delete(&files(path)?);
     Ok(())
 }
 

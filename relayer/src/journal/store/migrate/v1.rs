@@ -8,8 +8,11 @@ use crate::{
     chain::{BlockRef, Receipt},
     domain::{AnswerRef, Claim, Purpose, Resolution, Task, TrackedTransaction},
     journal::{
-        Identity, JournalError, Record, VERSION,
-        store::{all, damaged, open::IDENTITY},
+        Identity, JournalError, VERSION,
+        store::{
+            record::Record,
+            trees::{IDENTITY, all, damaged},
+        },
     },
 };
 

@@ -8,8 +8,11 @@ use crate::{
     chain::Receipt,
     domain::{Attempt, Claim, Entry, Job, Purpose, TrackedTransaction},
     journal::{
-        Identity, JournalError, Record, VERSION,
-        store::{CURSOR, all, blocks, damaged, open::IDENTITY},
+        Identity, JournalError, VERSION,
+        store::{
+            record::Record,
+            trees::{CURSOR, IDENTITY, all, blocks, damaged},
+        },
     },
 };
 

@@ -44,7 +44,7 @@ fn a_record_that_cannot_be_read_rebuilds_the_journal() {
     drop(open(&folder));
     {
         // It may be in use for a moment yet.
-        let db = super::open::open_quietly(&folder.path().join("db")).unwrap();
+        let db = super::rewrite::open_database(&folder.path().join("db")).unwrap();
         db.open_tree("jobs").unwrap().insert([1; 32], b"{}").unwrap();
         db.flush().unwrap();
     }
@@ -56,9 +56,9 @@ fn a_journal_with_two_records_of_a_job_is_rebuilt() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
     journal.commit(&seen(1)).unwrap();
-    let (mut key, job) = journal.jobs.first().unwrap().map(|(key, job)| (key.to_vec(), job)).unwrap();
+    let (mut key, job) = journal.trees.jobs.first().unwrap().map(|(key, job)| (key.to_vec(), job)).unwrap();
     key[8] += 1;
-    journal.jobs.insert(key, job).unwrap();
+    journal.trees.jobs.insert(key, job).unwrap();
     drop(journal);
     assert_eq!(open(&folder).cursor().unwrap(), None);
 }
@@ -135,13 +135,13 @@ fn a_journal_that_kept_its_index_in_a_tree_is_found_without_it() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
     journal.commit(&seen(1)).unwrap();
-    journal.db.open_tree("index").unwrap().insert([9; 41], b"").unwrap();
-    journal.meta.insert("schema", "3").unwrap();
+    journal.trees.db.open_tree("index").unwrap().insert([9; 41], b"").unwrap();
+    journal.trees.meta.insert("schema", "3").unwrap();
     drop(journal);
     let journal = open(&folder);
     assert_eq!((journal.count(View::Open), journal.waiting()), (1, vec![(crate::testing::MODEL, 1)]));
-    assert!(!journal.db.tree_names().contains(&b"index".into()));
-    assert_eq!(journal.meta.get("schema").unwrap().unwrap(), VERSION.to_string());
+    assert!(!journal.trees.db.tree_names().contains(&b"index".into()));
+    assert_eq!(journal.trees.meta.get("schema").unwrap().unwrap(), VERSION.to_string());
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_journal_whose_files_are_far_larger_than_its_content_is_compacted_when_opene
 fn a_journal_of_a_later_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
-    journal.meta.insert("schema", "99").unwrap();
+    journal.trees.meta.insert("schema", "99").unwrap();
     drop(journal);
     let error = SledJournal::open(folder.path(), &identity()).unwrap_err();
     assert!(matches!(error, JournalError::Newer { found: 99, .. }), "{error}");

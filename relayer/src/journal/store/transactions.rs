@@ -5,11 +5,7 @@
 use alloy::primitives::{Address, Bytes};
 use sled::{Tree, transaction::TransactionalTree};
 
-use super::{
-    all,
-    commit::{Step, encode, read},
-    damaged,
-};
+use super::trees::{Step, all, damaged, encode, read};
 use crate::{
     domain::{Attempt, TrackedTransaction},
     journal::JournalError,
