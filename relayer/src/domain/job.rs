@@ -9,6 +9,12 @@
 //! `Executed` and `Attested` live in memory only: running a model again is cheaper than writing its output twice.
 //! What the journal keeps is a [`Job`], which changes by [`Transition`]s.
 
+mod close_reason;
+mod transition;
+
+pub use close_reason::{CloseReason, Resolution, Skip};
+pub use transition::{InvalidTransition, Transition};
+
 use std::sync::{Arc, Weak};
 
 use alloy::primitives::{Address, B256, Bytes};
@@ -151,25 +157,6 @@ pub struct Sent {
     pub hash: B256,
 }
 
-/// How a request ended on chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Resolution {
-    /// An answer was recorded.
-    Fulfilled {
-        /// What was found.
-        outcome: Outcome,
-        /// keccak256 of the output.
-        output_commitment: B256,
-        /// The signers' seats, 4 bytes each.
-        seats: Bytes,
-        /// Whether one of them is ours.
-        ours: bool,
-    },
-    /// The escrow went back.
-    Refunded,
-}
-
 /// The chain settled it; a reorganisation can still undo that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Included {
@@ -183,85 +170,6 @@ pub struct Included {
     pub ending: Resolution,
     /// Sender and nonce of our transaction, if we sent one.
     pub sent: Option<(Address, u64)>,
-}
-
-/// Why a request is not answered by this node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Skip {
-    /// None of our seats was drawn, or could be before the deadline.
-    #[error("no seat of ours may answer it")]
-    NoSeat,
-    /// It pays too little.
-    #[error("it pays {pays} wei, and this node asks for {asks} wei")]
-    Unprofitable {
-        /// Fee and submit fee.
-        #[serde(with = "decimal")]
-        pays: u128,
-        /// `policy.min_fee`, or what the answer would cost, with the margin.
-        #[serde(with = "decimal")]
-        asks: u128,
-    },
-    /// The deadline passed.
-    #[error("its deadline passed at block {deadline}")]
-    Expired {
-        /// The last block in which it could be answered.
-        deadline: u64,
-    },
-    /// Too much work was due before it.
-    #[error("the model cannot be run for it before block {deadline}: {ahead} requests are due earlier")]
-    Overloaded {
-        /// The last block in which it could be answered.
-        deadline: u64,
-        /// How many requests for the model were to be run before it.
-        ahead: u64,
-    },
-    /// This version does not serve it.
-    #[error("not offered: {what}")]
-    NotOffered {
-        /// What it asks for.
-        what: String,
-    },
-}
-
-impl Skip {
-    /// The label under which metrics count it.
-    #[must_use]
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::NoSeat => "no_seat",
-            Self::Unprofitable { .. } => "unprofitable",
-            Self::Expired { .. } => "expired",
-            Self::Overloaded { .. } => "overloaded",
-            Self::NotOffered { .. } => "not_offered",
-        }
-    }
-}
-
-/// How a job ended for this node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum CloseReason {
-    /// Settled, at the confirmation depth.
-    #[serde(alias = "confirmed")]
-    Finalized {
-        /// The block that settled it.
-        at: BlockRef,
-        /// The transaction that did, where the log names it.
-        transaction: Option<B256>,
-        /// How.
-        ending: Resolution,
-    },
-    /// Passed over, with the reason.
-    Skipped {
-        /// Why.
-        reason: Skip,
-    },
-    /// Could not be answered by this node.
-    Failed {
-        /// What went wrong.
-        reason: String,
-    },
 }
 
 /// A job that is over.
@@ -287,61 +195,6 @@ pub enum Job {
     /// Over.
     Closed(Closed),
 }
-
-/// What happens to a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Transition {
-    /// A transaction with its answer is about to be broadcast. Refused if the request is in another block by now.
-    Sent {
-        /// The block whose hash was signed.
-        block: B256,
-        /// Who pays for the transaction.
-        sender: Address,
-        /// The transaction's nonce.
-        nonce: u64,
-        /// Its hash.
-        hash: B256,
-    },
-    /// The chain settled it.
-    Included {
-        /// In this block.
-        at: BlockRef,
-        /// By this transaction.
-        transaction: Option<B256>,
-        /// How.
-        ending: Resolution,
-    },
-    /// What settled it, or carried its answer, is gone from the chain.
-    Reopened,
-    /// What settled it is deep enough.
-    Finalized,
-    /// This node passes.
-    Skipped(Skip),
-    /// This node cannot.
-    Failed(String),
-}
-
-impl Transition {
-    /// The labels under which metrics count it: what happened, and why.
-    #[must_use]
-    pub fn labels(&self) -> (&'static str, &'static str) {
-        match self {
-            Self::Sent { .. } => ("sent", ""),
-            Self::Included { ending: Resolution::Fulfilled { ours: true, .. }, .. } => ("answered", ""),
-            Self::Included { ending: Resolution::Fulfilled { ours: false, .. }, .. } => ("yielded", ""),
-            Self::Included { ending: Resolution::Refunded, .. } => ("refunded", ""),
-            Self::Reopened => ("reopened", ""),
-            Self::Finalized => ("finalized", ""),
-            Self::Skipped(reason) => ("skipped", reason.label()),
-            Self::Failed(_) => ("failed", ""),
-        }
-    }
-}
-
-/// A move that the job's state does not allow, with the state's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the job is {0} already")]
-pub struct InvalidTransition(pub &'static str);
 
 impl Job {
     /// What is asked.
@@ -382,61 +235,6 @@ impl Job {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
-    }
-
-    /// Makes a move.
-    ///
-    /// # Errors
-    /// `InvalidTransition` where the state does not allow it; the journal then keeps the job as it is.
-    pub fn apply(self, step: Transition) -> Result<Self, InvalidTransition> {
-        let name = self.name();
-        match (self, step) {
-            (Self::Seen(Seen { task }), Transition::Sent { block, sender, nonce, hash }) if task.block.hash == block => {
-                Ok(Self::Sent(Sent { task, sender, nonce, hash }))
-            }
-            (Self::Seen(Seen { task }), Transition::Included { at, transaction, ending }) => {
-                Ok(Self::Included(Included { task, at, transaction, ending, sent: None }))
-            }
-            (Self::Sent(Sent { task, sender, nonce, .. }), Transition::Included { at, transaction, ending }) => {
-                Ok(Self::Included(Included { task, at, transaction, ending, sent: Some((sender, nonce)) }))
-            }
-            // What this node passed over, another may answer; that is worth nothing to us but the record.
-            (
-                Self::Closed(Closed { task, end: CloseReason::Skipped { .. } | CloseReason::Failed { .. } }),
-                Transition::Included { at, transaction, ending },
-            ) => Ok(Self::Included(Included { task, at, transaction, ending, sent: None })),
-            // After a reorganisation the answer is found anew: our transaction may be dropped or no longer valid.
-            (
-                Self::Sent(Sent { task, .. })
-                | Self::Included(Included { task, .. })
-                // Deeper than the operator's confirmations.
-                | Self::Closed(Closed { task, end: CloseReason::Finalized { .. } }),
-                Transition::Reopened,
-            ) => Ok(Self::Seen(Seen { task })),
-            (Self::Included(Included { task, at, transaction, ending, .. }), Transition::Finalized) => {
-                Ok(Self::Closed(Closed { task, end: CloseReason::Finalized { at, transaction, ending } }))
-            }
-            (Self::Seen(Seen { task }), Transition::Skipped(reason)) => {
-                Ok(Self::Closed(Closed { task, end: CloseReason::Skipped { reason } }))
-            }
-            (Self::Seen(Seen { task }) | Self::Sent(Sent { task, .. }), Transition::Failed(reason)) => {
-                Ok(Self::Closed(Closed { task, end: CloseReason::Failed { reason } }))
-            }
-            _ => Err(InvalidTransition(name)),
-        }
-    }
-}
-
-/// Numbers that JSON, and serde's tagged enums, cannot hold.
-mod decimal {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(value: &u128, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
