@@ -4,9 +4,13 @@
 //! makes that unnecessary, and remembers the signed transactions that may be in somebody's pool. Every write is one
 //! [`Batch`], all or nothing.
 
+mod changes;
+mod index;
+pub mod memory;
 pub mod store;
 
-pub use store::{Position, Record, SledJournal, View};
+pub use index::{Position, View};
+pub use store::{Record, SledJournal};
 
 use std::ops::Range;
 
@@ -61,6 +65,14 @@ pub struct Batch {
     pub booked: Vec<Entry>,
 }
 
+impl Batch {
+    /// Whether it writes transactions that may be in a pool, which outlive a kill. That one was mined is asked for again at
+    /// a start.
+    fn has_pending_transactions(&self) -> bool {
+        self.slots.iter().any(|slot| slot.mined.is_none())
+    }
+}
+
 /// How often something happened to jobs of a model since the journal was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tally {
@@ -72,6 +84,12 @@ pub struct Tally {
     pub reason: &'static str,
     /// How often.
     pub count: u64,
+}
+
+impl Tally {
+    fn list(counts: &changes::EventCounts) -> Vec<Self> {
+        counts.iter().map(|(&(model, event, reason), &count)| Self { model, event, reason, count }).collect()
+    }
 }
 
 /// Why the journal cannot be used.

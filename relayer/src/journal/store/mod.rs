@@ -1,7 +1,6 @@
 //! The adapter over sled.
 
 mod commit;
-mod index;
 mod migrate;
 mod open;
 mod record;
@@ -11,7 +10,6 @@ mod transfer;
 mod trees;
 mod wal;
 
-pub use index::{Position, View};
 pub use record::Record;
 
 use std::{
@@ -26,12 +24,15 @@ use serde::de::DeserializeOwned;
 use sled::Tree;
 
 use self::{
-    commit::{Committed, EventCounts, commit},
-    index::{Index, Indexed},
+    commit::{Committed, commit},
     trees::{CURSOR, Trees, WRITTEN, all, blocks, damaged},
     wal::Wal,
 };
-use super::{Batch, Journal, JournalError, Tally};
+use super::{
+    Batch, Journal, JournalError, Tally,
+    changes::EventCounts,
+    index::{Index, Indexed, Position, View, home_key, position, view_key},
+};
 use crate::{
     chain::BlockRef,
     domain::{Claim, Entry, InvalidTransition, Job, TrackedTransaction},
@@ -95,8 +96,7 @@ impl SledJournal {
             Err(refused) => return Ok((vec![refused], false)),
         };
         for (old, new) in moved {
-            old.iter().for_each(|entries| index.remove(entries));
-            new.into_iter().for_each(|entries| index.add(entries));
+            index.replace(old.as_ref(), new);
         }
         drop(index);
         let mut counts = self.event_counts();
@@ -166,8 +166,8 @@ impl SledJournal {
             _ => return taken(self.index().of_state(view, range).map(Ok), limit, from_end),
         };
         // An empty range is a mistake to sled.
-        let [start, end] = [range.start, range.end.max(range.start)].map(|at| index::view_key(view, at));
-        taken(tree.range(start..end).keys().map(|key| index::position(&key?).ok_or_else(damaged)), limit, from_end)
+        let [start, end] = [range.start, range.end.max(range.start)].map(|at| view_key(view, at));
+        taken(tree.range(start..end).keys().map(|key| position(&key?).ok_or_else(damaged)), limit, from_end)
     }
 }
 
@@ -181,13 +181,12 @@ fn taken(
 
 fn get<T: Indexed + DeserializeOwned>(tree: &Tree, index: &Index, id: B256) -> Result<Option<T>, JournalError> {
     let Some(home) = T::home(index, id) else { return Ok(None) };
-    Ok(tree.get(index::home_key(home, id))?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+    Ok(tree.get(home_key(home, id))?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
 }
 
 impl Journal for SledJournal {
     fn commit(&self, batch: &Batch) -> Result<Vec<(B256, InvalidTransition)>, JournalError> {
-        // That one was mined is asked for again at a start.
-        if batch.slots.iter().all(|slot| slot.mined.is_some()) {
+        if !batch.has_pending_transactions() {
             return Ok(self.write(batch, None)?.0);
         }
         let mut wal = self.wal();
@@ -231,14 +230,13 @@ impl Journal for SledJournal {
     }
 
     fn tally(&self) -> Vec<Tally> {
-        let tally = |(&(model, event, reason), &count)| Tally { model, event, reason, count };
-        self.event_counts().iter().map(tally).collect()
+        Tally::list(&self.event_counts())
     }
 
     fn input(&self, id: B256) -> Result<Option<Bytes>, JournalError> {
         let index = self.index();
         let Some(home) = Job::home(&index, id) else { return Ok(None) };
-        Ok(self.trees.inputs.get(index::home_key(home, id))?.map(|bytes| Bytes::copy_from_slice(&bytes)))
+        Ok(self.trees.inputs.get(home_key(home, id))?.map(|bytes| Bytes::copy_from_slice(&bytes)))
     }
 
     fn slots(&self) -> Result<Vec<TrackedTransaction>, JournalError> {

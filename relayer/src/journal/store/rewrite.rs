@@ -14,14 +14,16 @@ use serde::Serialize;
 use sled::Tree;
 
 use super::{
-    index::{Entries, Indexed, home_key},
     record::Record,
     transactions,
     trees::{CURSOR, IDENTITY, SCHEMA, damaged, entry_key, folder},
 };
 use crate::{
     domain::{Entry, Job, TrackedTransaction},
-    journal::{Batch, Journal, JournalError, SledJournal, VERSION},
+    journal::{
+        Batch, Journal, JournalError, SledJournal, VERSION,
+        index::{Entries, Indexed, home_key},
+    },
 };
 
 /// The database's folder, and its names while it is rewritten.
@@ -151,7 +153,7 @@ impl SledJournal {
     }
 
     fn put_entry(&self, entry: &Entry) -> Result<(), JournalError> {
-        if self.trees.books.insert(entry_key(entry), serde_json::to_vec(entry)?)?.is_some() {
+        if self.trees.books.insert(entry_key(entry.hour, entry.model), serde_json::to_vec(entry)?)?.is_some() {
             return Err(JournalError::Twice(format!("hour {} of model {}", entry.hour, entry.model)));
         }
         Ok(())

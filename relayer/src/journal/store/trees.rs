@@ -9,11 +9,7 @@ use sled::{
     transaction::{ConflictableTransactionError, TransactionalTree},
 };
 
-use crate::{
-    chain::BlockRef,
-    domain::{Entry, InvalidTransition},
-    journal::JournalError,
-};
+use crate::{chain::BlockRef, domain::InvalidTransition, journal::JournalError};
 
 /// The key of the last block whose logs were taken in.
 pub(super) const CURSOR: &[u8] = b"cursor";
@@ -107,8 +103,8 @@ pub(super) fn blocks(recent_blocks: &Tree) -> impl Iterator<Item = Result<BlockR
 }
 
 /// Hour and model: the entries of a day are a range of keys.
-pub(super) fn entry_key(entry: &Entry) -> Vec<u8> {
-    [&entry.hour.to_be_bytes(), entry.model.as_slice()].concat()
+pub(super) fn entry_key(hour: u64, model: B256) -> Vec<u8> {
+    [&hour.to_be_bytes(), model.as_slice()].concat()
 }
 
 pub(super) fn damaged() -> JournalError {

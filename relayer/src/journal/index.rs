@@ -143,7 +143,7 @@ pub(super) struct Entries {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     /// Some 50 bytes each: in a tree, ids come in no order, and each write would touch a page of its own, which makes
     /// sled's files grow to many times what is in them.
@@ -175,7 +175,7 @@ impl Index {
     }
 
     /// Removes a record as it was added.
-    pub(super) fn remove(&mut self, entries: &Entries) {
+    fn remove(&mut self, entries: &Entries) {
         let Entries { id, home, state, due } = entries;
         self.homes(home.0).remove(id);
         if let Some(count) = self.counts.get_mut(&home.0) {
@@ -194,6 +194,12 @@ impl Index {
                 self.due.remove(model);
             }
         }
+    }
+
+    /// Puts a record that changed in the place of what it was.
+    pub(super) fn replace(&mut self, old: Option<&Entries>, new: Option<Entries>) {
+        old.into_iter().for_each(|entries| self.remove(entries));
+        new.into_iter().for_each(|entries| self.add(entries));
     }
 
     /// The places of a state's view in a range, in order.
