@@ -15,7 +15,10 @@ mod transition;
 pub use close_reason::{CloseReason, Resolution, Skip};
 pub use transition::{InvalidTransition, Transition};
 
-use std::sync::{Arc, Weak};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use alloy::primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
@@ -196,6 +199,47 @@ pub enum Job {
     Closed(Closed),
 }
 
+/// The states of a [`Job`]; those of a closed one by its [`CloseReason`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobState {
+    /// To be answered.
+    Seen,
+    /// Our transaction carries the answer.
+    Sent,
+    /// Fulfilled or refunded in a block that is not final.
+    Included,
+    /// Fulfilled or refunded in a final block.
+    Finalized,
+    /// Passed over by this node.
+    Skipped,
+    /// Not to be answered by this node.
+    Failed,
+}
+
+impl JobState {
+    /// All states, in the order of a job's life.
+    pub const ALL: [Self; 6] = [Self::Seen, Self::Sent, Self::Included, Self::Finalized, Self::Skipped, Self::Failed];
+
+    /// The state's name, as the command line shows it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Sent => "sent",
+            Self::Included => "included",
+            Self::Finalized => "finalized",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl Job {
     /// What is asked.
     #[must_use]
@@ -208,17 +252,25 @@ impl Job {
         }
     }
 
+    /// The state that the job is in.
+    #[must_use]
+    pub fn state(&self) -> JobState {
+        match self {
+            Self::Seen(_) => JobState::Seen,
+            Self::Sent(_) => JobState::Sent,
+            Self::Included(_) => JobState::Included,
+            Self::Closed(Closed { end, .. }) => match end {
+                CloseReason::Finalized { .. } => JobState::Finalized,
+                CloseReason::Skipped { .. } => JobState::Skipped,
+                CloseReason::Failed { .. } => JobState::Failed,
+            },
+        }
+    }
+
     /// The state's name, as the command line shows it.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Seen(_) => "seen",
-            Self::Sent(_) => "sent",
-            Self::Included(_) => "included",
-            Self::Closed(Closed { end: CloseReason::Finalized { .. }, .. }) => "finalized",
-            Self::Closed(Closed { end: CloseReason::Skipped { .. }, .. }) => "skipped",
-            Self::Closed(Closed { end: CloseReason::Failed { .. }, .. }) => "failed",
-        }
+        self.state().name()
     }
 
     /// The block that settled it, if one did.

@@ -138,7 +138,7 @@ fn change_jobs<E, F: Fn(B256) -> Result<Option<Job>, E>>(
     }
     for (id, step) in &batch.moves {
         let job = jobs.get(*id)?;
-        let moved = job.clone().map_or(Err(InvalidTransition("unknown")), |job| job.apply(step.clone()));
+        let moved = job.clone().map_or(Err(InvalidTransition::UnknownJob), |job| job.apply(step.clone()));
         match moved {
             Ok(moved) => {
                 let (event, reason) = step.labels();

@@ -13,7 +13,7 @@ use std::{
 
 use alloy::primitives::B256;
 
-use crate::domain::{Claim, CloseReason, Closed, Job};
+use crate::domain::{Claim, Job, JobState};
 
 /// A view. Every job is in `Requested` and in the view of its state; a claim is in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,26 +53,29 @@ impl View {
         Self::Paid,
     ];
 
+    /// The view of the jobs in a state.
+    #[must_use]
+    pub fn of(state: JobState) -> Self {
+        match state {
+            JobState::Seen => Self::Open,
+            JobState::Sent => Self::Sent,
+            JobState::Included => Self::Included,
+            JobState::Finalized => Self::Finalized,
+            JobState::Skipped => Self::Skipped,
+            JobState::Failed => Self::Failed,
+        }
+    }
+
     /// The view of a state by the name that [`Job::name`] gives it.
     #[must_use]
     pub fn of_state(name: &str) -> Option<Self> {
-        Some(match name {
-            "seen" => Self::Open,
-            "sent" => Self::Sent,
-            "included" => Self::Included,
-            "finalized" => Self::Finalized,
-            "skipped" => Self::Skipped,
-            "failed" => Self::Failed,
-            _ => return None,
-        })
+        JobState::ALL.into_iter().find(|state| state.name() == name).map(Self::of)
     }
 
-    /// The state whose jobs it has, if it is a state's.
+    /// The name of the state whose jobs it has, if it is a state's.
     #[must_use]
     pub fn state(self) -> Option<&'static str> {
-        ["seen", "sent", "included", "finalized", "skipped", "failed"]
-            .into_iter()
-            .find(|state| Self::of_state(state) == Some(self))
+        JobState::ALL.into_iter().find(|state| Self::of(*state) == self).map(JobState::name)
     }
 }
 
@@ -240,21 +243,13 @@ impl Indexed for Job {
     fn entries(&self) -> Entries {
         let task = self.task();
         let (id, requested) = (task.id, task.block.number);
-        let (view, height) = match self {
-            Self::Seen(_) => (View::Open, requested),
-            Self::Sent(_) => (View::Sent, requested),
-            Self::Included(settled) => (View::Included, settled.at.number),
-            Self::Closed(Closed { end, .. }) => match end {
-                CloseReason::Finalized { at, .. } => (View::Finalized, at.number),
-                CloseReason::Skipped { .. } => (View::Skipped, requested),
-                CloseReason::Failed { .. } => (View::Failed, requested),
-            },
-        };
+        // By the block that ended it, or by the request's.
+        let height = self.included_at().map_or(requested, |at| at.number);
         let due = matches!(self, Self::Seen(_));
         Entries {
             id,
             home: (View::Requested, requested),
-            state: Some((view, Position { height, id })),
+            state: Some((View::of(self.state()), Position { height, id })),
             due: due.then(|| (task.request.model_id, Position { height: task.request.deadline(), id })),
         }
     }

@@ -155,8 +155,8 @@ pub enum JournalError {
 /// Durable memory. All methods are quick: nothing here waits for the disk but `sync`, and a commit now and then, after some
 /// megabytes of transactions.
 pub trait Journal: Send + Sync + 'static {
-    /// Writes a batch. Moves that a job's state does not allow are left out and returned; a move of an unknown job is
-    /// left out with the state `"unknown"`. If a `Sent` move is refused, so is the whole batch.
+    /// Writes a batch. Moves that a job's state does not allow are left out and returned; so are moves
+    /// of unknown jobs. If a `Sent` move is refused, so is the whole batch.
     ///
     /// A kill takes none of the transactions that were written, so they may be broadcast, and at most the last moments of
     /// the rest, which the chain tells again. Lost power may take the last moments of either.

@@ -2,7 +2,7 @@
 
 use alloy::primitives::{Address, B256};
 
-use super::{CloseReason, Closed, Included, Job, Resolution, Seen, Sent, Skip};
+use super::{CloseReason, Closed, Included, Job, JobState, Resolution, Seen, Sent, Skip};
 use crate::chain::BlockRef;
 
 /// What happens to a job.
@@ -55,19 +55,25 @@ impl Transition {
     }
 }
 
-/// A move that the job's state does not allow, with the state's name.
+/// Why a transition was left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the job is {0} already")]
-pub struct InvalidTransition(pub &'static str);
+pub enum InvalidTransition {
+    /// The state of the job does not allow it.
+    #[error("the job is {0} already")]
+    From(JobState),
+    /// There is no such job.
+    #[error("the job is unknown")]
+    UnknownJob,
+}
 
 impl Job {
-    /// Makes a move.
+    /// The job after a transition.
     ///
     /// # Errors
-    /// `InvalidTransition` where the state does not allow it; the journal then keeps the job as it is.
-    pub fn apply(self, step: Transition) -> Result<Self, InvalidTransition> {
-        let name = self.name();
-        match (self, step) {
+    /// `From` if the job's state does not allow it; the journal then keeps the job as it is.
+    pub fn apply(self, transition: Transition) -> Result<Self, InvalidTransition> {
+        let state = self.state();
+        match (self, transition) {
             (Self::Seen(Seen { task }), Transition::Sent { block, sender, nonce, hash }) if task.block.hash == block => {
                 Ok(Self::Sent(Sent { task, sender, nonce, hash }))
             }
@@ -99,7 +105,7 @@ impl Job {
             (Self::Seen(Seen { task }) | Self::Sent(Sent { task, .. }), Transition::Failed(reason)) => {
                 Ok(Self::Closed(Closed { task, end: CloseReason::Failed { reason } }))
             }
-            _ => Err(InvalidTransition(name)),
+            _ => Err(InvalidTransition::From(state)),
         }
     }
 }

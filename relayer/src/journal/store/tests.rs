@@ -2,7 +2,7 @@ use alloy::primitives::{Address, B256, Bytes};
 
 use super::*;
 use crate::{
-    domain::{AnswerRef, Attempt, Purpose, Resolution, Skip, Transition},
+    domain::{AnswerRef, Attempt, JobState, Purpose, Resolution, Skip, Transition},
     journal::{Identity, VERSION},
     protocol::Outcome,
     testing::{DOMAIN, block, input, task},
@@ -130,7 +130,7 @@ fn a_refused_send_writes_nothing_of_its_batch() {
     let id = task(1).id;
     let wrong = Transition::Sent { block: B256::ZERO, sender: Address::ZERO, nonce: 0, hash: B256::ZERO };
     let batch = Batch { moves: vec![(id, wrong)], slots: vec![slot(0, id)], ..Batch::default() };
-    assert_eq!(journal.commit(&batch).unwrap(), vec![(id, InvalidTransition("seen"))]);
+    assert_eq!(journal.commit(&batch).unwrap(), vec![(id, InvalidTransition::From(JobState::Seen))]);
     assert!(journal.slots().unwrap().is_empty());
     assert!(matches!(journal.job(id).unwrap(), Some(Job::Seen(_))));
 }
@@ -145,7 +145,7 @@ fn other_refused_moves_are_left_out_and_named() {
         (unknown, Transition::Finalized),
         (task(1).id, Transition::Included { at: block(2), transaction: None, ending: Resolution::Refunded }),
     ];
-    assert_eq!(journal.commit(&batch).unwrap(), vec![(unknown, InvalidTransition("unknown"))]);
+    assert_eq!(journal.commit(&batch).unwrap(), vec![(unknown, InvalidTransition::UnknownJob)]);
     assert_eq!(journal.job(task(1).id).unwrap().unwrap().name(), "included");
 }
 
