@@ -47,7 +47,8 @@ fn what_the_outbox_has_replaces_what_is_under_its_nonce() {
     let mut new = slot(4, task(2).id);
     new.attempts[0].raw = Bytes::from_static(b"other");
     for (number, slot) in [(1, &old), (3, &new), (2, &old)] {
-        let line = super::wal::Line { number, slots: [slot] };
+        let slots = std::slice::from_ref(slot);
+        let line = super::wal::Line { number, slots: slots.into(), answers: (&[]).into() };
         std::fs::write(folder.path().join(format!("db/outbox-{number}")), serde_json::to_vec(&line).unwrap()).unwrap();
     }
     for _ in 0..2 {

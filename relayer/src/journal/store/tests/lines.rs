@@ -101,3 +101,26 @@ fn lines_that_are_no_journal_are_refused_with_their_number_and_leave_nothing() {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }
+
+#[test]
+fn lines_of_the_fourth_version_are_read_with_their_old_names() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let journal = one_job(&from);
+    let included = Transition::Included { at: block(5), transaction: None, ending: Resolution::Refunded };
+    let moves = vec![(task(1).id, included), (task(1).id, Transition::Finalized)];
+    journal.commit(&Batch { moves, slots: vec![slot(4, task(1).id)], ..Batch::default() }).unwrap();
+    let mut old = exported(&journal);
+    for (today, before) in [
+        (format!("\"version\":{VERSION}"), "\"version\":4"),
+        ("{\"recent_block\":".to_owned(), "{\"ring\":"),
+        ("{\"tracked_transaction\":".to_owned(), "{\"slot\":"),
+        ("\"kind\":\"finalized\"".to_owned(), "\"kind\":\"confirmed\""),
+    ] {
+        assert!(old.contains(&today), "{today}");
+        old = old.replace(&today, before);
+    }
+    SledJournal::import(to.path(), old.as_bytes()).unwrap();
+    let copy = open(&to);
+    assert_eq!(exported(&copy), exported(&journal));
+    assert_eq!(copy.count(View::Finalized), 1);
+}

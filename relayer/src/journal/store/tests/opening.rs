@@ -202,3 +202,36 @@ fn a_rewriting_that_a_crash_cut_off_loses_nothing() {
         assert!(!at("db-new").exists() && !at("db-old").exists(), "{done}");
     }
 }
+
+#[test]
+fn a_journal_of_the_fourth_layout_is_read_with_its_old_names_of_states() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    for nonce in 1..4 {
+        journal.commit(&seen(nonce)).unwrap();
+    }
+    let included = || Transition::Included { at: block(5), transaction: None, ending: Resolution::Refunded };
+    let moves = vec![(task(2).id, included()), (task(3).id, included()), (task(3).id, Transition::Finalized)];
+    journal.commit(&Batch { moves, ..Batch::default() }).unwrap();
+    let jobs = &journal.trees.jobs;
+    let mut renamed = 0;
+    for entry in jobs.iter() {
+        let (key, job) = entry.unwrap();
+        let job = String::from_utf8(job.to_vec()).unwrap();
+        let old = job
+            .replace(r#""state":"included""#, r#""state":"settled""#)
+            .replace(r#""kind":"finalized""#, r#""kind":"confirmed""#);
+        renamed += usize::from(old != job);
+        jobs.insert(key, old.as_bytes()).unwrap();
+    }
+    assert_eq!(renamed, 2);
+    journal.trees.meta.insert("schema", "4").unwrap();
+    drop(journal);
+    let journal = open(&folder);
+    let names = [1, 2, 3].map(|nonce| journal.job(task(nonce).id).unwrap().unwrap().name());
+    assert_eq!(names, ["seen", "included", "finalized"]);
+    assert_eq!(View::ALL.map(|view| journal.count(view)), [3, 1, 0, 1, 1, 0, 0, 0, 0]);
+    assert_eq!(journal.trees.meta.get("schema").unwrap().unwrap(), VERSION.to_string());
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["db"], "nothing was moved aside");
+}
