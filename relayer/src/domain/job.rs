@@ -23,6 +23,7 @@ use std::{
 use alloy::primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
 
+use super::SignedAnswer;
 use crate::{
     chain::BlockRef,
     protocol::{
@@ -130,6 +131,12 @@ impl Executed {
             outcome: self.outcome,
             output_commitment: output_commitment(&self.output),
         }
+    }
+
+    /// What is to be remembered before the statement is signed.
+    #[must_use]
+    pub fn signed_answer(&self) -> SignedAnswer {
+        SignedAnswer::new(&self.task, &self.statement())
     }
 
     /// Signs the statement.

@@ -6,6 +6,7 @@ mod head;
 mod job;
 mod ledger;
 mod seats;
+mod signed;
 mod transaction;
 
 pub use claim::Claim;
@@ -16,4 +17,5 @@ pub use job::{
 };
 pub use ledger::Entry;
 pub use seats::{Rules, STAYS, SeatChange, SeatTable, Turn};
+pub use signed::SignedAnswer;
 pub use transaction::{AnswerRef, Attempt, Purpose, TrackedTransaction};

@@ -13,17 +13,19 @@ use super::{
     Batch, Journal, JournalError, Tally,
     changes::{Before, Change, Changes, EventCounts, Rejected},
     index::{Home, Index, Indexed, Position, View},
+    signing::{PRUNE_BATCH, RecordSignedError, SigningLimits},
 };
 use crate::{
     chain::BlockRef,
-    domain::{Claim, Entry, InvalidTransition, Job, TrackedTransaction},
+    domain::{Claim, Entry, InvalidTransition, Job, SignedAnswer, TrackedTransaction},
 };
 
 /// What ends a process, and how much of what was committed since the last [`Journal::sync`] is still there afterwards.
 /// Writes are counted from that sync on, in their order; a number beyond the last one means all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Crash {
-    /// The process is killed: of the writes after the first `writes`, only transactions that may be in a pool are left.
+    /// The process is killed: of the writes after the first `writes`, only transactions that may be in a pool
+    /// and signed answers are left.
     Killed {
         /// Number of writes that are still there whole.
         writes: usize,
@@ -32,7 +34,7 @@ pub enum Crash {
     PowerLost {
         /// Number of writes that are still there whole.
         writes: usize,
-        /// Number of writes whose transactions are still there; no fewer than `writes` count.
+        /// Number of writes whose transactions and signed answers are still there; no fewer than `writes` count.
         appended: usize,
     },
 }
@@ -51,12 +53,16 @@ struct State {
     synced: Records,
     /// Written since.
     unsynced: Vec<Write>,
+    /// Whether answers were signed since, in this process or, if that was killed, in the one before.
+    signed: bool,
     event_counts: EventCounts,
 }
 
 #[derive(Debug, Clone)]
 enum Write {
     Batch(Batch),
+    Signed(SignedAnswer),
+    Pruned(u64),
     Clear,
 }
 
@@ -71,6 +77,9 @@ struct Records {
     claims: BTreeMap<(Home, B256), Claim>,
     /// By hour and model.
     ledger: BTreeMap<(u64, B256), Entry>,
+    /// By deadline, request and block, as they are pruned.
+    answers: BTreeMap<(u64, B256, u64, B256), SignedAnswer>,
+    limits: SigningLimits,
     index: Index,
 }
 
@@ -88,6 +97,11 @@ impl Before for Records {
     fn entry(&self, hour: u64, model: B256) -> Result<Option<Entry>, JournalError> {
         Ok(self.ledger.get(&(hour, model)).copied())
     }
+}
+
+fn answer_key(answer: &SignedAnswer) -> (u64, B256, u64, B256) {
+    let SignedAnswer { request, block, deadline, .. } = *answer;
+    (deadline, request, block.number, block.hash)
 }
 
 fn get<T: Indexed + Clone>(records: &BTreeMap<(Home, B256), T>, index: &Index, id: B256) -> Option<T> {
@@ -142,14 +156,40 @@ impl Records {
     }
 
     fn clear(&mut self) {
-        let (transactions, ledger) = (std::mem::take(&mut self.transactions), std::mem::take(&mut self.ledger));
-        *self = Self { transactions, ledger, ..Self::default() };
+        let Self { transactions, ledger, answers, limits, .. } = std::mem::take(self);
+        *self = Self { transactions, ledger, answers, limits, ..Self::default() };
+    }
+
+    fn put_answer(&mut self, answer: &SignedAnswer) {
+        self.answers.insert(answer_key(answer), *answer);
+    }
+
+    /// Forgets answers; returns whether there were any to forget.
+    fn prune_signed(&mut self, last_final: u64) -> bool {
+        let due = self.answers.keys().take_while(|key| key.0 <= last_final).take(PRUNE_BATCH);
+        let due: Vec<_> = due.copied().collect();
+        if due.is_empty() {
+            return false;
+        }
+        self.limits = self.limits.pruned_to(last_final);
+        for key in due {
+            self.answers.remove(&key);
+        }
+        true
     }
 
     /// Writes again what was written once.
     fn replay(&mut self, write: &Write) -> Result<(), JournalError> {
         match write {
             Write::Batch(batch) => self.commit(batch).map(drop),
+            Write::Signed(answer) => {
+                self.put_answer(answer);
+                Ok(())
+            }
+            Write::Pruned(last_final) => {
+                self.prune_signed(*last_final);
+                Ok(())
+            }
             Write::Clear => {
                 self.clear();
                 Ok(())
@@ -204,10 +244,12 @@ impl MemoryJournal {
                 Write::Batch(batch) if at < appended && batch.has_pending_transactions() => {
                     found.put_transactions(&batch.slots);
                 }
+                Write::Signed(answer) if at < appended => found.put_answer(answer),
                 _ => {}
             }
         }
-        let state = State { now: found.clone(), synced: found, ..State::default() };
+        found.limits.unknown |= state.signed && matches!(crash, Crash::PowerLost { .. });
+        let state = State { now: found.clone(), synced: found, signed: state.signed, ..State::default() };
         Ok(Self { state: Mutex::new(state) })
     }
 
@@ -228,6 +270,40 @@ impl Journal for MemoryJournal {
         }
         state.unsynced.push(Write::Batch(batch.clone()));
         Ok(refused)
+    }
+
+    fn record_signed(&self, answer: &SignedAnswer) -> Result<(), RecordSignedError> {
+        let mut state = self.state();
+        let signed = state.now.answers.get(&answer_key(answer)).map(|answer| answer.digest);
+        if state.now.limits.check(answer, signed)? {
+            state.now.put_answer(answer);
+            state.unsynced.push(Write::Signed(*answer));
+            state.signed = true;
+        }
+        Ok(())
+    }
+
+    fn signed_answers(&self) -> Result<Vec<SignedAnswer>, JournalError> {
+        Ok(self.state().now.answers.values().copied().collect())
+    }
+
+    fn prune_signed(&self, last_final: u64) -> Result<(), JournalError> {
+        let mut state = self.state();
+        if state.now.prune_signed(last_final) {
+            state.unsynced.push(Write::Pruned(last_final));
+        }
+        Ok(())
+    }
+
+    fn caught_up(&self) -> Result<(), JournalError> {
+        let mut state = self.state();
+        if !state.now.limits.unknown {
+            return Ok(());
+        }
+        let cursor = state.now.cursor.map(|block| block.number);
+        state.now.limits = state.now.limits.caught_up(cursor);
+        drop(state);
+        self.sync()
     }
 
     fn cursor(&self) -> Result<Option<BlockRef>, JournalError> {
@@ -296,6 +372,7 @@ impl Journal for MemoryJournal {
         let mut state = self.state();
         state.synced = state.now.clone();
         state.unsynced.clear();
+        state.signed = false;
         Ok(())
     }
 }

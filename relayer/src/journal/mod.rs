@@ -7,9 +7,11 @@
 mod changes;
 mod index;
 pub mod memory;
+mod signing;
 pub mod store;
 
 pub use index::{Position, View};
+pub use signing::{RecordSignedError, SigningLimits, SigningRefused};
 pub use store::{Record, SledJournal};
 
 use std::ops::Range;
@@ -19,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     chain::BlockRef,
-    domain::{Claim, Entry, InvalidTransition, Job, Task, TrackedTransaction, Transition},
+    domain::{Claim, Entry, InvalidTransition, Job, SignedAnswer, Task, TrackedTransaction, Transition},
 };
 
 /// The version of the layout, and of exported lines.
@@ -164,6 +166,32 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store` or `Record`; nothing is written then. `Folder` if the transactions may not outlive a kill.
     fn commit(&self, batch: &Batch) -> Result<Vec<(B256, InvalidTransition)>, JournalError>;
+    /// Remembers an answer before its signature leaves the process. Once this has returned `Ok`, another answer to the
+    /// request in the same block is refused for ever; the same answer is taken again.
+    ///
+    /// A kill takes no record. Lost power may take the last ones, and then costs only answers: whatever may have been signed
+    /// and forgotten is refused. It does not wait for the disk but at the first answer after a sync.
+    ///
+    /// # Errors
+    /// `Refused` if the answer must not be signed. `Journal` if the journal fails, and then it must not be signed either.
+    fn record_signed(&self, answer: &SignedAnswer) -> Result<(), RecordSignedError>;
+    /// The signed answers that are remembered, by deadline.
+    ///
+    /// # Errors
+    /// `Store`.
+    fn signed_answers(&self) -> Result<Vec<SignedAnswer>, JournalError>;
+    /// Forgets signed answers, some thousands at most, of requests that cannot be answered any more: those whose deadline
+    /// is the block `last_final` or an earlier one.
+    ///
+    /// # Errors
+    /// `Store` or `Record`.
+    fn prune_signed(&self, last_final: u64) -> Result<(), JournalError>;
+    /// Says that the cursor is the chain's head. After records of signed answers may have been lost, everything up to that
+    /// block counts as perhaps signed, and nothing after it.
+    ///
+    /// # Errors
+    /// `Store`, `Record` or `Folder`.
+    fn caught_up(&self) -> Result<(), JournalError>;
     /// The last block whose logs are in the journal.
     ///
     /// # Errors
@@ -220,7 +248,7 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store` or `Record`.
     fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError>;
-    /// Forgets all but the transactions and the books, for a scan from the deployment block.
+    /// Forgets all but the transactions, the signed answers and the books, for a scan from the deployment block.
     ///
     /// # Errors
     /// `Store`.
@@ -231,3 +259,6 @@ pub trait Journal: Send + Sync + 'static {
     /// `Store` or `Folder`.
     fn sync(&self) -> Result<(), JournalError>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,14 +116,17 @@ impl Marker {
         Self { boot: boot.trim().to_owned(), synced }
     }
 
+    /// What tells of a loss at every opening until the next sync.
+    pub(super) fn lost() -> Self {
+        Self { boot: String::new(), synced: false }
+    }
+
     /// What the file in a journal's folder says: `None` if nothing was ever signed.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, JournalError> {
         let file = path.join(FILE);
         match fs::read(&file) {
             // Half a file is of a moment in which power was lost.
-            Ok(bytes) => Ok(Some(
-                serde_json::from_slice(&bytes).unwrap_or(Self { boot: String::new(), synced: false }),
-            )),
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).unwrap_or_else(|_| Self::lost()))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(source) => Err(folder(&file, source)),
         }

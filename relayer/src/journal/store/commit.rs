@@ -78,7 +78,7 @@ pub(super) fn commit(
     batch: &Batch,
     number: Option<u64>,
 ) -> Result<Result<Committed, (B256, InvalidTransition)>, JournalError> {
-    let Trees { db: _, meta, recent_blocks, jobs, inputs, slots, attempts, claims, books } = trees;
+    let Trees { db: _, meta, recent_blocks, jobs, inputs, slots, attempts, claims, books, answers: _ } = trees;
     let trees = (meta, recent_blocks, jobs, inputs, slots, attempts, claims, books);
     let outcome = trees.transaction(|(meta, recent_blocks, jobs, inputs, slots, attempts, claims, books)| {
         let before = Within { jobs, claims, ledger: books, index };

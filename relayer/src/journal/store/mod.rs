@@ -1,5 +1,6 @@
 //! The adapter over sled.
 
+mod answers;
 mod commit;
 mod migrate;
 mod open;
@@ -22,20 +23,23 @@ use std::{
 use alloy::primitives::{B256, Bytes};
 use serde::de::DeserializeOwned;
 use sled::Tree;
+use tracing::warn;
 
 use self::{
+    answers::Marker,
     commit::{Committed, commit},
-    trees::{CURSOR, Trees, WRITTEN, all, blocks, damaged},
+    trees::{CURSOR, Trees, WRITTEN, all, blocks, damaged, folder},
     wal::Wal,
 };
 use super::{
-    Batch, Journal, JournalError, Tally,
+    Batch, Journal, JournalError, RecordSignedError, SigningLimits, Tally,
     changes::EventCounts,
     index::{Index, Indexed, Position, View, home_key, position, view_key},
+    signing::PRUNE_BATCH,
 };
 use crate::{
     chain::BlockRef,
-    domain::{Claim, Entry, InvalidTransition, Job, TrackedTransaction},
+    domain::{Claim, Entry, InvalidTransition, Job, SignedAnswer, TrackedTransaction},
 };
 
 /// Records that one step of a long operation takes.
@@ -49,7 +53,17 @@ pub struct SledJournal {
     trees: Trees,
     index: RwLock<Index>,
     event_counts: Mutex<EventCounts>,
+    signing: Mutex<Signing>,
+    /// Locked after `signing`, and before `index`.
     wal: Mutex<Wal>,
+}
+
+/// What may be signed, and whether records of that wait for the disk.
+#[derive(Debug)]
+struct Signing {
+    limits: SigningLimits,
+    /// Whether the file beside the database says so.
+    marked: bool,
 }
 
 impl SledJournal {
@@ -57,11 +71,13 @@ impl SledJournal {
     fn with(folder: &Path, db: sled::Db) -> Result<Self, JournalError> {
         let trees = Trees::open(db)?;
         let written = trees.written()?;
+        let limits = answers::limits(&trees.meta)?;
         let journal = Self {
             folder: folder.to_owned(),
             trees,
             index: RwLock::default(),
             event_counts: Mutex::default(),
+            signing: Mutex::new(Signing { limits, marked: false }),
             wal: Mutex::new(Wal::after(folder, written)),
         };
         journal.jobs().try_for_each(|job| journal.find(&job?))?;
@@ -69,7 +85,10 @@ impl SledJournal {
         let lost = wal::lines(folder, written)?;
         if let Some(last) = lost.last() {
             let last = last.number;
-            for slot in lost.into_iter().flat_map(|line| line.slots) {
+            for answer in lost.iter().flat_map(|line| line.answers.iter()) {
+                answers::restore(&journal.trees.answers, answer)?;
+            }
+            for slot in lost.into_iter().flat_map(|line| line.slots.into_owned()) {
                 // Whatever is under its nonce, this came after that.
                 let slots_gone = vec![(slot.sender, slot.nonce)];
                 journal.write(&Batch { slots_gone, slots: vec![slot], ..Batch::default() }, None)?;
@@ -104,6 +123,29 @@ impl SledJournal {
             *counts.entry(event).or_default() += count;
         }
         Ok((refused, true))
+    }
+
+    /// Takes over what the file beside the database says: whether records wait for the disk, and whether some may be lost.
+    fn expect_signed(&mut self, marked: bool, lost: bool) -> Result<(), JournalError> {
+        let mut signing = self.signing();
+        signing.marked = marked || lost;
+        if lost {
+            signing.limits.unknown = true;
+            answers::set_limits(&self.trees.meta, &signing.limits)?;
+            warn!(
+                "what was signed may be forgotten, after a loss of power or without the old journal: requests that are older                  than this start are not answered"
+            );
+        }
+        Ok(())
+    }
+
+    /// The journal's folder, in which the database's is.
+    fn path(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
+    }
+
+    fn signing(&self) -> MutexGuard<'_, Signing> {
+        self.signing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wal(&self) -> MutexGuard<'_, Wal> {
@@ -192,9 +234,61 @@ impl Journal for SledJournal {
         let mut wal = self.wal();
         let (refused, written) = self.write(batch, Some(wal.next()))?;
         if written {
-            wal.append(&batch.slots, &self.trees.db)?;
+            wal.append(&batch.slots, &[], &self.trees.db)?;
         }
         Ok(refused)
+    }
+
+    fn record_signed(&self, answer: &SignedAnswer) -> Result<(), RecordSignedError> {
+        let Trees { db, answers, .. } = &self.trees;
+        let mut signing = self.signing();
+        if !signing.limits.check(answer, answers::digest(answers, answer)?)? {
+            return Ok(());
+        }
+        if !signing.marked {
+            Marker::now(false).write(self.path())?;
+            signing.marked = true;
+        }
+        let mut wal = self.wal();
+        answers::put(&self.trees, answer, wal.next())?;
+        if let Err(error) = wal.append(&[], std::slice::from_ref(answer), db) {
+            // Else the same answer would be taken next time, and a kill could take the record.
+            answers::take_back(answers, answer)?;
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    fn signed_answers(&self) -> Result<Vec<SignedAnswer>, JournalError> {
+        answers::all_of(&self.trees.answers).collect()
+    }
+
+    fn prune_signed(&self, last_final: u64) -> Result<(), JournalError> {
+        let Trees { meta, answers, .. } = &self.trees;
+        let mut signing = self.signing();
+        let due = answers::due(answers, last_final, PRUNE_BATCH)?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let limits = signing.limits.pruned_to(last_final);
+        answers::set_limits(meta, &limits)?;
+        signing.limits = limits;
+        for key in due {
+            answers.remove(key)?;
+        }
+        Ok(())
+    }
+
+    fn caught_up(&self) -> Result<(), JournalError> {
+        let mut signing = self.signing();
+        if !signing.limits.unknown {
+            return Ok(());
+        }
+        let limits = signing.limits.caught_up(self.cursor()?.map(|block| block.number));
+        answers::set_limits(&self.trees.meta, &limits)?;
+        signing.limits = limits;
+        drop(signing);
+        self.sync()
     }
 
     fn cursor(&self) -> Result<Option<BlockRef>, JournalError> {
@@ -270,12 +364,16 @@ impl Journal for SledJournal {
     }
 
     fn sync(&self) -> Result<(), JournalError> {
+        // No answer is recorded between the disk and the word that it has all.
+        let mut signing = self.signing();
         self.trees.db.flush()?;
         // sled's flush does not reach the disk by itself (its issue 1452).
         let file = self.folder.join("db");
-        fs::File::open(&file)
-            .and_then(|file| file.sync_all())
-            .map_err(|source| JournalError::Folder { path: file.display().to_string(), source })
+        fs::File::open(&file).and_then(|file| file.sync_all()).map_err(|source| folder(&file, source))?;
+        if std::mem::take(&mut signing.marked) {
+            Marker::now(true).write(self.path())?;
+        }
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 use tracing::{info, warn};
 
 use super::{
+    answers::{self, Marker},
     migrate::{v1, v2},
     rewrite::{DB, OLD, is_locked, open_database, recover, rewrite, swap},
     transactions,
@@ -68,6 +69,19 @@ impl SledJournal {
     }
 
     fn open_sound(path: &Path) -> Result<Self, JournalError> {
+        let is_new = !path.join(DB).exists() && !path.join(OLD).exists();
+        let marker = Marker::read(path)?;
+        let lost = marker.as_ref().is_some_and(|marker| is_new || marker.tells_of_loss());
+        if lost {
+            // On the disk before there is a database that does not know.
+            Marker::lost().write(path)?;
+        }
+        let mut journal = Self::open_content(path)?;
+        journal.expect_signed(marker.is_some_and(|marker| marker.is_open()), lost)?;
+        Ok(journal)
+    }
+
+    fn open_content(path: &Path) -> Result<Self, JournalError> {
         let mut journal = Self::open_layout(path)?;
         // Records that cannot be read are found now, while the journal can still be rebuilt.
         let content = journal.check()?;
@@ -123,6 +137,7 @@ impl SledJournal {
         self.cursor()?;
         self.recent_blocks()?;
         transactions::all_of(&self.trees.slots, &self.trees.attempts).try_for_each(|slot| slot.map(drop))?;
+        answers::all_of(&self.trees.answers).try_for_each(|answer| answer.map(drop))?;
         all::<Entry>(&self.trees.books).try_for_each(|entry| entry.map(drop))?;
         let mut bytes = 0;
         for tree in self.trees.each() {

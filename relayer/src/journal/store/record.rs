@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     chain::BlockRef,
-    domain::{Claim, Entry, Job, TrackedTransaction},
-    journal::Identity,
+    domain::{Claim, Entry, Job, SignedAnswer, TrackedTransaction},
+    journal::{Identity, SigningLimits},
 };
 
 /// One line of an exported journal. The first is `Journal`; the others come in any order.
@@ -39,4 +39,8 @@ pub enum Record {
     Claim(Box<Claim>),
     /// A line of the ledger.
     Entry(Entry),
+    /// An answer that was signed.
+    SignedAnswer(SignedAnswer),
+    /// What is known of signed answers without a record.
+    SigningLimits(SigningLimits),
 }

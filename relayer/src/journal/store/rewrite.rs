@@ -14,6 +14,7 @@ use serde::Serialize;
 use sled::Tree;
 
 use super::{
+    answers,
     record::Record,
     transactions,
     trees::{CURSOR, IDENTITY, SCHEMA, damaged, entry_key, folder},
@@ -133,6 +134,13 @@ impl SledJournal {
             Record::TrackedTransaction(slot) => self.put_transaction(slot)?,
             Record::Claim(claim) => self.put_indexed(&trees.claims, &**claim)?,
             Record::Entry(entry) => self.put_entry(entry)?,
+            Record::SignedAnswer(answer) => {
+                if answers::digest(&trees.answers, answer)?.is_some() {
+                    return Err(JournalError::Twice(format!("the answer to request {}", answer.request)));
+                }
+                answers::restore(&trees.answers, answer)?;
+            }
+            Record::SigningLimits(limits) => answers::set_limits(&trees.meta, limits)?,
         }
         Ok(())
     }

@@ -9,12 +9,13 @@ use std::{
 use alloy::primitives::Bytes;
 
 use super::{
+    answers,
     record::Record,
     rewrite::{DB, rewrite, swap},
     transactions,
     trees::{IDENTITY, all, folder},
 };
-use crate::journal::{FIRST_LINES, Identity, Journal, JournalError, SledJournal, VERSION};
+use crate::journal::{FIRST_LINES, Identity, Journal, JournalError, SigningLimits, SledJournal, VERSION};
 
 impl SledJournal {
     /// What the journal was written for; `None` while it is empty.
@@ -44,7 +45,10 @@ impl SledJournal {
         let claims = all(&trees.claims).map(|claim| Ok(Record::Claim(Box::new(claim?))));
         let books = all(&trees.books).map(|entry| Ok(Record::Entry(entry?)));
         let first = head.into_iter().chain(self.cursor()?.map(Record::Cursor)).chain(recent_blocks).map(Ok);
-        Ok(first.chain(jobs).chain(slots).chain(claims).chain(books))
+        let signed = answers::all_of(&trees.answers).map(|answer| Ok(Record::SignedAnswer(answer?)));
+        let limits = answers::limits(&trees.meta)?;
+        let limits = (limits != SigningLimits::default()).then_some(Record::SigningLimits(limits)).map(Ok);
+        Ok(first.chain(jobs).chain(slots).chain(claims).chain(books).chain(signed).chain(limits))
     }
 
     /// Writes everything as JSON lines; returns how many.

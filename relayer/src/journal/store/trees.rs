@@ -13,7 +13,7 @@ use crate::{chain::BlockRef, domain::InvalidTransition, journal::JournalError};
 
 /// The key of the last block whose logs were taken in.
 pub(super) const CURSOR: &[u8] = b"cursor";
-/// The key of the number of the last commit that wrote transactions.
+/// The key of the number of the last commit that wrote transactions or a signed answer.
 pub(super) const WRITTEN: &[u8] = b"written";
 /// The key of what the journal was written for.
 pub(super) const IDENTITY: &[u8] = b"identity";
@@ -34,6 +34,8 @@ pub(super) struct Trees {
     pub(super) attempts: Tree,
     pub(super) claims: Tree,
     pub(super) books: Tree,
+    /// Digests of signed answers, in the order in which they are forgotten.
+    pub(super) answers: Tree,
 }
 
 impl Trees {
@@ -47,16 +49,17 @@ impl Trees {
             attempts: db.open_tree("signed")?,
             claims: db.open_tree("claims")?,
             books: db.open_tree("books")?,
+            answers: db.open_tree("answers")?,
             db,
         })
     }
 
-    pub(super) fn each(&self) -> [&Tree; 8] {
-        let Self { db: _, meta, recent_blocks, jobs, inputs, slots, attempts, claims, books } = self;
-        [meta, recent_blocks, jobs, inputs, slots, attempts, claims, books]
+    pub(super) fn each(&self) -> [&Tree; 9] {
+        let Self { db: _, meta, recent_blocks, jobs, inputs, slots, attempts, claims, books, answers } = self;
+        [meta, recent_blocks, jobs, inputs, slots, attempts, claims, books, answers]
     }
 
-    /// The number of the last commit that wrote transactions; 0 if there was none.
+    /// The number of the last commit that wrote transactions or a signed answer; 0 if there was none.
     pub(super) fn written(&self) -> Result<u64, JournalError> {
         let number = |bytes: sled::IVec| <[u8; 8]>::try_from(bytes.as_ref()).map(u64::from_be_bytes);
         Ok(self.meta.get(WRITTEN)?.map(number).transpose().map_err(|_| damaged())?.unwrap_or(0))
