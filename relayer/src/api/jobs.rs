@@ -115,7 +115,7 @@ pub fn show(journal: &impl Journal, id: B256) -> Result<Option<Value>, JournalEr
     let Some(job) = journal.job(id)? else { return Ok(None) };
     let mut value = summary(&job);
     value["job"] = serde_json::to_value(&job)?;
-    let slots = journal.slots()?;
+    let slots = journal.transactions()?;
     let carries = |slot: &&TrackedTransaction| matches!(&slot.purpose, Purpose::Answer { items } if items.iter().any(|item| item.id == id));
     if let Some(slot) = slots.iter().find(carries) {
         value["transaction"] = json!({

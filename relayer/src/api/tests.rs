@@ -101,7 +101,7 @@ fn every_stage_has_metrics_with_chain_and_model() {
     let sent = Transition::Sent { block: task(90).block.hash, sender, nonce: 0, hash: B256::ZERO };
     let entry = Entry { hour: 1, model: MODEL, spent: 70, earned: 100, answers: 1 };
     let moves = vec![(task(90).id, sent), (task(91).id, Transition::Skipped(Skip::NoSeat))];
-    let batch = Batch { moves, slots: vec![slot], booked: vec![entry], ..Batch::default() };
+    let batch = Batch { moves, transactions: vec![slot], booked: vec![entry], ..Batch::default() };
     rig.bench.node.journal.commit(&batch).unwrap();
     rig.board.metrics.ran(MODEL, "cpu", Duration::from_millis(2), Duration::from_millis(1));
     rig.board.metrics.did_not_run(MODEL, "timeout");

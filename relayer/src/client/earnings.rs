@@ -29,7 +29,7 @@ impl Day {
 /// # Errors
 /// The journal's.
 pub fn by_day_and_model(journal: &impl Journal) -> Result<Value, JournalError> {
-    let days = sums(&journal.books(0)?);
+    let days = sums(&journal.ledger(0)?);
     let line = |((day, model), sums): (&(u64, B256), &Day)| {
         json!({
             "day": date(*day),

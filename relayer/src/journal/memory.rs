@@ -10,7 +10,7 @@ use std::{
 use alloy::primitives::{Address, B256, Bytes};
 
 use super::{
-    Batch, Journal, JournalError, Tally,
+    Batch, EventCount, Journal, JournalError,
     changes::{Before, Change, Changes, EventCounts, Rejected},
     index::{Home, Index, Indexed, Position, View},
     signing::{PRUNE_BATCH, RecordSignedError, SigningLimits},
@@ -141,10 +141,10 @@ impl Records {
             self.inputs.remove(&key);
         }
         self.inputs.extend(inputs.into_iter().map(|(home, id, input)| ((home, id), input.clone())));
-        for sent in &batch.slots_gone {
+        for sent in &batch.transactions_gone {
             self.transactions.remove(sent);
         }
-        self.put_transactions(&batch.slots);
+        self.put_transactions(&batch.transactions);
         write(&mut self.claims, &mut self.index, claims);
         self.ledger.extend(ledger.into_iter().map(|sum| ((sum.hour, sum.model), sum)));
         Ok(Ok((refused, event_counts)))
@@ -242,7 +242,7 @@ impl MemoryJournal {
             match write {
                 _ if at < whole => found.replay(write)?,
                 Write::Batch(batch) if at < appended && batch.has_pending_transactions() => {
-                    found.put_transactions(&batch.slots);
+                    found.put_transactions(&batch.transactions);
                 }
                 Write::Signed(answer) if at < appended => found.put_answer(answer),
                 _ => {}
@@ -339,8 +339,8 @@ impl Journal for MemoryJournal {
         self.state().now.index.waiting()
     }
 
-    fn tally(&self) -> Vec<Tally> {
-        Tally::list(&self.state().event_counts)
+    fn event_counts(&self) -> Vec<EventCount> {
+        EventCount::list(&self.state().event_counts)
     }
 
     fn input(&self, id: B256) -> Result<Option<Bytes>, JournalError> {
@@ -349,7 +349,7 @@ impl Journal for MemoryJournal {
         Ok(home.and_then(|home| state.now.inputs.get(&(home, id))).cloned())
     }
 
-    fn slots(&self) -> Result<Vec<TrackedTransaction>, JournalError> {
+    fn transactions(&self) -> Result<Vec<TrackedTransaction>, JournalError> {
         Ok(self.state().now.transactions.values().cloned().collect())
     }
 
@@ -357,7 +357,7 @@ impl Journal for MemoryJournal {
         self.state().now.claim(id)
     }
 
-    fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError> {
+    fn ledger(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError> {
         Ok(self.state().now.ledger.range((from_hour, B256::ZERO)..).map(|(_, entry)| *entry).collect())
     }
 

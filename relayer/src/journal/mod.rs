@@ -56,14 +56,14 @@ pub struct Batch {
     /// Moves of jobs, in order.
     pub moves: Vec<(B256, Transition)>,
     /// Transactions to write.
-    pub slots: Vec<TrackedTransaction>,
+    pub transactions: Vec<TrackedTransaction>,
     /// Senders and nonces whose transaction is final.
-    pub slots_gone: Vec<(Address, u64)>,
+    pub transactions_gone: Vec<(Address, u64)>,
     /// Claims to write.
     pub claims: Vec<Claim>,
     /// Claims to forget.
     pub claims_gone: Vec<B256>,
-    /// Amounts to add to the books.
+    /// Amounts to add to the ledger.
     pub booked: Vec<Entry>,
 }
 
@@ -71,13 +71,13 @@ impl Batch {
     /// Whether it writes transactions that may be in a pool, which outlive a kill. That one was mined is asked for again at
     /// a start.
     fn has_pending_transactions(&self) -> bool {
-        self.slots.iter().any(|slot| slot.mined.is_none())
+        self.transactions.iter().any(|transaction| transaction.mined.is_none())
     }
 }
 
 /// How often something happened to jobs of a model since the journal was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tally {
+pub struct EventCount {
     /// The model.
     pub model: B256,
     /// What: `seen`, or a label of [`Transition::labels`].
@@ -88,7 +88,7 @@ pub struct Tally {
     pub count: u64,
 }
 
-impl Tally {
+impl EventCount {
     fn list(counts: &changes::EventCounts) -> Vec<Self> {
         counts.iter().map(|(&(model, event, reason), &count)| Self { model, event, reason, count }).collect()
     }
@@ -227,7 +227,7 @@ pub trait Journal: Send + Sync + 'static {
     /// The models that have open jobs, and how many. Costs nothing.
     fn waiting(&self) -> Vec<(B256, usize)>;
     /// What happened to jobs since the journal was opened. Costs nothing.
-    fn tally(&self) -> Vec<Tally>;
+    fn event_counts(&self) -> Vec<EventCount>;
     /// The input bytes of a job that is not closed.
     ///
     /// # Errors
@@ -237,18 +237,18 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Store` or `Record`.
-    fn slots(&self) -> Result<Vec<TrackedTransaction>, JournalError>;
+    fn transactions(&self) -> Result<Vec<TrackedTransaction>, JournalError>;
     /// A claim.
     ///
     /// # Errors
     /// `Store` or `Record`.
     fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError>;
-    /// The books from an hour on, ascending by hour.
+    /// The ledger from an hour on, ascending by hour.
     ///
     /// # Errors
     /// `Store` or `Record`.
-    fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError>;
-    /// Forgets all but the transactions, the signed answers and the books, for a scan from the deployment block.
+    fn ledger(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError>;
+    /// Forgets all but the transactions, the signed answers and the ledger, for a scan from the deployment block.
     ///
     /// # Errors
     /// `Store`.

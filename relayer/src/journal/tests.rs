@@ -122,9 +122,9 @@ fn batch(ops: &[Op], there: &[TrackedTransaction]) -> Batch {
         (task, Bytes::from(input(id)))
     };
     let current = |batch: &Batch, nonce: u64| {
-        let gone = batch.slots_gone.contains(&(Address::repeat_byte(2), nonce));
-        let there = there.iter().filter(|_| !gone).chain(&batch.slots);
-        there.filter(|slot| slot.nonce == nonce).next_back().cloned()
+        let gone = batch.transactions_gone.contains(&(Address::repeat_byte(2), nonce));
+        let there = there.iter().filter(|_| !gone).chain(&batch.transactions);
+        there.filter(|transaction| transaction.nonce == nonce).next_back().cloned()
     };
     for op in ops {
         match op.clone() {
@@ -144,25 +144,25 @@ fn batch(ops: &[Op], there: &[TrackedTransaction]) -> Batch {
                 let raw = vec![nonce as u8 + 1; bytes].into();
                 let attempt = Attempt { hash: B256::ZERO, raw, gas: 1, max_fee: 2, tip: 1, at: 0 };
                 let items = vec![AnswerRef { id: task(0).id, block: B256::ZERO }];
-                let mut slot = current(&batch, nonce).unwrap_or(TrackedTransaction {
+                let mut transaction = current(&batch, nonce).unwrap_or(TrackedTransaction {
                     sender: Address::repeat_byte(2),
                     nonce,
                     purpose: Purpose::Answer { items },
                     attempts: Vec::new(),
                     mined: None,
                 });
-                slot.attempts.push(attempt);
-                batch.slots.push(slot);
+                transaction.attempts.push(attempt);
+                batch.transactions.push(transaction);
             }
             Op::Mined(nonce) => {
                 let receipt = Receipt { block: block(1), success: true, gas_used: 1, gas_price: 1, data_fee: 0 };
-                if let Some(slot) = current(&batch, nonce) {
-                    batch.slots.push(TrackedTransaction { mined: Some(receipt), ..slot });
+                if let Some(transaction) = current(&batch, nonce) {
+                    batch.transactions.push(TrackedTransaction { mined: Some(receipt), ..transaction });
                 }
             }
             // What a batch forgets goes before what it writes.
-            Op::Forget(nonce) if batch.slots.iter().all(|slot| slot.nonce != nonce) => {
-                batch.slots_gone.push((Address::repeat_byte(2), nonce));
+            Op::Forget(nonce) if batch.transactions.iter().all(|transaction| transaction.nonce != nonce) => {
+                batch.transactions_gone.push((Address::repeat_byte(2), nonce));
             }
             Op::Forget(_) => {}
             Op::Claim(id, vests_at, paid_at) => {
@@ -187,7 +187,7 @@ fn told<J: Journal>(journal: &J) -> Vec<String> {
     let mut told = Vec::new();
     let mut tell = |what: &dyn Debug| told.push(format!("{what:?}"));
     tell(&(journal.cursor().unwrap(), journal.recent_blocks().unwrap(), journal.waiting()));
-    tell(&(journal.slots().unwrap(), journal.books(0).unwrap(), journal.books(2).unwrap()));
+    tell(&(journal.transactions().unwrap(), journal.ledger(0).unwrap(), journal.ledger(2).unwrap()));
     tell(&journal.signed_answers().unwrap());
     for id in (0..REQUESTS).map(|request| task(request).id) {
         tell(&(journal.job(id).unwrap(), journal.input(id).unwrap(), journal.claim(id).unwrap()));
@@ -214,7 +214,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Commit(ops) => {
-                    let batch = batch(&ops, &memory.slots().unwrap());
+                    let batch = batch(&ops, &memory.transactions().unwrap());
                     prop_assert_eq!(memory.commit(&batch).unwrap(), disk.commit(&batch).unwrap());
                 }
                 Step::Sign(request, fork, digest) => {
@@ -245,7 +245,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(told(&memory), told(&disk));
-            prop_assert_eq!(memory.tally(), disk.tally());
+            prop_assert_eq!(memory.event_counts(), disk.event_counts());
         }
     }
 }
@@ -263,7 +263,7 @@ fn a_kill_takes_what_the_caller_says_but_no_pending_transaction_and_no_signed_an
     let found = |crash| {
         let found = journal.crash(crash).unwrap();
         let states = [1, 2].map(|request| found.job(task(request).id).unwrap().map(|job| job.name()));
-        (states, found.slots().unwrap().len(), found.signed_answers().unwrap().len())
+        (states, found.transactions().unwrap().len(), found.signed_answers().unwrap().len())
     };
     assert_eq!(found(Crash::Killed { writes: 0 }), ([Some("seen"), None], 1, 1));
     assert_eq!(found(Crash::Killed { writes: 1 }), ([Some("seen"), Some("seen")], 1, 1));

@@ -53,7 +53,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                             let entries = purpose::entries(&*self.node.journal, &done, hour)?;
                             batch.booked.extend(entries.into_iter().filter(|entry| !is_empty(entry)));
                             let Final { slot, .. } = done;
-                            batch.slots_gone.push((slot.sender, slot.nonce));
+                            batch.transactions_gone.push((slot.sender, slot.nonce));
                             queue.closed = queue.closed.max(nonce + 1);
                             continue;
                         }
@@ -64,7 +64,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 queue.slots.insert(nonce, kept);
             }
         }
-        if batch.slots_gone.is_empty() {
+        if batch.transactions_gone.is_empty() {
             return Ok(());
         }
         failpoint("final.before");
@@ -74,7 +74,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     }
 
     fn look_at_the_books(&mut self, hour: u64) -> Result<(), StageError> {
-        let spent = self.node.journal.books(hour)?.iter().map(|entry| entry.spent).sum();
+        let spent = self.node.journal.ledger(hour)?.iter().map(|entry| entry.spent).sum();
         let told = self.books.told && self.books.hour == Some(hour);
         self.books = Books { hour: Some(hour), spent, told };
         Ok(())

@@ -58,7 +58,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         }
         if !slots.is_empty() {
             failpoint("unmined.before");
-            self.commit(&Batch { slots, ..Batch::default() })?;
+            self.commit(&Batch { transactions: slots, ..Batch::default() })?;
             failpoint("unmined.after");
         }
         self.adopt()?;
@@ -202,7 +202,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         }
         let mined = pending.mined(hash, receipt);
         failpoint("mined.before");
-        self.commit(&Batch { slots: vec![mined.slot().clone()], ..Batch::default() })?;
+        self.commit(&Batch { transactions: vec![mined.slot().clone()], ..Batch::default() })?;
         failpoint("mined.after");
         self.node.metrics.mined.add();
         self.queues[index].slots.insert(nonce, TxState::Mined(mined));
@@ -222,7 +222,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         queue.missing.remove(&nonce);
         let Some(pending) = queue.take_pending(nonce) else { return Ok(()) };
         let slot = pending.slot();
-        let mut batch = Batch { slots_gone: vec![(slot.sender, nonce)], ..Batch::default() };
+        let mut batch = Batch { transactions_gone: vec![(slot.sender, nonce)], ..Batch::default() };
         for task in purpose::left_over(&*self.node.journal, slot)? {
             batch.moves.push((task.id, Transition::Reopened));
         }

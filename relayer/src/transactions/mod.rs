@@ -82,7 +82,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         // What could not be written down before these stages began is not broadcast by them.
         node.journal.sync()?;
         let mut queues: Vec<NonceQueue> = keys.into_iter().map(|key| NonceQueue::new(key, BTreeMap::new())).collect();
-        for slot in node.journal.slots()? {
+        for slot in node.journal.transactions()? {
             let queue = queues.iter_mut().find(|queue| queue.address() == slot.sender);
             queue.ok_or(StageError::SenderGone(slot.sender))?.slots.insert(slot.nonce, TxState::load(slot));
         }

@@ -39,7 +39,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let attempt = sign::attempt(&queue.key, self.node.domain.chain_id, nonce, &draft, fees, self.height())?;
         let same = pending.slot().purpose == draft.purpose;
         let moved = pending.clone().again(draft, attempt);
-        let mut batch = Batch { slots: vec![moved.slot().clone()], ..Batch::default() };
+        let mut batch = Batch { transactions: vec![moved.slot().clone()], ..Batch::default() };
         if let (false, Purpose::Answer { items }) = (same, &moved.slot().purpose) {
             batch.moves = sent_moves(moved.slot(), items);
         }
@@ -65,7 +65,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     pub(super) fn fill(&mut self, index: usize, nonce: u64) -> Result<(), StageError> {
         let pending = self.sign_new(index, nonce, self.noop_transaction(index), self.suggest_fees())?;
         failpoint("filled.before");
-        self.commit(&Batch { slots: vec![pending.slot().clone()], ..Batch::default() })?;
+        self.commit(&Batch { transactions: vec![pending.slot().clone()], ..Batch::default() })?;
         failpoint("filled.after");
         self.insert(index, nonce, pending);
         Ok(())

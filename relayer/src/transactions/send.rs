@@ -70,7 +70,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         };
         let nonce = self.queues[index].free_nonce();
         let pending = self.sign_new(index, nonce, draft, fees)?;
-        let mut batch = Batch { slots: vec![pending.slot().clone()], ..Batch::default() };
+        let mut batch = Batch { transactions: vec![pending.slot().clone()], ..Batch::default() };
         if let Purpose::Answer { items } = &pending.slot().purpose {
             batch.moves = sent_moves(pending.slot(), items);
         }

@@ -68,7 +68,7 @@ impl Rig {
     }
 
     fn slots(&self) -> Vec<TrackedTransaction> {
-        self.journal().slots().unwrap()
+        self.journal().transactions().unwrap()
     }
 
     fn in_flight(&self) -> usize {

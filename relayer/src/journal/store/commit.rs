@@ -78,10 +78,10 @@ pub(super) fn commit(
     batch: &Batch,
     number: Option<u64>,
 ) -> Result<Result<Committed, (B256, InvalidTransition)>, JournalError> {
-    let Trees { db: _, meta, recent_blocks, jobs, inputs, slots, attempts, claims, books, answers: _ } = trees;
-    let trees = (meta, recent_blocks, jobs, inputs, slots, attempts, claims, books);
-    let outcome = trees.transaction(|(meta, recent_blocks, jobs, inputs, slots, attempts, claims, books)| {
-        let before = Within { jobs, claims, ledger: books, index };
+    let Trees { db: _, meta, recent_blocks, jobs, inputs, transactions, attempts, claims, ledger, answers: _ } = trees;
+    let trees = (meta, recent_blocks, jobs, inputs, transactions, attempts, claims, ledger);
+    let outcome = trees.transaction(|(meta, recent_blocks, jobs, inputs, transactions, attempts, claims, ledger)| {
+        let before = Within { jobs, claims, ledger, index };
         let changes = Changes::of(batch, &before).map_err(|rejected| match rejected {
             Rejected::Send(id, refused) => ConflictableTransactionError::Abort(Abort::Refused(id, refused)),
             Rejected::Read(error) => error,
@@ -105,15 +105,15 @@ pub(super) fn commit(
         for (home, id, input) in &changes.inputs {
             inputs.insert(home_key(*home, *id), input.as_ref())?;
         }
-        for (sender, nonce) in &batch.slots_gone {
-            transactions::forget(slots, attempts, *sender, *nonce)?;
+        for (sender, nonce) in &batch.transactions_gone {
+            transactions::forget(transactions, attempts, *sender, *nonce)?;
         }
-        for slot in &batch.slots {
-            transactions::put(slots, attempts, slot)?;
+        for transaction in &batch.transactions {
+            transactions::put(transactions, attempts, transaction)?;
         }
         write(claims, &changes.claims)?;
         for sum in &changes.ledger {
-            books.insert(entry_key(sum.hour, sum.model), encode(sum)?)?;
+            ledger.insert(entry_key(sum.hour, sum.model), encode(sum)?)?;
         }
         Ok(changes)
     });

@@ -32,7 +32,7 @@ use self::{
     wal::Wal,
 };
 use super::{
-    Batch, Journal, JournalError, RecordSignedError, SigningLimits, Tally,
+    Batch, EventCount, Journal, JournalError, RecordSignedError, SigningLimits,
     changes::EventCounts,
     index::{Index, Indexed, Position, View, home_key, position, view_key},
     signing::PRUNE_BATCH,
@@ -88,10 +88,11 @@ impl SledJournal {
             for answer in lost.iter().flat_map(|line| line.answers.iter()) {
                 answers::restore(&journal.trees.answers, answer)?;
             }
-            for slot in lost.into_iter().flat_map(|line| line.slots.into_owned()) {
+            for transaction in lost.into_iter().flat_map(|line| line.transactions.into_owned()) {
                 // Whatever is under its nonce, this came after that.
-                let slots_gone = vec![(slot.sender, slot.nonce)];
-                journal.write(&Batch { slots_gone, slots: vec![slot], ..Batch::default() }, None)?;
+                let transactions_gone = vec![(transaction.sender, transaction.nonce)];
+                journal
+                    .write(&Batch { transactions_gone, transactions: vec![transaction], ..Batch::default() }, None)?;
             }
             journal.trees.meta.insert(WRITTEN, &last.to_be_bytes())?;
             *journal.wal() = Wal::after(folder, last);
@@ -118,7 +119,7 @@ impl SledJournal {
             index.replace(old.as_ref(), new);
         }
         drop(index);
-        let mut counts = self.event_counts();
+        let mut counts = self.counts();
         for (event, count) in event_counts {
             *counts.entry(event).or_default() += count;
         }
@@ -172,7 +173,7 @@ impl SledJournal {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn event_counts(&self) -> MutexGuard<'_, EventCounts> {
+    fn counts(&self) -> MutexGuard<'_, EventCounts> {
         self.event_counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -234,7 +235,7 @@ impl Journal for SledJournal {
         let mut wal = self.wal();
         let (refused, written) = self.write(batch, Some(wal.next()))?;
         if written {
-            wal.append(&batch.slots, &[], &self.trees.db)?;
+            wal.append(&batch.transactions, &[], &self.trees.db)?;
         }
         Ok(refused)
     }
@@ -323,8 +324,8 @@ impl Journal for SledJournal {
         self.index().waiting()
     }
 
-    fn tally(&self) -> Vec<Tally> {
-        Tally::list(&self.event_counts())
+    fn event_counts(&self) -> Vec<EventCount> {
+        EventCount::list(&self.counts())
     }
 
     fn input(&self, id: B256) -> Result<Option<Bytes>, JournalError> {
@@ -333,16 +334,16 @@ impl Journal for SledJournal {
         Ok(self.trees.inputs.get(home_key(home, id))?.map(|bytes| Bytes::copy_from_slice(&bytes)))
     }
 
-    fn slots(&self) -> Result<Vec<TrackedTransaction>, JournalError> {
-        transactions::all_of(&self.trees.slots, &self.trees.attempts).collect()
+    fn transactions(&self) -> Result<Vec<TrackedTransaction>, JournalError> {
+        transactions::all_of(&self.trees.transactions, &self.trees.attempts).collect()
     }
 
     fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError> {
         get(&self.trees.claims, &self.index(), id)
     }
 
-    fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError> {
-        let entries = self.trees.books.range(from_hour.to_be_bytes().as_slice()..);
+    fn ledger(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError> {
+        let entries = self.trees.ledger.range(from_hour.to_be_bytes().as_slice()..);
         entries.values().map(|value| Ok(serde_json::from_slice(&value?)?)).collect()
     }
 

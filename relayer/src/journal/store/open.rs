@@ -136,9 +136,10 @@ impl SledJournal {
     fn check(&self) -> Result<u64, JournalError> {
         self.cursor()?;
         self.recent_blocks()?;
-        transactions::all_of(&self.trees.slots, &self.trees.attempts).try_for_each(|slot| slot.map(drop))?;
+        transactions::all_of(&self.trees.transactions, &self.trees.attempts)
+            .try_for_each(|transaction| transaction.map(drop))?;
         answers::all_of(&self.trees.answers).try_for_each(|answer| answer.map(drop))?;
-        all::<Entry>(&self.trees.books).try_for_each(|entry| entry.map(drop))?;
+        all::<Entry>(&self.trees.ledger).try_for_each(|entry| entry.map(drop))?;
         let mut bytes = 0;
         for tree in self.trees.each() {
             for entry in tree.iter() {

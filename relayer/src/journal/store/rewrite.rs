@@ -131,7 +131,7 @@ impl SledJournal {
                 trees.recent_blocks.insert(block.number.to_be_bytes(), block.hash.as_slice())?;
             }
             Record::Job { job, input } => self.put_job(job, input.as_ref())?,
-            Record::TrackedTransaction(slot) => self.put_transaction(slot)?,
+            Record::TrackedTransaction(transaction) => self.put_transaction(transaction)?,
             Record::Claim(claim) => self.put_indexed(&trees.claims, &**claim)?,
             Record::Entry(entry) => self.put_entry(entry)?,
             Record::SignedAnswer(answer) => {
@@ -152,16 +152,16 @@ impl SledJournal {
         self.put_indexed(&self.trees.jobs, job)
     }
 
-    fn put_transaction(&self, slot: &TrackedTransaction) -> Result<(), JournalError> {
-        if transactions::is_there(&self.trees.slots, slot)? {
-            return Err(JournalError::Twice(format!("nonce {} of {}", slot.nonce, slot.sender)));
+    fn put_transaction(&self, transaction: &TrackedTransaction) -> Result<(), JournalError> {
+        if transactions::is_there(&self.trees.transactions, transaction)? {
+            return Err(JournalError::Twice(format!("nonce {} of {}", transaction.nonce, transaction.sender)));
         }
-        self.write(&Batch { slots: vec![slot.clone()], ..Batch::default() }, None)?;
+        self.write(&Batch { transactions: vec![transaction.clone()], ..Batch::default() }, None)?;
         Ok(())
     }
 
     fn put_entry(&self, entry: &Entry) -> Result<(), JournalError> {
-        if self.trees.books.insert(entry_key(entry.hour, entry.model), serde_json::to_vec(entry)?)?.is_some() {
+        if self.trees.ledger.insert(entry_key(entry.hour, entry.model), serde_json::to_vec(entry)?)?.is_some() {
             return Err(JournalError::Twice(format!("hour {} of model {}", entry.hour, entry.model)));
         }
         Ok(())

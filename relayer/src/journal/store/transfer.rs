@@ -40,15 +40,15 @@ impl SledJournal {
             let input = inputs.get(key)?.map(|bytes| Bytes::copy_from_slice(&bytes));
             Ok(Record::Job { job: serde_json::from_slice(&job)?, input })
         });
-        let slots = transactions::all_of(&trees.slots, &trees.attempts)
-            .map(|slot| Ok(Record::TrackedTransaction(Box::new(slot?))));
+        let transactions = transactions::all_of(&trees.transactions, &trees.attempts)
+            .map(|transaction| Ok(Record::TrackedTransaction(Box::new(transaction?))));
         let claims = all(&trees.claims).map(|claim| Ok(Record::Claim(Box::new(claim?))));
-        let books = all(&trees.books).map(|entry| Ok(Record::Entry(entry?)));
+        let ledger = all(&trees.ledger).map(|entry| Ok(Record::Entry(entry?)));
         let first = head.into_iter().chain(self.cursor()?.map(Record::Cursor)).chain(recent_blocks).map(Ok);
         let signed = answers::all_of(&trees.answers).map(|answer| Ok(Record::SignedAnswer(answer?)));
         let limits = answers::limits(&trees.meta)?;
         let limits = (limits != SigningLimits::default()).then_some(Record::SigningLimits(limits)).map(Ok);
-        Ok(first.chain(jobs).chain(slots).chain(claims).chain(books).chain(signed).chain(limits))
+        Ok(first.chain(jobs).chain(transactions).chain(claims).chain(ledger).chain(signed).chain(limits))
     }
 
     /// Writes everything as JSON lines; returns how many.

@@ -29,11 +29,11 @@ pub(super) struct Trees {
     pub(super) jobs: Tree,
     /// Under the keys of their jobs.
     pub(super) inputs: Tree,
-    pub(super) slots: Tree,
+    pub(super) transactions: Tree,
     /// The signed bytes of the transactions' attempts, in pieces.
     pub(super) attempts: Tree,
     pub(super) claims: Tree,
-    pub(super) books: Tree,
+    pub(super) ledger: Tree,
     /// Digests of signed answers, in the order in which they are forgotten.
     pub(super) answers: Tree,
 }
@@ -45,18 +45,18 @@ impl Trees {
             recent_blocks: db.open_tree("ring")?,
             jobs: db.open_tree("jobs")?,
             inputs: db.open_tree("inputs")?,
-            slots: db.open_tree("slots")?,
+            transactions: db.open_tree("slots")?,
             attempts: db.open_tree("signed")?,
             claims: db.open_tree("claims")?,
-            books: db.open_tree("books")?,
+            ledger: db.open_tree("books")?,
             answers: db.open_tree("answers")?,
             db,
         })
     }
 
     pub(super) fn each(&self) -> [&Tree; 9] {
-        let Self { db: _, meta, recent_blocks, jobs, inputs, slots, attempts, claims, books, answers } = self;
-        [meta, recent_blocks, jobs, inputs, slots, attempts, claims, books, answers]
+        let Self { db: _, meta, recent_blocks, jobs, inputs, transactions, attempts, claims, ledger, answers } = self;
+        [meta, recent_blocks, jobs, inputs, transactions, attempts, claims, ledger, answers]
     }
 
     /// The number of the last commit that wrote transactions or a signed answer; 0 if there was none.

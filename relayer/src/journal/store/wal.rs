@@ -33,7 +33,8 @@ const NAME: &str = "outbox-";
 pub(super) struct Line<'a> {
     /// The commit's number, from 1.
     pub(super) number: u64,
-    pub(super) slots: Cow<'a, [TrackedTransaction]>,
+    #[serde(rename = "slots")]
+    pub(super) transactions: Cow<'a, [TrackedTransaction]>,
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub(super) answers: Cow<'a, [SignedAnswer]>,
 }
@@ -60,13 +61,14 @@ impl Wal {
     /// Appends what the commit wrote that took the next number.
     pub(super) fn append(
         &mut self,
-        slots: &[TrackedTransaction],
+        transactions: &[TrackedTransaction],
         answers: &[SignedAnswer],
         db: &sled::Db,
     ) -> Result<(), JournalError> {
         let number = self.next;
         self.next += 1;
-        let mut line = serde_json::to_vec(&Line { number, slots: slots.into(), answers: answers.into() })?;
+        let mut line =
+            serde_json::to_vec(&Line { number, transactions: transactions.into(), answers: answers.into() })?;
         line.push(b'\n');
         let (mut file, bytes) = match self.file.take() {
             Some(file) => file,

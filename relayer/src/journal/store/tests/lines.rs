@@ -32,7 +32,7 @@ fn a_transaction_or_a_sum_that_is_in_the_lines_twice_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
     let entry = Entry { hour: 7, ..Entry::default() };
-    let batch = Batch { slots: vec![slot(4, task(1).id)], booked: vec![entry], ..Batch::default() };
+    let batch = Batch { transactions: vec![transaction(4, task(1).id)], booked: vec![entry], ..Batch::default() };
     journal.commit(&batch).unwrap();
     let text = exported(&journal);
     for kind in ["{\"tracked_transaction\"", "{\"entry\""] {
@@ -108,7 +108,7 @@ fn lines_of_the_fourth_version_are_read_with_their_old_names() {
     let journal = one_job(&from);
     let included = Transition::Included { at: block(5), transaction: None, ending: Resolution::Refunded };
     let moves = vec![(task(1).id, included), (task(1).id, Transition::Finalized)];
-    journal.commit(&Batch { moves, slots: vec![slot(4, task(1).id)], ..Batch::default() }).unwrap();
+    journal.commit(&Batch { moves, transactions: vec![transaction(4, task(1).id)], ..Batch::default() }).unwrap();
     let mut old = exported(&journal);
     for (today, before) in [
         (format!("\"version\":{VERSION}"), "\"version\":4"),

@@ -91,7 +91,7 @@ fn version(lines: &str) -> tempfile::TempDir {
 fn journals_of_earlier_versions_are_brought_to_this_one() {
     is_brought_to_this_version(first_version());
     let second = version(include_str!("../../../../tests/fixtures/journal-v2.jsonl"));
-    assert_eq!(is_brought_to_this_version(second).books(0).unwrap().len(), 1);
+    assert_eq!(is_brought_to_this_version(second).ledger(0).unwrap().len(), 1);
 }
 
 fn is_brought_to_this_version(folder: tempfile::TempDir) -> SledJournal {
@@ -109,16 +109,19 @@ fn is_brought_to_this_version(folder: tempfile::TempDir) -> SledJournal {
         assert!(
             matches!(journal.job(task(102).id).unwrap(), Some(Job::Included(settled)) if settled.sent == Some((sender, 6)))
         );
-        let slots = journal.slots().unwrap();
+        let transactions = journal.transactions().unwrap();
         assert_eq!(
-            slots.iter().map(|slot| (slot.sender, slot.nonce)).collect::<Vec<_>>(),
+            transactions.iter().map(|transaction| (transaction.sender, transaction.nonce)).collect::<Vec<_>>(),
             [6, 7, 8, 9].map(|nonce| (sender, nonce))
         );
         let item = AnswerRef { id: task(102).id, block: task(102).block.hash };
-        assert_eq!(slots[0].purpose, Purpose::Answer { items: vec![item] });
-        assert_eq!(slots[1].attempts[0].max_fee, u128::from(u64::MAX) + 1, "numbers beyond JSON's usual ones");
-        assert_eq!((slots[1].attempts[1].gas, &slots[1].attempts[1].raw[..]), (1, &b"more"[..]));
-        assert_eq!((slots[1].attempts.len(), slots[0].mined.map(|receipt| receipt.gas_used)), (2, Some(90_000)));
+        assert_eq!(transactions[0].purpose, Purpose::Answer { items: vec![item] });
+        assert_eq!(transactions[1].attempts[0].max_fee, u128::from(u64::MAX) + 1, "numbers beyond JSON's usual ones");
+        assert_eq!((transactions[1].attempts[1].gas, &transactions[1].attempts[1].raw[..]), (1, &b"more"[..]));
+        assert_eq!(
+            (transactions[1].attempts.len(), transactions[0].mined.map(|receipt| receipt.gas_used)),
+            (2, Some(90_000))
+        );
         assert_eq!(journal.claims().count(), 2);
         assert_eq!(journal.input(task(100).id).unwrap(), Some(input(100).into()));
         assert_eq!(journal.input(task(103).id).unwrap(), None);
