@@ -1,7 +1,7 @@
 //! A job's life: what is known of one request, as states whose moves consume the old one.
 //!
 //! ```text
-//! Seen ─▶ Executed ─▶ Attested ─▶ Sent ─▶ Settled ─▶ Closed
+//! Seen ─▶ Executed ─▶ Attested ─▶ Sent ─▶ Included ─▶ Closed (finalized)
 //!   └───────────────────────────────────────▲  (another node answered, or the escrow was refunded)
 //!   └─▶ Closed (skipped, failed)
 //! ```
@@ -70,14 +70,14 @@ pub struct SeatAssignment {
 pub struct Lease(Arc<()>);
 
 impl Lease {
-    /// What tells whether the job is still in hand.
+    /// A weak reference that lives while the job is in hand.
     #[must_use]
     pub fn watch(&self) -> Weak<()> {
         Arc::downgrade(&self.0)
     }
 }
 
-/// The model ran.
+/// A job whose model ran.
 #[derive(Debug, Clone)]
 pub struct Executed {
     /// What is asked.
@@ -90,7 +90,7 @@ pub struct Executed {
     pub lease: Lease,
 }
 
-/// The answer is signed.
+/// A job whose answer is signed.
 #[derive(Debug, Clone)]
 pub struct Attested {
     /// What is asked.
@@ -106,7 +106,7 @@ pub struct Attested {
 }
 
 impl Seen {
-    /// The model ran.
+    /// The job after its model ran.
     #[must_use]
     pub fn executed(self, outcome: Outcome, output: Bytes) -> Executed {
         Executed { task: self.task, outcome, output, lease: Lease::default() }
@@ -114,7 +114,7 @@ impl Seen {
 }
 
 impl Executed {
-    /// The same, kept in hand by a lease.
+    /// The same job, kept in hand by a lease.
     #[must_use]
     pub fn held(self, lease: Lease) -> Self {
         Self { lease, ..self }
@@ -154,29 +154,29 @@ impl Executed {
     }
 }
 
-/// Our transaction carries the answer.
+/// A job whose answer our transaction carries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     /// What is asked.
     pub task: Task,
-    /// The account and nonce under which the transaction's attempts are in the journal.
+    /// The account that pays for the transaction.
     pub sender: Address,
-    /// See `sender`.
+    /// The transaction's nonce: the journal has its attempts under sender and nonce.
     pub nonce: u64,
-    /// The first attempt's hash.
+    /// Hash of the transaction's first attempt.
     pub hash: B256,
 }
 
-/// The chain settled it; a reorganisation can still undo that.
+/// A request that was fulfilled or refunded in a block that a reorganisation can still undo.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Included {
     /// What was asked.
     pub task: Task,
-    /// The block that settled it.
+    /// The block in which the request ended.
     pub at: BlockRef,
-    /// The transaction that did, where the log names it.
+    /// The transaction that ended it, where the log names one.
     pub transaction: Option<B256>,
-    /// How.
+    /// How the request ended.
     pub ending: Resolution,
     /// Sender and nonce of our transaction, if we sent one.
     pub sent: Option<(Address, u64)>,
@@ -199,10 +199,10 @@ pub enum Job {
     Seen(Seen),
     /// Our transaction is on its way.
     Sent(Sent),
-    /// The chain settled it.
+    /// The request ended on the chain, in a block that is not final.
     #[serde(alias = "settled")]
     Included(Included),
-    /// Over.
+    /// The job is over.
     Closed(Closed),
 }
 
@@ -280,7 +280,7 @@ impl Job {
         self.state().name()
     }
 
-    /// The block that settled it, if one did.
+    /// The block in which the request ended, if it did.
     #[must_use]
     pub fn included_at(&self) -> Option<BlockRef> {
         match self {

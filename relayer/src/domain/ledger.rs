@@ -14,7 +14,7 @@ pub struct Entry {
     pub spent: u128,
     /// What answers of ours that became final are paid, wei; negative where a reorganisation takes more back.
     pub earned: i128,
-    /// How many answers that is.
+    /// Number of those answers.
     pub answers: i64,
 }
 

@@ -145,7 +145,7 @@ pub(super) struct Entries {
     pub(super) due: Option<(B256, Position)>,
 }
 
-/// See the module.
+/// Where every record is, in memory.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     /// Some 50 bytes each: in a tree, ids come in no order, and each write would touch a page of its own, which makes

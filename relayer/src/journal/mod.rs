@@ -29,12 +29,12 @@ pub const VERSION: u32 = 5;
 /// The first version whose exported lines were like today's.
 const FIRST_LINES: u32 = 3;
 
-/// What one deployment and one signing key make of a journal.
+/// The deployment and the signing key that a journal is written for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The chain's id.
     pub chain_id: u64,
-    /// The coordinator.
+    /// Address of the coordinator.
     pub coordinator: Address,
     /// The address of the key that signs answers.
     pub signer: Address,
@@ -47,7 +47,7 @@ pub struct Batch {
     pub cursor: Option<BlockRef>,
     /// Blocks to remember, for finding the common ancestor after a reorganisation.
     pub recent_blocks: Vec<BlockRef>,
-    /// Heights to forget.
+    /// Numbers of remembered blocks to forget.
     pub recent_blocks_gone: Vec<u64>,
     /// New jobs with their input bytes.
     pub seen: Vec<(Task, Bytes)>,
@@ -55,9 +55,10 @@ pub struct Batch {
     pub vanished: Vec<B256>,
     /// Moves of jobs, in order.
     pub moves: Vec<(B256, Transition)>,
-    /// Transactions to write.
+    /// Transactions to write. To one that is there, attempts are only ever added; for another under the same nonce, list
+    /// the nonce in `transactions_gone`, too.
     pub transactions: Vec<TrackedTransaction>,
-    /// Senders and nonces whose transaction is final.
+    /// Senders and nonces whose transaction is to be forgotten, before those of this batch are written.
     pub transactions_gone: Vec<(Address, u64)>,
     /// Claims to write.
     pub claims: Vec<Claim>,
@@ -75,16 +76,16 @@ impl Batch {
     }
 }
 
-/// How often something happened to jobs of a model since the journal was opened.
+/// Number of times that something happened to jobs of a model since the journal was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventCount {
-    /// The model.
+    /// Id of the model.
     pub model: B256,
-    /// What: `seen`, or a label of [`Transition::labels`].
+    /// `seen`, or a label of [`Transition::labels`].
     pub event: &'static str,
-    /// Why; empty for most.
+    /// The reason, of those labels; empty for most events.
     pub reason: &'static str,
-    /// How often.
+    /// Number of times.
     pub count: u64,
 }
 
@@ -97,45 +98,45 @@ impl EventCount {
 /// Why the journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// Another process has it.
+    /// Another process has the journal open.
     #[error("the journal in {0} is in use by another process: stop it, or give this one another `node.data_dir`")]
     Locked(String),
-    /// It was written for something else.
+    /// The journal was written for another deployment or key.
     #[error(
         "the journal in {path} belongs to another chain, coordinator or key ({found:?}): give this node another `node.data_dir`"
     )]
     Foreign {
-        /// Its folder.
+        /// The journal's folder.
         path: String,
-        /// What it was written for.
+        /// What the journal was written for.
         found: Box<Identity>,
     },
-    /// There is none.
+    /// The folder has no journal.
     #[error("there is no journal in {0}: has the node run with this `node.data_dir`?")]
     Missing(String),
-    /// There is one already.
+    /// The folder has a journal already.
     #[error("there is a journal in {0} already: move its folder `db` away first")]
     Exists(String),
-    /// A later version wrote it.
+    /// A later version wrote the journal.
     #[error(
         "the journal in {path} has layout {found}, and this version knows none after {VERSION}: run the version that wrote it, or \
          delete the folder `db` in there to scan the chain anew"
     )]
     Newer {
-        /// Its folder.
+        /// The journal's folder.
         path: String,
-        /// Its layout.
+        /// The journal's layout.
         found: u32,
     },
     /// An exported journal cannot be written or read.
     #[error("line {line} of the exported journal: {reason}")]
     Lines {
-        /// The line, from 1.
+        /// Number of the line, from 1.
         line: usize,
-        /// Why.
+        /// What is wrong with the line.
         reason: String,
     },
-    /// A record comes up again.
+    /// A journal or its lines have a second record of the same thing.
     #[error("there is more than one record of {0}")]
     Twice(String),
     /// The disk or the database failed.
@@ -147,9 +148,9 @@ pub enum JournalError {
     /// The folder cannot be made, moved or synced.
     #[error("the journal's folder {path}: {source}")]
     Folder {
-        /// The folder.
+        /// Path of the folder or file.
         path: String,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }
@@ -197,36 +198,36 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store` or `Record`.
     fn cursor(&self) -> Result<Option<BlockRef>, JournalError>;
-    /// The remembered blocks, ascending.
+    /// The remembered blocks, ascending by number.
     ///
     /// # Errors
     /// `Store` or `Record`.
     fn recent_blocks(&self) -> Result<Vec<BlockRef>, JournalError>;
-    /// A job.
+    /// The job of a request.
     ///
     /// # Errors
     /// `Store` or `Record`.
     fn job(&self, id: B256) -> Result<Option<Job>, JournalError>;
-    /// At most `limit` places of a view from `range`, in order.
+    /// At most `limit` places of a view from the half-open `range`, in order.
     ///
     /// # Errors
     /// `Store`.
     fn walk(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
-    /// The same from the far end.
+    /// At most `limit` places of a view from `range`, from its end on.
     ///
     /// # Errors
     /// `Store`.
     fn walk_back(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
-    /// How many records a view has. Costs nothing.
+    /// Number of records in a view. Costs nothing.
     fn count(&self, view: View) -> usize;
     /// At most `limit` open jobs of a model from `range`, by the last block in which they can be answered.
     ///
     /// # Errors
     /// `Store`.
     fn due(&self, model: B256, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
-    /// The models that have open jobs, and how many. Costs nothing.
+    /// The models that have open jobs, with the number of those. Costs nothing.
     fn waiting(&self) -> Vec<(B256, usize)>;
-    /// What happened to jobs since the journal was opened. Costs nothing.
+    /// Counts of what happened to jobs since the journal was opened. Costs nothing.
     fn event_counts(&self) -> Vec<EventCount>;
     /// The input bytes of a job that is not closed.
     ///
@@ -238,12 +239,12 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Store` or `Record`.
     fn transactions(&self) -> Result<Vec<TrackedTransaction>, JournalError>;
-    /// A claim.
+    /// The claim of a request's pay.
     ///
     /// # Errors
     /// `Store` or `Record`.
     fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError>;
-    /// The ledger from an hour on, ascending by hour.
+    /// The ledger's entries from an hour since 1970 on, ascending by hour.
     ///
     /// # Errors
     /// `Store` or `Record`.

@@ -17,7 +17,7 @@ pub enum Resolution {
         output_commitment: B256,
         /// The signers' seats, 4 bytes each.
         seats: Bytes,
-        /// Whether one of them is ours.
+        /// Whether one of the seats is ours.
         ours: bool,
     },
     /// The escrow went back.
@@ -81,19 +81,19 @@ impl Skip {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum CloseReason {
-    /// Settled, at the confirmation depth.
+    /// The request ended on the chain, in a block that is final.
     #[serde(alias = "confirmed")]
     Finalized {
-        /// The block that settled it.
+        /// The block in which the request ended.
         at: BlockRef,
-        /// The transaction that did, where the log names it.
+        /// The transaction that ended it, where the log names one.
         transaction: Option<B256>,
-        /// How.
+        /// How the request ended.
         ending: Resolution,
     },
     /// Passed over, with the reason.
     Skipped {
-        /// Why.
+        /// Why this node passed it over.
         reason: Skip,
     },
     /// Could not be answered by this node.

@@ -16,25 +16,25 @@ pub enum Transition {
         sender: Address,
         /// The transaction's nonce.
         nonce: u64,
-        /// Its hash.
+        /// Hash of the transaction's first attempt.
         hash: B256,
     },
-    /// The chain settled it.
+    /// The request ended on the chain.
     Included {
-        /// In this block.
+        /// The block in which it ended.
         at: BlockRef,
-        /// By this transaction.
+        /// The transaction that ended it, where the log names one.
         transaction: Option<B256>,
-        /// How.
+        /// How the request ended.
         ending: Resolution,
     },
-    /// What settled it, or carried its answer, is gone from the chain.
+    /// What ended the request, or carried its answer, is gone from the chain.
     Reopened,
-    /// What settled it is deep enough.
+    /// The block in which the request ended is final.
     Finalized,
-    /// This node passes.
+    /// This node passes the job over.
     Skipped(Skip),
-    /// This node cannot.
+    /// This node cannot answer, for the reason given.
     Failed(String),
 }
 

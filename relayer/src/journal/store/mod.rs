@@ -127,7 +127,7 @@ impl SledJournal {
     }
 
     /// Takes over what the file beside the database says: whether records wait for the disk, and whether some may be lost.
-    fn expect_signed(&mut self, marked: bool, lost: bool) -> Result<(), JournalError> {
+    fn expect_signed(&self, marked: bool, lost: bool) -> Result<(), JournalError> {
         let mut signing = self.signing();
         signing.marked = marked || lost;
         if lost {

@@ -76,7 +76,7 @@ impl SledJournal {
             // On the disk before there is a database that does not know.
             Marker::lost().write(path)?;
         }
-        let mut journal = Self::open_content(path)?;
+        let journal = Self::open_content(path)?;
         journal.expect_signed(marker.is_some_and(|marker| marker.is_open()), lost)?;
         Ok(journal)
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What an attester over a journal makes of one output after another, and the journal.
-async fn attested(journal: MemoryJournal, outputs: &[&'static [u8]], fork: u64) -> (Vec<Bytes>, MemoryJournal) {
+async fn attested(journal: MemoryJournal, outputs: &[&'static [u8]], fork: u64) -> (Vec<Vec<u8>>, MemoryJournal) {
     let signer = PrivateKeySigner::from_slice(&[7; 32]).unwrap();
     let (_policy, reading) = tokio::sync::watch::channel(policy());
     let journal = Arc::new(journal);
@@ -30,7 +30,7 @@ async fn attested(journal: MemoryJournal, outputs: &[&'static [u8]], fork: u64) 
     Attester::new(Arc::new(node), signer, running, out).run(CancellationToken::new()).await.unwrap();
     let mut found = Vec::new();
     while let Some(attested) = signed.recv().await {
-        found.push(attested.output);
+        found.push(attested.output.to_vec());
     }
     (found, Arc::into_inner(journal).unwrap())
 }
