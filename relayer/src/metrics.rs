@@ -1,6 +1,6 @@
 //! What the node counts and measures, logged on an interval and at shutdown, and served to Prometheus.
 //!
-//! What happens to jobs is counted by the journal ([`crate::journal::Journal::tally`]), the only place that knows which moves
+//! What happens to jobs is counted by the journal ([`crate::journal::Journal::event_counts`]), the only place that knows which moves
 //! count.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
@@ -103,7 +103,7 @@ impl Metrics {
     #[must_use]
     pub fn so_far(&self, journal: &impl Journal) -> Value {
         let mut all = self.snapshot();
-        for tally in journal.tally() {
+        for tally in journal.event_counts() {
             let name = if tally.reason.is_empty() {
                 format!("job {}", tally.event)
             } else {

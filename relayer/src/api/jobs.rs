@@ -50,7 +50,7 @@ pub fn show(journal: &impl Journal, id: B256) -> Result<Option<JobDetails>, Jour
     };
     Ok(Some(JobDetails {
         summary: (&job).into(),
-        transaction: journal.slots_without_bytes()?.iter().find(carries).map(Into::into),
+        transaction: journal.transactions_without_bytes()?.iter().find(carries).map(Into::into),
         claim: journal.claim(id)?.map(|claim| JobClaim { vests_at: claim.vests_at, paid_at: claim.paid_at }),
         job,
     }))

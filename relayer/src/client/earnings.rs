@@ -43,7 +43,7 @@ impl DailyEarnings {
 /// # Errors
 /// `Store` or `Record`: the journal's.
 pub fn daily_earnings(journal: &impl Journal) -> Result<Vec<DailyEarnings>, JournalError> {
-    Ok(sums(&journal.books(0)?))
+    Ok(sums(&journal.ledger(0)?))
 }
 
 fn sums(entries: &[Entry]) -> Vec<DailyEarnings> {

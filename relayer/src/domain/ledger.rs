@@ -17,3 +17,16 @@ pub struct Entry {
     /// Number of those answers.
     pub answers: i64,
 }
+
+impl Entry {
+    /// The sum of two entries of one hour and model. It stays at the bounds of its types rather than overflow.
+    #[must_use]
+    pub fn plus(self, other: &Self) -> Self {
+        Self {
+            spent: self.spent.saturating_add(other.spent),
+            earned: self.earned.saturating_add(other.earned),
+            answers: self.answers.saturating_add(other.answers),
+            ..self
+        }
+    }
+}

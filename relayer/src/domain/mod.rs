@@ -6,14 +6,16 @@ mod head;
 mod job;
 mod ledger;
 mod seats;
+mod signed;
 mod transaction;
 
 pub use claim::Claim;
 pub use head::ChainHead;
 pub use job::{
-    Attested, CloseReason, Closed, Executed, Included, InvalidTransition, Job, Lease, Resolution, SeatAssignment, Seen,
-    Sent, Skip, Task, Transition,
+    Attested, CloseReason, Closed, Executed, Included, InvalidTransition, Job, JobState, Lease, Resolution,
+    SeatAssignment, Seen, Sent, Skip, Task, Transition,
 };
 pub use ledger::Entry;
 pub use seats::{Rules, STAYS, SeatChange, SeatTable, Turn};
+pub use signed::SignedAnswer;
 pub use transaction::{AnswerRef, Attempt, Purpose, TrackedTransaction};

@@ -8,10 +8,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
-    domain::{Attested, Executed},
+    domain::{Attested, Executed, Transition},
+    failpoint::failpoint,
+    journal::{Batch, Journal, RecordSignedError},
     keys::{SignError, Signer, SignerHealth, Signing},
     node::{Node, StageError},
     protocol::statement::CompactSignature,
@@ -35,7 +37,7 @@ pub struct Attester<C, J> {
     out: mpsc::Sender<Attested>,
 }
 
-impl<C, J> Attester<C, J> {
+impl<C, J: Journal> Attester<C, J> {
     /// An attester that signs with a key.
     pub fn new(
         node: Arc<Node<C, J>>,
@@ -50,7 +52,7 @@ impl<C, J> Attester<C, J> {
     /// Signs until shutdown.
     ///
     /// # Errors
-    /// `Signer` if the signer refuses for good; `Gone` if the submitter is.
+    /// `Signer` if the signer refuses for good; `Journal` where the journal fails; `Gone` if the submitter is.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StageError> {
         tokio::select! {
             () = shutdown.cancelled() => Ok(()),
@@ -81,6 +83,9 @@ impl<C, J> Attester<C, J> {
     }
 
     async fn sign(&mut self, executed: Executed) -> Result<(), StageError> {
+        if !self.record(&executed)? {
+            return Ok(());
+        }
         let call = self.signer.sign_statement(&executed.statement(), self.node.domain);
         match Signing::start(call) {
             Signing::Done(signed) => self.signed(executed, signed).await,
@@ -112,91 +117,23 @@ impl<C, J> Attester<C, J> {
             }
         }
     }
+
+    /// Remembers what is about to be signed. Returns false where it must not be: the job is closed then.
+    fn record(&self, executed: &Executed) -> Result<bool, StageError> {
+        let refused = match self.node.journal.record_signed(&executed.signed_answer()) {
+            Ok(()) => return Ok(true),
+            Err(RecordSignedError::Refused(refused)) => refused,
+            Err(RecordSignedError::Journal(error)) => return Err(error.into()),
+        };
+        let id = executed.task.id;
+        warn!(%id, %refused, "an answer is not signed");
+        failpoint("closed.before");
+        let moves = vec![(id, Transition::Failed(refused.to_string()))];
+        self.node.journal.commit(&Batch { moves, ..Batch::default() })?;
+        failpoint("closed.after");
+        Ok(false)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use alloy::primitives::Bytes;
-
-    use super::*;
-    use crate::{
-        domain::Seen,
-        protocol::Outcome,
-        testing::{Bench, DOMAIN, RemoteSigner, task},
-    };
-
-    fn executed(nonce: u64) -> Executed {
-        Seen { task: task(nonce) }.executed(Outcome::Ok, Bytes::from_static(b"output"))
-    }
-
-    struct Rig {
-        _bench: Bench,
-        signer: Arc<RemoteSigner>,
-        executed: mpsc::Sender<Executed>,
-        attested: mpsc::Receiver<Attested>,
-        running: tokio::task::JoinHandle<Result<(), StageError>>,
-        shutdown: CancellationToken,
-    }
-
-    impl Rig {
-        fn start() -> Self {
-            let bench = Bench::new();
-            let signer = Arc::new(RemoteSigner::new(bench.signer.clone()));
-            let (executed, executed_in) = mpsc::channel(100);
-            let (out, attested) = mpsc::channel(100);
-            let shutdown = CancellationToken::new();
-            let attester = Attester::new(bench.node.clone(), signer.clone(), executed_in, out);
-            let running = tokio::spawn(attester.run(shutdown.clone()));
-            Self { _bench: bench, signer, executed, attested, running, shutdown }
-        }
-
-        async fn answers(&mut self, count: usize) {
-            for _ in 0..count {
-                let answer = self.attested.recv().await.unwrap();
-                let statement =
-                    Executed { task: answer.task, outcome: answer.outcome, output: answer.output, lease: answer.lease };
-                let recovered = answer.signature.recover(statement.statement().digest(DOMAIN));
-                assert_eq!(recovered, Some(self.signer.address()));
-            }
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_signer_signs_many_at_once() {
-        let mut rig = Rig::start();
-        rig.signer.answer_after(Duration::from_millis(500));
-        let began = Instant::now();
-        for nonce in 0..SIGNATURES_AT_ONCE as u64 {
-            rig.executed.send(executed(nonce)).await.unwrap();
-        }
-        rig.answers(SIGNATURES_AT_ONCE).await;
-        assert_eq!(began.elapsed(), Duration::from_millis(500));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_a_signer_could_not_sign_for_a_while_is_signed_once_it_answers_again() {
-        let mut rig = Rig::start();
-        rig.signer.fail(Some(SignError::Unavailable("test".into())));
-        for nonce in 0..3 {
-            rig.executed.send(executed(nonce)).await.unwrap();
-        }
-        tokio::time::sleep(Duration::from_secs(100)).await;
-        assert!(rig.attested.try_recv().is_err() && !rig.running.is_finished());
-        assert!(rig.signer.calls() < 12, "{} calls of a signer that fails", rig.signer.calls());
-        rig.signer.fail(None);
-        rig.answers(3).await;
-        rig.shutdown.cancel();
-        rig.running.await.unwrap().unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_signer_that_refuses_for_good_ends_the_stage() {
-        let rig = Rig::start();
-        rig.signer.fail(Some(SignError::Denied("test".into())));
-        rig.executed.send(executed(0)).await.unwrap();
-        let ended = rig.running.await.unwrap().unwrap_err();
-        assert!(matches!(&ended, StageError::Signer(SignError::Denied(_))) && ended.is_lasting(), "{ended}");
-    }
-}
+mod tests;

@@ -29,11 +29,11 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 let done = mined.finalize();
                 let entries = ledger_entries(&*self.node, &done, hour)?;
                 batch.booked.extend(entries.into_iter().filter(|entry| !is_empty(entry)));
-                batch.slots_gone.push((done.transaction.sender, nonce));
+                batch.transactions_gone.push((done.transaction.sender, nonce));
                 queue.closed = queue.closed.max(nonce + 1);
             }
         }
-        if batch.slots_gone.is_empty() {
+        if batch.transactions_gone.is_empty() {
             return Ok(());
         }
         failpoint("final.before");

@@ -103,7 +103,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         // What could not be written down before these stages began is not broadcast by them.
         node.journal.sync()?;
         let mut queues = Queues::new(senders);
-        for transaction in node.journal.slots()? {
+        for transaction in node.journal.transactions()? {
             let queue = queues.get_mut(transaction.sender).ok_or(StageError::SenderGone(transaction.sender))?;
             queue.tracked.insert(transaction.nonce, Tracked::load(transaction));
         }

@@ -105,7 +105,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         }
         let mined = pending.mined(hash, receipt);
         failpoint("mined.before");
-        self.commit(&Batch { slots: vec![mined.transaction().clone()], ..Batch::default() })?;
+        self.commit(&Batch { transactions: vec![mined.transaction().clone()], ..Batch::default() })?;
         failpoint("mined.after");
         self.node.metrics.mined.add();
         tracked.missing = None;
@@ -128,7 +128,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let Some(queue) = self.queues.get_mut(account) else { return Ok(()) };
         let Some((_, pending)) = queue.take_pending(nonce) else { return Ok(()) };
         self.give_up_replacement(id, &pending);
-        let mut batch = Batch { slots_gone: vec![(account, nonce)], ..Batch::default() };
+        let mut batch = Batch { transactions_gone: vec![(account, nonce)], ..Batch::default() };
         for task in relevance::left_over(&*self.node.journal, pending.transaction())? {
             batch.moves.push((task.id, Transition::Reopened));
         }

@@ -72,7 +72,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
     /// After a reorganisation, what was mined may not be any more.
     pub(super) fn on_reorg(&mut self) -> Result<(), StageError> {
-        let mut slots = Vec::new();
+        let mut transactions = Vec::new();
         for queue in self.queues.iter_mut() {
             queue.may_fall = true;
             // It may reach deeper than what counted as final.
@@ -82,7 +82,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 let state = match tracked.state {
                     TxState::Mined(mined) => {
                         let pending = mined.reorged();
-                        slots.push(pending.transaction().clone());
+                        transactions.push(pending.transaction().clone());
                         TxState::Pending(pending)
                     }
                     state @ (TxState::Reserved(_) | TxState::Pending(_)) => state,
@@ -91,9 +91,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 queue.tracked.insert(nonce, tracked);
             }
         }
-        if !slots.is_empty() {
+        if !transactions.is_empty() {
             failpoint("unmined.before");
-            self.commit(&Batch { slots, ..Batch::default() })?;
+            self.commit(&Batch { transactions, ..Batch::default() })?;
             failpoint("unmined.after");
         }
         self.mark_carried()?;

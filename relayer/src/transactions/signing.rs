@@ -94,7 +94,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let transaction = pending.transaction();
         let is_filler = transaction.purpose == Purpose::Cancel;
         let moves = sent_moves(transaction, answers(&transaction.purpose));
-        let batch = Batch { slots: vec![transaction.clone()], moves, ..Batch::default() };
+        let batch = Batch { transactions: vec![transaction.clone()], moves, ..Batch::default() };
         if is_filler {
             failpoint("filled.before");
         } else {
@@ -123,7 +123,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     fn journal_replacement(&mut self, id: TxId, moved: Pending, is_new: bool) -> Result<SendOutcome, StageError> {
         let transaction = moved.transaction();
         let moves = if is_new { sent_moves(transaction, answers(&transaction.purpose)) } else { Vec::new() };
-        let batch = Batch { slots: vec![transaction.clone()], moves, ..Batch::default() };
+        let batch = Batch { transactions: vec![transaction.clone()], moves, ..Batch::default() };
         failpoint("replaced.before");
         if let Some((job, illegal)) = self.node.journal.commit(&batch)?.first() {
             debug!(id = %job, %illegal, "not replaced");

@@ -74,7 +74,7 @@ impl Rig {
 
     /// What is tracked in the journal.
     fn tracked(&self) -> Vec<TrackedTransaction> {
-        self.journal().slots().unwrap()
+        self.journal().transactions().unwrap()
     }
 
     /// The queue of the only key.

@@ -64,7 +64,7 @@ fn jobs<J: Journal>(status: &NodeStatus<J>, registry: &mut Registry) -> Result<(
     for (model, count) in status.journal.waiting() {
         set(&open, vec![("model", model.to_string())], count as f64);
     }
-    for tally in status.journal.tally() {
+    for tally in status.journal.event_counts() {
         let labels =
             vec![("model", tally.model.to_string()), ("event", tally.event.into()), ("reason", tally.reason.into())];
         events.get_or_create(&labels).inc_by(tally.count);
@@ -135,7 +135,7 @@ fn transactions<J: Journal>(status: &NodeStatus<J>, registry: &mut Registry) -> 
     let (count, attempts, fee, age) = (Gauges::default(), Gauges::default(), Gauges::default(), Gauges::default());
     let (mut by_state, mut of_sender) = (BTreeMap::new(), BTreeMap::<_, (usize, u128, u64)>::new());
     let head = status.head().map(|head| head.header.block.number);
-    for slot in status.journal.slots_without_bytes()? {
+    for slot in status.journal.transactions_without_bytes()? {
         let mined = slot.mined.is_some();
         *by_state.entry((slot.sender, mined)).or_insert(0u64) += 1;
         if !mined {
@@ -175,7 +175,7 @@ fn money<J: Journal>(status: &NodeStatus<J>, registry: &mut Registry) -> Result<
         |head| head.header.timestamp,
     );
     let mut sums = BTreeMap::<_, (f64, f64)>::new();
-    for entry in status.journal.books((now / 3_600).saturating_sub(LEDGER_HOURS - 1))? {
+    for entry in status.journal.ledger((now / 3_600).saturating_sub(LEDGER_HOURS - 1))? {
         let (out, back) = sums.entry(entry.model).or_default();
         *out += entry.spent as f64;
         *back += entry.earned as f64;

@@ -122,7 +122,7 @@ async fn every_stage_has_metrics_with_chain_and_model() {
     let sent = Transition::Sent { block: task(90).block.hash, sender, nonce: 0, hash: B256::ZERO };
     let entry = Entry { hour: 1, model: MODEL, spent: 70, earned: 100, answers: 1 };
     let moves = vec![(task(90).id, sent), (task(91).id, Transition::Skipped(Skip::NoSeat))];
-    let batch = Batch { moves, slots: vec![slot], booked: vec![entry], ..Batch::default() };
+    let batch = Batch { moves, transactions: vec![slot], booked: vec![entry], ..Batch::default() };
     node.bench.node.journal.commit(&batch).unwrap();
     node.metrics.ran(MODEL, "cpu", Duration::from_millis(2), Duration::from_millis(1));
     node.metrics.did_not_run(MODEL, "timeout");
@@ -195,7 +195,7 @@ async fn a_job_is_told_with_its_transaction_and_its_pay() {
         mined: None,
     };
     let sent = Transition::Sent { block: task(7).block.hash, sender, nonce: 4, hash: MODEL };
-    let batch = Batch { moves: vec![(id, sent)], slots: vec![slot], ..Batch::default() };
+    let batch = Batch { moves: vec![(id, sent)], transactions: vec![slot], ..Batch::default() };
     node.bench.node.journal.commit(&batch).unwrap();
     let (code, body) = node.get(&format!("/jobs/{id}")).await;
     let told: Value = serde_json::from_str(&body).unwrap();
@@ -235,8 +235,8 @@ async fn the_metrics_read_no_signed_bytes() {
     let attempt = Attempt { hash: B256::ZERO, raw: Bytes::new(), gas: 1, max_fee: 10, tip: 1, at: 92 };
     let purpose = Purpose::Answer { items: vec![AnswerRef { id: task(90).id, block: task(90).block.hash }] };
     let slot = TrackedTransaction { sender, nonce: 0, purpose, attempts: vec![attempt], mined: None };
-    node.bench.node.journal.commit(&Batch { slots: vec![slot], ..Batch::default() }).unwrap();
-    assert!(node.bench.node.journal.slots().is_err());
+    node.bench.node.journal.commit(&Batch { transactions: vec![slot], ..Batch::default() }).unwrap();
+    assert!(node.bench.node.journal.transactions().is_err());
     let (code, text) = node.get("/metrics").await;
     assert!(code == 200 && text.contains("oraculum_transactions{"), "{text}");
     assert_eq!(node.get(&format!("/jobs/{}", task(90).id)).await.0, 200);

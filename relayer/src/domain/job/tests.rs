@@ -31,14 +31,14 @@ fn the_common_path_is_seen_sent_settled_confirmed() {
 #[test]
 fn an_answer_signed_for_another_block_is_not_sent() {
     let step = Transition::Sent { block: B256::repeat_byte(0xee), sender: Address::ZERO, nonce: 0, hash: B256::ZERO };
-    assert_eq!(seen().apply(step), Err(InvalidTransition("seen")));
+    assert_eq!(seen().apply(step), Err(InvalidTransition::From(JobState::Seen)));
 }
 
 #[test]
 fn nothing_is_sent_twice() {
     let step = Transition::Sent { block: task(1).block.hash, sender: Address::ZERO, nonce: 8, hash: B256::ZERO };
-    assert_eq!(sent().apply(step.clone()), Err(InvalidTransition("sent")));
-    assert_eq!(settled(seen()).apply(step), Err(InvalidTransition("included")));
+    assert_eq!(sent().apply(step.clone()), Err(InvalidTransition::From(JobState::Sent)));
+    assert_eq!(settled(seen()).apply(step), Err(InvalidTransition::From(JobState::Included)));
 }
 
 #[test]

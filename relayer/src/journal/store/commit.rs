@@ -1,179 +1,93 @@
-//! One batch as one transaction over all trees. What it does to a record is worked out in memory: each is read once and
-//! written once, however often the batch changes it, and not at all if it comes and goes.
-
-use std::collections::BTreeMap;
+//! One batch as one transaction over all trees.
 
 use alloy::primitives::B256;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use sled::{
     Transactional,
     transaction::{ConflictableTransactionError, TransactionError, TransactionalTree},
 };
 
 use super::{
-    CURSOR, EventCounts, WRITTEN, entry_key,
-    index::{Entries, Index, Indexed, home_key},
-    slots,
-    wal::Wal,
+    transactions,
+    trees::{Abort, CURSOR, Step, Trees, WRITTEN, encode, entry_key, read},
 };
 use crate::{
-    domain::{Claim, Entry, InvalidTransition, Job, Seen, Transition},
-    journal::{Batch, JournalError, SledJournal},
+    domain::{Claim, Entry, InvalidTransition, Job},
+    journal::{
+        Batch, JournalError,
+        changes::{Before, Change, Changes, EventCounts, Rejected},
+        index::{Entries, Index, Indexed, home_key},
+    },
 };
 
-pub(super) enum Abort {
-    Record(serde_json::Error),
-    Refused(B256, InvalidTransition),
+/// What a commit wrote, as far as it concerns what is kept in memory beside the trees.
+pub(super) struct Committed {
+    /// Moves that were left out.
+    pub(super) refused: Vec<(B256, InvalidTransition)>,
+    pub(super) event_counts: EventCounts,
+    /// Records as the index has them, and as it is to have them.
+    pub(super) moved: Vec<(Option<Entries>, Option<Entries>)>,
 }
 
-pub(super) type Step<T> = Result<T, ConflictableTransactionError<Abort>>;
-
-pub(super) fn encode<T: Serialize>(value: &T) -> Step<Vec<u8>> {
-    // As much as a job takes: it does not grow as it is written.
-    let mut bytes = Vec::with_capacity(1_536);
-    serde_json::to_writer(&mut bytes, value)
-        .map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))?;
-    Ok(bytes)
-}
-
-pub(super) fn read<T: DeserializeOwned>(tree: &TransactionalTree, key: &[u8]) -> Step<Option<T>> {
-    tree.get(key)?
-        .map(|bytes| serde_json::from_slice(&bytes))
-        .transpose()
-        .map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))
-}
-
-/// A record that a batch changes: where it was found before, and what becomes of it.
-struct Changed<T> {
-    old: Option<Entries>,
-    now: Option<T>,
-}
-
-/// The records of one tree that a batch changes.
-struct Changes<'a, T> {
-    tree: &'a TransactionalTree,
+/// The records within a transaction.
+struct Within<'a> {
+    jobs: &'a TransactionalTree,
+    claims: &'a TransactionalTree,
+    ledger: &'a TransactionalTree,
     index: &'a Index,
-    records: BTreeMap<B256, Changed<T>>,
 }
 
-/// A record as the index had it, and as it is to have it.
-type Moved = (Option<Entries>, Option<Entries>);
+impl Before for Within<'_> {
+    type Error = ConflictableTransactionError<Abort>;
 
-impl<'a, T: Indexed + Serialize + DeserializeOwned> Changes<'a, T> {
-    fn of(tree: &'a TransactionalTree, index: &'a Index) -> Self {
-        Self { tree, index, records: BTreeMap::new() }
+    fn job(&self, id: B256) -> Step<Option<Job>> {
+        Job::home(self.index, id).map_or(Ok(None), |home| read(self.jobs, &home_key(home, id)))
     }
 
-    fn find(&self, id: B256) -> Step<Option<T>> {
-        T::home(self.index, id).map_or(Ok(None), |home| read(self.tree, &home_key(home, id)))
+    fn claim(&self, id: B256) -> Step<Option<Claim>> {
+        Claim::home(self.index, id).map_or(Ok(None), |home| read(self.claims, &home_key(home, id)))
     }
 
-    /// A record as the batch has made it so far.
-    fn get(&mut self, id: B256) -> Step<&mut Option<T>> {
-        use std::collections::btree_map::Entry::{Occupied, Vacant};
-        let found = if self.records.contains_key(&id) { None } else { self.find(id)? };
-        Ok(match self.records.entry(id) {
-            Occupied(entry) => &mut entry.into_mut().now,
-            Vacant(entry) => &mut entry.insert(Changed { old: found.as_ref().map(T::entries), now: found }).now,
-        })
-    }
-
-    fn set(&mut self, id: B256, record: Option<T>) -> Step<()> {
-        *self.get(id)? = record;
-        Ok(())
-    }
-
-    /// Writes what became of the records; returns what changes in the index.
-    fn write(self) -> Step<Vec<Moved>> {
-        let mut moved = Vec::with_capacity(self.records.len());
-        for (id, Changed { old, now }) in self.records {
-            let new = now.as_ref().map(T::entries);
-            let [before, after] = [&old, &new].map(|entries| entries.as_ref().map(|entries| entries.home));
-            if let (Some(record), Some(home)) = (&now, after) {
-                self.tree.insert(home_key(home, id), encode(record)?)?;
-            }
-            if before != after {
-                before.map(|home| self.tree.remove(home_key(home, id))).transpose()?;
-            }
-            moved.push((old, new));
-        }
-        Ok(moved)
+    fn entry(&self, hour: u64, model: B256) -> Step<Option<Entry>> {
+        read(self.ledger, &entry_key(hour, model))
     }
 }
 
-/// Changes jobs and their inputs; returns the moves that were refused.
-fn change_jobs(
-    batch: &Batch,
-    jobs: &mut Changes<'_, Job>,
-    inputs: &TransactionalTree,
-    event_counts: &mut EventCounts,
-) -> Step<Vec<(B256, InvalidTransition)>> {
-    let mut refused = Vec::new();
-    for id in &batch.vanished {
-        jobs.set(*id, None)?;
-    }
-    for (task, _) in &batch.seen {
-        *event_counts.entry((task.request.model_id, "seen", "")).or_default() += 1;
-        jobs.set(task.id, Some(Job::Seen(Seen { task: task.clone() })))?;
-    }
-    for (id, step) in &batch.moves {
-        let job = jobs.get(*id)?;
-        let moved = job.clone().map_or(Err(InvalidTransition("unknown")), |job| job.apply(step.clone()));
-        match moved {
-            Ok(moved) => {
-                let (event, reason) = step.labels();
-                *event_counts.entry((moved.task().request.model_id, event, reason)).or_default() += 1;
-                *job = Some(moved);
-            }
-            Err(illegal) if matches!(step, Transition::Sent { .. }) => {
-                return Err(ConflictableTransactionError::Abort(Abort::Refused(*id, illegal)));
-            }
-            Err(illegal) => refused.push((*id, illegal)),
+fn write<T: Serialize>(tree: &TransactionalTree, changes: &[Change<T>]) -> Step<()> {
+    for change in changes {
+        let (put, gone) = change.homes();
+        if let Some((home, id, record)) = put {
+            tree.insert(home_key(home, id), encode(record)?)?;
+        }
+        if let Some((home, id)) = gone {
+            tree.remove(home_key(home, id))?;
         }
     }
-    let is_over = |now: &Option<Job>| now.as_ref().is_none_or(Job::is_closed);
-    for Changed { old, now } in jobs.records.values() {
-        let home = now.as_ref().map(|job| job.entries().home);
-        if let Some(old) = old
-            && (is_over(now) || home != Some(old.home))
-        {
-            inputs.remove(home_key(old.home, old.id))?;
-        }
-    }
-    for (task, input) in &batch.seen {
-        if let Some(job) = jobs.get(task.id)?.as_ref().filter(|job| !job.is_closed()) {
-            inputs.insert(home_key(job.entries().home, task.id), input.as_ref())?;
-        }
-    }
-    Ok(refused)
-}
-
-fn add_to_books(books: &TransactionalTree, entry: &Entry) -> Step<()> {
-    let key = entry_key(entry);
-    let mut sum = *entry;
-    if let Some(old) = read::<Entry>(books, &key)? {
-        sum.spent = old.spent.saturating_add(entry.spent);
-        sum.earned = old.earned.saturating_add(entry.earned);
-        sum.answers = old.answers.saturating_add(entry.answers);
-    }
-    books.insert(key, encode(&sum)?)?;
     Ok(())
 }
 
-/// See [`Journal::commit`](super::Journal::commit). Its transactions go to the outbox, too, if that is given.
+fn moved<T>(changes: Vec<Change<T>>) -> impl Iterator<Item = (Option<Entries>, Option<Entries>)> {
+    changes.into_iter().map(|change| (change.old, change.new))
+}
+
+/// Writes a batch into the trees, all or nothing, with the number under which its transactions go to the log of
+/// transactions. A refused send refuses the batch: then the job and its state are returned, and nothing is written.
 pub(super) fn commit(
-    journal: &SledJournal,
+    trees: &Trees,
+    index: &Index,
     batch: &Batch,
-    wal: Option<&mut Wal>,
-) -> Result<Vec<(B256, InvalidTransition)>, JournalError> {
-    let SledJournal { meta, recent_blocks, jobs, inputs, slots, signed, claims, books, .. } = journal;
-    // Held until what was written is known to whoever reads.
-    let mut index = journal.index_mut();
-    let trees = (meta, recent_blocks, jobs, inputs, slots, signed, claims, books);
-    let outcome = trees.transaction(|(meta, recent_blocks, jobs, inputs, slots, signed, claims, books)| {
-        let mut event_counts = EventCounts::new();
-        if let Some(wal) = &wal {
-            meta.insert(WRITTEN, &wal.next().to_be_bytes())?;
+    number: Option<u64>,
+) -> Result<Result<Committed, (B256, InvalidTransition)>, JournalError> {
+    let Trees { db: _, meta, recent_blocks, jobs, inputs, transactions, attempts, claims, ledger, answers: _ } = trees;
+    let trees = (meta, recent_blocks, jobs, inputs, transactions, attempts, claims, ledger);
+    let outcome = trees.transaction(|(meta, recent_blocks, jobs, inputs, transactions, attempts, claims, ledger)| {
+        let before = Within { jobs, claims, ledger, index };
+        let changes = Changes::of(batch, &before).map_err(|rejected| match rejected {
+            Rejected::Send(id, refused) => ConflictableTransactionError::Abort(Abort::Refused(id, refused)),
+            Rejected::Read(error) => error,
+        })?;
+        if let Some(number) = number {
+            meta.insert(WRITTEN, &number.to_be_bytes())?;
         }
         if let Some(cursor) = &batch.cursor {
             meta.insert(CURSOR, encode(cursor)?)?;
@@ -184,46 +98,30 @@ pub(super) fn commit(
         for block in &batch.recent_blocks {
             recent_blocks.insert(&block.number.to_be_bytes(), block.hash.as_slice())?;
         }
-        let mut jobs = Changes::of(jobs, &index);
-        let refused = change_jobs(batch, &mut jobs, inputs, &mut event_counts)?;
-        let mut moved = jobs.write()?;
-        for (sender, nonce) in &batch.slots_gone {
-            slots::forget(slots, signed, *sender, *nonce)?;
+        write(jobs, &changes.jobs)?;
+        for (home, id) in &changes.inputs_gone {
+            inputs.remove(home_key(*home, *id))?;
         }
-        for slot in &batch.slots {
-            slots::put(slots, signed, slot)?;
+        for (home, id, input) in &changes.inputs {
+            inputs.insert(home_key(*home, *id), input.as_ref())?;
         }
-        let mut claims = Changes::<Claim>::of(claims, &index);
-        for id in &batch.claims_gone {
-            claims.set(*id, None)?;
+        for (sender, nonce) in &batch.transactions_gone {
+            transactions::forget(transactions, attempts, *sender, *nonce)?;
         }
-        for claim in &batch.claims {
-            claims.set(claim.id, Some(claim.clone()))?;
+        for transaction in &batch.transactions {
+            transactions::put(transactions, attempts, transaction)?;
         }
-        moved.extend(claims.write()?);
-        for entry in &batch.booked {
-            add_to_books(books, entry)?;
+        write(claims, &changes.claims)?;
+        for sum in &changes.ledger {
+            ledger.insert(entry_key(sum.hour, sum.model), encode(sum)?)?;
         }
-        Ok((refused, event_counts, moved))
+        Ok(changes)
     });
     match outcome {
-        Ok((refused, event_counts, moved)) => {
-            for (old, new) in moved {
-                old.iter().for_each(|entries| index.remove(entries));
-                new.into_iter().for_each(|entries| index.add(entries));
-            }
-            drop(index);
-            let mut tally = journal.event_counts();
-            for (event, count) in event_counts {
-                *tally.entry(event).or_default() += count;
-            }
-            drop(tally);
-            if let Some(wal) = wal {
-                wal.append(&batch.slots, &journal.db)?;
-            }
-            Ok(refused)
+        Ok(Changes { jobs, claims, event_counts, refused, .. }) => {
+            Ok(Ok(Committed { refused, event_counts, moved: moved(jobs).chain(moved(claims)).collect() }))
         }
-        Err(TransactionError::Abort(Abort::Refused(id, illegal))) => Ok(vec![(id, illegal)]),
+        Err(TransactionError::Abort(Abort::Refused(id, refused))) => Ok(Err((id, refused))),
         Err(TransactionError::Abort(Abort::Record(error))) => Err(error.into()),
         Err(TransactionError::Storage(error)) => Err(error.into()),
     }

@@ -1,18 +1,19 @@
 //! The adapter over sled.
 
+mod answers;
 mod commit;
-mod index;
 mod migrate;
 mod open;
-mod slots;
+mod record;
+mod rewrite;
+mod transactions;
 mod transfer;
+mod trees;
 mod wal;
 
-pub use index::{Position, View};
-pub use transfer::Record;
+pub use record::Record;
 
 use std::{
-    collections::BTreeMap,
     fs,
     ops::Range,
     path::{Path, PathBuf},
@@ -20,22 +21,27 @@ use std::{
 };
 
 use alloy::primitives::{B256, Bytes};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use sled::Tree;
+use tracing::warn;
 
 use self::{
-    index::{Entries, Index, Indexed},
+    answers::Marker,
+    commit::{Committed, commit},
+    trees::{CURSOR, Trees, WRITTEN, all, blocks, damaged, folder},
     wal::Wal,
 };
-use super::{Batch, Journal, JournalError, Tally};
+use super::{
+    Batch, EventCount, Journal, JournalError, RecordSignedError, SigningLimits,
+    changes::EventCounts,
+    index::{Index, Indexed, Position, View, home_key, position, view_key},
+    signing::PRUNE_BATCH,
+};
 use crate::{
     chain::BlockRef,
-    domain::{Claim, Entry, InvalidTransition, Job, TrackedTransaction},
+    domain::{Claim, Entry, InvalidTransition, Job, SignedAnswer, TrackedTransaction},
 };
 
-pub(super) const CURSOR: &[u8] = b"cursor";
-/// The number of the last commit that wrote transactions.
-pub(super) const WRITTEN: &[u8] = b"written";
 /// Records that one step of a long operation takes.
 const STEP: usize = 1_024;
 
@@ -44,61 +50,103 @@ const STEP: usize = 1_024;
 pub struct SledJournal {
     /// The database's.
     folder: PathBuf,
-    pub(super) db: sled::Db,
-    pub(super) meta: Tree,
-    pub(super) recent_blocks: Tree,
-    pub(super) jobs: Tree,
-    /// Under the keys of their jobs.
-    pub(super) inputs: Tree,
-    pub(super) slots: Tree,
-    pub(super) signed: Tree,
-    pub(super) claims: Tree,
-    pub(super) books: Tree,
+    trees: Trees,
     index: RwLock<Index>,
     event_counts: Mutex<EventCounts>,
+    signing: Mutex<Signing>,
+    /// Locked after `signing`, and before `index`.
     wal: Mutex<Wal>,
 }
 
-/// What happened, by model, event and reason.
-pub(super) type EventCounts = BTreeMap<(B256, &'static str, &'static str), u64>;
+/// What may be signed, and whether records of that wait for the disk.
+#[derive(Debug)]
+struct Signing {
+    limits: SigningLimits,
+    /// Whether the file beside the database says so.
+    marked: bool,
+}
 
 impl SledJournal {
-    /// The journal in an open database, with what that lost of the outbox. Reads every job and claim.
-    pub(super) fn with(folder: &Path, db: sled::Db) -> Result<Self, JournalError> {
-        let meta = db.open_tree("meta")?;
-        let number = |bytes: sled::IVec| <[u8; 8]>::try_from(bytes.as_ref()).map(u64::from_be_bytes);
-        let written = meta.get(WRITTEN)?.map(number).transpose().map_err(|_| damaged())?.unwrap_or(0);
+    /// The journal in an open database, with what that lost of the log of transactions. Reads every job and claim.
+    fn with(folder: &Path, db: sled::Db) -> Result<Self, JournalError> {
+        let trees = Trees::open(db)?;
+        let written = trees.written()?;
+        let limits = answers::limits(&trees.meta)?;
         let journal = Self {
             folder: folder.to_owned(),
-            meta,
-            recent_blocks: db.open_tree("ring")?,
-            jobs: db.open_tree("jobs")?,
-            inputs: db.open_tree("inputs")?,
-            slots: db.open_tree("slots")?,
-            signed: db.open_tree("signed")?,
-            claims: db.open_tree("claims")?,
-            books: db.open_tree("books")?,
+            trees,
             index: RwLock::default(),
             event_counts: Mutex::default(),
+            signing: Mutex::new(Signing { limits, marked: false }),
             wal: Mutex::new(Wal::after(folder, written)),
-            db,
         };
         journal.jobs().try_for_each(|job| journal.find(&job?))?;
         journal.claims().try_for_each(|claim| journal.find(&claim?))?;
         let lost = wal::lines(folder, written)?;
         if let Some(last) = lost.last() {
             let last = last.number;
-            for slot in lost.into_iter().flat_map(|line| line.slots) {
-                // Whatever is under its nonce, this came after that.
-                let slots_gone = vec![(slot.sender, slot.nonce)];
-                commit::commit(&journal, &Batch { slots_gone, slots: vec![slot], ..Batch::default() }, None)?;
+            for answer in lost.iter().flat_map(|line| line.answers.iter()) {
+                answers::restore(&journal.trees.answers, answer)?;
             }
-            journal.meta.insert(WRITTEN, &last.to_be_bytes())?;
+            for transaction in lost.into_iter().flat_map(|line| line.transactions.into_owned()) {
+                // Whatever is under its nonce, this came after that.
+                let transactions_gone = vec![(transaction.sender, transaction.nonce)];
+                journal
+                    .write(&Batch { transactions_gone, transactions: vec![transaction], ..Batch::default() }, None)?;
+            }
+            journal.trees.meta.insert(WRITTEN, &last.to_be_bytes())?;
             *journal.wal() = Wal::after(folder, last);
         }
-        journal.db.flush()?;
+        journal.trees.db.flush()?;
         wal::clear(folder)?;
         Ok(journal)
+    }
+
+    /// Writes a batch, all or nothing, with the number of its line in the log of transactions. Returns what was refused,
+    /// and whether anything was written.
+    fn write(
+        &self,
+        batch: &Batch,
+        number: Option<u64>,
+    ) -> Result<(Vec<(B256, InvalidTransition)>, bool), JournalError> {
+        // Held until what was written is known to whoever reads.
+        let mut index = self.index_mut();
+        let Committed { refused, event_counts, moved } = match commit(&self.trees, &index, batch, number)? {
+            Ok(committed) => committed,
+            Err(refused) => return Ok((vec![refused], false)),
+        };
+        for (old, new) in moved {
+            index.replace(old.as_ref(), new);
+        }
+        drop(index);
+        let mut counts = self.counts();
+        for (event, count) in event_counts {
+            *counts.entry(event).or_default() += count;
+        }
+        Ok((refused, true))
+    }
+
+    /// Takes over what the file beside the database says: whether records wait for the disk, and whether some may be lost.
+    fn expect_signed(&self, marked: bool, lost: bool) -> Result<(), JournalError> {
+        let mut signing = self.signing();
+        signing.marked = marked || lost;
+        if lost {
+            signing.limits.unknown = true;
+            answers::set_limits(&self.trees.meta, &signing.limits)?;
+            warn!(
+                "what was signed may be forgotten, after a loss of power or without the old journal: requests that are older                  than this start are not answered"
+            );
+        }
+        Ok(())
+    }
+
+    /// The journal's folder, in which the database's is.
+    fn path(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
+    }
+
+    fn signing(&self) -> MutexGuard<'_, Signing> {
+        self.signing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wal(&self) -> MutexGuard<'_, Wal> {
@@ -125,18 +173,18 @@ impl SledJournal {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn event_counts(&self) -> MutexGuard<'_, EventCounts> {
+    fn counts(&self) -> MutexGuard<'_, EventCounts> {
         self.event_counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All jobs, one at a time, in the order of their requests.
     pub fn jobs(&self) -> impl Iterator<Item = Result<Job, JournalError>> {
-        all(&self.jobs)
+        all(&self.trees.jobs)
     }
 
     /// All claims, one at a time: those to be claimed, then the paid ones.
     pub fn claims(&self) -> impl Iterator<Item = Result<Claim, JournalError>> {
-        all(&self.claims)
+        all(&self.trees.claims)
     }
 
     /// Bytes of its files.
@@ -144,45 +192,7 @@ impl SledJournal {
     /// # Errors
     /// `Store`.
     pub fn disk_bytes(&self) -> Result<u64, JournalError> {
-        Ok(self.db.size_on_disk()?)
-    }
-
-    pub(super) fn trees(&self) -> [&Tree; 8] {
-        let Self { meta, recent_blocks, jobs, inputs, slots, signed, claims, books, .. } = self;
-        [meta, recent_blocks, jobs, inputs, slots, signed, claims, books]
-    }
-
-    pub(super) fn put_job(&self, job: &Job, input: Option<&Bytes>) -> Result<(), JournalError> {
-        if let Some(input) = input {
-            self.inputs.insert(index::home_key(job.entries().home, job.task().id), input.as_ref())?;
-        }
-        self.put_indexed(&self.jobs, job)
-    }
-
-    pub(super) fn put_claim(&self, claim: &Claim) -> Result<(), JournalError> {
-        self.put_indexed(&self.claims, claim)
-    }
-
-    pub(super) fn put_slot(&self, slot: &TrackedTransaction) -> Result<(), JournalError> {
-        if slots::is_there(&self.slots, slot)? {
-            return Err(JournalError::Twice(format!("nonce {} of {}", slot.nonce, slot.sender)));
-        }
-        commit::commit(self, &Batch { slots: vec![slot.clone()], ..Batch::default() }, None)?;
-        Ok(())
-    }
-
-    pub(super) fn put_entry(&self, entry: &Entry) -> Result<(), JournalError> {
-        if self.books.insert(entry_key(entry), serde_json::to_vec(entry)?)?.is_some() {
-            return Err(JournalError::Twice(format!("hour {} of model {}", entry.hour, entry.model)));
-        }
-        Ok(())
-    }
-
-    fn put_indexed<T: Indexed + Serialize>(&self, tree: &Tree, record: &T) -> Result<(), JournalError> {
-        let Entries { id, home, .. } = record.entries();
-        self.find(record)?;
-        tree.insert(index::home_key(home, id), serde_json::to_vec(record)?)?;
-        Ok(())
+        Ok(self.trees.db.size_on_disk()?)
     }
 
     /// At most `limit` places of a view in a range, in order or from the far end.
@@ -194,13 +204,13 @@ impl SledJournal {
         from_end: bool,
     ) -> Result<Vec<Position>, JournalError> {
         let tree = match view {
-            View::Requested => &self.jobs,
-            View::Vesting | View::Paid => &self.claims,
+            View::Requested => &self.trees.jobs,
+            View::Vesting | View::Paid => &self.trees.claims,
             _ => return taken(self.index().of_state(view, range).map(Ok), limit, from_end),
         };
         // An empty range is a mistake to sled.
-        let [start, end] = [range.start, range.end.max(range.start)].map(|at| index::view_key(view, at));
-        taken(tree.range(start..end).keys().map(|key| index::position(&key?).ok_or_else(damaged)), limit, from_end)
+        let [start, end] = [range.start, range.end.max(range.start)].map(|at| view_key(view, at));
+        taken(tree.range(start..end).keys().map(|key| position(&key?).ok_or_else(damaged)), limit, from_end)
     }
 }
 
@@ -214,51 +224,84 @@ fn taken(
 
 fn get<T: Indexed + DeserializeOwned>(tree: &Tree, index: &Index, id: B256) -> Result<Option<T>, JournalError> {
     let Some(home) = T::home(index, id) else { return Ok(None) };
-    Ok(tree.get(index::home_key(home, id))?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
-}
-
-pub(super) fn damaged() -> JournalError {
-    JournalError::Store(sled::Error::Corruption { at: None, bt: () })
-}
-
-/// The blocks of a ring, ascending.
-pub(super) fn blocks(recent_blocks: &Tree) -> impl Iterator<Item = Result<BlockRef, JournalError>> + use<> {
-    recent_blocks.iter().map(|entry| {
-        let (key, value) = entry?;
-        let number = <[u8; 8]>::try_from(key.as_ref()).map_err(|_| damaged())?;
-        let hash = B256::try_from(value.as_ref()).map_err(|_| damaged())?;
-        Ok(BlockRef { number: u64::from_be_bytes(number), hash })
-    })
-}
-
-pub(super) fn all<T: DeserializeOwned>(tree: &Tree) -> impl Iterator<Item = Result<T, JournalError>> + use<T> {
-    tree.iter().values().map(|value| Ok(serde_json::from_slice(&value?)?))
-}
-
-/// Hour and model: the books of a day are a range of keys.
-pub(super) fn entry_key(entry: &Entry) -> Vec<u8> {
-    [&entry.hour.to_be_bytes(), entry.model.as_slice()].concat()
+    Ok(tree.get(home_key(home, id))?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
 }
 
 impl Journal for SledJournal {
     fn commit(&self, batch: &Batch) -> Result<Vec<(B256, InvalidTransition)>, JournalError> {
-        // That one was mined is asked for again at a start.
-        if batch.slots.iter().all(|slot| slot.mined.is_some()) {
-            return commit::commit(self, batch, None);
+        if !batch.has_pending_transactions() {
+            return Ok(self.write(batch, None)?.0);
         }
-        commit::commit(self, batch, Some(&mut self.wal()))
+        let mut wal = self.wal();
+        let (refused, written) = self.write(batch, Some(wal.next()))?;
+        if written {
+            wal.append(&batch.transactions, &[], &self.trees.db)?;
+        }
+        Ok(refused)
+    }
+
+    fn record_signed(&self, answer: &SignedAnswer) -> Result<(), RecordSignedError> {
+        let Trees { db, answers, .. } = &self.trees;
+        let mut signing = self.signing();
+        if !signing.limits.check(answer, answers::digest(answers, answer)?)? {
+            return Ok(());
+        }
+        if !signing.marked {
+            Marker::now(false).write(self.path())?;
+            signing.marked = true;
+        }
+        let mut wal = self.wal();
+        answers::put(&self.trees, answer, wal.next())?;
+        if let Err(error) = wal.append(&[], std::slice::from_ref(answer), db) {
+            // Else the same answer would be taken next time, and a kill could take the record.
+            answers::take_back(answers, answer)?;
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    fn signed_answers(&self) -> Result<Vec<SignedAnswer>, JournalError> {
+        answers::all_of(&self.trees.answers).collect()
+    }
+
+    fn prune_signed(&self, last_final: u64) -> Result<(), JournalError> {
+        let Trees { meta, answers, .. } = &self.trees;
+        let mut signing = self.signing();
+        let due = answers::due(answers, last_final, PRUNE_BATCH)?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let limits = signing.limits.pruned_to(last_final);
+        answers::set_limits(meta, &limits)?;
+        signing.limits = limits;
+        for key in due {
+            answers.remove(key)?;
+        }
+        Ok(())
+    }
+
+    fn caught_up(&self) -> Result<(), JournalError> {
+        let mut signing = self.signing();
+        if !signing.limits.unknown {
+            return Ok(());
+        }
+        let limits = signing.limits.caught_up(self.cursor()?.map(|block| block.number));
+        answers::set_limits(&self.trees.meta, &limits)?;
+        signing.limits = limits;
+        drop(signing);
+        self.sync()
     }
 
     fn cursor(&self) -> Result<Option<BlockRef>, JournalError> {
-        Ok(self.meta.get(CURSOR)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+        Ok(self.trees.meta.get(CURSOR)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
     }
 
     fn recent_blocks(&self) -> Result<Vec<BlockRef>, JournalError> {
-        blocks(&self.recent_blocks).collect()
+        blocks(&self.trees.recent_blocks).collect()
     }
 
     fn job(&self, id: B256) -> Result<Option<Job>, JournalError> {
-        get(&self.jobs, &self.index(), id)
+        get(&self.trees.jobs, &self.index(), id)
     }
 
     fn walk(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError> {
@@ -281,40 +324,39 @@ impl Journal for SledJournal {
         self.index().waiting()
     }
 
-    fn tally(&self) -> Vec<Tally> {
-        let tally = |(&(model, event, reason), &count)| Tally { model, event, reason, count };
-        self.event_counts().iter().map(tally).collect()
+    fn event_counts(&self) -> Vec<EventCount> {
+        EventCount::list(&self.counts())
     }
 
     fn input(&self, id: B256) -> Result<Option<Bytes>, JournalError> {
         let index = self.index();
         let Some(home) = Job::home(&index, id) else { return Ok(None) };
-        Ok(self.inputs.get(index::home_key(home, id))?.map(|bytes| Bytes::copy_from_slice(&bytes)))
+        Ok(self.trees.inputs.get(home_key(home, id))?.map(|bytes| Bytes::copy_from_slice(&bytes)))
     }
 
-    fn slots(&self) -> Result<Vec<TrackedTransaction>, JournalError> {
-        slots::all_of(&self.slots, &self.signed).collect()
+    fn transactions(&self) -> Result<Vec<TrackedTransaction>, JournalError> {
+        transactions::all_of(&self.trees.transactions, &self.trees.attempts).collect()
     }
 
-    fn slots_without_bytes(&self) -> Result<Vec<TrackedTransaction>, JournalError> {
-        all(&self.slots).collect()
+    fn transactions_without_bytes(&self) -> Result<Vec<TrackedTransaction>, JournalError> {
+        all(&self.trees.transactions).collect()
     }
 
     fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError> {
-        get(&self.claims, &self.index(), id)
+        get(&self.trees.claims, &self.index(), id)
     }
 
-    fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError> {
-        let entries = self.books.range(from_hour.to_be_bytes().as_slice()..);
+    fn ledger(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError> {
+        let entries = self.trees.ledger.range(from_hour.to_be_bytes().as_slice()..);
         entries.values().map(|value| Ok(serde_json::from_slice(&value?)?)).collect()
     }
 
     fn clear(&self) -> Result<(), JournalError> {
         // Without a cursor the scan begins anew, whatever is still here if this is cut off.
-        self.meta.remove(CURSOR)?;
+        self.trees.meta.remove(CURSOR)?;
         let all = || Position::first_at(0)..Position::last_at(u64::MAX);
         let ids = |at: Vec<Position>| at.into_iter().map(|at| at.id).collect::<Vec<_>>();
-        self.recent_blocks.clear()?;
+        self.trees.recent_blocks.clear()?;
         loop {
             let vanished = ids(self.walk(View::Requested, all(), STEP)?);
             let paid = self.walk(View::Paid, all(), STEP)?;
@@ -327,12 +369,16 @@ impl Journal for SledJournal {
     }
 
     fn sync(&self) -> Result<(), JournalError> {
-        self.db.flush()?;
+        // No answer is recorded between the disk and the word that it has all.
+        let mut signing = self.signing();
+        self.trees.db.flush()?;
         // sled's flush does not reach the disk by itself (its issue 1452).
         let file = self.folder.join("db");
-        fs::File::open(&file)
-            .and_then(|file| file.sync_all())
-            .map_err(|source| JournalError::Folder { path: file.display().to_string(), source })
+        fs::File::open(&file).and_then(|file| file.sync_all()).map_err(|source| folder(&file, source))?;
+        if std::mem::take(&mut signing.marked) {
+            Marker::now(true).write(self.path())?;
+        }
+        Ok(())
     }
 }
 

@@ -1,35 +1,25 @@
 //! Opening a journal: whose it is, which layout it has, whether it can be read, and what is done if not.
-//!
-//! A journal is rewritten beside the old one, as `db-new`, brought to the disk, and renamed: the old one is `db-old` for a
-//! moment. A crash leaves one of the two complete, and the next opening finds it.
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use tracing::{info, warn};
 
 use super::{
-    all, damaged,
+    answers::{self, Marker},
     migrate::{v1, v2},
-    slots,
-    transfer::rewrite,
+    rewrite::{DB, OLD, is_locked, open_database, recover, rewrite, swap},
+    transactions,
+    trees::{IDENTITY, SCHEMA, all, folder},
 };
 use crate::{
     domain::Entry,
     journal::{Identity, Journal, JournalError, SledJournal, VERSION},
 };
 
-pub(super) const IDENTITY: &[u8] = b"identity";
-pub(super) const SCHEMA: &[u8] = b"schema";
-const DB: &str = "db";
-pub(super) const NEW: &str = "db-new";
-const OLD: &str = "db-old";
-
-/// How long a database in use is tried again.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Files smaller than this are never compacted, in bytes.
 const SMALL: u64 = if cfg!(test) { 4 << 20 } else { 64 << 20 };
 /// Files this many times larger than what is in them are.
@@ -56,8 +46,8 @@ impl SledJournal {
         };
         match journal.identity()? {
             None => {
-                journal.meta.insert(IDENTITY, serde_json::to_vec(identity)?)?;
-                journal.meta.insert(SCHEMA, serde_json::to_vec(&VERSION)?)?;
+                journal.trees.meta.insert(IDENTITY, serde_json::to_vec(identity)?)?;
+                journal.trees.meta.insert(SCHEMA, serde_json::to_vec(&VERSION)?)?;
             }
             Some(found) if found != *identity => {
                 return Err(JournalError::Foreign { path: path.display().to_string(), found: Box::new(found) });
@@ -79,6 +69,19 @@ impl SledJournal {
     }
 
     fn open_sound(path: &Path) -> Result<Self, JournalError> {
+        let is_new = !path.join(DB).exists() && !path.join(OLD).exists();
+        let marker = Marker::read(path)?;
+        let lost = marker.as_ref().is_some_and(|marker| is_new || marker.tells_of_loss());
+        if lost {
+            // On the disk before there is a database that does not know.
+            Marker::lost().write(path)?;
+        }
+        let journal = Self::open_content(path)?;
+        journal.expect_signed(marker.is_some_and(|marker| marker.is_open()), lost)?;
+        Ok(journal)
+    }
+
+    fn open_content(path: &Path) -> Result<Self, JournalError> {
         let mut journal = Self::open_layout(path)?;
         // Records that cannot be read are found now, while the journal can still be rebuilt.
         let content = journal.check()?;
@@ -95,16 +98,11 @@ impl SledJournal {
 
     /// Opens what is there in today's layout.
     fn open_layout(path: &Path) -> Result<Self, JournalError> {
-        if !path.join(DB).exists() && path.join(OLD).exists() {
-            rename(path, OLD, DB)?;
-        }
-        let db = open_quietly(&path.join(DB)).map_err(|error| match error {
+        let locked = |error| match error {
             JournalError::Store(error) if is_locked(&error) => JournalError::Locked(path.display().to_string()),
             error => error,
-        })?;
-        // Nobody else is at it: what a crash left is of no use.
-        remove(path, NEW)?;
-        remove(path, OLD)?;
+        };
+        let db = recover(path, |db| open_database(db).map_err(locked))?;
         let at = path.join(DB);
         let meta = db.open_tree("meta")?;
         let schema: Option<u32> = meta.get(SCHEMA)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?;
@@ -138,10 +136,12 @@ impl SledJournal {
     fn check(&self) -> Result<u64, JournalError> {
         self.cursor()?;
         self.recent_blocks()?;
-        slots::all_of(&self.slots, &self.signed).try_for_each(|slot| slot.map(drop))?;
-        all::<Entry>(&self.books).try_for_each(|entry| entry.map(drop))?;
+        transactions::all_of(&self.trees.transactions, &self.trees.attempts)
+            .try_for_each(|transaction| transaction.map(drop))?;
+        answers::all_of(&self.trees.answers).try_for_each(|answer| answer.map(drop))?;
+        all::<Entry>(&self.trees.ledger).try_for_each(|entry| entry.map(drop))?;
         let mut bytes = 0;
-        for tree in self.trees() {
+        for tree in self.trees.each() {
             for entry in tree.iter() {
                 let (key, value) = entry?;
                 bytes += (key.len() + value.len()) as u64;
@@ -151,56 +151,9 @@ impl SledJournal {
     }
 }
 
-/// Opens a database. One that is in use is tried again for a while: sled's threads keep it for a moment after it was
-/// closed, and so does a process that is about to end.
-pub(super) fn open_quietly(path: &Path) -> Result<sled::Db, JournalError> {
-    let config = sled::Config::new().path(path).cache_capacity(16 << 20).flush_every_ms(Some(200));
-    let began = Instant::now();
-    loop {
-        // sled panics on some damaged files instead of returning an error.
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open())) {
-            Ok(Err(error)) if is_locked(&error) && began.elapsed() < LOCK_PATIENCE => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Ok(opened) => return Ok(opened?),
-            Err(_) => return Err(damaged()),
-        }
-    }
-}
-
-pub(super) fn folder(path: &Path, source: std::io::Error) -> JournalError {
-    JournalError::Folder { path: path.display().to_string(), source }
-}
-
 /// A disk without room is no damage: the journal may have been on its way into another layout.
 fn is_full(error: &JournalError) -> bool {
     matches!(error, JournalError::Store(sled::Error::Io(io)) if io.kind() == std::io::ErrorKind::StorageFull)
-}
-
-fn is_locked(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(io) if io.kind() == std::io::ErrorKind::WouldBlock || io.to_string().contains("lock"))
-}
-
-/// Puts a rewritten journal in the place of the old one, if there is an old one.
-pub(super) fn swap(path: &Path) -> Result<(), JournalError> {
-    if path.join(DB).exists() {
-        rename(path, DB, OLD)?;
-    }
-    rename(path, NEW, DB)?;
-    // The names are on the disk before the old journal is gone.
-    fs::File::open(path).and_then(|file| file.sync_all()).map_err(|source| folder(path, source))?;
-    remove(path, OLD)
-}
-
-fn rename(path: &Path, from: &str, to: &str) -> Result<(), JournalError> {
-    fs::rename(path.join(from), path.join(to)).map_err(|source| folder(&path.join(from), source))
-}
-
-pub(super) fn remove(path: &Path, name: &str) -> Result<(), JournalError> {
-    match fs::remove_dir_all(path.join(name)) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(folder(&path.join(name), source)),
-        _ => Ok(()),
-    }
 }
 
 fn move_aside(path: &Path) -> Result<PathBuf, JournalError> {

@@ -2,7 +2,7 @@ use alloy::primitives::{Address, B256, Bytes};
 
 use super::*;
 use crate::{
-    domain::{AnswerRef, Attempt, Purpose, Resolution, Skip, Transition},
+    domain::{AnswerRef, Attempt, JobState, Purpose, Resolution, Skip, Transition},
     journal::{Identity, VERSION},
     protocol::Outcome,
     testing::{DOMAIN, block, input, task},
@@ -29,7 +29,7 @@ fn seen(nonce: u64) -> Batch {
     }
 }
 
-fn slot(nonce: u64, id: B256) -> TrackedTransaction {
+fn transaction(nonce: u64, id: B256) -> TrackedTransaction {
     let raw = Bytes::from_static(b"raw");
     TrackedTransaction {
         sender: Address::repeat_byte(2),
@@ -63,8 +63,12 @@ fn cursor_jobs_inputs_slots_and_claims_survive_reopening() {
         journal.commit(&seen(1)).unwrap();
         let step =
             Transition::Sent { block: block(1).hash, sender: Address::repeat_byte(2), nonce: 4, hash: B256::ZERO };
-        let batch =
-            Batch { moves: vec![(id, step)], slots: vec![slot(4, id)], claims: vec![claim(1)], ..Batch::default() };
+        let batch = Batch {
+            moves: vec![(id, step)],
+            transactions: vec![transaction(4, id)],
+            claims: vec![claim(1)],
+            ..Batch::default()
+        };
         assert!(journal.commit(&batch).unwrap().is_empty());
         journal.sync().unwrap();
     }
@@ -73,7 +77,7 @@ fn cursor_jobs_inputs_slots_and_claims_survive_reopening() {
     assert_eq!(journal.recent_blocks().unwrap(), vec![block(1)]);
     assert!(matches!(journal.job(id).unwrap(), Some(Job::Sent(sent)) if sent.nonce == 4));
     assert_eq!(journal.input(id).unwrap().unwrap(), Bytes::from(input(1)));
-    assert_eq!(journal.slots().unwrap(), vec![slot(4, id)]);
+    assert_eq!(journal.transactions().unwrap(), vec![transaction(4, id)]);
     assert_eq!(journal.claims().collect::<Result<Vec<_>, _>>().unwrap(), vec![claim(1)]);
 }
 
@@ -81,20 +85,20 @@ fn cursor_jobs_inputs_slots_and_claims_survive_reopening() {
 fn a_large_transaction_is_kept_whole_and_nothing_of_it_is_left_when_it_is_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
-    let mut slot = slot(4, task(1).id);
-    let other = TrackedTransaction { nonce: 5, ..slot.clone() };
-    slot.attempts[0].raw = (0..40_000).map(|at| (at % 251) as u8).collect::<Vec<_>>().into();
-    journal.commit(&Batch { slots: vec![slot.clone(), other.clone()], ..Batch::default() }).unwrap();
-    slot.attempts.push(Attempt { raw: vec![9; 4_096].into(), ..slot.attempts[0].clone() });
-    journal.commit(&Batch { slots: vec![slot.clone()], ..Batch::default() }).unwrap();
-    assert_eq!(journal.slots().unwrap(), [slot.clone(), other.clone()]);
-    journal.commit(&Batch { slots_gone: vec![(slot.sender, 4)], ..Batch::default() }).unwrap();
-    assert_eq!(journal.slots().unwrap(), std::slice::from_ref(&other));
-    assert_eq!(journal.signed.len(), 1, "but for the other's");
+    let mut transaction = transaction(4, task(1).id);
+    let other = TrackedTransaction { nonce: 5, ..transaction.clone() };
+    transaction.attempts[0].raw = (0..40_000).map(|at| (at % 251) as u8).collect::<Vec<_>>().into();
+    journal.commit(&Batch { transactions: vec![transaction.clone(), other.clone()], ..Batch::default() }).unwrap();
+    transaction.attempts.push(Attempt { raw: vec![9; 4_096].into(), ..transaction.attempts[0].clone() });
+    journal.commit(&Batch { transactions: vec![transaction.clone()], ..Batch::default() }).unwrap();
+    assert_eq!(journal.transactions().unwrap(), [transaction.clone(), other.clone()]);
+    journal.commit(&Batch { transactions_gone: vec![(transaction.sender, 4)], ..Batch::default() }).unwrap();
+    assert_eq!(journal.transactions().unwrap(), std::slice::from_ref(&other));
+    assert_eq!(journal.trees.attempts.len(), 1, "but for the other's");
     // Another transaction under the nonce is not taken for the one before.
-    slot.attempts = vec![Attempt { raw: vec![7; 5_000].into(), ..slot.attempts[0].clone() }];
-    journal.commit(&Batch { slots: vec![slot.clone()], ..Batch::default() }).unwrap();
-    assert_eq!(journal.slots().unwrap(), [slot, other]);
+    transaction.attempts = vec![Attempt { raw: vec![7; 5_000].into(), ..transaction.attempts[0].clone() }];
+    journal.commit(&Batch { transactions: vec![transaction.clone()], ..Batch::default() }).unwrap();
+    assert_eq!(journal.transactions().unwrap(), [transaction, other]);
 }
 
 #[test]
@@ -115,7 +119,7 @@ fn a_request_that_comes_back_in_another_block_lies_there_with_its_input() {
         assert_eq!((heights(journal), journal.count(View::Requested)), (vec![9], 1));
         assert_eq!(journal.job(task(1).id).unwrap().unwrap().task().block, block(9));
         assert_eq!(journal.input(task(1).id).unwrap(), Some(input(1).into()));
-        assert_eq!(journal.inputs.len(), 1);
+        assert_eq!(journal.trees.inputs.len(), 1);
     };
     check(&journal);
     drop(journal);
@@ -129,9 +133,9 @@ fn a_refused_send_writes_nothing_of_its_batch() {
     journal.commit(&seen(1)).unwrap();
     let id = task(1).id;
     let wrong = Transition::Sent { block: B256::ZERO, sender: Address::ZERO, nonce: 0, hash: B256::ZERO };
-    let batch = Batch { moves: vec![(id, wrong)], slots: vec![slot(0, id)], ..Batch::default() };
-    assert_eq!(journal.commit(&batch).unwrap(), vec![(id, InvalidTransition("seen"))]);
-    assert!(journal.slots().unwrap().is_empty());
+    let batch = Batch { moves: vec![(id, wrong)], transactions: vec![transaction(0, id)], ..Batch::default() };
+    assert_eq!(journal.commit(&batch).unwrap(), vec![(id, InvalidTransition::From(JobState::Seen))]);
+    assert!(journal.transactions().unwrap().is_empty());
     assert!(matches!(journal.job(id).unwrap(), Some(Job::Seen(_))));
 }
 
@@ -145,7 +149,7 @@ fn other_refused_moves_are_left_out_and_named() {
         (unknown, Transition::Finalized),
         (task(1).id, Transition::Included { at: block(2), transaction: None, ending: Resolution::Refunded }),
     ];
-    assert_eq!(journal.commit(&batch).unwrap(), vec![(unknown, InvalidTransition("unknown"))]);
+    assert_eq!(journal.commit(&batch).unwrap(), vec![(unknown, InvalidTransition::UnknownJob)]);
     assert_eq!(journal.job(task(1).id).unwrap().unwrap().name(), "included");
 }
 
@@ -175,12 +179,12 @@ fn clearing_keeps_the_transactions() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
     let mut batch = seen(1);
-    batch.slots = vec![slot(0, task(1).id)];
+    batch.transactions = vec![transaction(0, task(1).id)];
     journal.commit(&batch).unwrap();
     journal.clear().unwrap();
     assert_eq!(journal.cursor().unwrap(), None);
     assert_eq!((journal.jobs().count(), View::ALL.map(|view| journal.count(view))), (0, [0; 9]));
-    assert_eq!(journal.slots().unwrap().len(), 1);
+    assert_eq!(journal.transactions().unwrap().len(), 1);
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! All that a journal holds, one record after another: what is exported and imported, and how a journal is rewritten, be
-//! it in another layout or without sled's garbage.
+//! Export and import: all that a journal holds as JSON lines.
 
 use std::{
     fs,
@@ -8,50 +7,15 @@ use std::{
 };
 
 use alloy::primitives::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::{
-    CURSOR, all,
-    open::{IDENTITY, NEW, SCHEMA, folder, open_quietly, remove, swap},
-    slots,
+    answers,
+    record::Record,
+    rewrite::{DB, rewrite, swap},
+    transactions,
+    trees::{IDENTITY, all, folder},
 };
-use crate::{
-    chain::BlockRef,
-    domain::{Claim, Entry, Job, TrackedTransaction},
-    journal::{FIRST_LINES, Identity, Journal, JournalError, SledJournal, VERSION},
-};
-
-/// One line of an exported journal. The first is `Journal`; the others come in any order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Record {
-    /// Whose it is, and the version of the lines.
-    Journal {
-        /// [`VERSION`].
-        version: u32,
-        /// What it was written for.
-        identity: Identity,
-    },
-    /// The last block taken in.
-    Cursor(BlockRef),
-    /// A remembered block.
-    #[serde(alias = "ring")]
-    RecentBlock(BlockRef),
-    /// A job.
-    Job {
-        /// It.
-        job: Box<Job>,
-        /// Its input, if it is not closed.
-        input: Option<Bytes>,
-    },
-    /// A transaction.
-    #[serde(alias = "slot")]
-    TrackedTransaction(Box<TrackedTransaction>),
-    /// Pay to be claimed.
-    Claim(Box<Claim>),
-    /// A line of the books.
-    Entry(Entry),
-}
+use crate::journal::{FIRST_LINES, Identity, Journal, JournalError, SigningLimits, SledJournal, VERSION};
 
 impl SledJournal {
     /// What the journal was written for; `None` while it is empty.
@@ -59,7 +23,7 @@ impl SledJournal {
     /// # Errors
     /// `Store` or `Record`.
     pub fn identity(&self) -> Result<Option<Identity>, JournalError> {
-        Ok(self.meta.get(IDENTITY)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+        Ok(self.trees.meta.get(IDENTITY)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
     }
 
     /// Everything, one record at a time.
@@ -67,20 +31,24 @@ impl SledJournal {
     /// # Errors
     /// `Store` or `Record`.
     pub fn records(&self) -> Result<impl Iterator<Item = Result<Record, JournalError>>, JournalError> {
+        let trees = &self.trees;
         let head = self.identity()?.map(|identity| Record::Journal { version: VERSION, identity });
         let recent_blocks = self.recent_blocks()?.into_iter().map(Record::RecentBlock);
-        let inputs = self.inputs.clone();
-        let jobs = self.jobs.iter().map(move |entry| {
+        let inputs = trees.inputs.clone();
+        let jobs = trees.jobs.iter().map(move |entry| {
             let (key, job) = entry?;
             let input = inputs.get(key)?.map(|bytes| Bytes::copy_from_slice(&bytes));
             Ok(Record::Job { job: serde_json::from_slice(&job)?, input })
         });
-        let slots =
-            slots::all_of(&self.slots, &self.signed).map(|slot| Ok(Record::TrackedTransaction(Box::new(slot?))));
-        let claims = all(&self.claims).map(|claim| Ok(Record::Claim(Box::new(claim?))));
-        let books = all(&self.books).map(|entry| Ok(Record::Entry(entry?)));
+        let transactions = transactions::all_of(&trees.transactions, &trees.attempts)
+            .map(|transaction| Ok(Record::TrackedTransaction(Box::new(transaction?))));
+        let claims = all(&trees.claims).map(|claim| Ok(Record::Claim(Box::new(claim?))));
+        let ledger = all(&trees.ledger).map(|entry| Ok(Record::Entry(entry?)));
         let first = head.into_iter().chain(self.cursor()?.map(Record::Cursor)).chain(recent_blocks).map(Ok);
-        Ok(first.chain(jobs).chain(slots).chain(claims).chain(books))
+        let signed = answers::all_of(&trees.answers).map(|answer| Ok(Record::SignedAnswer(answer?)));
+        let limits = answers::limits(&trees.meta)?;
+        let limits = (limits != SigningLimits::default()).then_some(Record::SigningLimits(limits)).map(Ok);
+        Ok(first.chain(jobs).chain(transactions).chain(claims).chain(ledger).chain(signed).chain(limits))
     }
 
     /// Writes everything as JSON lines; returns how many.
@@ -103,7 +71,7 @@ impl SledJournal {
     /// # Errors
     /// `Exists` if there is one, `Lines` for a line that cannot be used.
     pub fn import(path: &Path, lines: impl BufRead) -> Result<usize, JournalError> {
-        if path.join("db").exists() {
+        if path.join(DB).exists() {
             return Err(JournalError::Exists(path.display().to_string()));
         }
         fs::create_dir_all(path).map_err(|source| folder(path, source))?;
@@ -131,48 +99,4 @@ impl SledJournal {
         swap(path)?;
         Ok(count)
     }
-
-    /// Writes a record as it is. Only for a journal that nobody uses yet.
-    fn put(&self, record: &Record) -> Result<(), JournalError> {
-        match record {
-            Record::Journal { identity, .. } => {
-                self.meta.insert(IDENTITY, serde_json::to_vec(identity)?)?;
-            }
-            Record::Cursor(block) => {
-                self.meta.insert(CURSOR, serde_json::to_vec(block)?)?;
-            }
-            Record::RecentBlock(block) => {
-                self.recent_blocks.insert(block.number.to_be_bytes(), block.hash.as_slice())?;
-            }
-            Record::Job { job, input } => self.put_job(job, input.as_ref())?,
-            Record::TrackedTransaction(slot) => self.put_slot(slot)?,
-            Record::Claim(claim) => self.put_claim(claim)?,
-            Record::Entry(entry) => self.put_entry(entry)?,
-        }
-        Ok(())
-    }
-}
-
-/// Writes a journal of records beside the one that is there, on the disk itself; `swap` then puts it in its place.
-pub(super) fn rewrite(
-    path: &Path,
-    records: impl Iterator<Item = Result<Record, JournalError>>,
-) -> Result<(), JournalError> {
-    let new = path.join(NEW);
-    // What a crash left is of no use.
-    remove(path, NEW)?;
-    let written = (|| {
-        let db = open_quietly(&new)?;
-        let journal = SledJournal::with(&new, db)?;
-        for record in records {
-            journal.put(&record?)?;
-        }
-        journal.meta.insert(SCHEMA, serde_json::to_vec(&VERSION)?)?;
-        journal.sync()
-    })();
-    if written.is_err() {
-        // It is of no use, and would be in the way.
-        let _ = fs::remove_dir_all(&new);
-    }
-    written
 }

@@ -1,13 +1,14 @@
-//! The transactions of the last moments, beside the database. What sled is given stays in the process for a while, and
+//! The transactions and signed answers of the last moments, beside the database. What sled is given stays in the process for a while, and
 //! its flush waits for the disk: usually less than a millisecond, on a busy disk hundreds. What is appended to a file is
 //! the operating system's at once, and a kill does not take it.
 //!
-//! Each commit that writes transactions has a number, which is in sled with it, and a line here. When the journal is
+//! Each commit that writes any has a number, which is in sled with it, and a line here. When the journal is
 //! opened, lines with higher numbers than sled's are what sled lost. All else that it lost is found again: jobs in the
 //! chain's logs, and what they come to by looking at the transactions. A file that has grown is left for a new one, and
 //! deleted as soon as sled has its lines on the disk.
 
 use std::{
+    borrow::Cow,
     fs::{self, File},
     io::{BufRead, BufReader, ErrorKind, Write},
     path::{Path, PathBuf},
@@ -16,20 +17,26 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::open::folder;
-use crate::{domain::TrackedTransaction, journal::JournalError};
+use super::trees::folder;
+use crate::{
+    domain::{SignedAnswer, TrackedTransaction},
+    journal::JournalError,
+};
 
 /// Bytes after which a new file is begun.
 const LARGE: u64 = if cfg!(test) { 4 << 10 } else { 8 << 20 };
 /// What the files' names begin with; a number follows.
 const NAME: &str = "outbox-";
 
-/// A commit's transactions.
+/// What one commit wrote that a kill must not take.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Line<S> {
+pub(super) struct Line<'a> {
     /// The commit's number, from 1.
     pub(super) number: u64,
-    pub(super) slots: S,
+    #[serde(rename = "slots")]
+    pub(super) transactions: Cow<'a, [TrackedTransaction]>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) answers: Cow<'a, [SignedAnswer]>,
 }
 
 /// The file that is written, once there is something to write.
@@ -51,11 +58,17 @@ impl Wal {
         self.next
     }
 
-    /// Appends the transactions of the commit that took the next number.
-    pub(super) fn append(&mut self, slots: &[TrackedTransaction], db: &sled::Db) -> Result<(), JournalError> {
+    /// Appends what the commit wrote that took the next number.
+    pub(super) fn append(
+        &mut self,
+        transactions: &[TrackedTransaction],
+        answers: &[SignedAnswer],
+        db: &sled::Db,
+    ) -> Result<(), JournalError> {
         let number = self.next;
         self.next += 1;
-        let mut line = serde_json::to_vec(&Line { number, slots })?;
+        let mut line =
+            serde_json::to_vec(&Line { number, transactions: transactions.into(), answers: answers.into() })?;
         line.push(b'\n');
         let (mut file, bytes) = match self.file.take() {
             Some(file) => file,
@@ -84,17 +97,17 @@ impl Wal {
 }
 
 /// The lines of a folder's files after a number, in order.
-pub(super) fn lines(folder: &Path, after: u64) -> Result<Vec<Line<Vec<TrackedTransaction>>>, JournalError> {
+pub(super) fn lines(path: &Path, after: u64) -> Result<Vec<Line<'static>>, JournalError> {
     let mut lines = Vec::new();
-    for path in files(folder)? {
-        let file = File::open(&path).map_err(|source| super::open::folder(&path, source))?;
-        for line in BufReader::new(file).split(b'\n') {
-            let line = line.map_err(|source| super::open::folder(&path, source))?;
-            match serde_json::from_slice::<Line<Vec<TrackedTransaction>>>(&line) {
+    for file in files(path)? {
+        let failed = |source| folder(&file, source);
+        for line in BufReader::new(File::open(&file).map_err(failed)?).split(b'\n') {
+            let line = line.map_err(failed)?;
+            match serde_json::from_slice::<Line<'static>>(&line) {
                 Ok(line) if line.number > after => lines.push(line),
                 Ok(_) => {}
                 // The disk was full, or power was lost: it was not broadcast, or there is nothing to be done.
-                Err(error) => warn!(%error, file = %path.display(), "half a line"),
+                Err(error) => warn!(%error, file = %file.display(), "half a line"),
             }
         }
     }
@@ -103,8 +116,8 @@ pub(super) fn lines(folder: &Path, after: u64) -> Result<Vec<Line<Vec<TrackedTra
 }
 
 /// Deletes the files of a folder.
-pub(super) fn clear(folder: &Path) -> Result<(), JournalError> {
-    delete(&files(folder)?);
+pub(super) fn clear(path: &Path) -> Result<(), JournalError> {
+    delete(&files(path)?);
     Ok(())
 }
 

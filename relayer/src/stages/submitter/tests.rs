@@ -115,7 +115,7 @@ async fn answers_are_journalled_signed_and_sent_with_nonces_in_a_row() {
     let tasks = [rig.answer(0).await, rig.answer(1).await, rig.answer(2).await];
     let mut sent = rig.sent(3).await;
     sent.sort_by_key(Transaction::nonce);
-    let slots = rig.journal().slots().unwrap();
+    let slots = rig.journal().transactions().unwrap();
     for (nonce, transaction) in sent.iter().enumerate() {
         assert_eq!(transaction.nonce(), nonce as u64);
         assert_eq!(transaction.to(), Some(DOMAIN.coordinator));
@@ -169,11 +169,11 @@ async fn a_mined_transaction_is_final_at_the_depth() {
     let sent = rig.sent(1).await;
     rig.chain().mine_transaction(&sent[0], true);
     rig.tell(0);
-    rig.until(|rig| rig.journal().slots().unwrap().iter().any(|slot| slot.mined.is_some())).await;
+    rig.until(|rig| rig.journal().transactions().unwrap().iter().any(|slot| slot.mined.is_some())).await;
     rig.chain().mine(Vec::new());
     rig.chain().mine(Vec::new());
     rig.tell(0);
-    rig.until(|rig| rig.journal().slots().unwrap().is_empty()).await;
+    rig.until(|rig| rig.journal().transactions().unwrap().is_empty()).await;
 }
 
 #[tokio::test]
@@ -264,11 +264,11 @@ async fn a_fee_below_the_next_block_is_raised_step_by_step_within_the_cap() {
     let rig = Rig::start(Bench::new());
     rig.chain().refuse_broadcasts(Some(ChainError::FeeTooLow("below".into())));
     rig.answer(0).await;
-    rig.until(|rig| rig.journal().slots().unwrap().first().is_some_and(|slot| slot.attempts.len() > 3)).await;
+    rig.until(|rig| rig.journal().transactions().unwrap().first().is_some_and(|slot| slot.attempts.len() > 3)).await;
     tokio::time::sleep(Duration::from_secs(600)).await;
     rig.chain().refuse_broadcasts(None);
     rig.sent(1).await;
-    let slot = rig.journal().slots().unwrap().remove(0);
+    let slot = rig.journal().transactions().unwrap().remove(0);
     for pair in slot.attempts.windows(2) {
         assert!(pair[1].max_fee * 10 >= pair[0].max_fee * 11 && pair[1].tip * 10 >= pair[0].tip * 11);
     }
@@ -327,7 +327,7 @@ async fn a_job_whose_nonce_a_foreign_transaction_took_is_run_again() {
     tokio::time::sleep(Duration::from_secs(15)).await;
     assert_eq!(rig.state(&task), "seen");
     assert!(rig.journal().input(task.id).unwrap().is_some());
-    assert!(rig.journal().slots().unwrap().is_empty());
+    assert!(rig.journal().transactions().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -371,7 +371,7 @@ async fn the_nonce_of_an_answer_without_a_request_serves_the_next_answer() {
     let sent = rig.sent(2).await;
     assert_eq!(sent[1].nonce(), 0);
     assert_eq!(rig.state(&task), "sent");
-    assert_eq!(rig.journal().slots().unwrap().len(), 1);
+    assert_eq!(rig.journal().transactions().unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -172,7 +172,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             if stale {
                 // The first head after a start may be the cursor's own block.
                 if !self.caught_up && head.block == cursor {
-                    self.publish_head(head);
+                    self.publish_head(head)?;
                 }
                 return Ok(());
             }
@@ -206,7 +206,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 continue;
             }
             self.take_blocks(headers).await?;
-            self.publish_head(head);
+            self.publish_head(head)?;
             // Answering goes before tidying.
             tokio::task::yield_now().await;
             return Ok(self.prune(head.block.number).await?);
@@ -302,6 +302,9 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
     /// Closes and forgets what is final, as far as it is taken in.
     async fn prune(&self, head: u64) -> Result<(), JournalError> {
         let Some(cursor) = self.cursor else { return Ok(()) };
+        if let Some(last) = self.final_block {
+            self.node.journal.prune_signed(last.min(cursor.number))?;
+        }
         for _ in 0..PRUNE_BATCHES {
             let Some(batch) = intake::prune(&*self.node.journal, self.heights(head, cursor))? else { break };
             failpoint("pruned.before");
@@ -313,7 +316,10 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
     }
 
     /// The head is taken in: tells the other stages.
-    fn publish_head(&mut self, head: Header) {
+    fn publish_head(&mut self, head: Header) -> Result<(), JournalError> {
+        if !self.caught_up {
+            self.node.journal.caught_up()?;
+        }
         self.published.send_replace(Some(ChainHead {
             header: head,
             reorg_epoch: self.reorg_epoch,
@@ -322,6 +328,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         if !std::mem::replace(&mut self.caught_up, true) {
             info!(block = head.block.number, open = self.node.journal.count(View::Open), "caught up with the chain");
         }
+        Ok(())
     }
 
     /// Reads the seats of the served models anew if they may not be what the chain has.

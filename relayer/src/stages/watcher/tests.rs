@@ -110,7 +110,7 @@ async fn history_is_read_in_pages_that_shrink_when_refused_and_every_block_is_ta
     assert_eq!((last, by_hash), (Some(52), 8), "the last blocks are read by hash");
     let journal = &rig.bench.node.journal;
     assert_eq!(journal.count(View::Open), 60, "no block is left out");
-    let seen: u64 = journal.tally().iter().filter(|tally| tally.event == "seen").map(|tally| tally.count).sum();
+    let seen: u64 = journal.event_counts().iter().filter(|tally| tally.event == "seen").map(|tally| tally.count).sum();
     assert_eq!(seen, 60, "none is taken in twice");
 }
 

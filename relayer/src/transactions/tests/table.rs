@@ -162,7 +162,7 @@ async fn what_was_mined_before_its_job_was_known_again_is_judged_like_the_rest()
     }
     let header = bench.node.chain.head().await.unwrap();
     again.on_head(ChainHead { header, reorg_epoch: 0, final_block: None }).unwrap();
-    assert_eq!(bench.node.journal.slots().unwrap()[0].mined.map(|receipt| receipt.success), Some(true));
+    assert_eq!(bench.node.journal.transactions().unwrap()[0].mined.map(|receipt| receipt.success), Some(true));
     let sending = again.send(Rig::candidate(&[item])).unwrap();
     assert_eq!(sending, SendOutcome::Sent, "it was mined in vain, and is answered anew");
 }

@@ -78,7 +78,7 @@ impl Writer {
             usize::from(batch.cursor.is_some()),
             batch.recent_blocks.len() + batch.recent_blocks_gone.len(),
             batch.seen.len() + batch.vanished.len() + batch.moves.len(),
-            batch.slots.len() + batch.slots_gone.len(),
+            batch.transactions.len() + batch.transactions_gone.len(),
             batch.claims.len() + batch.claims_gone.len() + batch.booked.len(),
         ];
         self.operations += parts.iter().sum::<usize>() as u64;
@@ -101,9 +101,9 @@ impl Writer {
         let raw = Bytes::from(data);
         let attempt = Attempt { hash: keccak256(&raw), raw, gas: 1_000_000, max_fee: 1, tip: 1, at: number };
         let mut slot = TrackedTransaction { sender: SENDER, nonce, purpose, attempts: vec![attempt], mined: None };
-        self.commit(&Batch { slots: vec![slot.clone()], moves: moves(nonce), ..Batch::default() })?;
+        self.commit(&Batch { transactions: vec![slot.clone()], moves: moves(nonce), ..Batch::default() })?;
         slot.mined = Some(Receipt { block: block(number + 1), success: true, gas_used: 1, gas_price: 1, data_fee: 0 });
-        self.commit(&Batch { slots: vec![slot.clone()], ..Batch::default() })?;
+        self.commit(&Batch { transactions: vec![slot.clone()], ..Batch::default() })?;
         self.open.push_back((number + 1, slot));
         Ok(())
     }
@@ -153,7 +153,7 @@ impl Writer {
         let mut gone = Batch::default();
         while self.open.front().is_some_and(|(mined, _)| mined + FINAL < number) {
             if let Some((_, slot)) = self.open.pop_front() {
-                gone.slots_gone.push((slot.sender, slot.nonce));
+                gone.transactions_gone.push((slot.sender, slot.nonce));
                 gone.booked.push(Entry { hour: number / 3_600, spent: 1, answers: 32, ..Entry::default() });
             }
         }

@@ -8,8 +8,11 @@ use crate::{
     chain::{BlockRef, Receipt},
     domain::{AnswerRef, Claim, Purpose, Resolution, Task, TrackedTransaction},
     journal::{
-        Identity, JournalError, Record, VERSION,
-        store::{all, damaged, open::IDENTITY},
+        Identity, JournalError, VERSION,
+        store::{
+            record::Record,
+            trees::{IDENTITY, all, damaged},
+        },
     },
 };
 
@@ -67,11 +70,11 @@ pub(in crate::journal::store) fn records(
     let Owner { chain_id, coordinator, signer, sender } = owner;
     let head = Record::Journal { version: VERSION, identity: Identity { chain_id, coordinator, signer } };
     let jobs = jobs::<OldJob, _>(db, move |job| job.today(sender))?;
-    let slots = all::<OldSlot>(&db.open_tree("slots")?)
-        .map(move |slot| Ok(Record::TrackedTransaction(Box::new(slot?.today(sender)))));
+    let transactions = all::<OldSlot>(&db.open_tree("slots")?)
+        .map(move |transaction| Ok(Record::TrackedTransaction(Box::new(transaction?.today(sender)))));
     let claims = all::<Claim>(&db.open_tree("claims")?).map(|claim| Ok(Record::Claim(Box::new(claim?))));
     let head = std::iter::once(Ok(head));
-    Ok(head.chain(place(db)?).chain(jobs).chain(slots).chain(claims))
+    Ok(head.chain(place(db)?).chain(jobs).chain(transactions).chain(claims))
 }
 
 impl OldJob {

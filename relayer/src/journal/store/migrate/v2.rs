@@ -8,8 +8,11 @@ use crate::{
     chain::Receipt,
     domain::{Attempt, Claim, Entry, Job, Purpose, TrackedTransaction},
     journal::{
-        Identity, JournalError, Record, VERSION,
-        store::{CURSOR, all, blocks, damaged, open::IDENTITY},
+        Identity, JournalError, VERSION,
+        store::{
+            record::Record,
+            trees::{CURSOR, IDENTITY, all, blocks, damaged},
+        },
     },
 };
 
@@ -39,11 +42,11 @@ pub(in crate::journal::store) fn records(
     let identity: Identity = serde_json::from_slice(&db.open_tree("meta")?.get(IDENTITY)?.ok_or_else(damaged)?)?;
     let head = [Ok(Record::Journal { version: VERSION, identity })];
     let jobs = jobs::<Job, _>(db, |job| job)?;
-    let slots =
-        all::<OldSlot>(&db.open_tree("slots")?).map(|slot| Ok(Record::TrackedTransaction(Box::new(slot?.today()))));
+    let transactions = all::<OldSlot>(&db.open_tree("slots")?)
+        .map(|transaction| Ok(Record::TrackedTransaction(Box::new(transaction?.today()))));
     let claims = all::<Claim>(&db.open_tree("claims")?).map(|claim| Ok(Record::Claim(Box::new(claim?))));
-    let books = all::<Entry>(&db.open_tree("books")?).map(|entry| Ok(Record::Entry(entry?)));
-    Ok(head.into_iter().chain(place(db)?).chain(jobs).chain(slots).chain(claims).chain(books))
+    let ledger = all::<Entry>(&db.open_tree("books")?).map(|entry| Ok(Record::Entry(entry?)));
+    Ok(head.into_iter().chain(place(db)?).chain(jobs).chain(transactions).chain(claims).chain(ledger))
 }
 
 /// The cursor and the ring, which are in every layout alike.

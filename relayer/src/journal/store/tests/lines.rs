@@ -32,7 +32,7 @@ fn a_transaction_or_a_sum_that_is_in_the_lines_twice_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
     let entry = Entry { hour: 7, ..Entry::default() };
-    let batch = Batch { slots: vec![slot(4, task(1).id)], booked: vec![entry], ..Batch::default() };
+    let batch = Batch { transactions: vec![transaction(4, task(1).id)], booked: vec![entry], ..Batch::default() };
     journal.commit(&batch).unwrap();
     let text = exported(&journal);
     for kind in ["{\"tracked_transaction\"", "{\"entry\""] {
@@ -100,4 +100,27 @@ fn lines_that_are_no_journal_are_refused_with_their_number_and_leave_nothing() {
         assert!(matches!(error, JournalError::Lines { line, .. } if line == number), "{lines}: {error}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
+}
+
+#[test]
+fn lines_of_the_fourth_version_are_read_with_their_old_names() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let journal = one_job(&from);
+    let included = Transition::Included { at: block(5), transaction: None, ending: Resolution::Refunded };
+    let moves = vec![(task(1).id, included), (task(1).id, Transition::Finalized)];
+    journal.commit(&Batch { moves, transactions: vec![transaction(4, task(1).id)], ..Batch::default() }).unwrap();
+    let mut old = exported(&journal);
+    for (today, before) in [
+        (format!("\"version\":{VERSION}"), "\"version\":4"),
+        ("{\"recent_block\":".to_owned(), "{\"ring\":"),
+        ("{\"tracked_transaction\":".to_owned(), "{\"slot\":"),
+        ("\"kind\":\"finalized\"".to_owned(), "\"kind\":\"confirmed\""),
+    ] {
+        assert!(old.contains(&today), "{today}");
+        old = old.replace(&today, before);
+    }
+    SledJournal::import(to.path(), old.as_bytes()).unwrap();
+    let copy = open(&to);
+    assert_eq!(exported(&copy), exported(&journal));
+    assert_eq!(copy.count(View::Finalized), 1);
 }

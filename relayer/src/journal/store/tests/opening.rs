@@ -44,7 +44,7 @@ fn a_record_that_cannot_be_read_rebuilds_the_journal() {
     drop(open(&folder));
     {
         // It may be in use for a moment yet.
-        let db = super::open::open_quietly(&folder.path().join("db")).unwrap();
+        let db = super::rewrite::open_database(&folder.path().join("db")).unwrap();
         db.open_tree("jobs").unwrap().insert([1; 32], b"{}").unwrap();
         db.flush().unwrap();
     }
@@ -56,9 +56,9 @@ fn a_journal_with_two_records_of_a_job_is_rebuilt() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
     journal.commit(&seen(1)).unwrap();
-    let (mut key, job) = journal.jobs.first().unwrap().map(|(key, job)| (key.to_vec(), job)).unwrap();
+    let (mut key, job) = journal.trees.jobs.first().unwrap().map(|(key, job)| (key.to_vec(), job)).unwrap();
     key[8] += 1;
-    journal.jobs.insert(key, job).unwrap();
+    journal.trees.jobs.insert(key, job).unwrap();
     drop(journal);
     assert_eq!(open(&folder).cursor().unwrap(), None);
 }
@@ -91,7 +91,7 @@ fn version(lines: &str) -> tempfile::TempDir {
 fn journals_of_earlier_versions_are_brought_to_this_one() {
     is_brought_to_this_version(first_version());
     let second = version(include_str!("../../../../tests/fixtures/journal-v2.jsonl"));
-    assert_eq!(is_brought_to_this_version(second).books(0).unwrap().len(), 1);
+    assert_eq!(is_brought_to_this_version(second).ledger(0).unwrap().len(), 1);
 }
 
 fn is_brought_to_this_version(folder: tempfile::TempDir) -> SledJournal {
@@ -109,16 +109,19 @@ fn is_brought_to_this_version(folder: tempfile::TempDir) -> SledJournal {
         assert!(
             matches!(journal.job(task(102).id).unwrap(), Some(Job::Included(settled)) if settled.sent == Some((sender, 6)))
         );
-        let slots = journal.slots().unwrap();
+        let transactions = journal.transactions().unwrap();
         assert_eq!(
-            slots.iter().map(|slot| (slot.sender, slot.nonce)).collect::<Vec<_>>(),
+            transactions.iter().map(|transaction| (transaction.sender, transaction.nonce)).collect::<Vec<_>>(),
             [6, 7, 8, 9].map(|nonce| (sender, nonce))
         );
         let item = AnswerRef { id: task(102).id, block: task(102).block.hash };
-        assert_eq!(slots[0].purpose, Purpose::Answer { items: vec![item] });
-        assert_eq!(slots[1].attempts[0].max_fee, u128::from(u64::MAX) + 1, "numbers beyond JSON's usual ones");
-        assert_eq!((slots[1].attempts[1].gas, &slots[1].attempts[1].raw[..]), (1, &b"more"[..]));
-        assert_eq!((slots[1].attempts.len(), slots[0].mined.map(|receipt| receipt.gas_used)), (2, Some(90_000)));
+        assert_eq!(transactions[0].purpose, Purpose::Answer { items: vec![item] });
+        assert_eq!(transactions[1].attempts[0].max_fee, u128::from(u64::MAX) + 1, "numbers beyond JSON's usual ones");
+        assert_eq!((transactions[1].attempts[1].gas, &transactions[1].attempts[1].raw[..]), (1, &b"more"[..]));
+        assert_eq!(
+            (transactions[1].attempts.len(), transactions[0].mined.map(|receipt| receipt.gas_used)),
+            (2, Some(90_000))
+        );
         assert_eq!(journal.claims().count(), 2);
         assert_eq!(journal.input(task(100).id).unwrap(), Some(input(100).into()));
         assert_eq!(journal.input(task(103).id).unwrap(), None);
@@ -135,13 +138,13 @@ fn a_journal_that_kept_its_index_in_a_tree_is_found_without_it() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
     journal.commit(&seen(1)).unwrap();
-    journal.db.open_tree("index").unwrap().insert([9; 41], b"").unwrap();
-    journal.meta.insert("schema", "3").unwrap();
+    journal.trees.db.open_tree("index").unwrap().insert([9; 41], b"").unwrap();
+    journal.trees.meta.insert("schema", "3").unwrap();
     drop(journal);
     let journal = open(&folder);
     assert_eq!((journal.count(View::Open), journal.waiting()), (1, vec![(crate::testing::MODEL, 1)]));
-    assert!(!journal.db.tree_names().contains(&b"index".into()));
-    assert_eq!(journal.meta.get("schema").unwrap().unwrap(), VERSION.to_string());
+    assert!(!journal.trees.db.tree_names().contains(&b"index".into()));
+    assert_eq!(journal.trees.meta.get("schema").unwrap().unwrap(), VERSION.to_string());
 }
 
 #[test]
@@ -172,7 +175,7 @@ fn a_journal_whose_files_are_far_larger_than_its_content_is_compacted_when_opene
 fn a_journal_of_a_later_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
-    journal.meta.insert("schema", "99").unwrap();
+    journal.trees.meta.insert("schema", "99").unwrap();
     drop(journal);
     let error = SledJournal::open(folder.path(), &identity()).unwrap_err();
     assert!(matches!(error, JournalError::Newer { found: 99, .. }), "{error}");
@@ -201,4 +204,37 @@ fn a_rewriting_that_a_crash_cut_off_loses_nothing() {
         assert_eq!(open(&folder).jobs().count(), 7, "{done}");
         assert!(!at("db-new").exists() && !at("db-old").exists(), "{done}");
     }
+}
+
+#[test]
+fn a_journal_of_the_fourth_layout_is_read_with_its_old_names_of_states() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    for nonce in 1..4 {
+        journal.commit(&seen(nonce)).unwrap();
+    }
+    let included = || Transition::Included { at: block(5), transaction: None, ending: Resolution::Refunded };
+    let moves = vec![(task(2).id, included()), (task(3).id, included()), (task(3).id, Transition::Finalized)];
+    journal.commit(&Batch { moves, ..Batch::default() }).unwrap();
+    let jobs = &journal.trees.jobs;
+    let mut renamed = 0;
+    for entry in jobs.iter() {
+        let (key, job) = entry.unwrap();
+        let job = String::from_utf8(job.to_vec()).unwrap();
+        let old = job
+            .replace(r#""state":"included""#, r#""state":"settled""#)
+            .replace(r#""kind":"finalized""#, r#""kind":"confirmed""#);
+        renamed += usize::from(old != job);
+        jobs.insert(key, old.as_bytes()).unwrap();
+    }
+    assert_eq!(renamed, 2);
+    journal.trees.meta.insert("schema", "4").unwrap();
+    drop(journal);
+    let journal = open(&folder);
+    let names = [1, 2, 3].map(|nonce| journal.job(task(nonce).id).unwrap().unwrap().name());
+    assert_eq!(names, ["seen", "included", "finalized"]);
+    assert_eq!(View::ALL.map(|view| journal.count(view)), [3, 1, 0, 1, 1, 0, 0, 0, 0]);
+    assert_eq!(journal.trees.meta.get("schema").unwrap().unwrap(), VERSION.to_string());
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["db"], "nothing was moved aside");
 }
