@@ -27,10 +27,10 @@ pub enum ChainError {
         reason: String,
     },
     /// The endpoint was asked too often.
-    #[error("the endpoint limits our rate: {0}")]
+    #[error("the endpoint limits the rate of calls: {0}")]
     RateLimited(String),
     /// A log query spans too many blocks or results.
-    #[error("the endpoint refuses so large a log query: {0}")]
+    #[error("the endpoint refuses a log query of this size: {0}")]
     RangeTooLarge(String),
     /// The endpoint has not seen the block.
     #[error("the endpoint does not know the block: {0}")]
@@ -78,7 +78,7 @@ pub enum ChainError {
         message: String,
     },
     /// An answer that is not what the method promises.
-    #[error("the endpoint's answer to {method} makes no sense: {reason}")]
+    #[error("the endpoint answers {method} with something unexpected: {reason}")]
     Malformed {
         /// JSON-RPC method that was called.
         method: &'static str,

@@ -137,7 +137,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             () = shutdown.cancelled() => return Ok(()),
             looks_ahead = simulate::looks_ahead(&*self.node.chain) => self.looks_ahead = looks_ahead,
         }
-        debug!(self.looks_ahead, "whether the endpoint tries calls in the next block");
+        debug!(self.looks_ahead, "checked whether the endpoint tries calls in the next block");
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut arrived = Vec::new();
         loop {

@@ -90,7 +90,7 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
                     info!(%id, %reason, "skipped");
                     self.batch.moves.push((*id, Transition::Skipped(reason)));
                 }
-                debug!(target: REQUEST_LOG, %id, model = %request.model_id, block = log.block.number, "a request");
+                debug!(target: REQUEST_LOG, %id, model = %request.model_id, block = log.block.number, "a request appeared");
                 self.fresh.insert(*id, self.batch.seen.len());
                 self.batch.seen.push((task, input.clone()));
             }
