@@ -24,12 +24,13 @@ pub(super) fn example(sections: &[SectionInfo], values: &[(&str, String)]) -> St
 fn write_section(text: &mut String, section: &SectionInfo, values: &[(&str, String)]) {
     let all_reloadable = section.keys.iter().all(|key| key.reloadable);
     text.push('\n');
-    write_comment(text, section.about, all_reloadable.then_some(RELOADABLE));
+    write_comment(text, section.about, all_reloadable);
     let _ = writeln!(text, "[{}]", section.name);
     for key in &section.keys {
-        let range = key.range.as_ref().map(|range| format!("Range: {range}."));
-        let reloadable = (key.reloadable && !all_reloadable).then_some(RELOADABLE);
-        write_comment(text, key.docs, range.as_deref().into_iter().chain(reloadable));
+        write_comment(text, key.docs, key.reloadable && !all_reloadable);
+        if let Some(range) = &key.range {
+            let _ = writeln!(text, "# Range: {range}.");
+        }
         let path = key.path();
         let given = values.iter().find(|(name, _)| *name == path).map(|(_, value)| value.as_str());
         let _ = match given.or(key.default()) {
@@ -39,12 +40,12 @@ fn write_section(text: &mut String, section: &SectionInfo, values: &[(&str, Stri
     }
 }
 
-/// Writes lines of documentation as comments, and `remarks` at the end of the last one.
-fn write_comment<'a>(text: &mut String, docs: &[&str], remarks: impl IntoIterator<Item = &'a str>) {
+/// Writes lines of documentation as comments, and what is told of reloadable keys at the end of the last one.
+fn write_comment(text: &mut String, docs: &[&str], reloadable: bool) {
     let lines: Vec<_> = docs.iter().map(|line| format!("# {}", line.trim())).collect();
     text.push_str(&lines.join("\n"));
-    for remark in remarks {
-        let _ = write!(text, " {remark}");
+    if reloadable {
+        let _ = write!(text, " {RELOADABLE}");
     }
     text.push('\n');
 }

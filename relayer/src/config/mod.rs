@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use alloy::primitives::Address;
 use toml::Value;
 
-use crate::chain::Endpoint;
+use crate::{chain::Endpoint, pricing::FeeSettings};
 
 mod chain;
 mod engine;
@@ -36,7 +36,7 @@ pub use self::{
     node::NodeSettings,
     policy::{ModelPolicySettings, PolicySettings},
 };
-pub use crate::{chain::Finality, engine::Provider, pricing::FeeSettings};
+pub use crate::{chain::Finality, engine::Provider};
 
 /// The usual name of the configuration file.
 pub const FILE_NAME: &str = "oraculum.toml";

@@ -99,7 +99,7 @@ fn samples_in_the_example_are_valid() {
 
 #[test]
 fn ranges_are_told_in_the_example() {
-    assert!(valid().contains("the endpoint refuses. Range: 1 to 1000000 blocks.\nlog_page = 2000\n"), "{}", valid());
+    assert!(valid().contains("the endpoint refuses.\n# Range: 1 to 1000000 blocks.\nlog_page = 2000\n"), "{}", valid());
     assert!(valid().contains("\n# What a unit of gas may cost. Read again on SIGHUP.\n[fees]\n"), "{}", valid());
 }
 
