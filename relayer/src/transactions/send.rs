@@ -48,12 +48,12 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             return self.take_over(id, candidate);
         }
         let fees = self.suggest_fees();
-        let cost = candidate.bound(fees.max_fee, self.data_fee);
+        let cost = candidate.bound(fees.max_fee, self.data_fee.per_byte);
         if let Some(outcome) = self.over_a_limit(cost) {
             return Ok(outcome);
         }
         let with_room = self.queues.iter().filter(|queue| queue.has_room());
-        let can_pay = with_room.filter(|queue| queue.balance >= queue.committed(self.data_fee) + cost);
+        let can_pay = with_room.filter(|queue| queue.balance >= queue.committed(self.data_fee.per_byte) + cost);
         let Some(queue) = can_pay.min_by_key(|queue| queue.in_flight()) else {
             if answers(&candidate.purpose).len() > 1 {
                 return Ok(SendOutcome::TooMuch);
@@ -114,8 +114,8 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         }
         // What it cost already counts; what it costs more is new.
         let fees = self.suggest_fees();
-        let old = self.queues.get_pending(id).map_or(U256::ZERO, |pending| pending.bound(self.data_fee));
-        let more = candidate.bound(fees.max_fee, self.data_fee).saturating_sub(old);
+        let old = self.queues.get_pending(id).map_or(U256::ZERO, |pending| pending.bound(self.data_fee.per_byte));
+        let more = candidate.bound(fees.max_fee, self.data_fee.per_byte).saturating_sub(old);
         match self.over_a_limit(more) {
             Some(outcome) => Ok(outcome),
             None => self.replace(id, Some(candidate)),
@@ -128,7 +128,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             if let Some(queue) = self.queues.get(account)
                 && queue.has_room()
             {
-                let needed = queue.committed(self.data_fee) + cost;
+                let needed = queue.committed(self.data_fee.per_byte) + cost;
                 self.out_of_funds(account, needed);
             }
         }
