@@ -134,7 +134,8 @@ impl SledJournal {
             signing.limits.unknown = true;
             answers::set_limits(&self.trees.meta, &signing.limits)?;
             warn!(
-                "what was signed may be forgotten, after a loss of power or without the old journal: requests that are older                  than this start are not answered"
+                "what was signed may be forgotten, after a loss of power or without the old journal: requests that are \
+                 older than this start are not answered"
             );
         }
         Ok(())
