@@ -58,7 +58,7 @@ pub(super) trait Session: Send + Sync {
     fn health(&self) -> Health;
 }
 
-/// What a session is given to run.
+/// Input of a run.
 #[derive(Clone, Debug)]
 pub(super) struct RunRequest {
     /// One tensor per input, in the model's order.
@@ -67,7 +67,7 @@ pub(super) struct RunRequest {
     pub wanted: Vec<usize>,
 }
 
-/// How a run ended by itself.
+/// Result of a run that ended by itself.
 #[derive(Debug)]
 pub(super) struct RunReport {
     /// The outputs that were asked for, each with its position.
@@ -76,7 +76,7 @@ pub(super) struct RunReport {
     pub run_time: Duration,
 }
 
-/// What a model gives in place of outputs. It may be due to the input.
+/// Failure that a model gives in place of outputs; the input may be at fault.
 #[derive(Clone, Debug)]
 pub(super) enum ModelFailure {
     /// The model fails on this input, here.
@@ -85,7 +85,7 @@ pub(super) enum ModelFailure {
     NotTensor { output: usize, reason: String },
 }
 
-/// Why a run did not end by itself, or says nothing about its input.
+/// Reason for which a run did not end by itself, or says nothing about its input.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum RunError {
     #[error("out of memory: {0}")]
@@ -108,10 +108,10 @@ pub(super) enum RunError {
 /// Whether a session can run its model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Health {
-    /// It can, now.
+    /// The session can run its model.
     Ready,
-    /// A run has not ended yet, perhaps one that was given up; it may be ready again.
+    /// Some run has not ended yet, perhaps one that was given up; the session may be ready again.
     Busy,
-    /// It cannot any more, with the reason.
+    /// The session cannot run any more, with the reason.
     Failed(String),
 }

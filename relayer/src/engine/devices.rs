@@ -1,4 +1,4 @@
-//! Where models run: the devices that an operator's choice comes to on this machine.
+//! Devices that models run on: what an operator's choice comes to on this machine.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{
     protocol::cast::{self, ModelTensor},
 };
 
-/// Which hardware is to run models.
+/// Hardware that is to run models.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
@@ -33,7 +33,7 @@ pub enum Provider {
     Auto,
 }
 
-/// How to start an engine.
+/// Options of an engine.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// The ONNX Runtime library; else it is looked for.
@@ -42,7 +42,7 @@ pub struct EngineOptions {
     pub provider: Provider,
     /// Numbers of the GPUs to run on; every model gets a session on each.
     pub devices: Vec<u32>,
-    /// How long things may take, and how many may wait.
+    /// Time limits, and the length of a model's queue.
     pub limits: Limits,
 }
 

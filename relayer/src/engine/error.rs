@@ -1,4 +1,4 @@
-//! Why the engine has no answer, or does not serve a model. Neither can be signed.
+//! Reasons for which the engine has no answer, or does not serve a model. Neither can be signed.
 //!
 //! An error without an answer says whose fault it is: only one of the request's own ends the request.
 
@@ -12,7 +12,7 @@ use crate::{
     protocol::OutputFormat,
 };
 
-/// Why there is no answer this time. Failures that anybody can reproduce are outcomes, not errors.
+/// Reason for which a request has no answer this time. Failures that anybody can reproduce are outcomes, not errors.
 #[derive(Clone, Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum EngineError {
@@ -38,12 +38,12 @@ pub enum EngineError {
     Stopped(String),
 }
 
-/// Whose fault it is that there is no answer.
+/// Party at fault for a missing answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The request's: no engine will ever answer it.
+    /// The request: no engine will ever answer it.
     Request,
-    /// The backend's or the machine's: requests of this model have no answer until it is mended, by itself or by the
+    /// The backend or the machine: requests of this model have no answer until it is mended, by itself or by the
     /// operator.
     Backend,
     /// A load that passes, or a limit that this request came up against: it may be answered later.
@@ -51,7 +51,7 @@ pub enum Fault {
 }
 
 impl EngineError {
-    /// Whose fault it is. A request is given up for a `Fault::Request` only.
+    /// Party at fault. A request is given up for a `Fault::Request` only.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
@@ -82,7 +82,7 @@ impl EngineError {
     }
 }
 
-/// Why the engine does not start.
+/// Reason for which the engine does not start.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum StartError {
@@ -97,7 +97,7 @@ pub enum StartError {
     Cuda { device: u32, reason: String },
 }
 
-/// Why a model is not served.
+/// Reason for which a model is not served.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum LoadError {

@@ -17,16 +17,16 @@ use crate::protocol::{
     cast::{self, BadInput, Failure, ModelTensor, Unrepresentable},
 };
 
-/// What came of a run.
+/// Result of a run, ready to be signed.
 #[derive(Clone, Debug)]
 pub struct Inference {
-    /// What is to be signed.
+    /// Outcome of the request.
     pub outcome: Outcome,
     /// Packed tensors; empty unless the outcome is `Ok`.
     pub output: Bytes,
-    /// Of another outcome, why.
+    /// Reason of an outcome other than `Ok`.
     pub failure: Option<Failure>,
-    /// What the answer was computed with.
+    /// Profile of the run.
     pub profile: ExecutionProfile,
     /// Time that the request waited for a session; zero if it never came to one.
     pub queue_time: Duration,

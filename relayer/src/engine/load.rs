@@ -20,16 +20,16 @@ use crate::{
     protocol::card::Agreement,
 };
 
-/// What to load.
+/// Model file to load, with or without a card.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The id under which it is run.
+    /// Id under which the model is run.
     pub id: B256,
     file: ModelFile,
     card: Option<CardLimits>,
 }
 
-/// What a card adds to a file.
+/// Limits and rules that a card adds to a file.
 #[derive(Clone, Debug)]
 struct CardLimits {
     agreement: Vec<Agreement>,

@@ -1,4 +1,4 @@
-//! How an answer was computed, and what the reference is.
+//! Devices, execution profiles, and the reference profile.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 /// Settings of every session of the reference, as they stand in profile strings after the runtime's version.
 pub const SETTINGS: &str = "provider=cpu;intra_op=1;inter_op=1;execution=sequential;optimization=basic";
 
-/// What a session runs on.
+/// Device of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase", tag = "provider", content = "device")]
 pub enum Device {
@@ -27,7 +27,7 @@ impl fmt::Display for Device {
     }
 }
 
-/// What an answer was computed with.
+/// Model file, runtime and device that an answer was computed with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExecutionProfile {
     /// SHA-256 of the ONNX file.

@@ -35,7 +35,7 @@ const MAX_HANGING: usize = 4;
 /// Time for which a session that could not be opened anew is not tried again.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long things may take, and how many may wait.
+/// Time limits, and the length of a model's queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Number of requests that may wait per model.
@@ -261,7 +261,7 @@ impl Taken {
     }
 }
 
-/// What a request is told of a run that says nothing about its input.
+/// Error of a request whose run says nothing about its input.
 fn unanswered(error: RunError, limit: Duration) -> EngineError {
     match error {
         RunError::OutOfMemory(reason) => EngineError::OutOfMemory(reason),

@@ -17,7 +17,7 @@ const MAX_FILE_BYTES: u64 = 2 << 30;
 /// Bytes of a file in memory while its hash is computed.
 const HASH_BUFFER: usize = 1 << 20;
 
-/// Where an ONNX file lies, and the SHA-256 that it must have. Nothing of it is in memory, unless it was made there.
+/// Path of an ONNX file, and the SHA-256 that it must have. Nothing of it is in memory, unless it was made there.
 #[derive(Clone, Debug)]
 pub struct ModelFile {
     place: Place,

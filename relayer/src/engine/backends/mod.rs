@@ -1,3 +1,3 @@
-//! What can run models, behind the seam of `backend`.
+//! Backends: each stands behind the seam of `engine/backend.rs`.
 
 pub(super) mod ort;

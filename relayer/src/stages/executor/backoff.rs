@@ -1,4 +1,4 @@
-//! What becomes of jobs whose run gave no answer: when they are tried again, and what the operator is told.
+//! Pauses after runs that gave no answer: when jobs are tried again, and when the operator is told.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -23,12 +23,12 @@ pub(super) struct Backoff {
     /// Failures of the backend since a run succeeded; those that come during a pause count as one.
     failures: u32,
     paused_until: Option<Instant>,
-    /// How often each job failed in its own run.
+    /// Number of times that each job failed in its own run.
     tries: HashMap<B256, u32>,
     told: Option<(&'static str, Instant)>,
 }
 
-/// What to do about a failure.
+/// Answer to a failure.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Retry {
     /// Blocks after which the job may be tried again, at least 1.

@@ -8,7 +8,7 @@ use ort::{
 
 use crate::protocol::cast::{Elements, ModelTensor};
 
-/// Why an output is no packed tensor.
+/// Reason for which an output is no packed tensor.
 #[derive(Debug)]
 pub(super) enum OutputError {
     /// Packed tensors have no place for it, on any machine.

@@ -39,7 +39,7 @@ pub(super) struct OrtSession {
     footprint: u64,
 }
 
-/// What the thread is sent.
+/// Message to the thread.
 struct ThreadRun {
     request: RunRequest,
     options: Arc<RunOptions>,
@@ -47,15 +47,15 @@ struct ThreadRun {
     span: tracing::Span,
 }
 
-/// What the thread opens its session from.
+/// Parts that the thread opens its session from.
 struct Opening {
     runtime: &'static Runtime,
     file: OpenModelFile,
     signature: Arc<Signature>,
     device: Device,
-    /// How its session may be stopped until it is open.
+    /// Receives what stops the session until it is open.
     canceler: Sender<LoadCanceler>,
-    /// Where the file's size goes once it is.
+    /// Receives the file's size once the session is open.
     opened: oneshot::Sender<Result<u64, LoadError>>,
 }
 

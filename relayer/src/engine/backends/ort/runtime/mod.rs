@@ -21,7 +21,7 @@ pub struct Runtime {
     pub path: PathBuf,
 }
 
-/// Why there is no runtime.
+/// Reason for which there is no runtime.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum RuntimeError {
@@ -96,7 +96,7 @@ pub fn discover() -> Result<PathBuf, RuntimeError> {
     folders.into_iter().find_map(|folder| library_in(&folder)).ok_or(RuntimeError::NotFound)
 }
 
-/// Where npm's package `onnxruntime-node` keeps the library of this platform.
+/// Folder in which npm's package `onnxruntime-node` keeps the library of this platform.
 fn package_folder() -> PathBuf {
     let system = match env::consts::OS {
         "macos" => "darwin",
