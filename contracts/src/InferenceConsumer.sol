@@ -3,18 +3,19 @@ pragma solidity ^0.8.28;
 
 import {IInferenceConsumer} from "./interfaces/IInferenceConsumer.sol";
 import {IInferenceCoordinator} from "./interfaces/IInferenceCoordinator.sol";
-import {Ask, InputKind, Level, Outcome} from "./types/Request.sol";
+import {Ask, InputKind, Level, Outcome, Result} from "./types/Request.sol";
 
 /// @title Base of contracts that ask models
-/// @notice Ask with `_request`, get the answer in `_onInference`.
+/// @notice `_request` asks, `_onInference` gets the answer.
 ///
-/// Who pays? With `_request(modelId, input)` the caller of your function does: the ETH attached is the fee, and if
-/// nobody answers it is credited to the caller's balance in the coordinator. With `_requestPrepaid` it is drawn from a
-/// balance there: this contract's own, or that of an account that allows this contract so much per request.
+/// The caller of your function pays for `_request(modelId, input)`: the ETH attached is the fee, and if nobody answers it is
+/// credited to the caller's balance in the coordinator. The fee of `_requestPrepaid` is drawn from a balance there: this
+/// contract's own, or that of an account that allows this contract so much per request.
 abstract contract InferenceConsumer is IInferenceConsumer {
+    /// @notice The only contract that may call `onInference`.
     IInferenceCoordinator public immutable coordinator;
 
-    /// @notice Only the coordinator brings answers.
+    /// @notice The caller is not the coordinator.
     error NotCoordinator(address caller);
 
     constructor(IInferenceCoordinator coordinator_) {
@@ -27,9 +28,10 @@ abstract contract InferenceConsumer is IInferenceConsumer {
         _onInference(requestId, outcome, output);
     }
 
-    /// @notice The answer to a request of this contract.
-    /// @dev A failure is an answer too: look at `outcome` before `output`, which is empty unless it is `Ok`. If this
-    /// reverts or runs out of gas, the answer stays on record and can be redelivered.
+    /// @notice Receives the answer to a request of this contract.
+    /// @dev A failure is an answer too: read `outcome` before `output`, which is empty unless the outcome is `Ok`. If this
+    /// reverts or runs out of gas, the answer stays on record. Anybody can redeliver it until its vesting block; after
+    /// that block only this contract can, by `_redeliver`.
     /// @dev Warning: whoever carries the answer chooses the surroundings of this call, flash loans included. Read nothing
     /// here that others can move within a transaction.
     function _onInference(bytes32 requestId, Outcome outcome, bytes calldata output) internal virtual;
@@ -40,17 +42,18 @@ abstract contract InferenceConsumer is IInferenceConsumer {
         return _request(_ask(modelId), input);
     }
 
-    /// @notice Asks on terms of one's own: `Ask memory ask = _ask(modelId); ask.outputDecimals = 9; _request(ask, input)`.
+    /// @notice Asks on your own terms: `Ask memory ask = _ask(modelId); ask.outputDecimals = 9; _request(ask, input)`.
     /// @dev `fee` and `submitFee` come from the ETH attached to this call, which must be their exact sum.
-    /// @dev Warning: ask so once per call. A second time in the same call attaches the same sum again, out of this contract's
-    /// own ETH; and in `_onInference`, where the caller is the coordinator and attaches nothing, ask with `_requestPrepaid`.
+    /// @dev Warning: a second request in the same call attaches the same sum again, out of this contract's own ETH.
+    /// In `_onInference` the caller is the coordinator and attaches nothing: ask with `_requestPrepaid` there.
     function _request(Ask memory ask, bytes memory input) internal returns (bytes32 requestId) {
         return coordinator.request{value: msg.value}(ask, input);
     }
 
     /// @notice Asks at the expense of an account's balance in the coordinator, which also gets the refund.
-    /// @dev `deposit` fills the balance of this contract; another account first calls `allow(thisContract, cap)`. Guard
-    /// who may spend it. This contract's balance leaves by `coordinator.withdraw`, if you give somebody the right to call it.
+    /// @dev `deposit` fills the balance of this contract; another account first calls `allow(thisContract, cap)`. This
+    /// contract's balance leaves only by `coordinator.withdraw`, which this contract has to call.
+    /// @dev Warning: whoever reaches this function spends that balance. Guard it.
     function _requestPrepaid(bytes32 modelId, bytes memory input, address payer, uint96 fee)
         internal
         returns (bytes32 requestId)
@@ -60,8 +63,23 @@ abstract contract InferenceConsumer is IInferenceConsumer {
         return coordinator.request(ask, input);
     }
 
-    /// @notice The usual terms: one signer; float outputs as 4-byte integers with 6 decimals, all of them; 100,000 gas
-    /// for the callback; refundable after 300 blocks; the ETH attached is the fee, its refund is the caller's.
+    /// @notice Delivers an answer of this contract whose callback failed, at any time, with a gas limit of its own.
+    /// @dev The coordinator calls `onInference` within this call: a guard against re-entrancy that both share makes the
+    /// delivery fail.
+    /// @dev Warning: a function that exposes this needs an access rule. Whoever calls it chooses when a late answer arrives
+    /// and what surrounds its callback; without a rule anybody could, for ever.
+    /// @param result What the chain recorded; the coordinator refuses another (`ResultMismatch`).
+    /// @param gasLimit Gas of the callback, at least what the request asked for.
+    /// @return delivered Whether the callback succeeded this time.
+    function _redeliver(Result calldata result, bytes calldata output, uint32 gasLimit)
+        internal
+        returns (bool delivered)
+    {
+        return coordinator.redeliver(result, output, gasLimit);
+    }
+
+    /// @notice Returns the usual terms: one signer; float outputs as 4-byte integers with 6 decimals, all of them; 100,000 gas
+    /// for the callback; refundable after 300 blocks; the ETH attached is the fee, and its refund is the caller's.
     function _ask(bytes32 modelId) internal view returns (Ask memory ask) {
         // `request` refuses a fee it does not get, so a value above 2^96 wei, were it possible, would revert there.
         ask.modelId = modelId;

@@ -9,13 +9,15 @@ import {RequestFields} from "../src/libraries/RequestLib.sol";
 import {Tensor} from "../src/libraries/Tensor.sol";
 import {DType} from "../src/types/DType.sol";
 import {MockInferenceCoordinator} from "../src/mocks/MockInferenceCoordinator.sol";
-import {Ask, InputKind, Level, Outcome} from "../src/types/Request.sol";
+import {Ask, InputKind, Level, Outcome, Request, Result} from "../src/types/Request.sol";
+import {Fixture} from "./utils/Fixture.sol";
 
 contract Asker is InferenceConsumer {
     bytes32 public constant MODEL = keccak256("model");
     bytes32 public answered;
     Outcome public outcome;
     bytes public output;
+    bool public refusing;
 
     constructor(IInferenceCoordinator coordinator_) InferenceConsumer(coordinator_) {}
 
@@ -34,7 +36,16 @@ contract Asker is InferenceConsumer {
         return _requestPrepaid(MODEL, input, payer, fee);
     }
 
+    function setRefusing(bool on) external {
+        refusing = on;
+    }
+
+    function redeliver(Result calldata result, bytes calldata output_, uint32 gasLimit) external returns (bool) {
+        return _redeliver(result, output_, gasLimit);
+    }
+
     function _onInference(bytes32 requestId, Outcome outcome_, bytes calldata output_) internal override {
+        require(!refusing, "refusing");
         (answered, outcome, output) = (requestId, outcome_, output_);
     }
 }
@@ -133,5 +144,50 @@ contract InferenceConsumerTest is Test {
         vm.prank(stranger);
         vm.expectRevert(abi.encodeWithSelector(InferenceConsumer.NotCoordinator.selector, stranger));
         asker.onInference(id, Outcome.Ok, output);
+    }
+}
+
+/// @notice On a real coordinator: an answer whose callback failed is not lost.
+contract RedeliveryTest is Fixture {
+    Asker private asker;
+
+    function setUp() public override {
+        super.setUp();
+        liveNode("node");
+        asker = new Asker(coordinator);
+    }
+
+    /// @dev An answer that the consumer refused, long after anybody could redeliver it.
+    function _failed(uint32 callbackGasLimit) private returns (Result memory result) {
+        Ask memory ask = newAsk(address(this));
+        ask.callbackGasLimit = callbackGasLimit;
+        Request memory r = send(address(asker), ask, "input");
+        roll(1);
+        asker.setRefusing(true);
+        result = fulfill(r, "output");
+        asker.setRefusing(false);
+        roll(parameters().vesting + 1);
+    }
+
+    function test_AConsumerRedeliversAfterTheVestingBlock() external {
+        Result memory result = _failed(300_000);
+        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.NotConsumer.selector, address(this)));
+        coordinator.redeliver(result, "output", 300_000);
+        assertTrue(asker.redeliver(result, "output", 300_000));
+        assertEq(asker.answered(), coordinator.requestIdOf(result.request));
+        assertEq(asker.output(), "output");
+    }
+
+    function test_ARedeliveryByTheConsumerMayBringMoreGas() external {
+        Result memory result = _failed(10_000);
+        assertFalse(asker.redeliver(result, "output", 10_000));
+        assertTrue(asker.redeliver(result, "output", 300_000));
+    }
+
+    function test_AConsumerRedeliversOnlyWhatIsRecorded() external {
+        Result memory result = _failed(300_000);
+        bytes32 id = coordinator.requestIdOf(result.request);
+        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.ResultMismatch.selector, id));
+        asker.redeliver(result, "another", 300_000);
     }
 }

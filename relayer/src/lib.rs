@@ -1,39 +1,43 @@
 //! Oraculum's relayer: watches EVM contracts for inference requests, runs ONNX models, posts signed answers.
 //!
-//! Ground floor, pure: [`protocol`]. Above it, [`model`] reads model cards and files, [`engine`] runs them, and [`oip`]
-//! is the JSON form of their tensors. [`config`] and [`keys`] are what an operator gives, [`abi`] is the coordinator.
+//! The modules stand on floors, and import only from floors below (`tests/floors.rs` holds it):
 //!
-//! The node is a row of stages, [`watcher`] → [`executor`] → [`attester`] → [`submitter`], and [`claimer`] beside them, owned
-//! by the [`supervisor`]. A request is a job whose states are in [`lifecycle`]; what must not be forgotten is in the
-//! [`journal`], behind a trait as the [`chain`] is. [`contract`] reads and writes what the coordinator says.
+//! ```text
+//! 11  main
+//! 10  cli          a file a command: flags and print only
+//!  9  supervisor   connects, makes the channels, starts the stages, decides restarts
+//!  8  stages       watcher → executor → attester → submitter, and claimer
+//!  7  transactions what the submitter sends through: nonces, attempts, finality
+//!  6  node, api, dev
+//!  5  client, keys, policy
+//!  4  config, metrics
+//!  3  engine, journal, coordinator, pricing
+//!  2  domain, model, oip
+//!  1  protocol, chain
+//!  0  failpoint
+//! ```
 
-pub mod abi;
-pub mod account;
-pub mod attester;
-pub mod books;
+pub mod api;
 pub mod chain;
-pub mod claimer;
 pub mod cli;
+pub mod client;
 pub mod config;
-pub mod contract;
-pub mod crash;
+pub mod coordinator;
 pub mod dev;
+pub mod domain;
 pub mod engine;
-pub mod executor;
+pub mod failpoint;
 pub mod journal;
 pub mod keys;
-pub mod lifecycle;
 pub mod metrics;
 pub mod model;
 pub mod node;
 pub mod oip;
 pub mod policy;
+pub mod pricing;
 pub mod protocol;
-pub mod seats;
-pub mod status;
-pub mod submitter;
+pub mod stages;
 pub mod supervisor;
 #[cfg(test)]
 mod testing;
 pub mod transactions;
-pub mod watcher;

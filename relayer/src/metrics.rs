@@ -1,6 +1,6 @@
 //! What the node counts and measures, logged on an interval and at shutdown, and served to Prometheus.
 //!
-//! What happens to jobs is counted by the journal ([`crate::journal::Journal::tally`]), the only place that knows which moves
+//! What happens to jobs is counted by the journal ([`crate::journal::Journal::event_counts`]), the only place that knows which moves
 //! count.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
@@ -13,7 +13,7 @@ use prometheus_client::{
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
-    registry::Registry,
+    registry::{Registry, Unit},
 };
 use serde_json::{Map, Value};
 
@@ -21,6 +21,16 @@ use crate::journal::Journal;
 
 /// Labels and their values.
 pub(crate) type Labels = Vec<(&'static str, String)>;
+
+/// The unit of amounts of money and of prices of gas; a metric's name ends in it.
+pub(crate) fn wei() -> Unit {
+    Unit::Other("wei".into())
+}
+
+/// The unit of distances between blocks; a metric's name ends in it.
+pub(crate) fn blocks() -> Unit {
+    Unit::Other("blocks".into())
+}
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $name:ident),* $(,)?) => {
@@ -93,7 +103,7 @@ impl Metrics {
     #[must_use]
     pub fn so_far(&self, journal: &impl Journal) -> Value {
         let mut all = self.snapshot();
-        for tally in journal.tally() {
+        for tally in journal.event_counts() {
             let name = if tally.reason.is_empty() {
                 format!("job {}", tally.event)
             } else {
@@ -131,15 +141,18 @@ impl Metrics {
     /// Has a registry show all this.
     pub(crate) fn register(&self, registry: &mut Registry) {
         self.register_counters(registry);
-        registry.register("run_seconds", "How long models ran, by model and provider", self.runs.clone());
-        registry.register("run_wait_seconds", "How long runs waited for their session", self.waits.clone());
+        let (seconds, runs, waits) = (Unit::Seconds, self.runs.clone(), self.waits.clone());
+        registry.register_with_unit("run", "How long models ran, by model and provider", seconds.clone(), runs);
+        registry.register_with_unit("run_wait", "How long runs waited for their session", seconds, waits);
         registry.register("run_errors", "Runs that gave no answer", self.run_errors.clone());
-        registry.register(
-            "balance_wei",
+        let (balances, depths) = (self.balances.clone(), self.rewound.clone());
+        registry.register_with_unit(
+            "balance",
             "Balance of the sending keys when it was read last, wei",
-            self.balances.clone(),
+            wei(),
+            balances,
         );
-        registry.register("reorg_blocks", "Depth of the reorganisations rewound", self.rewound.clone());
+        registry.register_with_unit("reorg", "Depth of the reorganisations rewound, blocks", blocks(), depths);
     }
 }
 

@@ -5,44 +5,47 @@
 //! and written so that reading it gives the same value. JSON has no NaN and no infinities: they are the strings
 //! `"NaN"`, `"Infinity"` and `"-Infinity"`.
 
-use crate::protocol::cast::{self, Port};
-use crate::protocol::tensor::{self, DType, Tensor, TensorError};
 use alloy::primitives::Bytes;
 use half::f16;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::protocol::{
+    cast::{self, TensorSpec},
+    tensor::{self, DType, Tensor, TensorError},
+};
+
 /// A tensor as the Open Inference Protocol writes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OipTensor {
-    /// The model's own name for it.
+    /// Name that the model gives it.
     pub name: String,
-    /// Its dimensions; none for a scalar.
+    /// Dimensions; none for a scalar.
     pub shape: Vec<u32>,
-    /// BOOL, INT8 … INT64, UINT8 … UINT64, FP16, FP32, FP64 or BYTES.
+    /// Type of the elements: BOOL, INT8 … INT64, UINT8 … UINT64, FP16, FP32, FP64 or BYTES.
     pub datatype: String,
-    /// The elements.
+    /// Elements in row-major order, flat or nested like the shape.
     pub data: Value,
 }
 
-/// What is fed to a model.
+/// Inputs of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OipInputs {
-    /// One tensor per input, in any order.
+    /// Tensors, one per input, in any order.
     pub inputs: Vec<OipTensor>,
 }
 
-/// What a model answered.
+/// Outputs of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OipOutputs {
-    /// One tensor per output, in the model's order.
+    /// Tensors, one per output, in the model's order.
     pub outputs: Vec<OipTensor>,
 }
 
-/// What is wrong with such tensors.
+/// Reason for which tensors cannot be converted.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum OipError {
@@ -68,31 +71,40 @@ pub enum OipError {
     Tensor(#[from] TensorError),
 }
 
-/// Reads inputs from JSON and packs them in a model's order.
-pub fn read_inputs(json: &[u8], ports: &[Port]) -> Result<Bytes, OipError> {
-    pack_inputs(&serde_json::from_slice::<OipInputs>(json)?.inputs, ports)
+/// Reads inputs from JSON and packs them in the order of `specs`, a model's inputs.
+///
+/// # Errors
+/// `OipError::Syntax`; else as `pack_inputs`.
+pub fn read_inputs(json: &[u8], specs: &[TensorSpec]) -> Result<Bytes, OipError> {
+    pack_inputs(&serde_json::from_slice::<OipInputs>(json)?.inputs, specs)
 }
 
-/// Packs inputs, which may be in any order, in a model's.
-pub fn pack_inputs(inputs: &[OipTensor], ports: &[Port]) -> Result<Bytes, OipError> {
-    let expected = || ports.iter().map(Port::to_string).collect::<Vec<_>>().join(", ");
+/// Packs inputs, which may be in any order, in the order of `specs`, a model's inputs.
+///
+/// # Errors
+/// `OipError::UnknownName`, `MissingName` or `Repeated` for the names; else as `OipTensor::to_tensor`.
+pub fn pack_inputs(inputs: &[OipTensor], specs: &[TensorSpec]) -> Result<Bytes, OipError> {
+    let expected = || specs.iter().map(TensorSpec::to_string).collect::<Vec<_>>().join(", ");
     for (index, input) in inputs.iter().enumerate() {
         let name = || input.name.clone();
-        if !ports.iter().any(|port| port.name == input.name) {
+        if !specs.iter().any(|spec| spec.name == input.name) {
             return Err(OipError::UnknownName { name: name(), expected: expected() });
         }
         if inputs[..index].iter().any(|other| other.name == input.name) {
             return Err(OipError::Repeated { name: name() });
         }
     }
-    let find = |port: &Port| {
-        let input = inputs.iter().find(|input| input.name == port.name);
-        input.ok_or_else(|| OipError::MissingName { name: port.name.clone(), expected: expected() })?.to_tensor()
+    let find = |spec: &TensorSpec| {
+        let input = inputs.iter().find(|input| input.name == spec.name);
+        input.ok_or_else(|| OipError::MissingName { name: spec.name.clone(), expected: expected() })?.to_tensor()
     };
-    Ok(tensor::encode(&ports.iter().map(find).collect::<Result<Vec<_>, _>>()?)?)
+    Ok(tensor::encode(&specs.iter().map(find).collect::<Result<Vec<_>, _>>()?)?)
 }
 
-/// Names the tensors of an output that holds all of a model's outputs, or of those whose names are given.
+/// Names the tensors of a packed output: `names` are those of the outputs that it holds, in the model's order.
+///
+/// # Errors
+/// `OipError::Tensor` where the bytes are no packed tensors.
 pub fn unpack_outputs<'a>(output: &Bytes, names: impl IntoIterator<Item = &'a str>) -> Result<OipOutputs, OipError> {
     let tensors = tensor::decode(output)?;
     let outputs = tensors.iter().zip(names).map(|(tensor, name)| OipTensor::from_tensor(name, tensor));
@@ -100,7 +112,10 @@ pub fn unpack_outputs<'a>(output: &Bytes, names: impl IntoIterator<Item = &'a st
 }
 
 impl OipTensor {
-    /// The packed tensor, in the type that the datatype names.
+    /// Converts to a packed tensor, in the type that the datatype names.
+    ///
+    /// # Errors
+    /// `OipError::UnknownDatatype`, `Shape`, `Value` or `Tensor`.
     pub fn to_tensor(&self) -> Result<Tensor, OipError> {
         let unknown = || OipError::UnknownDatatype { name: self.name.clone(), datatype: self.datatype.clone() };
         let dtype = dtype(&self.datatype).ok_or_else(unknown)?;
@@ -127,7 +142,8 @@ impl OipTensor {
         Ok(Tensor::new(dtype, 0, self.shape.clone(), data.into())?)
     }
 
-    /// Names a packed tensor. Fixed-point numbers, which the protocol does not have, become FP64.
+    /// Converts from a packed tensor. Fixed-point numbers, which the protocol does not have, become FP64.
+    #[must_use]
     pub fn from_tensor(name: &str, tensor: &Tensor) -> Self {
         let fixed = tensor.decimals() > 0;
         let data = if tensor.dtype() == DType::String {
@@ -152,7 +168,7 @@ fn dtype(datatype: &str) -> Option<DType> {
         .find(|dtype| self::datatype(*dtype) == datatype)
 }
 
-/// The protocol's name of a type; it has none for 128-bit integers, which are written by the obvious ones.
+/// Name of a type in the protocol, which has none for 128-bit integers: INT128 and UINT128 stand for those here.
 fn datatype(dtype: DType) -> &'static str {
     match dtype {
         DType::I8 => "INT8",
@@ -173,7 +189,7 @@ fn datatype(dtype: DType) -> &'static str {
     }
 }
 
-/// Collects the scalars of arrays nested like `shape`; whether they are.
+/// Collects the scalars of arrays; returns whether they are nested like `shape`.
 fn flatten<'a>(data: &'a Value, shape: &[u32], elements: &mut Vec<&'a Value>) -> bool {
     match (data, shape) {
         (Value::Array(items), [dim, inner @ ..]) => {
@@ -187,6 +203,7 @@ fn flatten<'a>(data: &'a Value, shape: &[u32], elements: &mut Vec<&'a Value>) ->
     }
 }
 
+/// Appends an element, big-endian; `None` where the value is none of the type.
 fn put(dtype: DType, value: &Value, out: &mut Vec<u8>) -> Option<()> {
     macro_rules! integer {
         ($type:ty, $read:ident) => {
@@ -224,6 +241,7 @@ fn float(value: &Value) -> Option<f64> {
     }
 }
 
+/// Reads an element.
 fn get(dtype: DType, decimals: u8, bytes: &[u8]) -> Value {
     let mut wide = [if dtype.is_signed() && bytes[0] & 0x80 != 0 { 0xff } else { 0 }; 16];
     wide[16 - bytes.len()..].copy_from_slice(bytes);
@@ -247,7 +265,7 @@ fn get(dtype: DType, decimals: u8, bytes: &[u8]) -> Value {
     }
 }
 
-/// The double that prints shortest among those that narrow to this value: 0.1 rather than 0.10000000149011612.
+/// Double that prints shortest among those that narrow to this value: 0.1 rather than 0.10000000149011612.
 fn shortest(value: f32) -> f64 {
     let short: f64 = value.to_string().parse().unwrap_or(f64::NAN);
     if (short as f32).to_bits() == value.to_bits() { short } else { value.into() }

@@ -1,4 +1,4 @@
-//! What an operator answers for, and what it may cost: the part of the configuration that changes while the node runs.
+//! Prices and limits of an operator: the part of the configuration that changes while the node runs.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -6,22 +6,25 @@ use alloy::primitives::B256;
 
 use crate::{
     config::Settings,
-    protocol::request::Request,
-    submitter::gas::{self, Expected},
-    transactions::fees::FeeSettings,
+    domain::SeatAssignment,
+    pricing::{
+        FeeSettings,
+        gas::{self, Expected},
+    },
+    protocol::{payout, request::Request},
 };
 
-/// What a request has to pay.
+/// Terms that a request's pay is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
-    /// The least fee and submit fee together, wei.
+pub struct PriceTerms {
+    /// Least pay for an answer, wei.
     pub min_pay: u128,
-    /// Per cent by which they must exceed what the answer's gas costs; −100 to answer at any cost.
+    /// Per cent by which the pay must exceed what the answer's gas costs; −100 to answer at any cost.
     pub margin_percent: i32,
 }
 
-impl Terms {
-    /// What has to be paid for a use of gas and bytes, wei.
+impl PriceTerms {
+    /// Pay that these terms ask for a use of gas and bytes, wei.
     pub(crate) fn asks(&self, expected: Expected, price: Price) -> u128 {
         let cost = u128::from(expected.gas)
             .saturating_mul(price.gas)
@@ -31,28 +34,28 @@ impl Terms {
     }
 }
 
-/// What the chain asks for now, in wei.
+/// Present price of a transaction, wei.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Price {
-    /// For a unit of gas: base fee and tip.
+    /// Price of gas, wei per gas: base fee and priority fee.
     pub gas: u128,
-    /// For a byte of a transaction, on chains that ask for that besides (OP-style chains, for the chain below).
+    /// Price of a transaction's bytes, wei per byte, on chains that ask for that besides (OP-style chains, for the chain below).
     pub byte: u128,
 }
 
-/// Whether a request pays.
+/// Result of holding a request's pay to the terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It does.
+pub enum Profitability {
+    /// The request pays.
     Worth,
-    /// Not at the present price of gas.
+    /// The request does not pay at the present price of gas.
     NotNow {
-        /// What it would have to pay, wei.
+        /// Pay that would be enough, wei.
         asks: u128,
     },
-    /// Not even at the least price at which this node sends.
+    /// The request would not pay at the least price at which this node sends either.
     Never {
-        /// What it would have to pay then, wei.
+        /// Pay that would be enough then, wei.
         asks: u128,
     },
 }
@@ -60,44 +63,40 @@ pub enum Verdict {
 /// A checked policy. Stages read it from a watch channel, anew for every decision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// What to pay for gas.
+    /// Fee settings of transactions.
     pub fees: FeeSettings,
-    /// The terms of models that have none of their own.
-    pub terms: Terms,
-    /// Terms by model.
-    pub models: HashMap<B256, Terms>,
-    /// The most that transactions may cost in an hour, wei.
+    /// Terms of models that have none of their own.
+    pub terms: PriceTerms,
+    /// Terms by the id of the model.
+    pub models: HashMap<B256, PriceTerms>,
+    /// Most that transactions may cost in an hour, wei; `None` for no limit.
     pub max_spend_per_hour: Option<u128>,
-    /// The balance of a sending key below which the operator is told, wei.
+    /// Balance of a sending key below which the operator is warned, wei.
     pub balance_alert: u128,
-    /// The most answers in one transaction, at least 1.
+    /// Answers in one transaction at most; at least 1.
     pub max_batch: usize,
-    /// How long a signed answer may wait for others.
+    /// Time for which a signed answer may wait for others.
     pub batch_wait: Duration,
 }
 
 impl Policy {
-    /// The policy of a configuration, where `id` knows the served models' ids by name.
+    /// Reads the policy of a configuration, where `id` knows the served models' ids by name.
     ///
     /// # Errors
-    /// The name under `policy.models` that `id` does not know.
+    /// A sentence with the name under `policy.models` that `id` does not know.
     pub fn new(settings: &Settings, id: impl Fn(&str) -> Option<B256>) -> Result<Self, String> {
         let policy = &settings.policy;
-        let terms = Terms { min_pay: policy.min_fee, margin_percent: policy.margin_percent };
+        let terms = PriceTerms { min_pay: policy.min_fee, margin_percent: policy.margin_percent };
         let models = policy.models.iter().map(|(name, of)| {
             let model = id(name).ok_or_else(|| {
                 format!("policy.models names `{name}`, which this node does not serve: correct the name, or serve it")
             })?;
             let min_pay = of.min_fee.unwrap_or(terms.min_pay);
             let margin_percent = of.margin_percent.unwrap_or(terms.margin_percent);
-            Ok((model, Terms { min_pay, margin_percent }))
+            Ok((model, PriceTerms { min_pay, margin_percent }))
         });
         Ok(Self {
-            fees: FeeSettings {
-                cap: settings.fees.max_fee_per_gas,
-                min_tip: settings.fees.min_priority_fee,
-                bump_percent: settings.fees.bump_percent,
-            },
+            fees: settings.fees,
             terms,
             models: models.collect::<Result<_, String>>()?,
             max_spend_per_hour: policy.max_spend_per_hour,
@@ -107,27 +106,29 @@ impl Policy {
         })
     }
 
-    /// Whether a request pays for an answer with `output` bytes:
+    /// Holds a request's pay for an answer with `output` bytes from a seat to the terms:
     ///
     /// ```text
+    /// pays = share of the seat's position (`protocol::payout`)
     /// asks = max(min_pay, cost · (100 + margin_percent) / 100, rounded up)
     /// cost = gas · price + bytes · data price, of the answer and of its part of a claim
     /// ```
     #[must_use]
-    pub fn judge(&self, request: &Request, output: usize, price: Price) -> Verdict {
+    pub fn judge(&self, request: &Request, assignment: &SeatAssignment, output: usize, price: Price) -> Profitability {
         let terms = self.terms(request.model_id);
-        let expected = gas::expected(request, output);
-        let (pays, asks) = (request.pay(), terms.asks(expected, price));
+        let expected = gas::expected(request, assignment, output);
+        let pays = payout::share(request, assignment.position(request.quorum));
+        let asks = terms.asks(expected, price);
         if pays >= asks {
-            return Verdict::Worth;
+            return Profitability::Worth;
         }
-        let least = terms.asks(expected, Price { gas: self.fees.min_tip, byte: 0 });
-        if pays < least { Verdict::Never { asks: least } } else { Verdict::NotNow { asks } }
+        let least = terms.asks(expected, Price { gas: self.fees.min_priority_fee, byte: 0 });
+        if pays < least { Profitability::Never { asks: least } } else { Profitability::NotNow { asks } }
     }
 
-    /// What a request for a model has to pay.
+    /// Terms of requests for a model.
     #[must_use]
-    pub fn terms(&self, model: B256) -> Terms {
+    pub fn terms(&self, model: B256) -> PriceTerms {
         self.models.get(&model).copied().unwrap_or(self.terms)
     }
 }
@@ -138,39 +139,43 @@ mod tests {
     use crate::testing::{MODEL, policy, request};
 
     /// Pays 1,000 wei, and is expected to use 115,000 gas and 1,280 bytes with its part of a claim.
-    fn judged(change: impl Fn(&mut Policy), price: Price) -> Verdict {
-        let mut policy = Policy { terms: Terms { min_pay: 0, margin_percent: 0 }, ..policy() };
-        policy.fees.min_tip = 0;
+    fn judged(change: impl Fn(&mut Policy), price: Price) -> Profitability {
+        let mut policy = Policy { terms: PriceTerms { min_pay: 0, margin_percent: 0 }, ..policy() };
+        policy.fees.min_priority_fee = 0;
         change(&mut policy);
-        policy.judge(&request(0, 1), 0, price)
+        let assignment = SeatAssignment { seat: 0, rank: 0, eligible: 1, holes: Vec::new() };
+        policy.judge(&request(0, 1), &assignment, 0, price)
     }
 
     const FREE: Price = Price { gas: 0, byte: 0 };
 
     #[test]
     fn pay_is_held_to_the_cost_of_gas_and_bytes_with_the_margin() {
-        assert_eq!(judged(|_| {}, FREE), Verdict::Worth);
-        assert_eq!(judged(|_| {}, Price { gas: 1, byte: 0 }), Verdict::NotNow { asks: 115_000 });
-        assert_eq!(judged(|_| {}, Price { gas: 0, byte: 2 }), Verdict::NotNow { asks: 2 * 1_280 });
+        assert_eq!(judged(|_| {}, FREE), Profitability::Worth);
+        assert_eq!(judged(|_| {}, Price { gas: 1, byte: 0 }), Profitability::NotNow { asks: 115_000 });
+        assert_eq!(judged(|_| {}, Price { gas: 0, byte: 2 }), Profitability::NotNow { asks: 2 * 1_280 });
         let margin = |policy: &mut Policy| policy.terms.margin_percent = 50;
-        assert_eq!(judged(margin, Price { gas: 1, byte: 0 }), Verdict::NotNow { asks: 172_500 });
-        assert_eq!(judged(|policy| policy.terms.margin_percent = -100, Price { gas: 9, byte: 9 }), Verdict::Worth);
+        assert_eq!(judged(margin, Price { gas: 1, byte: 0 }), Profitability::NotNow { asks: 172_500 });
+        assert_eq!(
+            judged(|policy| policy.terms.margin_percent = -100, Price { gas: 9, byte: 9 }),
+            Profitability::Worth
+        );
     }
 
     #[test]
     fn what_would_not_pay_at_the_least_price_never_does() {
-        let tip = |policy: &mut Policy| policy.fees.min_tip = 1;
-        assert_eq!(judged(tip, Price { gas: 5, byte: 0 }), Verdict::Never { asks: 115_000 });
+        let least = |policy: &mut Policy| policy.fees.min_priority_fee = 1;
+        assert_eq!(judged(least, Price { gas: 5, byte: 0 }), Profitability::Never { asks: 115_000 });
         let fee = |policy: &mut Policy| policy.terms.min_pay = 1_001;
-        assert_eq!(judged(fee, FREE), Verdict::Never { asks: 1_001 });
+        assert_eq!(judged(fee, FREE), Profitability::Never { asks: 1_001 });
     }
 
     #[test]
     fn a_models_own_terms_go_before_the_common_ones() {
         let own = |policy: &mut Policy| {
             policy.terms.min_pay = 1_001;
-            policy.models.insert(MODEL, Terms { min_pay: 1_000, margin_percent: 0 });
+            policy.models.insert(MODEL, PriceTerms { min_pay: 1_000, margin_percent: 0 });
         };
-        assert_eq!(judged(own, FREE), Verdict::Worth);
+        assert_eq!(judged(own, FREE), Profitability::Worth);
     }
 }

@@ -2,10 +2,13 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
 use serde_json::{Value, json};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
 fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx-models")

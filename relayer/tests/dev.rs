@@ -3,11 +3,14 @@
 #![cfg(unix)]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
+use std::{
+    io::{BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
 use serde_json::Value;
-use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 fn oraculum() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oraculum"));
@@ -29,8 +32,12 @@ struct Dev {
 
 impl Dev {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_by(oraculum(), arguments)
+    }
+
+    fn start_by(mut command: Command, arguments: &[&str]) -> Self {
         let temporary = tempfile::tempdir().unwrap();
-        let mut process = oraculum()
+        let mut process = command
             .args(["dev", "--json", "--port", "0"])
             .args(arguments)
             .env("TMPDIR", temporary.path())
@@ -125,6 +132,26 @@ fn dev_becomes_ready_answers_requests_and_ends_cleanly_when_told() {
 }
 
 #[test]
+fn dev_tells_of_requests_and_answers_as_they_come() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = oraculum();
+    command.env_remove("ORACULUM_LOG").stderr(log.reopen().unwrap());
+    let dev = Dev::start_by(command, &[]);
+    let answer = json(&dev.request(&["--model", "iris/v1", "--input", "[[5.1,3.5,1.4,0.2]]"]));
+    let id = answer["id"].as_str().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let told = std::fs::read_to_string(log.path()).unwrap();
+        let tells = |word: &str| told.lines().any(|line| line.contains(word) && line.contains(id));
+        if tells("a request") && tells("included") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the request is not told of:\n{told}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn dev_leaves_nothing_behind_when_it_is_killed() {
     let mut dev = Dev::start(&["--block-time", "0.5"]);
     dev.signal("-KILL");
@@ -182,7 +209,7 @@ fn a_request_that_nobody_answers_is_refunded_after_its_deadline() {
 fn mine(url: &str, blocks: u64) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let client = oraculum::account::Client::connect(url.parse().unwrap(), None, &Default::default()).await.unwrap();
+        let client = oraculum::client::Client::connect(url.parse().unwrap(), None, &Default::default()).await.unwrap();
         let call =
             alloy::providers::Provider::raw_request::<_, Value>(client.provider(), "anvil_mine".into(), (blocks,));
         client.ask(call).await.unwrap();

@@ -5,7 +5,6 @@
 pub use bench::BenchConsumer;
 pub use coordinator::InferenceCoordinator;
 pub use floor::RequestFloor;
-pub use iris::IrisClassifier;
 pub use tensor::TensorHarness;
 
 // A module each: contracts that share a type would define it twice.
@@ -14,13 +13,6 @@ mod coordinator {
         #[sol(rpc, all_derives)]
         InferenceCoordinator,
         "../contracts/artifacts/InferenceCoordinator.json"
-    );
-}
-mod iris {
-    alloy::sol!(
-        #[sol(rpc)]
-        IrisClassifier,
-        "../contracts/artifacts/IrisClassifier.json"
     );
 }
 mod bench {

@@ -4,12 +4,13 @@ use std::{path::Path, process::Stdio, time::Duration};
 
 use tokio::process::{Child, Command};
 
-use crate::Res;
+use crate::{Res, rpc::Local};
 
 /// The process.
 #[derive(Debug)]
 pub struct Anvil {
-    port: u16,
+    /// Where it listens.
+    pub local: Local,
     _process: Child,
 }
 
@@ -32,28 +33,10 @@ impl Anvil {
             .spawn()?;
         for _ in 0..400 {
             if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                return Ok(Self { port, _process: process });
+                return Ok(Self { local: Local { port }, _process: process });
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
         Err("anvil did not start within 10 s; run ./scripts/setup".into())
-    }
-
-    /// Its port.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Its WebSocket endpoint.
-    #[must_use]
-    pub fn ws_url(&self) -> String {
-        format!("ws://127.0.0.1:{}", self.port)
-    }
-
-    /// Its HTTP endpoint.
-    #[must_use]
-    pub fn http_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
     }
 }

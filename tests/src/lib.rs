@@ -2,15 +2,13 @@
 
 pub mod abi;
 pub mod anvil;
-pub mod asker;
-pub mod audit;
-pub mod endpoint;
-pub mod faulty;
-pub mod market;
+pub mod consumer;
+pub mod deployment;
+pub mod fixtures;
+pub mod invariants;
 pub mod models;
 pub mod node;
-pub mod proxy;
-pub mod scene;
+pub mod rpc;
 
 /// What the harness returns: a test ends at the first error, whatever it is.
 pub type Res<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 
 use crate::{
     Res,
-    market::{Market, account},
+    deployment::{Deployment, account},
     models,
 };
 
@@ -43,7 +43,7 @@ pub struct Node {
 impl Node {
     /// The home of node 0, 1 or 2, whose owner is `KEYS[1 + number]` and whose sender is `KEYS[4 + number]`.
     /// `url` may be several, joined by commas; `extra` are further lines of configuration by section, such as `("chain", "confirmations = 5")`.
-    pub fn new(market: &Market, url: &str, number: usize, extra: &[(&str, &str)]) -> Res<Self> {
+    pub fn new(deployment: &Deployment, url: &str, number: usize, extra: &[(&str, &str)]) -> Res<Self> {
         let home = tempfile::tempdir()?;
         let password = home.path().join("password");
         fs::write(&password, "correct horse battery staple")?;
@@ -58,8 +58,8 @@ impl Node {
                 format!(
                     "rpc_urls = {:?}\nchain_id = {}\ncoordinator = \"{}\"\n",
                     url.split(',').collect::<Vec<_>>(),
-                    market.domain.chain_id,
-                    market.domain.coordinator
+                    deployment.domain.chain_id,
+                    deployment.domain.coordinator
                 ),
             ),
             (
@@ -131,7 +131,7 @@ impl Node {
         Ok(())
     }
 
-    /// Starts the process; it dies when it passes a crash point of `oraculum::crash` for the `count`-th time.
+    /// Starts the process; it dies when it passes a crash point of `oraculum::failpoint` for the `count`-th time.
     pub async fn start_to_crash(&mut self, point: &str, count: u32) -> Res<()> {
         self.spawn(self.command()?.env("ORACULUM_CRASH_AT", format!("{point}:{count}")))
     }
@@ -201,15 +201,15 @@ impl Node {
 
     /// What is wrong with the transactions of its sender, if anything is: one that reverted, or that the coordinator
     /// skipped.
-    pub async fn wasted(&self, market: &Market) -> Res<Vec<String>> {
+    pub async fn wasted(&self, deployment: &Deployment) -> Res<Vec<String>> {
         let mut wasted = Vec::new();
-        let head = market.provider.get_block_number().await?;
+        let head = deployment.provider.get_block_number().await?;
         for number in 0..=head {
-            let Some(block) = market.provider.get_block(number.into()).full().await? else { continue };
+            let Some(block) = deployment.provider.get_block(number.into()).full().await? else { continue };
             for transaction in block.transactions.txns().filter(|one| one.inner.signer() == self.sender) {
                 let hash = *transaction.inner.tx_hash();
-                let receipt = market.provider.get_transaction_receipt(hash).await?.ok_or("no receipt")?;
-                let skipped = crate::asker::skipped(receipt.logs());
+                let receipt = deployment.provider.get_transaction_receipt(hash).await?.ok_or("no receipt")?;
+                let skipped = crate::consumer::skipped(receipt.logs());
                 if !receipt.status() || skipped > 0 {
                     wasted.push(format!("{hash} in block {number}: success {}, {skipped} skipped", receipt.status()));
                 }

@@ -12,7 +12,11 @@ use oraculum::protocol::{
     tensor::{self, DType, Tensor},
 };
 use oraculum_tests::{
-    Res, abi::InferenceCoordinator::Request as Words, abi::TensorHarness, anvil::Anvil, market::Market, seed,
+    Res,
+    abi::{InferenceCoordinator::Request as Words, TensorHarness},
+    anvil::Anvil,
+    deployment::Deployment,
+    seed,
 };
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
@@ -57,8 +61,8 @@ fn request(rng: &mut StdRng) -> Request {
 #[tokio::test(flavor = "multi_thread")]
 async fn solidity_and_rust_agree_on_ids_statements_and_ranks() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let market = Market::open(&anvil.ws_url()).await?;
-    let (coordinator, domain) = (&market.coordinator, market.domain);
+    let deployment = Deployment::open(&anvil.local.ws_url()).await?;
+    let (coordinator, domain) = (&deployment.coordinator, deployment.domain);
     let mut rng = StdRng::seed_from_u64(seed());
     for _ in 0..300 {
         let request = request(&mut rng);
@@ -148,8 +152,8 @@ fn answered<T>(result: Result<T, alloy::contract::Error>) -> Res<Option<T>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn solidity_and_rust_accept_the_same_tensors_and_read_the_same_from_them() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let market = Market::open(&anvil.ws_url()).await?;
-    let harness = TensorHarness::deploy(market.provider.clone()).await?;
+    let deployment = Deployment::open(&anvil.local.ws_url()).await?;
+    let harness = TensorHarness::deploy(deployment.provider.clone()).await?;
     let mut rng = StdRng::seed_from_u64(seed());
     let (mut valid, mut refused) = (0, 0);
     for round in 0..1_500 {

@@ -12,18 +12,19 @@ use oraculum_tests::{
     Res,
     abi::InferenceCoordinator::{Claimed, Fulfilled},
     anvil::Anvil,
-    asker::Asker,
-    market::Market,
+    consumer::Consumer,
+    deployment::Deployment,
+    fixtures::{one_node, until},
     node::{Node, binary},
-    proxy::Proxy,
-    scene::{one_node, until},
+    rpc::tcp_proxy::TcpProxy,
 };
 use serde_json::{Value, json};
 
 /// The raw transaction and the height of the request or the answer of an id.
-async fn settled_in(market: &Market, topic: B256, id: B256) -> Res<(B256, u64)> {
-    let filter = Filter::new().address(*market.coordinator.address()).event_signature(topic).topic1(id).from_block(0);
-    let logs = market.provider.get_logs(&filter).await?;
+async fn settled_in(deployment: &Deployment, topic: B256, id: B256) -> Res<(B256, u64)> {
+    let filter =
+        Filter::new().address(*deployment.coordinator.address()).event_signature(topic).topic1(id).from_block(0);
+    let logs = deployment.provider.get_logs(&filter).await?;
     let log = logs.first().ok_or("no such log")?;
     Ok((log.transaction_hash.ok_or("no hash")?, log.block_number.ok_or("no number")?))
 }
@@ -33,23 +34,24 @@ async fn an_answer_that_a_reorganisation_undoes_is_given_again() -> Res<()> {
     let anvil = Anvil::start().await?;
     // Final at once: the worst case, in which the node has forgotten the transaction.
     for confirmations in ["confirmations = 10", "confirmations = 0"] {
-        let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[("chain", confirmations)]).await?;
+        let (deployment, mut consumer, mut node) =
+            one_node(&anvil, &anvil.local.ws_url(), &[("chain", confirmations)]).await?;
         node.start().await?;
-        let ids = asker.ask(3).await?;
-        asker.settle(&market, &ids, 30).await?;
-        let ids = asker.ask(1).await?;
-        asker.settle(&market, &ids, 30).await?;
-        let (_, answered) = settled_in(&market, Fulfilled::SIGNATURE_HASH, ids[0]).await?;
-        let depth = market.provider.get_block_number().await? + 1 - answered;
-        market.rpc("anvil_reorg", json!([depth, []])).await?;
+        let ids = consumer.ask(3).await?;
+        consumer.settle(&deployment, &ids, 30).await?;
+        let ids = consumer.ask(1).await?;
+        consumer.settle(&deployment, &ids, 30).await?;
+        let (_, answered) = settled_in(&deployment, Fulfilled::SIGNATURE_HASH, ids[0]).await?;
+        let depth = deployment.provider.get_block_number().await? + 1 - answered;
+        deployment.rpc("anvil_reorg", json!([depth, []])).await?;
         // The reorganisation shows with the next block.
-        market.mine(1).await?;
-        let settled = asker.settle(&market, &ids, 30).await;
+        deployment.mine(1).await?;
+        let settled = consumer.settle(&deployment, &ids, 30).await;
         assert!(settled.is_ok(), "{confirmations}: {:?}\n{}", settled.err(), node.log());
-        let more = asker.ask(5).await?;
-        let settled = asker.settle(&market, &more, 30).await;
+        let more = consumer.ask(5).await?;
+        let settled = consumer.settle(&deployment, &more, 30).await;
         assert!(settled.is_ok(), "{confirmations}: {:?}\n{}", settled.err(), node.log());
-        assert_eq!(node.wasted(&market).await?, Vec::<String>::new());
+        assert_eq!(node.wasted(&deployment).await?, Vec::<String>::new());
         assert_eq!(node.stop().await?, Some(0));
     }
     Ok(())
@@ -58,24 +60,26 @@ async fn an_answer_that_a_reorganisation_undoes_is_given_again() -> Res<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_a_reorganisation_moves_is_answered_in_its_new_block() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[("chain", "confirmations = 10")]).await?;
+    let (deployment, mut consumer, mut node) =
+        one_node(&anvil, &anvil.local.ws_url(), &[("chain", "confirmations = 10")]).await?;
     node.start().await?;
-    let ids = asker.ask(1).await?;
-    let before = asker.settle(&market, &ids, 30).await?[&ids[0]].clone();
+    let ids = consumer.ask(1).await?;
+    let before = consumer.settle(&deployment, &ids, 30).await?[&ids[0]].clone();
     let topic = alloy::primitives::keccak256(
         "Requested(bytes32,address,bytes32,(bytes32,bytes32,bytes32,bytes32,bytes32,bytes32),bytes)",
     );
-    let (transaction, asked) = settled_in(&market, topic, ids[0]).await?;
-    let raw: Bytes = serde_json::from_value(market.rpc("eth_getRawTransactionByHash", json!([transaction])).await?)?;
-    let depth = market.provider.get_block_number().await? + 1 - asked;
-    market.rpc("anvil_reorg", json!([depth, [[raw, 0]]])).await?;
-    market.mine(1).await?;
-    let settled = asker.settle(&market, &ids, 30).await;
+    let (transaction, asked) = settled_in(&deployment, topic, ids[0]).await?;
+    let raw: Bytes =
+        serde_json::from_value(deployment.rpc("eth_getRawTransactionByHash", json!([transaction])).await?)?;
+    let depth = deployment.provider.get_block_number().await? + 1 - asked;
+    deployment.rpc("anvil_reorg", json!([depth, [[raw, 0]]])).await?;
+    deployment.mine(1).await?;
+    let settled = consumer.settle(&deployment, &ids, 30).await;
     assert!(settled.is_ok(), "{:?}\n{}", settled.err(), node.log());
     let after = &settled?[&ids[0]];
     assert_eq!(after.asked_at, before.asked_at, "the same request");
     assert_ne!(after.asked_in, before.asked_in, "in another block");
-    assert_eq!(node.wasted(&market).await?, Vec::<String>::new());
+    assert_eq!(node.wasted(&deployment).await?, Vec::<String>::new());
     assert_eq!(node.stop().await?, Some(0));
     Ok(())
 }
@@ -83,22 +87,22 @@ async fn a_request_that_a_reorganisation_moves_is_answered_in_its_new_block() ->
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_is_made_anew_and_nothing_is_missed() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let proxy = Proxy::to(anvil.port()).await?;
-    for url in [proxy.ws_url(), proxy.http_url()] {
+    let proxy = TcpProxy::to(anvil.local.port).await?;
+    for url in [proxy.local.ws_url(), proxy.local.http_url()] {
         let pace = [("chain", "poll_interval = 0.05\nrequest_timeout = 2")];
-        let (market, mut asker, mut node) = one_node(&anvil, &url, &pace).await?;
+        let (deployment, mut consumer, mut node) = one_node(&anvil, &url, &pace).await?;
         node.start().await?;
-        let ids = asker.ask(3).await?;
-        asker.settle(&market, &ids, 30).await?;
+        let ids = consumer.ask(3).await?;
+        consumer.settle(&deployment, &ids, 30).await?;
         for _ in 0..2 {
             proxy.cut();
-            let ids = asker.ask(5).await?;
+            let ids = consumer.ask(5).await?;
             tokio::time::sleep(Duration::from_millis(1_500)).await;
             proxy.mend();
-            let settled = asker.settle(&market, &ids, 30).await;
+            let settled = consumer.settle(&deployment, &ids, 30).await;
             assert!(settled.is_ok(), "{url}: {:?}\n{}", settled.err(), node.log());
         }
-        assert_eq!(node.wasted(&market).await?, Vec::<String>::new());
+        assert_eq!(node.wasted(&deployment).await?, Vec::<String>::new());
         assert_eq!(node.stop().await?, Some(0), "{}", node.log());
     }
     Ok(())
@@ -107,9 +111,9 @@ async fn a_connection_that_breaks_is_made_anew_and_nothing_is_missed() -> Res<()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_cannot_succeed_ends_with_one_line_that_names_the_remedy() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, asker, mut node) = one_node(&anvil, &anvil.http_url(), &[]).await?;
+    let (deployment, consumer, mut node) = one_node(&anvil, &anvil.local.http_url(), &[]).await?;
     let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let (no_contract, consumer) = (Address::repeat_byte(9).to_string(), asker.consumer().to_string());
+    let (no_contract, consumer) = (Address::repeat_byte(9).to_string(), consumer.address().to_string());
     let (down, down_ws) = (format!("http://127.0.0.1:{closed}/secret"), format!("ws://127.0.0.1:{closed}/secret"));
     let password = node.home().join("wrong");
     std::fs::write(&password, "wrong")?;
@@ -141,25 +145,25 @@ async fn a_start_that_cannot_succeed_ends_with_one_line_that_names_the_remedy() 
     let output = node.command()?.env("ORACULUM_LOG", "error").stderr(Stdio::piped()).output().await?;
     assert!(String::from_utf8_lossy(&output.stderr).contains("in use by another process"));
     assert_eq!(node.stop().await?, Some(0));
-    drop(market);
+    drop(deployment);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_registration_or_seat_says_so_and_answers_once_it_has_them() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let market = Market::deploy(&anvil.ws_url()).await?;
-    let mut asker = Asker::new(&market, &["iris"]).await?;
-    let mut node = Node::new(&market, &anvil.ws_url(), 0, &[])?;
+    let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
+    let mut consumer = Consumer::new(&deployment, &["iris"]).await?;
+    let mut node = Node::new(&deployment, &anvil.local.ws_url(), 0, &[])?;
     node.start().await?;
     until("both are said", async || {
         let log = node.log();
         Ok(log.contains("oraculum node register") && log.contains("oraculum node join"))
     })
     .await?;
-    market.seat(1, &node.signer, &asker.ids()).await?;
-    let ids = asker.ask(3).await?;
-    let settled = asker.settle(&market, &ids, 30).await;
+    deployment.seat(1, &node.signer, &consumer.ids()).await?;
+    let ids = consumer.ask(3).await?;
+    let settled = consumer.settle(&deployment, &ids, 30).await;
     assert!(settled.is_ok(), "{:?}\n{}", settled.err(), node.log());
     Ok(())
 }
@@ -167,14 +171,14 @@ async fn a_node_without_registration_or_seat_says_so_and_answers_once_it_has_the
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_money_stops_and_goes_on_when_it_is_funded() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
-    market.rpc("anvil_setBalance", json!([node.sender, "0x0"])).await?;
+    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.local.ws_url(), &[]).await?;
+    deployment.rpc("anvil_setBalance", json!([node.sender, "0x0"])).await?;
     node.start().await?;
-    let ids = asker.ask(3).await?;
+    let ids = consumer.ask(3).await?;
     until("it says so", async || Ok(node.log().contains("cannot pay for gas"))).await?;
-    assert!(asker.answers(&market).await?.is_empty());
-    market.rpc("anvil_setBalance", json!([node.sender, U256::from(10u64).pow(U256::from(18))])).await?;
-    let settled = asker.settle(&market, &ids, 30).await;
+    assert!(consumer.answers(&deployment).await?.is_empty());
+    deployment.rpc("anvil_setBalance", json!([node.sender, U256::from(10u64).pow(U256::from(18))])).await?;
+    let settled = consumer.settle(&deployment, &ids, 30).await;
     assert!(settled.is_ok(), "{:?}\n{}", settled.err(), node.log());
     Ok(())
 }
@@ -182,31 +186,31 @@ async fn a_node_without_money_stops_and_goes_on_when_it_is_funded() -> Res<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn pay_is_claimed_once_even_if_the_journal_is_lost_before() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
+    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.local.ws_url(), &[]).await?;
     node.start().await?;
-    let ids = asker.ask(20).await?;
-    asker.settle(&market, &ids, 30).await?;
+    let ids = consumer.ask(20).await?;
+    consumer.settle(&deployment, &ids, 30).await?;
     node.kill().await?;
     node.forget()?;
     node.start().await?;
-    let ids = asker.ask(20).await?;
-    asker.settle(&market, &ids, 30).await?;
+    let ids = consumer.ask(20).await?;
+    consumer.settle(&deployment, &ids, 30).await?;
     // Past the vesting, and past the patience for a full batch.
-    let filter = Filter::new().address(*market.coordinator.address()).event_signature(Claimed::SIGNATURE_HASH);
+    let filter = Filter::new().address(*deployment.coordinator.address()).event_signature(Claimed::SIGNATURE_HASH);
     until("all forty are paid", async || {
-        market.mine(40).await?;
-        Ok(market.provider.get_logs(&filter.clone().from_block(0)).await?.len() == 40)
+        deployment.mine(40).await?;
+        Ok(deployment.provider.get_logs(&filter.clone().from_block(0)).await?.len() == 40)
     })
     .await
     .map_err(|error| format!("{error}\n{}", node.log()))?;
-    assert_eq!(node.wasted(&market).await?, Vec::<String>::new());
+    assert_eq!(node.wasted(&deployment).await?, Vec::<String>::new());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_shown_by_a_running_node_and_by_a_stopped_ones_journal() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
+    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.local.ws_url(), &[]).await?;
     let config = node.home().join("oraculum.toml");
     let jobs = async |arguments: &[&str]| {
         let mut command = tokio::process::Command::new(binary()?);
@@ -214,8 +218,8 @@ async fn jobs_are_shown_by_a_running_node_and_by_a_stopped_ones_journal() -> Res
         Res::Ok(command.output().await?)
     };
     node.start().await?;
-    let ids = asker.ask(4).await?;
-    asker.settle(&market, &ids, 30).await?;
+    let ids = consumer.ask(4).await?;
+    consumer.settle(&deployment, &ids, 30).await?;
     for running in [true, false] {
         if !running {
             assert_eq!(node.stop().await?, Some(0));
@@ -224,7 +228,7 @@ async fn jobs_are_shown_by_a_running_node_and_by_a_stopped_ones_journal() -> Res
         assert_eq!(listed["jobs"].as_array().map(Vec::len), Some(4), "{listed}");
         let shown: Value = serde_json::from_slice(&jobs(&["show", &ids[0].to_string()]).await?.stdout)?;
         assert_eq!(shown["id"], json!(ids[0]));
-        assert_eq!(shown["job"]["task"]["request"]["consumer"], json!(asker.consumer()));
+        assert_eq!(shown["job"]["task"]["request"]["consumer"], json!(consumer.address()));
         assert!(!jobs(&["show", &B256::ZERO.to_string()]).await?.status.success());
     }
     Ok(())

@@ -13,14 +13,12 @@ use alloy::{
 use oraculum_tests::{
     Res,
     abi::{
-        BenchConsumer,
-        BenchConsumer::BenchConsumerInstance,
-        InferenceCoordinator::claimCall,
-        InferenceCoordinator::{Fulfilled, fulfillBatchCall},
-        IrisClassifier, RequestFloor,
+        BenchConsumer::{self, BenchConsumerInstance},
+        InferenceCoordinator::{Fulfilled, claimCall, fulfillBatchCall},
+        RequestFloor,
     },
     anvil::Anvil,
-    market::{Market, account},
+    deployment::{Deployment, account},
 };
 
 /// 4 numbers in, as 4-byte elements: an iris in millimetres.
@@ -56,7 +54,7 @@ impl Figures {
 }
 
 /// Five rounds of a request and its answer; the fifth counts.
-async fn steady<F, G>(market: &Market, mut ask: F) -> Res<Figures>
+async fn steady<F, G>(deployment: &Deployment, mut ask: F) -> Res<Figures>
 where
     F: FnMut() -> G,
     G: Future<Output = Res<TransactionReceipt>>,
@@ -64,7 +62,7 @@ where
     let mut figures = Figures { request: 0, answer: 0 };
     for turn in 0..5 {
         let asked = ask().await?;
-        let answered = market.fulfill(&asked, &probabilities(turn)).await?;
+        let answered = deployment.fulfill(&asked, &probabilities(turn)).await?;
         figures = Figures { request: asked.gas_used, answer: answered.gas_used };
     }
     Ok(figures)
@@ -73,33 +71,32 @@ where
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_and_its_answer_stay_below_their_gas_bars() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let market = Market::open(&anvil.ws_url()).await?;
-    let provider = market.provider.clone();
-    let coordinator = *market.coordinator.address();
+    let deployment = Deployment::open(&anvil.local.ws_url()).await?;
+    let provider = deployment.provider.clone();
+    let coordinator = *deployment.coordinator.address();
     let payer: Address = account(0)?.address();
-    let iris = IrisClassifier::deploy(provider.clone(), coordinator, market.model).await?;
-    let bench = BenchConsumer::deploy(provider.clone(), coordinator, market.model).await?;
-    market.coordinator.deposit(payer).value(U256::from(1_000 * FEE)).send().await?.get_receipt().await?;
+    let bench = BenchConsumer::deploy(provider.clone(), coordinator, deployment.model).await?;
+    deployment.coordinator.deposit(payer).value(U256::from(1_000 * FEE)).send().await?.get_receipt().await?;
     let cap = alloy::primitives::aliases::U96::from(10 * FEE);
-    market.coordinator.allow(*bench.address(), cap).send().await?.get_receipt().await?;
+    deployment.coordinator.allow(*bench.address(), cap).send().await?.get_receipt().await?;
 
-    let attached = steady(&market, || {
-        let data = IrisClassifier::classifyCall { sizes: FLOWER }.abi_encode();
-        market.send(*iris.address(), data.into(), FEE)
+    let attached = steady(&deployment, || {
+        let data = BenchConsumer::classifyCall { sizes: FLOWER }.abi_encode();
+        deployment.send(*bench.address(), data.into(), FEE)
     })
     .await?;
-    let prepaid = steady(&market, || {
+    let prepaid = steady(&deployment, || {
         let fee = alloy::primitives::aliases::U96::from(FEE);
         let data = BenchConsumer::classifyPrepaidCall { sizes: FLOWER, payer, fee }.abi_encode();
-        market.send(*bench.address(), data.into(), 0)
+        deployment.send(*bench.address(), data.into(), 0)
     })
     .await?;
     let wide = {
-        let data = BenchConsumer::askCall { model: market.model, input: thousand_numbers().into() }.abi_encode();
-        market.send(*bench.address(), data.into(), FEE).await?.gas_used
+        let data = BenchConsumer::askCall { model: deployment.model, input: thousand_numbers().into() }.abi_encode();
+        deployment.send(*bench.address(), data.into(), FEE).await?.gas_used
     };
-    let (batch, claim) = batch_and_claim(&market, &bench).await?;
-    let floor = floor(&market).await?;
+    let (batch, claim) = batch_and_claim(&deployment, &bench).await?;
+    let floor = floor(&deployment).await?;
 
     println!("| whole-transaction gas, steady state | request | answer | sum |");
     println!("|---|---:|---:|---:|");
@@ -120,46 +117,46 @@ async fn a_request_and_its_answer_stay_below_their_gas_bars() -> Res<()> {
 
 /// Gas per item of a batch of 32 answers, and of a claim of the same 32.
 async fn batch_and_claim(
-    market: &Market,
+    deployment: &Deployment,
     bench: &BenchConsumerInstance<alloy::providers::DynProvider>,
 ) -> Res<(u64, u64)> {
-    let coordinator = *market.coordinator.address();
+    let coordinator = *deployment.coordinator.address();
     let mut asked = Vec::new();
     let mut fulfillments = Vec::new();
     for turn in 0..32 {
         let data = BenchConsumer::classifyCall { sizes: FLOWER }.abi_encode();
-        let receipt = market.send(*bench.address(), data.into(), FEE).await?;
-        fulfillments.push(market.answer(&receipt, &probabilities(turn))?);
+        let receipt = deployment.send(*bench.address(), data.into(), FEE).await?;
+        fulfillments.push(deployment.answer(&receipt, &probabilities(turn))?);
         asked.push(receipt);
     }
-    let answered = market.send(coordinator, fulfillBatchCall { fulfillments }.abi_encode().into(), 0).await?;
+    let answered = deployment.send(coordinator, fulfillBatchCall { fulfillments }.abi_encode().into(), 0).await?;
     let fulfilled = answered.logs().iter().filter(|log| log.topic0() == Some(&Fulfilled::SIGNATURE_HASH)).count();
     assert_eq!((fulfilled, answered.logs().len()), (32, 32), "every item is answered, none is skipped");
-    market.mine(33).await?;
+    deployment.mine(33).await?;
     let results = asked
         .iter()
         .enumerate()
-        .map(|(turn, asked)| Market::result(asked, &answered, &probabilities(turn)))
+        .map(|(turn, asked)| Deployment::result(asked, &answered, &probabilities(turn)))
         .collect::<Res<Vec<_>>>()?;
-    let claimed = market.send(coordinator, claimCall { results }.abi_encode().into(), 0).await?;
+    let claimed = deployment.send(coordinator, claimCall { results }.abi_encode().into(), 0).await?;
     Ok((answered.gas_used.div_ceil(32), claimed.gas_used.div_ceil(32)))
 }
 
 /// A contract that only emits the event, and a transaction that only calls the callback.
-async fn floor(market: &Market) -> Res<Figures> {
+async fn floor(deployment: &Deployment) -> Res<Figures> {
     let account: Address = account(0)?.address();
-    let emitter = RequestFloor::deploy(market.provider.clone()).await?;
-    let callee = IrisClassifier::deploy(market.provider.clone(), account, market.model).await?;
+    let emitter = RequestFloor::deploy(deployment.provider.clone()).await?;
+    let callee = BenchConsumer::deploy(deployment.provider.clone(), account, deployment.model).await?;
     let data = RequestFloor::classifyCall { sizes: FLOWER }.abi_encode();
-    let request = market.send(*emitter.address(), data.into(), FEE).await?.gas_used;
+    let request = deployment.send(*emitter.address(), data.into(), FEE).await?.gas_used;
     let mut answer = 0;
     for turn in 0..2 {
-        let data = IrisClassifier::onInferenceCall {
+        let data = BenchConsumer::onInferenceCall {
             requestId: alloy::primitives::keccak256("request"),
             outcome: 0,
             output: probabilities(turn).into(),
         };
-        answer = market.send(*callee.address(), data.abi_encode().into(), 0).await?.gas_used;
+        answer = deployment.send(*callee.address(), data.abi_encode().into(), 0).await?.gas_used;
     }
     Ok(Figures { request, answer })
 }

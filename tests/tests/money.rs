@@ -13,34 +13,34 @@ use oraculum::keys::{self, Password};
 use oraculum_tests::{
     Res,
     anvil::Anvil,
-    asker::Asker,
-    market::{Market, account},
+    consumer::Consumer,
+    deployment::{Deployment, account},
+    fixtures::{one_node, until},
     node::{Node, binary},
-    scene::{one_node, until},
 };
 use serde_json::{Value, json};
 
 /// Asks in one block, and mines a block a second from then on.
-async fn ask_in_one_block(market: &Market, asker: &mut Asker, count: usize) -> Res<Vec<B256>> {
-    market.rpc("evm_setAutomine", json!([false])).await?;
-    let posted = asker.post(count).await?;
-    market.rpc("anvil_mine", json!(["0x1"])).await?;
+async fn ask_in_one_block(deployment: &Deployment, consumer: &mut Consumer, count: usize) -> Res<Vec<B256>> {
+    deployment.rpc("evm_setAutomine", json!([false])).await?;
+    let posted = consumer.post(count).await?;
+    deployment.rpc("anvil_mine", json!(["0x1"])).await?;
     let mut ids = Vec::new();
     for sent in posted {
-        ids.push(Market::requested(&sent.get_receipt().await?)?.0);
+        ids.push(Deployment::requested(&sent.get_receipt().await?)?.0);
     }
-    market.rpc("evm_setIntervalMining", json!([1])).await?;
+    deployment.rpc("evm_setIntervalMining", json!([1])).await?;
     Ok(ids)
 }
 
 /// The receipts of all transactions of an account.
-async fn receipts(market: &Market, sender: Address) -> Res<Vec<TransactionReceipt>> {
+async fn receipts(deployment: &Deployment, sender: Address) -> Res<Vec<TransactionReceipt>> {
     let mut receipts = Vec::new();
-    for number in 0..=market.provider.get_block_number().await? {
-        let Some(block) = market.provider.get_block(number.into()).full().await? else { continue };
+    for number in 0..=deployment.provider.get_block_number().await? {
+        let Some(block) = deployment.provider.get_block(number.into()).full().await? else { continue };
         for transaction in block.transactions.txns().filter(|one| one.from() == sender) {
             let hash = transaction.tx_hash();
-            receipts.push(market.provider.get_transaction_receipt(hash).await?.ok_or("no receipt")?);
+            receipts.push(deployment.provider.get_transaction_receipt(hash).await?.ok_or("no receipt")?);
         }
     }
     Ok(receipts)
@@ -56,12 +56,13 @@ async fn ask_binary(node: &Node, words: &[&str]) -> Res<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_of_one_block_share_transactions_and_the_books_agree_with_the_chain() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[("policy", "max_batch = 16")]).await?;
+    let (deployment, mut consumer, mut node) =
+        one_node(&anvil, &anvil.local.ws_url(), &[("policy", "max_batch = 16")]).await?;
     node.start().await?;
-    let ids = ask_in_one_block(&market, &mut asker, 60).await?;
-    asker.settle(&market, &ids, 60).await.map_err(|error| format!("{error}\n{}", node.log()))?;
-    assert_eq!(node.wasted(&market).await?, Vec::<String>::new());
-    let sent = receipts(&market, node.sender).await?;
+    let ids = ask_in_one_block(&deployment, &mut consumer, 60).await?;
+    consumer.settle(&deployment, &ids, 60).await.map_err(|error| format!("{error}\n{}", node.log()))?;
+    assert_eq!(node.wasted(&deployment).await?, Vec::<String>::new());
+    let sent = receipts(&deployment, node.sender).await?;
     eprintln!("60 requests of one block were answered in {} transactions", sent.len());
     assert!(sent.len() < 30, "{}", sent.len());
 
@@ -93,17 +94,18 @@ async fn requests_of_one_block_share_transactions_and_the_books_agree_with_the_c
 #[tokio::test(flavor = "multi_thread")]
 async fn several_sending_keys_share_the_work() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[("policy", "max_batch = 2")]).await?;
+    let (deployment, mut consumer, mut node) =
+        one_node(&anvil, &anvil.local.ws_url(), &[("policy", "max_batch = 2")]).await?;
     let config = node.home().join("oraculum.toml");
     let secret = Password::from_file(&node.home().join("password"))?;
     keys::store(&node.home().join("second.json"), &account(5)?, &secret)?;
     let text = fs::read_to_string(&config)?.replace("[\"sender.json\"]", "[\"sender.json\", \"second.json\"]");
     fs::write(&config, text)?;
     node.start().await?;
-    let ids = ask_in_one_block(&market, &mut asker, 30).await?;
-    asker.settle(&market, &ids, 60).await.map_err(|error| format!("{error}\n{}", node.log()))?;
+    let ids = ask_in_one_block(&deployment, &mut consumer, 30).await?;
+    consumer.settle(&deployment, &ids, 60).await.map_err(|error| format!("{error}\n{}", node.log()))?;
     for sender in [node.sender, account(5)?.address()] {
-        let sent = receipts(&market, sender).await?;
+        let sent = receipts(&deployment, sender).await?;
         assert!(sent.len() >= 3 && sent.iter().all(TransactionReceipt::status), "{sender}: {}", sent.len());
     }
     Ok(())
@@ -112,11 +114,11 @@ async fn several_sending_keys_share_the_work() -> Res<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_read_again_on_sighup_holds_at_once_and_a_bad_file_changes_nothing() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let dear = ("policy", "min_fee = \"79000000000000000000000000000\"");
-    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[dear]).await?;
+    let above_fee_cap = ("policy", "min_fee = \"79000000000000000000000000000\"");
+    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.local.ws_url(), &[above_fee_cap]).await?;
     let config = node.home().join("oraculum.toml");
     node.start().await?;
-    let refused = asker.ask(1).await?[0];
+    let refused = consumer.ask(1).await?[0];
     until("the request is skipped", async || {
         Ok(ask_binary(&node, &["jobs", "show", &refused.to_string()]).await.is_ok_and(|job| job["state"] == "skipped"))
     })
@@ -136,15 +138,15 @@ async fn a_policy_read_again_on_sighup_holds_at_once_and_a_bad_file_changes_noth
             .map_err(|error| format!("{error}\n{}", node.log()))?;
         Res::Ok(())
     };
-    let cheap = text.replace(dear.1, "min_fee = \"1\"");
+    let cheap = text.replace(above_fee_cap.1, "min_fee = \"1\"");
     hang_up(&cheap, "read the configuration again").await?;
-    let ids = asker.ask(1).await?;
-    asker.settle(&market, &ids, 30).await.map_err(|error| format!("{error}\n{}", node.log()))?;
+    let ids = consumer.ask(1).await?;
+    consumer.settle(&deployment, &ids, 30).await.map_err(|error| format!("{error}\n{}", node.log()))?;
 
     hang_up(&cheap.replace("min_fee = \"1\"", "min_fee = 1"), "the configuration cannot be read again").await?;
     hang_up(&format!("{cheap}\n[engine]\nqueue = 7\n"), "engine.queue").await?;
-    let ids = asker.ask(1).await?;
-    asker.settle(&market, &ids, 30).await.map_err(|error| format!("{error}\n{}", node.log()))?;
+    let ids = consumer.ask(1).await?;
+    consumer.settle(&deployment, &ids, 30).await.map_err(|error| format!("{error}\n{}", node.log()))?;
     assert_eq!(node.stop().await?, Some(0));
     Ok(())
 }

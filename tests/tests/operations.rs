@@ -6,10 +6,10 @@ use alloy::providers::Provider;
 use oraculum_tests::{
     Res,
     anvil::Anvil,
-    market::account,
+    deployment::account,
+    fixtures::one_node,
     models,
     node::{Node, binary},
-    scene::one_node,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -42,7 +42,7 @@ async fn get(node: &Node, path: &str) -> Res<(u16, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn anybody_registers_a_model_once_and_takes_no_name_from_others() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (_, _, node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
+    let (_, _, node) = one_node(&anvil, &anvil.local.ws_url(), &[]).await?;
     let (keystore, password) = (node.home().join("sender.json"), node.home().join("password"));
     let paid = ["--keystore", &keystore.to_string_lossy(), "--password-file", &password.to_string_lossy(), "--json"]
         .map(str::to_owned);
@@ -100,10 +100,10 @@ async fn anybody_registers_a_model_once_and_takes_no_name_from_others() -> Res<(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_node_is_ready_and_counts_its_answers() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &[]).await?;
+    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.local.ws_url(), &[]).await?;
     node.start().await?;
-    let ids = asker.ask(3).await?;
-    asker.settle(&market, &ids, 30).await?;
+    let ids = consumer.ask(3).await?;
+    consumer.settle(&deployment, &ids, 30).await?;
     assert_eq!(get(&node, "/live").await?.0, 200);
     let mut metrics = String::new();
     for _ in 0..100 {
@@ -131,9 +131,9 @@ async fn a_running_node_is_ready_and_counts_its_answers() -> Res<()> {
     let jobs: Value = serde_json::from_slice(&jobs.stdout)?;
     assert_eq!(jobs["jobs"].as_array().map(Vec::len), Some(3));
     node.start().await?;
-    let more = asker.ask(2).await?;
-    asker.settle(&market, &more, 30).await?;
-    assert_eq!(node.wasted(&market).await?, Vec::<String>::new());
+    let more = consumer.ask(2).await?;
+    consumer.settle(&deployment, &more, 30).await?;
+    assert_eq!(node.wasted(&deployment).await?, Vec::<String>::new());
     Ok(())
 }
 
@@ -141,16 +141,16 @@ async fn a_running_node_is_ready_and_counts_its_answers() -> Res<()> {
 async fn a_reorganisation_deeper_than_is_rewound_ends_a_node_with_its_own_exit_code() -> Res<()> {
     let anvil = Anvil::start().await?;
     let extra = [("chain", "confirmations = 1"), ("chain", "reorg_depth = 2")];
-    let (market, mut asker, mut node) = one_node(&anvil, &anvil.ws_url(), &extra).await?;
+    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.local.ws_url(), &extra).await?;
     let mine = async |blocks: &str| {
-        Res::Ok(market.provider.raw_request::<_, Value>("anvil_mine".into(), json!([blocks])).await?)
+        Res::Ok(deployment.provider.raw_request::<_, Value>("anvil_mine".into(), json!([blocks])).await?)
     };
     node.start().await?;
-    let ids = asker.ask(1).await?;
-    asker.settle(&market, &ids, 30).await?;
+    let ids = consumer.ask(1).await?;
+    consumer.settle(&deployment, &ids, 30).await?;
     mine("0x14").await?;
     // It has taken in what it will lose.
-    let head = market.provider.get_block_number().await?;
+    let head = deployment.provider.get_block_number().await?;
     for _ in 0..100 {
         let taken = get(&node, "/metrics").await?.1;
         if taken.lines().any(|line| line.contains("block=\"taken\"") && line.ends_with(&format!(" {head}.0"))) {
@@ -158,7 +158,7 @@ async fn a_reorganisation_deeper_than_is_rewound_ends_a_node_with_its_own_exit_c
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let _: Value = market.provider.raw_request("anvil_reorg".into(), json!([10, []])).await?;
+    let _: Value = deployment.provider.raw_request("anvil_reorg".into(), json!([10, []])).await?;
     mine("0x2").await?;
     for _ in 0..300 {
         if node.log().contains("chain.reorg_depth") {

@@ -8,8 +8,8 @@ use oraculum::protocol::sortition;
 use oraculum_tests::{
     Res,
     anvil::Anvil,
-    asker::{Answer, Asker},
-    market::Market,
+    consumer::{Answer, Consumer},
+    deployment::Deployment,
     models,
     node::Node,
     seed,
@@ -19,19 +19,19 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_is_answered_once_and_as_onnx_runtime_would() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let market = Market::deploy(&anvil.ws_url()).await?;
-    let mut asker = Asker::new(&market, &models::NAMES).await?;
-    let mut node = Node::new(&market, &anvil.ws_url(), 0, &[])?;
-    market.seat(1, &node.signer, &asker.ids()).await?;
+    let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
+    let mut consumer = Consumer::new(&deployment, &models::NAMES).await?;
+    let mut node = Node::new(&deployment, &anvil.local.ws_url(), 0, &[])?;
+    deployment.seat(1, &node.signer, &consumer.ids()).await?;
     // The first few are there before the node is: it finds them by backfill.
-    let mut ids = asker.ask(12).await?;
+    let mut ids = consumer.ask(12).await?;
     node.start().await?;
     for _ in 0..10 {
-        ids.extend(asker.ask(20).await?);
+        ids.extend(consumer.ask(20).await?);
     }
-    let settled = asker.settle(&market, &ids, 60).await;
+    let settled = consumer.settle(&deployment, &ids, 60).await;
     assert!(settled.is_ok(), "{:?}\n{}", settled.err(), node.log());
-    assert_eq!(node.wasted(&market).await?, Vec::<String>::new(), "no transaction reverts or is skipped");
+    assert_eq!(node.wasted(&deployment).await?, Vec::<String>::new(), "no transaction reverts or is skipped");
     assert_eq!(node.stop().await?, Some(0), "{}", node.log());
     Ok(())
 }
@@ -40,17 +40,17 @@ async fn every_request_is_answered_once_and_as_onnx_runtime_would() -> Res<()> {
 async fn twenty_kills_and_a_lost_journal_lose_nothing_and_send_nothing_twice() -> Res<()> {
     let mut rng = StdRng::seed_from_u64(seed());
     let anvil = Anvil::start().await?;
-    let market = Market::deploy(&anvil.ws_url()).await?;
-    let mut asker = Asker::new(&market, &models::NAMES).await?;
-    let mut node = Node::new(&market, &anvil.ws_url(), 0, &[])?;
-    market.seat(1, &node.signer, &asker.ids()).await?;
+    let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
+    let mut consumer = Consumer::new(&deployment, &models::NAMES).await?;
+    let mut node = Node::new(&deployment, &anvil.local.ws_url(), 0, &[])?;
+    deployment.seat(1, &node.signer, &consumer.ids()).await?;
     let mut ids = Vec::new();
     for kill in 0..22 {
         node.start().await?;
-        ids.extend(asker.ask(5).await?);
+        ids.extend(consumer.ask(5).await?);
         // A start takes some hundred milliseconds: some kills come before, some amid the answers, some after.
         tokio::time::sleep(Duration::from_millis(rng.random_range(50..1_200))).await;
-        ids.extend(asker.ask(5).await?);
+        ids.extend(consumer.ask(5).await?);
         tokio::time::sleep(Duration::from_millis(rng.random_range(0..60))).await;
         node.kill().await?;
         if kill == 11 {
@@ -58,10 +58,10 @@ async fn twenty_kills_and_a_lost_journal_lose_nothing_and_send_nothing_twice() -
         }
     }
     node.start().await?;
-    let settled = asker.settle(&market, &ids, 60).await;
+    let settled = consumer.settle(&deployment, &ids, 60).await;
     assert!(settled.is_ok(), "{:?}\n{}", settled.err(), node.log());
     assert_eq!(ids.len(), 220);
-    assert_eq!(node.wasted(&market).await?, Vec::<String>::new(), "no transaction reverts or is skipped");
+    assert_eq!(node.wasted(&deployment).await?, Vec::<String>::new(), "no transaction reverts or is skipped");
     assert_eq!(node.stop().await?, Some(0), "{}", node.log());
     Ok(())
 }
@@ -78,23 +78,23 @@ fn drawn(id: B256, answer: &Answer, seats: u32) -> Vec<u32> {
 async fn three_nodes_share_by_sortition_and_cover_for_one_that_is_gone() -> Res<()> {
     const WINDOW: u64 = 1;
     let anvil = Anvil::with(&["--block-time", "0.5"]).await?;
-    let market = Market::deploy(&anvil.ws_url()).await?;
-    let mut asker = Asker::new(&market, &["iris"]).await?;
-    let mut nodes = (0..3).map(|n| Node::new(&market, &anvil.ws_url(), n, &[])).collect::<Res<Vec<_>>>()?;
+    let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
+    let mut consumer = Consumer::new(&deployment, &["iris"]).await?;
+    let mut nodes = (0..3).map(|n| Node::new(&deployment, &anvil.local.ws_url(), n, &[])).collect::<Res<Vec<_>>>()?;
     for (n, node) in nodes.iter_mut().enumerate() {
-        market.seat(1 + n, &node.signer, &asker.ids()).await?;
+        deployment.seat(1 + n, &node.signer, &consumer.ids()).await?;
         node.start().await?;
     }
     let logs = |nodes: &[Node]| nodes.iter().map(Node::log).collect::<Vec<_>>().join("\n--\n");
     // Until all three have started, later ranks may have to step in.
-    let warm = asker.ask(6).await?;
-    asker.settle(&market, &warm, 60).await?;
+    let warm = consumer.ask(6).await?;
+    consumer.settle(&deployment, &warm, 60).await?;
 
     let mut ids = Vec::new();
     for _ in 0..6 {
-        ids.extend(asker.ask(10).await?);
+        ids.extend(consumer.ask(10).await?);
     }
-    let settled = asker.settle(&market, &ids, 60).await;
+    let settled = consumer.settle(&deployment, &ids, 60).await;
     assert!(settled.is_ok(), "{:?}\n{}", settled.err(), logs(&nodes));
     let answers = settled?;
     let mut shares = [0; 3];
@@ -111,9 +111,9 @@ async fn three_nodes_share_by_sortition_and_cover_for_one_that_is_gone() -> Res<
     nodes[1].stop().await?;
     let mut ids = Vec::new();
     for _ in 0..4 {
-        ids.extend(asker.ask(10).await?);
+        ids.extend(consumer.ask(10).await?);
     }
-    let settled = asker.settle(&market, &ids, 60).await;
+    let settled = consumer.settle(&deployment, &ids, 60).await;
     assert!(settled.is_ok(), "{:?}\n{}", settled.err(), logs(&nodes));
     let answers = settled?;
     let covered = ids.iter().filter(|id| drawn(**id, &answers[*id], 3)[0] == 1).count();
@@ -127,8 +127,8 @@ async fn three_nodes_share_by_sortition_and_cover_for_one_that_is_gone() -> Res<
         }
     }
     for node in &nodes {
-        assert_eq!(node.wasted(&market).await?, Vec::<String>::new(), "no transaction reverts or is skipped");
+        assert_eq!(node.wasted(&deployment).await?, Vec::<String>::new(), "no transaction reverts or is skipped");
     }
-    assert!(market.provider.get_block_number().await? > 0);
+    assert!(deployment.provider.get_block_number().await? > 0);
     Ok(())
 }

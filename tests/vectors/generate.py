@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes tensors.json and tensors-quantise.json beside itself: what packed tensors are, and how floats become integers.
+"""Writes tensors.json, tensors-quantise.json and payout.json beside itself: what packed tensors are, how floats become
+integers, and what each signer of an answer is paid.
 
 Only the standard library and docs/protocol.md went into it, neither codec. Rounding is exact, in fractions.
 Run it again after a change; CI need not, the files are committed. `--check` compares and writes nothing.
@@ -265,10 +266,36 @@ def quantised():
     return cases
 
 
+def payouts():
+    """Shares in wei, by position: the signers in ascending order of rank."""
+    cases, top = [], 2**96 - 1
+
+    def add(fee, submit_fee, quorum):
+        each, remainder = divmod(fee, quorum)
+        shares = [each + (remainder + submit_fee if position == 0 else 0) for position in range(quorum)]
+        assert sum(shares) == fee + submit_fee
+        cases.append({"fee": str(fee), "submitFee": str(submit_fee), "quorum": quorum,
+                      "shares": [str(share) for share in shares]})
+
+    for fee, submit_fee in ((0, 0), (1_000, 0), (0, 5), (10**15, 3 * 10**14), (top, 0), (0, top), (top, top)):
+        add(fee, submit_fee, 1)
+    for quorum in (2, 3, 7, 21):
+        for fee in (0, 1, quorum - 1, quorum, quorum + 1, 10**15, top):
+            add(fee, 0, quorum)
+            add(fee, 10**14 + 1, quorum)
+        add(top, top, quorum)
+    add(top, 1, 255)
+    rng = random.Random(3)
+    for _ in range(20):
+        add(rng.getrandbits(rng.randrange(97)), rng.getrandbits(rng.randrange(97)), rng.randrange(1, 33))
+    return cases
+
+
 def main():
     files = {
         "tensors.json": {"valid": valid(), "invalid": invalid()},
         "tensors-quantise.json": {"cases": quantised()},
+        "payout.json": {"cases": payouts()},
     }
     for name, content in files.items():
         lists = [

@@ -8,10 +8,11 @@ import {DType} from "../libraries/TensorView.sol";
 import {Outcome} from "../types/Request.sol";
 
 /// @title Draw a digit, mint it
-/// @notice A handwritten digit of 8 × 8 pixels becomes a token once the model recognises the digit it was declared to be.
-/// An image is minted once. The token is as small as can be; your ERC-721 of choice goes in its place.
+/// @notice A handwritten digit of 8 × 8 pixels becomes a token once the model recognizes the digit it was declared to be.
+/// An image is minted once. The token is as small as can be; an ERC-721 of your choice goes in its place.
 /// @dev Warning: whoever sees a drawing in the mempool can claim it first. Where drawings are worth that, let artists commit to
 /// `keccak256(artist, image)` some blocks before they show the image.
+/// @dev Warning: an artist may claim an image again until a node sees in it what the artist wants. Each claim costs its fee.
 contract DigitMint is InferenceConsumer {
     struct Drawing {
         address artist;
@@ -19,21 +20,21 @@ contract DigitMint is InferenceConsumer {
         uint256 tokenId;
     }
 
-    /// @notice How sure the model must be, of the answer's 1,000,000.
+    /// @notice Probability from which the model counts as sure, of 1,000,000.
     int256 public constant CONFIDENCE = 800_000;
     uint256 public constant PIXELS = 64;
     uint8 public constant MAX_INK = 16;
 
     bytes32 public immutable digitsModel;
 
-    /// @notice The drawings that wait for an answer.
+    /// @notice Drawings that wait for an answer.
     mapping(bytes32 requestId => Drawing) public drawings;
     mapping(uint256 tokenId => address) public ownerOf;
     mapping(uint256 tokenId => uint8) public digitOf;
     mapping(address owner => uint256) public balanceOf;
 
     event Claimed(bytes32 indexed requestId, address indexed artist, uint256 indexed tokenId, uint8 digit);
-    /// @notice No token: the model failed, saw another digit, was not sure enough, or the image is minted already.
+    /// @notice No token was minted: the model failed, saw another digit or was not sure, or the image is minted already.
     event Rejected(bytes32 indexed requestId, Outcome outcome);
     event Transfer(address indexed from, address indexed to, uint256 indexed tokenId);
 
@@ -50,7 +51,7 @@ contract DigitMint is InferenceConsumer {
     }
 
     /// @notice Submits a drawing; the ETH attached is the fee of the model's nodes.
-    /// @param digit What it shows.
+    /// @param digit The digit that it shows, 0 to 9.
     /// @param image 64 bytes, one a pixel, row by row: 0 is paper, 16 is ink.
     function claim(uint8 digit, bytes calldata image) external payable returns (bytes32 requestId) {
         if (digit > 9) revert NotADigit(digit);
@@ -83,10 +84,10 @@ contract DigitMint is InferenceConsumer {
         uint256 tokenId = drawing.tokenId;
         delete drawings[requestId];
 
-        bool recognised = outcome == Outcome.Ok && Tensor.argmax(output) == drawing.digit
+        bool recognized = outcome == Outcome.Ok && Tensor.argmax(output) == drawing.digit
             && Tensor.intAt(output, drawing.digit) >= CONFIDENCE;
         // Two may have claimed one image at the same time: the first answer mints it.
-        if (!recognised || ownerOf[tokenId] != address(0)) {
+        if (!recognized || ownerOf[tokenId] != address(0)) {
             emit Rejected(requestId, outcome);
             return;
         }

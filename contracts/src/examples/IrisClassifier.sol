@@ -7,7 +7,7 @@ import {Tensor} from "../libraries/Tensor.sol";
 import {DType} from "../libraries/TensorView.sol";
 import {Outcome} from "../types/Request.sol";
 
-/// @title Which iris is it? The hello world of asking a model
+/// @title Names the species of an iris: the hello world of asking a model
 contract IrisClassifier is InferenceConsumer {
     enum Species {
         Unknown,
@@ -22,6 +22,8 @@ contract IrisClassifier is InferenceConsumer {
     }
 
     bytes32 public immutable modelId;
+    /// @notice The newest request: only its answer is kept. Until it arrives, `latest` belongs to an earlier request.
+    bytes32 public latestRequest;
     Classification public latest;
 
     constructor(IInferenceCoordinator coordinator_, bytes32 modelId_) InferenceConsumer(coordinator_) {
@@ -31,10 +33,13 @@ contract IrisClassifier is InferenceConsumer {
     /// @param sizes Length and width of a sepal, then of a petal, in millimetres; the model counts centimetres.
     function classify(int32[4] calldata sizes) external payable returns (bytes32 requestId) {
         bytes memory elements = abi.encodePacked(sizes[0], sizes[1], sizes[2], sizes[3]);
-        return _request(modelId, Tensor.raw(DType.I32, 1, Tensor.dims(1, 4), elements));
+        requestId = _request(modelId, Tensor.raw(DType.I32, 1, Tensor.dims(1, 4), elements));
+        latestRequest = requestId;
     }
 
-    function _onInference(bytes32, Outcome outcome, bytes calldata output) internal override {
+    function _onInference(bytes32 requestId, Outcome outcome, bytes calldata output) internal override {
+        // Answers may arrive in another order than their requests.
+        if (requestId != latestRequest) return;
         Species species = outcome == Outcome.Ok ? Species(Tensor.argmax(output) + 1) : Species.Unknown;
         latest = Classification(species, uint48(block.number));
     }

@@ -5,14 +5,17 @@ import {InferenceConsumer} from "../InferenceConsumer.sol";
 import {IInferenceCoordinator} from "../interfaces/IInferenceCoordinator.sol";
 import {Tensor} from "../libraries/Tensor.sol";
 import {DType} from "../libraries/TensorView.sol";
-import {Outcome} from "../types/Request.sol";
+import {Outcome, Result} from "../types/Request.sol";
 
 /// @title A lending desk that prices loans with a credit-risk model
 /// @notice A member applies, the model says how likely a default is, and the desk quotes what the loan must earn, or
-/// declines. A quote holds for a day; accepting it pays the loan out. Whoever runs the desk knows its members: a
-/// model prices risk, it does not check identities, and a desk for real money would have the figures attested.
+/// declines. A quote holds for a day; accepting it pays the loan out, to be repaid when its months are over. Whoever runs
+/// the desk knows its members: a model prices risk, it does not check identities, and a desk for real money would have the
+/// figures attested.
 /// @dev Warning: answers of level `Fast` are as honest as the seat that is drawn. A desk for real money also bounds what it
 /// lends on one answer, or lets its owner look at quotes.
+// A block producer can shift its timestamp by seconds; the desk counts days.
+// forge-lint: disable-next-item(block-timestamp)
 contract LendingDesk is InferenceConsumer {
     enum Status {
         None,
@@ -20,24 +23,33 @@ contract LendingDesk is InferenceConsumer {
         Declined,
         Quoted,
         Lent,
-        Repaid
+        Repaid,
+        Defaulted
     }
 
     struct Loan {
         address borrower;
         uint96 principal;
-        /// What is owed on top of the principal.
+        /// Owed on top of the principal.
         uint96 interest;
         uint40 quoteExpires;
+        /// The end of the loan, once it is lent.
+        uint40 due;
         uint16 months;
         Status status;
     }
 
     uint256 public constant QUOTE_LIFETIME = 1 days;
-    /// @notice No loan above this probability of default, of 1e18.
+    /// @notice Time between two applications of a member: longer than a quote lives, so nobody asks until a quote is low.
+    uint256 public constant APPLICATION_PAUSE = 30 days;
+    uint256 public constant MONTH = 30 days;
+    /// @notice The longest loan that the model was trained on.
+    uint16 public constant MAX_MONTHS = 72;
+    /// @notice Highest probability of default that gets a loan, of 1e18.
     uint256 public constant MAX_RISK = 0.4e18;
-    /// @notice What comes back of a loan that goes bad, and what the desk earns on those that do not, of 1e18.
+    /// @notice Part of a loan that comes back if it goes bad, of 1e18.
     uint256 public constant RECOVERY = 0.4e18;
+    /// @notice Part of the principal that the desk earns on average, of 1e18.
     uint256 public constant MARGIN = 0.03e18;
 
     address public immutable owner;
@@ -46,23 +58,29 @@ contract LendingDesk is InferenceConsumer {
     uint96 public immutable unit;
 
     mapping(address account => bool) public isMember;
+    /// @notice Time from which a member may apply again.
+    mapping(address account => uint256) public mayApplyFrom;
     mapping(bytes32 requestId => Loan) public loans;
-    /// @notice A borrower's loan that is not repaid; zero if there is none.
+    /// @notice Loan of a borrower that is not repaid; zero if there is none.
     mapping(address borrower => bytes32 requestId) public openLoan;
 
     event Applied(bytes32 indexed requestId, address indexed borrower, uint256 principal, uint256 months);
     event Quoted(bytes32 indexed requestId, uint256 risk, uint256 interest);
-    /// @notice No loan: the risk is too high, or the model gave no answer (`outcome` is not `Ok`).
+    /// @notice The risk is too high, or the model could not answer (`outcome` is not `Ok`).
     event Declined(bytes32 indexed requestId, Outcome outcome, uint256 risk);
     event Lent(bytes32 indexed requestId);
     event Repaid(bytes32 indexed requestId);
+    event Defaulted(bytes32 indexed requestId);
 
     error NotOwner(address caller);
     error NotMember(address caller);
     error NotBorrower(address caller);
+    error TooSoon(uint256 mayApplyFrom);
+    error WrongDuration(uint256 months, uint256 max);
     error HasOpenLoan(bytes32 requestId);
     error WrongStatus(bytes32 requestId, Status status);
     error QuoteExpired(uint256 expiry);
+    error NotOverdue(uint256 due);
     error WrongAmount(uint256 sent, uint256 owed);
     error NotEnoughFunds(uint256 available, uint256 needed);
     error TransferFailed();
@@ -74,23 +92,38 @@ contract LendingDesk is InferenceConsumer {
         (owner, creditModel, unit) = (msg.sender, creditModel_, unit_);
     }
 
-    /// @notice Money to lend.
+    /// @notice Takes money to lend.
     receive() external payable {}
 
-    function setMember(address account, bool member) external {
+    modifier onlyOwner() {
         if (msg.sender != owner) revert NotOwner(msg.sender);
-        isMember[account] = member;
+        _;
     }
 
-    function withdraw(uint256 amount) external {
-        if (msg.sender != owner) revert NotOwner(msg.sender);
+    /// @notice Admits a member, who may apply at once, or removes one, whose quote ends. A member whose application nobody
+    /// answered is admitted again.
+    function setMember(address account, bool member) external onlyOwner {
+        isMember[account] = member;
+        delete mayApplyFrom[account];
+    }
+
+    function withdraw(uint256 amount) external onlyOwner {
         _send(owner, amount);
     }
 
+    /// @notice Delivers an answer that failed to arrive. Only the owner may: a quote lives from its delivery.
+    function redeliver(Result calldata result, bytes calldata output, uint32 gasLimit)
+        external
+        onlyOwner
+        returns (bool delivered)
+    {
+        return _redeliver(result, output, gasLimit);
+    }
+
     /// @notice Applies for a loan; the ETH attached is the fee of the model's nodes.
-    /// @param months The loan's duration.
+    /// @param months The loan's duration, 1 to 72.
     /// @param amount The principal, in the model's currency.
-    /// @param figures Instalment rate in percent of income, years of residence, age, loans at this bank, dependants.
+    /// @param figures Installment rate in percent of income, years of residence, age, loans at this bank, dependants.
     /// @param categories The thirteen codes of the model's `details.json`.
     function applyForLoan(uint16 months, uint32 amount, uint32[5] calldata figures, uint8[13] calldata categories)
         external
@@ -98,6 +131,9 @@ contract LendingDesk is InferenceConsumer {
         returns (bytes32 requestId)
     {
         if (!isMember[msg.sender]) revert NotMember(msg.sender);
+        if (block.timestamp < mayApplyFrom[msg.sender]) revert TooSoon(mayApplyFrom[msg.sender]);
+        if (months == 0 || months > MAX_MONTHS) revert WrongDuration(months, MAX_MONTHS);
+        mayApplyFrom[msg.sender] = block.timestamp + APPLICATION_PAUSE;
         // Two inputs in the model's order: seven numbers, which the nodes cast to floats, and thirteen codes.
         bytes memory numbers = abi.encodePacked(uint256(months), uint256(amount), figures);
         requestId = _request(
@@ -113,31 +149,41 @@ contract LendingDesk is InferenceConsumer {
         emit Applied(requestId, msg.sender, loan.principal, months);
     }
 
-    /// @notice Takes the quote: pays the principal out to the borrower.
+    /// @notice Takes the quote: the borrower, if still a member, gets the principal.
     function accept(bytes32 requestId) external {
         Loan storage loan = loans[requestId];
         if (msg.sender != loan.borrower) revert NotBorrower(msg.sender);
+        if (!isMember[msg.sender]) revert NotMember(msg.sender);
         if (loan.status != Status.Quoted) revert WrongStatus(requestId, loan.status);
-        // A block producer can shift this by seconds, of a day.
-        // forge-lint: disable-next-line(block-timestamp)
         if (block.timestamp > loan.quoteExpires) revert QuoteExpired(loan.quoteExpires);
         if (openLoan[msg.sender] != 0) revert HasOpenLoan(openLoan[msg.sender]);
         // All that this call changes is written before the borrower is called.
         loan.status = Status.Lent;
+        loan.due = uint40(block.timestamp + loan.months * MONTH);
         openLoan[msg.sender] = requestId;
         emit Lent(requestId);
         _send(msg.sender, loan.principal);
     }
 
-    /// @notice Pays a loan back with its interest; anybody may.
+    /// @notice Pays a loan back with its interest, even after its default; anybody may.
     function repay(bytes32 requestId) external payable {
         Loan storage loan = loans[requestId];
-        if (loan.status != Status.Lent) revert WrongStatus(requestId, loan.status);
+        if (loan.status != Status.Lent && loan.status != Status.Defaulted) revert WrongStatus(requestId, loan.status);
         uint256 owed = uint256(loan.principal) + loan.interest;
         if (msg.value != owed) revert WrongAmount(msg.value, owed);
         loan.status = Status.Repaid;
         delete openLoan[loan.borrower];
         emit Repaid(requestId);
+    }
+
+    /// @notice Records that a loan is overdue and removes its borrower from the members; anybody may.
+    function declareDefault(bytes32 requestId) external {
+        Loan storage loan = loans[requestId];
+        if (loan.status != Status.Lent) revert WrongStatus(requestId, loan.status);
+        if (block.timestamp <= loan.due) revert NotOverdue(loan.due);
+        loan.status = Status.Defaulted;
+        isMember[loan.borrower] = false;
+        emit Defaulted(requestId);
     }
 
     /// @notice The interest that pays for the loans that go bad: (1 − risk)·(principal + interest) + risk·recovered
@@ -147,15 +193,17 @@ contract LendingDesk is InferenceConsumer {
         return needed / (1e18 - risk) - principal;
     }
 
-    /// @dev Reads nothing but the answer: whoever carries it chooses the surroundings of this call.
+    /// @dev This reads nothing but the answer: whoever carries it chooses what surrounds the call.
     function _onInference(bytes32 requestId, Outcome outcome, bytes calldata output) internal override {
         Loan storage loan = loans[requestId];
         if (loan.status != Status.Asked) revert WrongStatus(requestId, loan.status);
-        // No answer is no loan.
+        // Without an output there is no loan, but the borrower may correct the application at once.
         uint256 risk = 1e18;
         if (outcome == Outcome.Ok) {
             int256 wad = Tensor.toWad(output, 0);
             if (wad >= 0 && wad < 1e18) risk = uint256(wad);
+        } else {
+            delete mayApplyFrom[loan.borrower];
         }
         if (risk > MAX_RISK) {
             loan.status = Status.Declined;

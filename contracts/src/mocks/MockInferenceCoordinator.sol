@@ -8,13 +8,14 @@ import {AskChecks} from "../libraries/AskChecks.sol";
 import {ExactCall} from "../libraries/ExactCall.sol";
 import {RequestFields, RequestLib} from "../libraries/RequestLib.sol";
 import {Tensor} from "../libraries/Tensor.sol";
-import {Feature, IErrors} from "../types/Errors.sol";
-import {Ask, InputKind, Level, Outcome, Request, Result} from "../types/Request.sol";
+import {IErrors} from "../types/Errors.sol";
+import {Ask, Outcome, Request, Result} from "../types/Request.sol";
 
-/// @title The coordinator as a consumer sees it, for your own tests: you are the node
-/// @notice `request`, the ledger and refunds behave as the real ones do, with the same ids, events and errors. What the
-/// network does is left to you: `answer` or `fail` a request whenever you like, in its own block too; `expire` it.
-/// Every model is known and has a seat. Use it as `IInferenceCoordinator(address(mock))`.
+/// @title A coordinator for your own tests, in which you are the node
+/// @notice `request`, `redeliver`, `refund` and the ledger behave as the real ones do, with the same ids, events and errors.
+/// You do what the network does: `answer`, `fail` or `expire` a request at any time, in its own block too.
+/// Every model but zero is known and has a seat. Consumers take it as `IInferenceCoordinator(address(mock))`.
+/// @dev Warning: a test tool. It holds no node to anything, and anybody may answer.
 contract MockInferenceCoordinator is Ledger {
     using RequestLib for Request;
 
@@ -22,34 +23,40 @@ contract MockInferenceCoordinator is Ledger {
     uint256 private constant FULFILLED = 2;
     uint256 private constant DELIVERED = 4;
     uint256 private constant REFUNDED = 16;
+    /// @dev Gas between the check of an answer's gas and its callback, at most: the mock stores answers, per byte of output.
+    uint256 private constant RECORDING = 400_000;
+    uint256 private constant RECORDING_PER_BYTE = 1_000;
 
     uint256 public constant MAX_INPUT = 131_072;
     uint256 public constant MAX_CALLBACK_GAS = 2_000_000;
     uint256 public constant MAX_QUORUM = 16;
-    uint256 public constant MIN_DEADLINE = 2;
-    uint256 public constant MAX_DEADLINE = 8_000;
+    uint256 public constant VESTING = 600;
 
     mapping(bytes32 requestId => uint256) public statusOf;
-    /// @notice The newest request; zero if there was none.
+    /// @notice Id of the newest request; zero if there was none.
     bytes32 public lastRequestId;
-    /// @notice What the newest callback used, with the 2,600 of the call itself: choose your callback gas limit above it.
-    uint256 public lastCallbackGas;
 
     mapping(bytes32 requestId => Request) private _requests;
     mapping(bytes32 requestId => Result) private _results;
     mapping(bytes32 requestId => bytes) private _outputs;
-    /// @notice The packed tensors of a request.
+    /// @notice Packed tensors of a request.
     mapping(bytes32 requestId => bytes) public inputOf;
+    uint256 private _callbackGas;
+    bool private _callbackWasCold;
 
-    /// @notice Your callback reverted with `reason`, or ran out of its gas if that is empty. The real coordinator keeps
-    /// the answer for redelivery instead; `tryAnswer` does as it does.
+    /// @notice The callback reverted with `reason`, or ran out of its gas if that is empty. The real coordinator keeps
+    /// the answer for redelivery instead, and so does `tryAnswer`.
     error CallbackFailed(bytes32 requestId, bytes reason);
-    /// @notice `fail` brings a failure; an output is brought by `answer`.
+    /// @notice `Ok` is no failure: `answer` brings an output.
     error NotAFailure();
+    /// @notice The newest callback was cheaper than on a chain, because the test touched the consumer in the same transaction;
+    /// or there was no callback. Run the test with `isolate`.
+    error NotIsolated();
 
     /// @notice As `IInferenceCoordinator.request`.
     function request(Ask calldata ask, bytes calldata input) external payable returns (bytes32 requestId) {
-        _checkAsk(ask);
+        AskChecks.check(ask, MAX_QUORUM, MAX_CALLBACK_GAS);
+        if (ask.modelId == 0) revert IErrors.UnknownModel(0);
         if (input.length > MAX_INPUT) revert IInferenceCoordinator.InputTooLarge(input.length, MAX_INPUT);
         uint256 sum = uint256(ask.fee) + ask.submitFee;
         if (msg.value != 0) {
@@ -91,7 +98,7 @@ contract MockInferenceCoordinator is Ledger {
         answer(lastRequestId, output);
     }
 
-    /// @notice Answers that there is no output. Reverts `CallbackFailed` if the consumer does not take it.
+    /// @notice Answers a request with a failure, which has no output. Reverts `CallbackFailed` if the consumer does not take it.
     function fail(bytes32 requestId, Outcome outcome) public {
         if (outcome == Outcome.Ok) revert NotAFailure();
         _strict(requestId, outcome, "");
@@ -101,9 +108,9 @@ contract MockInferenceCoordinator is Ledger {
         fail(lastRequestId, outcome);
     }
 
-    /// @notice Answers as the real coordinator does: a callback that fails is an event, and can be redelivered.
+    /// @notice Answers as the real coordinator does: a callback that fails is an event, and its answer can be redelivered.
     /// @return delivered Whether the callback succeeded.
-    /// @return reason What it reverted with.
+    /// @return reason Revert data of the callback.
     function tryAnswer(bytes32 requestId, Outcome outcome, bytes memory output)
         public
         locked
@@ -115,10 +122,12 @@ contract MockInferenceCoordinator is Ledger {
         if (outcome == Outcome.Ok) Tensor.validateMemory(output);
         else if (output.length != 0) revert IInferenceCoordinator.UnexpectedOutput();
 
+        uint32 gasLimit = RequestLib.unpack(r).callbackGasLimit;
+        if (gasLimit != 0) _needGas(ExactCall.needed(gasLimit) + RECORDING + RECORDING_PER_BYTE * output.length);
+
         Result memory result = Result(r, outcome, keccak256(output), abi.encodePacked(uint32(0)), uint64(block.number));
         _results[requestId] = result;
         _outputs[requestId] = output;
-        uint32 gasLimit = RequestLib.unpack(r).callbackGasLimit;
         statusOf[requestId] = _hash(result) | FULFILLED | (gasLimit == 0 ? 0 : DELIVERED);
         // One signer, on seat 0.
         emit IInferenceCoordinator.Fulfilled(requestId, abi.encodePacked(outcome, uint8(1), result.seats, output));
@@ -136,8 +145,7 @@ contract MockInferenceCoordinator is Ledger {
 
     // ------------------------------------------------------------------- what a consumer may call besides `request`
 
-    /// @notice As `IInferenceCoordinator.redeliver`, by anybody at any time; a request's `resultOf` and `outputOf` are what
-    /// it takes.
+    /// @notice As `IInferenceCoordinator.redeliver`; `resultOf` and `outputOf` give its arguments.
     function redeliver(Result calldata result, bytes calldata output, uint32 gasLimit)
         external
         locked
@@ -151,6 +159,10 @@ contract MockInferenceCoordinator is Ledger {
         if (least == 0) revert IInferenceCoordinator.NoCallback(requestId);
         if (statusOf[requestId] & DELIVERED != 0) revert IInferenceCoordinator.AlreadyDelivered(requestId);
         if (gasLimit < least) revert IInferenceCoordinator.InsufficientGas(gasLimit, least);
+        uint256 vestingBlock = result.fulfilledAt + VESTING;
+        if (msg.sender != result.request.consumer() && block.number > vestingBlock) {
+            revert IInferenceCoordinator.NotConsumer(msg.sender);
+        }
         statusOf[requestId] |= DELIVERED;
         (delivered,) = _deliver(result.request, requestId, result.outcome, output, gasLimit);
         if (delivered) emit IInferenceCoordinator.Redelivered(requestId);
@@ -175,12 +187,12 @@ contract MockInferenceCoordinator is Ledger {
         return r.id();
     }
 
-    /// @notice A request's six words.
+    /// @notice The six words of a request.
     function requestOf(bytes32 requestId) external view returns (Request memory) {
         return _requests[requestId];
     }
 
-    /// @notice A request's fields by name, to assert on.
+    /// @notice The fields of a request by name, to assert on.
     function fieldsOf(bytes32 requestId) external view returns (RequestFields memory) {
         return RequestLib.unpack(_requests[requestId]);
     }
@@ -192,6 +204,15 @@ contract MockInferenceCoordinator is Ledger {
 
     function outputOf(bytes32 requestId) external view returns (bytes memory) {
         return _outputs[requestId];
+    }
+
+    /// @notice Gas of the newest callback in a transaction of its own, and some 3,000 for the call itself: choose your callback gas
+    /// limit above it.
+    /// @dev The test needs forge's `isolate`, as in `test/examples/IrisClassifier.t.sol`, or this reverts `NotIsolated`. What a
+    /// callback itself asks costs more here than on a chain, for the mock stores it.
+    function lastCallbackGas() external view returns (uint256) {
+        if (!_callbackWasCold) revert NotIsolated();
+        return _callbackGas;
     }
 
     // ------------------------------------------------------------------------------------------------- private
@@ -208,16 +229,21 @@ contract MockInferenceCoordinator is Ledger {
     {
         address consumer = address(bytes20(r.origin));
         bytes memory call = abi.encodeCall(IInferenceConsumer.onInference, (requestId, outcome, output));
-        uint256 available = gasleft();
-        if (available < ExactCall.needed(gasLimit)) {
-            revert IInferenceCoordinator.InsufficientGas(available, ExactCall.needed(gasLimit));
-        }
+        _needGas(ExactCall.needed(gasLimit));
+        uint256 before = gasleft();
+        // The first look at an account in a transaction costs 2,600, each later one 100.
+        bool cold = consumer.code.length != 0 && before - gasleft() > 2_500;
         (delivered, reason) = consumer.call{gas: gasLimit}(call);
-        lastCallbackGas = available - gasleft();
+        (_callbackGas, _callbackWasCold) = (before - gasleft(), cold);
         if (!delivered) {
             statusOf[requestId] &= ~DELIVERED;
             emit IInferenceCoordinator.DeliveryFailed(requestId, consumer);
         }
+    }
+
+    function _needGas(uint256 needed) private view {
+        uint256 available = gasleft();
+        if (available < needed) revert IInferenceCoordinator.InsufficientGas(available, needed);
     }
 
     function _refund(bytes32 requestId) private {
@@ -235,28 +261,5 @@ contract MockInferenceCoordinator is Ledger {
 
     function _hash(Result memory r) private pure returns (uint256) {
         return uint256(keccak256(abi.encodePacked(r.outcome, r.fulfilledAt, r.outputCommitment, r.seats))) << 8;
-    }
-
-    /// @dev The coordinator's own checks; a test holds the two to each other.
-    function _checkAsk(Ask calldata ask) private view {
-        AskChecks.checkAccount(ask.refundTo);
-        if (ask.inputKind != InputKind.Inline) revert IErrors.NotOffered(Feature.InputKind);
-        if (ask.token != ETH) revert IErrors.NotOffered(Feature.Token);
-        if (ask.level != Level.Fast) revert IErrors.NotOffered(Feature.Assured);
-        if (ask.valueAtRisk != 0) revert IErrors.NotOffered(Feature.ValueAtRisk);
-        if (ask.quorum == 0) revert IInferenceCoordinator.ZeroQuorum();
-        if (ask.quorum > MAX_QUORUM) revert IInferenceCoordinator.QuorumTooLarge(ask.quorum, MAX_QUORUM);
-        if (ask.quorum != 1) revert IErrors.NotOffered(Feature.Quorum);
-        if (ask.deadlineBlocks < MIN_DEADLINE || ask.deadlineBlocks > MAX_DEADLINE) {
-            revert IInferenceCoordinator.DeadlineOutOfRange(ask.deadlineBlocks, MIN_DEADLINE, MAX_DEADLINE);
-        }
-        if (ask.callbackGasLimit > MAX_CALLBACK_GAS) {
-            revert IInferenceCoordinator.CallbackGasTooLarge(ask.callbackGasLimit, MAX_CALLBACK_GAS);
-        }
-        uint256 w = ask.outputWidth;
-        bool known = w == 0 || w == 1 || w == 2 || w == 4 || w == 8 || w == 16;
-        if (!known || ask.outputDecimals > (w == 0 ? 0 : 36)) {
-            revert IInferenceCoordinator.InvalidOutputFormat(w, ask.outputDecimals);
-        }
     }
 }

@@ -8,7 +8,8 @@ import {DType} from "../../src/types/DType.sol";
 import {Ask, Outcome} from "../../src/types/Request.sol";
 
 /// @title Asks any model in every way there is, for gas figures and end-to-end tests
-/// @notice Like `IrisClassifier`, it keeps the largest output and the block in one word.
+/// @notice It does the one job of the benchmarks: it keeps the largest output and the block in one word, and writes nothing
+/// when it asks. (`IrisClassifier` also writes which request is its newest.)
 contract BenchConsumer is InferenceConsumer {
     struct Latest {
         uint208 largest;
@@ -22,7 +23,7 @@ contract BenchConsumer is InferenceConsumer {
         modelId = modelId_;
     }
 
-    /// @notice `IrisClassifier.classify`.
+    /// @notice The same call as `IrisClassifier.classify`.
     function classify(int32[4] calldata sizes) external payable returns (bytes32) {
         return _request(modelId, _pack(sizes));
     }

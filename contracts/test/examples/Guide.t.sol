@@ -18,8 +18,11 @@ contract GuideTest is Test {
     bytes private one = Tensor.raw(DType.I32, 6, Tensor.dims(1), hex"000f4240");
 
     function test_EverySnippetIsPartOfACompiledFile() external {
-        string[3] memory files = [
-            "src/examples/IrisClassifier.sol", "test/examples/IrisClassifier.t.sol", "test/examples/GuideSnippets.sol"
+        string[4] memory files = [
+            "src/examples/IrisClassifier.sol",
+            "src/examples/LendingDesk.sol",
+            "test/examples/IrisClassifier.t.sol",
+            "test/examples/GuideSnippets.sol"
         ];
         string[] memory parts = vm.split(vm.readFile("../docs/guides/contract-author.md"), "```solidity\n");
         assertGe(parts.length, 8);
@@ -31,6 +34,18 @@ contract GuideTest is Test {
             }
             assertTrue(found, snippet);
         }
+    }
+
+    /// @dev The README has it four spaces further left.
+    function test_TheReadmeShowsTheExampleAsItIs() external {
+        string[] memory parts = vm.split(vm.readFile("../README.md"), "```solidity\n");
+        assertEq(parts.length, 2);
+        string[] memory lines = vm.split(vm.split(parts[1], "```")[0], "\n");
+        string memory snippet;
+        for (uint256 i; i + 1 < lines.length; ++i) {
+            snippet = string.concat(snippet, bytes(lines[i]).length == 0 ? "" : "    ", lines[i], "\n");
+        }
+        assertTrue(vm.contains(vm.readFile("src/examples/IrisClassifier.sol"), snippet), snippet);
     }
 
     function test_WhatIsBuiltIsCanonical() external view {

@@ -8,7 +8,7 @@ import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.
 import {Tensor} from "../../src/libraries/Tensor.sol";
 import {DType} from "../../src/libraries/TensorView.sol";
 import {MockInferenceCoordinator} from "../../src/mocks/MockInferenceCoordinator.sol";
-import {Outcome} from "../../src/types/Request.sol";
+import {Outcome, Result} from "../../src/types/Request.sol";
 
 /// @notice A borrower that takes its loan again while it is being paid out.
 contract GreedyBorrower {
@@ -79,7 +79,12 @@ contract LendingDeskTest is Test {
     }
 
     function _status(bytes32 id) private view returns (LendingDesk.Status status) {
-        (,,,,, status) = desk.loans(id);
+        (,,,,,, status) = desk.loans(id);
+    }
+
+    /// @dev Until the member may apply again.
+    function _pause() private {
+        vm.warp(desk.mayApplyFrom(member));
     }
 
     function _quoted() private returns (bytes32 id) {
@@ -97,7 +102,7 @@ contract LendingDeskTest is Test {
                 hex"00000d02000301020300020100010001"
             )
         );
-        (address borrower, uint96 principal,,, uint16 months, LendingDesk.Status status) = desk.loans(id);
+        (address borrower, uint96 principal,,,, uint16 months, LendingDesk.Status status) = desk.loans(id);
         assertEq(borrower, member);
         assertEq(principal, 3_500 * UNIT);
         assertEq(months, 24);
@@ -106,11 +111,10 @@ contract LendingDeskTest is Test {
 
     function test_AGoodRiskIsQuotedLentAndRepaid() external {
         bytes32 id = _quoted();
-        (, uint96 principal, uint96 interest,,,) = desk.loans(id);
+        (, uint96 principal, uint96 interest,,,,) = desk.loans(id);
         // (1.03 − 0.2 · 0.4) / 0.8 − 1 = 18.75%
         assertEq(interest, principal * 1875 / 10_000);
         assertEq(uint256(_status(id)), uint256(LendingDesk.Status.Quoted));
-        assertLt(mock.lastCallbackGas(), 100_000);
 
         uint256 before = member.balance;
         vm.prank(member);
@@ -142,6 +146,7 @@ contract LendingDeskTest is Test {
         bytes32 id = _apply(3_500);
         mock.answer(id, _risk(400_001));
         assertEq(uint256(_status(id)), uint256(LendingDesk.Status.Declined));
+        _pause();
         id = _apply(3_500);
         mock.answer(id, _risk(400_000));
         assertEq(uint256(_status(id)), uint256(LendingDesk.Status.Quoted));
@@ -155,6 +160,7 @@ contract LendingDeskTest is Test {
             emit LendingDesk.Declined(id, Outcome.Ok, 1e18);
             mock.answer(id, _risk(odd[i]));
             assertEq(uint256(_status(id)), uint256(LendingDesk.Status.Declined));
+            _pause();
         }
     }
 
@@ -186,11 +192,106 @@ contract LendingDeskTest is Test {
 
     function test_OneLoanAtATime() external {
         bytes32 first = _quoted();
+        desk.setMember(member, true);
         bytes32 second = _quoted();
         vm.startPrank(member);
         desk.accept(first);
         vm.expectRevert(abi.encodeWithSelector(LendingDesk.HasOpenLoan.selector, first));
         desk.accept(second);
+    }
+
+    function test_ARemovedMemberDrawsNoLoan() external {
+        bytes32 id = _quoted();
+        desk.setMember(member, false);
+        vm.prank(member);
+        vm.expectRevert(abi.encodeWithSelector(LendingDesk.NotMember.selector, member));
+        desk.accept(id);
+        desk.setMember(member, true);
+        vm.prank(member);
+        desk.accept(id);
+    }
+
+    function test_ALoanIsDueWhenItsMonthsAreOver() external {
+        bytes32 id = _quoted();
+        vm.expectRevert(abi.encodeWithSelector(LendingDesk.WrongStatus.selector, id, LendingDesk.Status.Quoted));
+        desk.declareDefault(id);
+        uint256 due = block.timestamp + 24 * 30 days;
+        vm.prank(member);
+        desk.accept(id);
+        (, uint96 principal, uint96 interest,, uint40 noted,,) = desk.loans(id);
+        assertEq(noted, due);
+        vm.warp(due);
+        vm.expectRevert(abi.encodeWithSelector(LendingDesk.NotOverdue.selector, due));
+        desk.declareDefault(id);
+
+        vm.warp(due + 1);
+        vm.expectEmit(address(desk));
+        emit LendingDesk.Defaulted(id);
+        desk.declareDefault(id);
+        assertEq(uint256(_status(id)), uint256(LendingDesk.Status.Defaulted));
+        assertFalse(desk.isMember(member));
+        assertEq(desk.openLoan(member), id);
+        vm.expectRevert(abi.encodeWithSelector(LendingDesk.WrongStatus.selector, id, LendingDesk.Status.Defaulted));
+        desk.declareDefault(id);
+        desk.repay{value: principal + interest}(id);
+        assertEq(uint256(_status(id)), uint256(LendingDesk.Status.Repaid));
+        assertEq(desk.openLoan(member), 0);
+    }
+
+    function test_ALoanLastsFromOneMonthToSeventyTwo() external {
+        uint16[2] memory wrong = [uint16(0), 73];
+        uint32[5] memory figures;
+        uint8[13] memory categories;
+        vm.startPrank(member);
+        for (uint256 i; i < 2; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(LendingDesk.WrongDuration.selector, wrong[i], 72));
+            desk.applyForLoan(wrong[i], 1_000, figures, categories);
+        }
+        desk.applyForLoan(72, 1_000, figures, categories);
+    }
+
+    /// @notice Nobody asks again and again until the risk comes out low.
+    function test_AMemberAppliesOnceInThirtyDays() external {
+        bytes32 id = _apply(3_500);
+        uint256 next = block.timestamp + 30 days;
+        bytes memory tooSoon = abi.encodeWithSelector(LendingDesk.TooSoon.selector, next);
+        vm.expectRevert(tooSoon);
+        _apply(3_500);
+        mock.answer(id, _risk(300_000));
+        vm.warp(next - 1);
+        vm.expectRevert(tooSoon);
+        _apply(3_500);
+        vm.warp(next);
+        mock.answer(_apply(3_500), _risk(200_000));
+        vm.prank(member);
+        vm.expectRevert(abi.encodeWithSelector(LendingDesk.QuoteExpired.selector, next - 29 days));
+        desk.accept(id);
+    }
+
+    function test_AnApplicationWithoutAnAnswerMayBeCorrected() external {
+        mock.fail(_apply(3_500), Outcome.BadInput);
+        mock.expire(_apply(3_500));
+        vm.expectRevert();
+        _apply(3_500);
+        // Of a request that nobody answers the desk is not told.
+        desk.setMember(member, true);
+        _apply(3_500);
+    }
+
+    function test_TheOwnerRedeliversAnAnswerThatFailedToArrive() external {
+        bytes32 id = _apply(3_500);
+        bytes memory output = _risk(200_000);
+        vm.mockCallRevert(address(desk), abi.encodeWithSelector(desk.onInference.selector), "");
+        (bool delivered,) = mock.tryAnswer(id, Outcome.Ok, output);
+        assertFalse(delivered);
+        vm.clearMockedCalls();
+        vm.roll(block.number + 601);
+        Result memory result = mock.resultOf(id);
+        vm.prank(member);
+        vm.expectRevert(abi.encodeWithSelector(LendingDesk.NotOwner.selector, member));
+        desk.redeliver(result, output, 150_000);
+        assertTrue(desk.redeliver(result, output, 150_000));
+        assertEq(uint256(_status(id)), uint256(LendingDesk.Status.Quoted));
     }
 
     function test_TheDeskLendsWhatItHas() external {

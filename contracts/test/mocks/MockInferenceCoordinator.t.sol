@@ -150,6 +150,15 @@ contract MockInferenceCoordinatorTest is Test {
         _refuses(a, abi.encodeWithSelector(IInferenceCoordinator.InvalidOutputFormat.selector, 0, 6));
     }
 
+    function test_NoModelHasTheIdZero() external {
+        Ask memory a = _ask();
+        a.modelId = 0;
+        bytes memory unknown = abi.encodeWithSelector(IErrors.UnknownModel.selector, 0);
+        _refuses(a, unknown);
+        vm.expectRevert(unknown);
+        real.request(a, OUTPUT);
+    }
+
     function test_ThePaymentIsExact() external {
         Ask memory a = _ask();
         (a.fee, a.submitFee) = (3, 4);
@@ -229,8 +238,31 @@ contract MockInferenceCoordinatorTest is Test {
         // Less what the callee spends before its first line.
         assertLt(puppet.gasAtStart(), 200_000);
         assertGt(puppet.gasAtStart(), 199_000);
-        assertGt(mock.lastCallbackGas(), 40_000);
-        assertLt(mock.lastCallbackGas(), 60_000);
+    }
+
+    /// forge-config: default.isolate = true
+    function test_TheGasOfACallbackIsThatOfATransactionOfItsOwn() external {
+        mock.answer(_requested(), OUTPUT);
+        // Two fresh words, three reads of the same account's storage.
+        assertGt(mock.lastCallbackGas(), 2 * 22_100 + 3 * 2_100);
+        assertLt(mock.lastCallbackGas(), 2 * 22_100 + 3 * 2_100 + 5_000);
+    }
+
+    function test_TheGasOfAWarmCallbackIsNotTold() external {
+        mock.answer(_requested(), OUTPUT);
+        vm.expectRevert(MockInferenceCoordinator.NotIsolated.selector);
+        mock.lastCallbackGas();
+    }
+
+    /// forge-config: default.isolate = true
+    function test_TheGasOfNoCallbackIsNotTold() external {
+        vm.expectRevert(MockInferenceCoordinator.NotIsolated.selector);
+        mock.lastCallbackGas();
+        vm.prank(makeAddr("account without code"));
+        mock.request(_ask(), OUTPUT);
+        mock.answerLast(OUTPUT);
+        vm.expectRevert(MockInferenceCoordinator.NotIsolated.selector);
+        mock.lastCallbackGas();
     }
 
     function test_TooLittleGasForTheCallbackReverts() external {

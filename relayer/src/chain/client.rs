@@ -21,29 +21,27 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::config::Endpoint;
-
 use super::{
-    At, BlockRef, Call, Chain, ChainError, Header, Heard, LogScope, PromptWs, Receipt, Tag, Trust, error::classify,
-    pace::Bucket,
+    At, BlockRef, Call, Chain, ChainError, Endpoint, HeadUpdate, Header, LogScope, LowLatencyWs, Receipt,
+    RootCertificates, Tag, error::classify, rate_limit::Bucket,
 };
 
 /// The first pause after an endpoint cannot be followed, doubled with each further one.
-const RETRY: Duration = Duration::from_millis(200);
+const FIRST_RETRY: Duration = Duration::from_millis(200);
 /// No pause is longer: an endpoint that is back is noticed after so long.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
-/// How an endpoint is spoken to.
+/// Settings of one endpoint's client.
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
-    /// The longest that a call may take.
+    /// Longest time that a call may take.
     pub timeout: Duration,
-    /// The pace of the wake-up over HTTP, and of the safety net under a WebSocket subscription.
+    /// Time between two polls of the head over HTTP, and the longest silence of a WebSocket subscription before a poll.
     pub poll: Duration,
-    /// The most calls per second, with bursts of one second's; 0 for no limit.
+    /// Calls per second at most, with bursts of one second's; 0 for no limit.
     pub requests_per_second: f64,
-    /// Who is trusted to name the endpoint's host.
-    pub trust: Trust,
+    /// Authorities that may certify the endpoint's host.
+    pub trust: RootCertificates,
 }
 
 /// An endpoint behind alloy's transports. It is connected to by the first call, and again when the connection breaks.
@@ -88,7 +86,7 @@ struct RpcReceipt {
     status: U64,
     gas_used: U64,
     effective_gas_price: Option<U128>,
-    /// On OP-style chains.
+    /// Fee for the transaction's bytes, on OP-style chains.
     l1_fee: Option<U128>,
 }
 
@@ -99,14 +97,14 @@ struct FeeHistory {
 }
 
 impl AlloyChain {
-    /// An endpoint, not connected to yet.
+    /// Makes a client that is not connected yet.
     #[must_use]
     pub fn new(endpoint: Endpoint, settings: ClientSettings) -> Self {
         let bucket = Bucket::new(settings.requests_per_second);
         Self { endpoint, settings, bucket, provider: RwLock::default(), connecting: Mutex::default() }
     }
 
-    /// The endpoint as it may be shown.
+    /// Name of the endpoint as it may be shown, without its secrets.
     #[must_use]
     pub fn endpoint(&self) -> String {
         self.endpoint.to_string()
@@ -123,7 +121,7 @@ impl AlloyChain {
         })
     }
 
-    /// `None` where the endpoint says that it knows the transaction already.
+    /// Makes a call; `None` where the endpoint knows the transaction already.
     async fn request_or_known<P: RpcSend, R: RpcRecv>(
         &self,
         method: &'static str,
@@ -139,7 +137,10 @@ impl AlloyChain {
                 if matches!(&error, RpcError::Transport(TransportErrorKind::BackendGone)) {
                     self.provider(Some(&provider)).await?;
                 }
-                classify(method, error, &self.endpoint).map_or(Ok(None), Err)
+                match classify(method, error, &self.endpoint) {
+                    ChainError::AlreadyKnown => Ok(None),
+                    error => Err(error),
+                }
             }
         }
     }
@@ -169,16 +170,16 @@ impl AlloyChain {
         Ok(fresh)
     }
 
-    async fn poll_head(&self, heard: &(dyn Fn(Heard) + Send + Sync)) -> bool {
+    async fn poll_head(&self, on_head: &(dyn Fn(HeadUpdate) + Send + Sync)) -> bool {
         let began = Instant::now();
         let head = self.head().await;
         let good = head.is_ok();
-        heard(Heard { head, took: Some(began.elapsed()) });
+        on_head(HeadUpdate { head, took: Some(began.elapsed()) });
         good
     }
 
-    /// One life of a subscription; returns when it breaks.
-    async fn subscribe(&self, heard: &(dyn Fn(Heard) + Send + Sync)) -> Result<(), ChainError> {
+    /// Follows one subscription until it breaks.
+    async fn subscribe(&self, on_head: &(dyn Fn(HeadUpdate) + Send + Sync)) -> Result<(), ChainError> {
         let provider = self.provider(None).await?;
         let subscribing = provider.subscribe::<_, RpcHeader>(("newHeads",)).into_future();
         let mut subscription = match tokio::time::timeout(self.settings.timeout, subscribing).await {
@@ -187,19 +188,18 @@ impl AlloyChain {
                 if matches!(&error, RpcError::Transport(TransportErrorKind::BackendGone)) {
                     self.provider(Some(&provider)).await?;
                 }
-                return Err(classify("eth_subscribe", error, &self.endpoint)
-                    .unwrap_or(ChainError::Malformed { method: "eth_subscribe", reason: "unexpected".into() }));
+                return Err(classify("eth_subscribe", error, &self.endpoint));
             }
             Err(_) => return Err(self.timed_out()),
         };
         // What happened before the subscription stood is not told by it.
-        self.poll_head(heard).await;
+        self.poll_head(on_head).await;
         loop {
             match tokio::time::timeout(self.settings.poll, subscription.recv()).await {
-                Ok(Ok(header)) => heard(Heard { head: Ok(header.into()), took: None }),
+                Ok(Ok(header)) => on_head(HeadUpdate { head: Ok(header.into()), took: None }),
                 // Lagged: the watcher fills the gap itself.
                 Ok(Err(tokio::sync::broadcast::error::RecvError::Lagged(_))) => {
-                    self.poll_head(heard).await;
+                    self.poll_head(on_head).await;
                 }
                 Ok(Err(tokio::sync::broadcast::error::RecvError::Closed)) => {
                     self.provider(Some(&provider)).await?;
@@ -210,23 +210,30 @@ impl AlloyChain {
                 }
                 // A silent subscription is not proof of a silent chain.
                 Err(_) => {
-                    self.poll_head(heard).await;
+                    self.poll_head(on_head).await;
                 }
             }
         }
     }
 }
 
-/// Connects to an endpoint. Over HTTP, that is found out by the first call; a WebSocket that breaks is mended with so many
-/// tries.
-pub(crate) async fn dial(endpoint: &Endpoint, trust: &Trust, retries: u32) -> Result<RootProvider, ChainError> {
+/// Connects to an endpoint. Over HTTP only the first call does. A WebSocket that breaks is reconnected with at most
+/// `retries` tries.
+///
+/// # Errors
+/// `Unreachable` where the connection cannot be made, or the certificates cannot be used.
+pub(crate) async fn dial(
+    endpoint: &Endpoint,
+    trust: &RootCertificates,
+    retries: u32,
+) -> Result<RootProvider, ChainError> {
     let url = endpoint.url();
     let unreachable = |reason: String| ChainError::Unreachable { endpoint: endpoint.to_string(), reason };
     let client: RpcClient = match url.scheme() {
         "ws" | "wss" => ClientBuilder::default()
-            .pubsub(PromptWs::trusting(url.clone(), trust).with_retries(retries))
+            .pubsub(LowLatencyWs::trusting(url.clone(), trust).with_retries(retries))
             .await
-            .map_err(|error| classify("connect", error, endpoint).unwrap_or_else(|| unreachable("refused".into())))?,
+            .map_err(|error| classify("connect", error, endpoint))?,
         _ => {
             let http = trust.http().map_err(|error| unreachable(endpoint.scrub(&error.to_string())))?;
             ClientBuilder::default().http_with_client(http, url.clone())
@@ -333,24 +340,24 @@ impl Chain for AlloyChain {
         self.request("eth_getCode", (account, "latest")).await
     }
 
-    async fn recent_tips(&self) -> Result<Vec<u128>, ChainError> {
+    async fn recent_priority_fees(&self) -> Result<Vec<u128>, ChainError> {
         let history: FeeHistory = self.request("eth_feeHistory", (U64::from(8), "latest", [50.0])).await?;
-        Ok(history.reward.iter().filter_map(|rewards| rewards.first()).map(|tip| tip.to()).collect())
+        Ok(history.reward.iter().filter_map(|rewards| rewards.first()).map(|fee| fee.to()).collect())
     }
 
-    async fn follow(&self, heard: &(dyn Fn(Heard) + Send + Sync), shutdown: &CancellationToken) {
+    async fn follow(&self, on_head: &(dyn Fn(HeadUpdate) + Send + Sync), shutdown: &CancellationToken) {
         let following = async {
-            let mut pause = RETRY;
+            let mut pause = FIRST_RETRY;
             loop {
                 let began = Instant::now();
                 let wait = if self.is_websocket() {
-                    if let Err(error) = self.subscribe(heard).await {
-                        heard(Heard { head: Err(error), took: None });
+                    if let Err(error) = self.subscribe(on_head).await {
+                        on_head(HeadUpdate { head: Err(error), took: None });
                     }
                     // One that held a while is made anew at once.
                     (began.elapsed() < Duration::from_secs(30)).then_some(Duration::ZERO)
                 } else {
-                    (!self.poll_head(heard).await).then_some(self.settings.poll)
+                    (!self.poll_head(on_head).await).then_some(self.settings.poll)
                 };
                 match wait {
                     Some(least) => {
@@ -358,8 +365,8 @@ impl Chain for AlloyChain {
                         tokio::time::sleep(pause.max(least)).await;
                     }
                     None => {
-                        pause = RETRY;
-                        tokio::time::sleep(if self.is_websocket() { RETRY } else { self.settings.poll }).await;
+                        pause = FIRST_RETRY;
+                        tokio::time::sleep(if self.is_websocket() { FIRST_RETRY } else { self.settings.poll }).await;
                     }
                 }
             }

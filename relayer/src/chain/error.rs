@@ -1,39 +1,43 @@
-//! The one place where an endpoint's error strings become variants.
+//! Errors of endpoints: the one place where their messages become variants.
 
-use crate::config::Endpoint;
 use alloy::{
     primitives::Bytes,
     transports::{RpcError, TransportError, TransportErrorKind},
 };
 
-/// What an endpoint answered instead of a result.
+use super::Endpoint;
+
+/// Failure of a call to an endpoint, or of the endpoint itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
     /// No answer in time.
     #[error("{endpoint} did not answer in {seconds} s")]
     Timeout {
-        /// The endpoint, redacted.
+        /// Endpoint without its secrets.
         endpoint: String,
-        /// The time-out.
+        /// Time-out of the call, seconds.
         seconds: u64,
     },
-    /// The connection failed.
+    /// The connection to the endpoint failed.
     #[error("cannot reach {endpoint}: {reason}")]
     Unreachable {
-        /// The endpoint, redacted.
+        /// Endpoint without its secrets.
         endpoint: String,
-        /// The transport's words, redacted.
+        /// Message of the transport, without secrets.
         reason: String,
     },
-    /// Too many requests.
-    #[error("the endpoint limits our rate: {0}")]
+    /// The endpoint was asked too often.
+    #[error("the endpoint limits the rate of calls: {0}")]
     RateLimited(String),
     /// A log query spans too many blocks or results.
-    #[error("the endpoint refuses so large a log query: {0}")]
+    #[error("the endpoint refuses a log query of this size: {0}")]
     RangeTooLarge(String),
     /// The endpoint has not seen the block.
     #[error("the endpoint does not know the block: {0}")]
     UnknownBlock(String),
+    /// The endpoint has this very transaction in its pool or on its chain.
+    #[error("the endpoint knows the transaction already")]
+    AlreadyKnown,
     /// The nonce is used already.
     #[error("nonce too low")]
     NonceTooLow,
@@ -55,11 +59,11 @@ pub enum ChainError {
     /// The endpoint is on another chain.
     #[error("{endpoint} is on chain {found}, not {expected}")]
     WrongChain {
-        /// The endpoint, redacted.
+        /// Endpoint without its secrets.
         endpoint: String,
-        /// Its chain.
+        /// Id of the endpoint's chain.
         found: u64,
-        /// The one asked for.
+        /// Id of the configured chain.
         expected: u64,
     },
     /// Too few endpoints can be read from now.
@@ -68,23 +72,23 @@ pub enum ChainError {
     /// Anything else the endpoint said.
     #[error("the endpoint answered error {code}: {message}")]
     Other {
-        /// JSON-RPC code.
+        /// Code of the JSON-RPC error.
         code: i64,
-        /// Its words.
+        /// Message of the endpoint, without secrets.
         message: String,
     },
     /// An answer that is not what the method promises.
-    #[error("the endpoint's answer to {method} makes no sense: {reason}")]
+    #[error("the endpoint answers {method} with something unexpected: {reason}")]
     Malformed {
-        /// The method.
+        /// JSON-RPC method that was called.
         method: &'static str,
-        /// Why.
+        /// Reason why the answer cannot be read.
         reason: String,
     },
 }
 
 impl ChainError {
-    /// Whether the same call may succeed later.
+    /// Tells whether the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -99,6 +103,7 @@ impl ChainError {
             | Self::Malformed { .. } => true,
             Self::WrongChain { .. }
             | Self::RangeTooLarge(_)
+            | Self::AlreadyKnown
             | Self::NonceTooLow
             | Self::Underpriced
             | Self::Reverted(_)
@@ -106,7 +111,7 @@ impl ChainError {
         }
     }
 
-    /// The label under which it is counted.
+    /// Label under which metrics count the error.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -115,6 +120,7 @@ impl ChainError {
             Self::RateLimited(_) => "rate_limited",
             Self::RangeTooLarge(_) => "range_too_large",
             Self::UnknownBlock(_) => "unknown_block",
+            Self::AlreadyKnown => "already_known",
             Self::NonceTooLow => "nonce_too_low",
             Self::Underpriced => "underpriced",
             Self::FeeTooLow(_) => "fee_too_low",
@@ -129,18 +135,18 @@ impl ChainError {
     }
 }
 
-/// Classifies a transport's error. `None` means "already known": the endpoint has the transaction.
-pub(super) fn classify(method: &'static str, error: TransportError, endpoint: &Endpoint) -> Option<ChainError> {
+/// Names a transport's error; nobody else reads an endpoint's messages.
+pub(crate) fn classify(method: &'static str, error: TransportError, endpoint: &Endpoint) -> ChainError {
     let unreachable =
         |reason: &str| ChainError::Unreachable { endpoint: endpoint.to_string(), reason: endpoint.scrub(reason) };
-    Some(match error {
+    match error {
         RpcError::ErrorResp(payload) => {
             let data = payload.as_revert_data();
-            return match by_message(payload.code, &endpoint.scrub(&payload.message), data)? {
+            match by_message(payload.code, &endpoint.scrub(&payload.message), data) {
                 // −32005 says both, often with the same words; only a query of logs has a range.
-                ChainError::RangeTooLarge(words) if method != "eth_getLogs" => Some(ChainError::RateLimited(words)),
-                error => Some(error),
-            };
+                ChainError::RangeTooLarge(words) if method != "eth_getLogs" => ChainError::RateLimited(words),
+                error => error,
+            }
         }
         RpcError::Transport(TransportErrorKind::HttpError(http)) if http.status == 429 => {
             ChainError::RateLimited(format!("HTTP {}", http.status))
@@ -153,7 +159,7 @@ pub(super) fn classify(method: &'static str, error: TransportError, endpoint: &E
         RpcError::DeserError { err, .. } => ChainError::Malformed { method, reason: endpoint.scrub(&err.to_string()) },
         RpcError::NullResp => ChainError::Malformed { method, reason: "null".into() },
         other => ChainError::Malformed { method, reason: endpoint.scrub(&other.to_string()) },
-    })
+    }
 }
 
 fn causes(error: &dyn std::error::Error) -> String {
@@ -169,11 +175,14 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn by_message(code: i64, message: &str, data: Option<Bytes>) -> Option<ChainError> {
+/// `data` is what a contract reverted with, whose words say nothing about the endpoint.
+fn by_message(code: i64, message: &str, data: Option<Bytes>) -> ChainError {
     let lower = message.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    Some(if has(&["already known", "already imported", "alreadyknown", "known transaction"]) {
-        return None;
+    if let Some(data) = data {
+        ChainError::Reverted(data)
+    } else if has(&["already known", "already imported", "alreadyknown", "known transaction"]) {
+        ChainError::AlreadyKnown
     } else if has(&["nonce too low", "nonce is too low", "oldnonce"]) {
         ChainError::NonceTooLow
     } else if has(&["replacement transaction underpriced", "replacement underpriced"]) {
@@ -190,8 +199,8 @@ fn by_message(code: i64, message: &str, data: Option<Bytes>) -> Option<ChainErro
         "intrinsic gas too high",
     ]) {
         ChainError::OutOfGas(message.into())
-    } else if has(&["execution reverted", "revert"]) || (code == 3 && data.is_some()) {
-        ChainError::Reverted(data.unwrap_or_default())
+    } else if has(&["revert"]) {
+        ChainError::Reverted(Bytes::new())
     } else if has(&[
         "unknown block",
         "block not found",
@@ -223,7 +232,7 @@ fn by_message(code: i64, message: &str, data: Option<Bytes>) -> Option<ChainErro
         ChainError::RateLimited(message.into())
     } else {
         ChainError::Other { code, message: message.into() }
-    })
+    }
 }
 
 #[cfg(test)]
@@ -231,14 +240,14 @@ mod tests {
     use super::*;
 
     fn label(code: i64, message: &str) -> &'static str {
-        by_message(code, message, None).map_or("known", |error| error.label())
+        by_message(code, message, None).label()
     }
 
     #[test]
     fn words_of_common_endpoints_become_variants() {
         for (code, message, expected) in [
-            (-32000, "already known", "known"),
-            (-32003, "transaction already imported", "known"),
+            (-32000, "already known", "already_known"),
+            (-32003, "transaction already imported", "already_known"),
             (-32000, "nonce too low: next nonce 5, tx nonce 4", "nonce_too_low"),
             (-32003, "nonce too low", "nonce_too_low"),
             (-32000, "replacement transaction underpriced", "underpriced"),
@@ -258,5 +267,11 @@ mod tests {
         ] {
             assert_eq!(label(code, message), expected, "{message}");
         }
+    }
+    #[test]
+    fn a_contracts_words_are_not_taken_for_the_endpoints() {
+        let data = Bytes::from_static(&[1]);
+        let error = by_message(3, "execution reverted: insufficient funds, nonce too low", Some(data.clone()));
+        assert_eq!(error, ChainError::Reverted(data));
     }
 }

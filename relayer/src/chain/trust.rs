@@ -1,4 +1,4 @@
-//! Who is trusted to say that an endpoint is whom its address names: the public authorities, and the operator's own.
+//! Certificate authorities that endpoints are checked against: the public ones, and the operator's own.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -9,21 +9,21 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-/// Authorities trusted beside the public ones.
+/// Certificate authorities trusted beside the public ones.
 #[derive(Clone, Default)]
-pub struct Trust(Vec<CertificateDer<'static>>);
+pub struct RootCertificates(Vec<CertificateDer<'static>>);
 
-impl fmt::Debug for Trust {
+impl fmt::Debug for RootCertificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Trust({} of our own)", self.0.len())
+        write!(f, "RootCertificates({} of the operator)", self.0.len())
     }
 }
 
-impl Trust {
+impl RootCertificates {
     /// Reads a file of certificates in PEM.
     ///
     /// # Errors
-    /// Why the file cannot be used, in words.
+    /// A sentence with the reason, where the file cannot be read or holds no usable certificate.
     pub fn from_file(path: &Path) -> Result<Self, String> {
         let pem = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
@@ -41,7 +41,7 @@ impl Trust {
         Ok(Self(certificates))
     }
 
-    /// Who is trusted, for a connection.
+    /// TLS settings of a connection.
     pub(super) fn tls(&self) -> Result<ClientConfig, rustls::Error> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         for certificate in &self.0 {
@@ -53,7 +53,7 @@ impl Trust {
             .with_no_client_auth())
     }
 
-    /// A client for HTTP.
+    /// Makes a client for HTTP.
     pub(super) fn http(&self) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
         Ok(reqwest::Client::builder().tls_backend_preconfigured(self.tls()?).build()?)
     }

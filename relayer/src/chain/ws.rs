@@ -22,34 +22,34 @@ use tokio_tungstenite::{
 use tracing::debug;
 use url::Url;
 
-use super::Trust;
+use super::RootCertificates;
 
-/// A silent connection is tested after so long, and given up after twice as long.
+/// Silence after which a connection is tested; it is given up after twice as long.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// Connects to a `ws` or `wss` endpoint. A connection that breaks stays broken, unless asked otherwise: who uses it connects
-/// anew.
+/// Connector to a `ws` or `wss` endpoint. A connection that breaks stays broken unless `with_retries` says otherwise: its
+/// user connects anew.
 #[derive(Debug, Clone)]
-pub struct PromptWs {
+pub struct LowLatencyWs {
     url: Url,
-    trust: Trust,
+    trust: RootCertificates,
     retries: u32,
 }
 
-impl PromptWs {
-    /// Trusts the public authorities.
+impl LowLatencyWs {
+    /// Makes a connector that trusts the public authorities.
     #[must_use]
     pub fn new(url: Url) -> Self {
-        Self::trusting(url, &Trust::default())
+        Self::trusting(url, &RootCertificates::default())
     }
 
-    /// Trusts others, too.
+    /// Makes a connector that trusts these authorities beside the public ones.
     #[must_use]
-    pub fn trusting(url: Url, trust: &Trust) -> Self {
+    pub fn trusting(url: Url, trust: &RootCertificates) -> Self {
         Self { url, trust: trust.clone(), retries: 0 }
     }
 
-    /// Mends a connection that breaks, with so many tries.
+    /// Sets how many times a connection that breaks is tried again.
     #[must_use]
     pub fn with_retries(self, retries: u32) -> Self {
         Self { retries, ..self }
@@ -67,7 +67,7 @@ impl PromptWs {
     }
 }
 
-impl PubSubConnect for PromptWs {
+impl PubSubConnect for LowLatencyWs {
     fn is_local(&self) -> bool {
         true
     }
@@ -84,7 +84,7 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Carries messages both ways until one side is gone.
 async fn serve(mut socket: Socket, mut interface: ConnectionInterface) {
-    let mut heard = Instant::now();
+    let mut last_message = Instant::now();
     let mut tick = tokio::time::interval(KEEPALIVE);
     loop {
         let done = tokio::select! {
@@ -94,7 +94,7 @@ async fn serve(mut socket: Socket, mut interface: ConnectionInterface) {
                 None => return,
             },
             reply = socket.next() => {
-                heard = Instant::now();
+                last_message = Instant::now();
                 acknowledge(&socket);
                 match reply {
                     Some(Ok(Message::Text(text))) => take(&text, &interface),
@@ -104,7 +104,7 @@ async fn serve(mut socket: Socket, mut interface: ConnectionInterface) {
                 }
             },
             _ = tick.tick() => {
-                if heard.elapsed() > 2 * KEEPALIVE {
+                if last_message.elapsed() > 2 * KEEPALIVE {
                     Err("the endpoint is silent".into())
                 } else {
                     socket.send(Message::Ping(Default::default())).await.map_err(|error| error.to_string())
@@ -124,7 +124,7 @@ fn take(text: &str, interface: &ConnectionInterface) -> Result<(), String> {
     interface.send_to_frontend(item).map_err(|_| "nobody listens".into())
 }
 
-/// Asks the kernel to acknowledge what was read now; it forgets the wish after a while, so it is told each time.
+/// Has the kernel acknowledge at once what was read. The option is reset after a while, so it is set each time.
 fn acknowledge(socket: &Socket) {
     #[cfg(target_os = "linux")]
     {

@@ -1,14 +1,23 @@
 //! `oraculum dev`: a local chain with everything on it, and a node that answers.
 
-use super::{CommandResult, print, print_json};
-use crate::dev::{self, Anvil, AnvilOptions, DeployOptions, Deployment, NodeKeys};
-use crate::engine::Provider;
-use crate::supervisor;
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
 use alloy::primitives::Address;
 use clap::Args;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+
+use super::{CommandResult, infer::ProviderArg, print, print_json};
+use crate::{
+    api,
+    dev::{self, Anvil, AnvilOptions, DeployOptions, Deployment, NodeKeys},
+    supervisor,
+};
+
+/// The pause between two looks whether the node is ready.
+const READY_POLL: Duration = Duration::from_millis(5);
 
 /// Start a local chain with the contracts, models, example consumers and a node that answers.
 ///
@@ -31,8 +40,8 @@ pub(super) struct DevArgs {
     #[arg(long)]
     json: bool,
     /// What models run on.
-    #[arg(long, value_enum, default_value_t = Provider::Cpu, env = "ORACULUM_PROVIDER", help_heading = "Engine")]
-    provider: Provider,
+    #[arg(long, value_enum, default_value_t = ProviderArg::Cpu, env = "ORACULUM_PROVIDER", help_heading = "Engine")]
+    provider: ProviderArg,
     /// The ONNX Runtime library; else it is looked for beside the executable and in node_modules.
     #[arg(long, value_name = "LIBRARY", env = "ORT_DYLIB_PATH", help_heading = "Engine")]
     runtime: Option<PathBuf>,
@@ -63,17 +72,17 @@ impl DevArgs {
             chain = chain => chain?,
         };
         let data_dir = anvil.scratch().join("node");
-        let mut settings = deployment.settings(&anvil, 0, &data_dir);
+        let mut settings = deployment.settings(&anvil, 0, &data_dir)?;
         settings.engine.runtime = self.runtime.clone();
-        settings.engine.provider = self.provider;
+        settings.engine.provider = self.provider.into();
 
         let shutdown = CancellationToken::new();
         let node = supervisor::run(settings, NodeKeys::new(0).running(), shutdown.clone());
         tokio::pin!(node);
         let ready = async {
             // The node writes this file once it has loaded its models and takes work.
-            while !data_dir.join("status").exists() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+            while !data_dir.join(api::ADDRESS_FILE).exists() {
+                tokio::time::sleep(READY_POLL).await;
             }
             self.report(&deployment, began.elapsed())?;
             std::future::pending::<CommandResult>().await
@@ -91,7 +100,7 @@ impl DevArgs {
 
     fn report(&self, deployment: &Deployment, took: Duration) -> CommandResult {
         if self.json {
-            return print_json(&serde_json::to_value(deployment)?);
+            return print_json(deployment);
         }
         let mut lines = vec![format!("ready in {:.1} s; Ctrl-C ends everything", took.as_secs_f64()), String::new()];
         let mut line = |name: &str, value: &str| lines.push(format!("  {name:<18} {value}"));

@@ -1,16 +1,19 @@
 //! What a command's exit code says.
 
-use crate::account::AccountError;
-use crate::chain::ChainError;
-use crate::config::ConfigError;
-use crate::contract::ReadError;
-use crate::engine::{EngineError, LoadError, StartError};
-use crate::journal::JournalError;
-use crate::keys::KeyError;
-use crate::model::ModelError;
-use crate::node::StageError;
-use crate::supervisor::NodeError;
 use std::error::Error;
+
+use crate::{
+    chain::ChainError,
+    client::AccountError,
+    config::ConfigError,
+    coordinator::ReadError,
+    engine::{EngineError, LoadError, StartError},
+    journal::JournalError,
+    keys::KeyError,
+    model::ModelError,
+    node::StageError,
+    supervisor::NodeError,
+};
 
 /// The table in `oraculum --help` and the guide.
 pub(super) const TABLE: &str = "Exit codes:
@@ -81,7 +84,9 @@ impl Exit {
             | NodeError::NoContract(_)
             | NodeError::Read(_) => Self::Chain,
             NodeError::Journal(_) => Self::Journal,
-            NodeError::Engine(_) | NodeError::Load { .. } | NodeError::Model(_) | NodeError::NoModel(_) => Self::Engine,
+            NodeError::Engine(_) | NodeError::BatchBuilder { .. } | NodeError::Model(_) | NodeError::NoModel(_) => {
+                Self::Engine
+            }
             NodeError::Configuration(_) | NodeError::Shared(_) | NodeError::Policy(_) | NodeError::Status { .. } => {
                 Self::Configuration
             }

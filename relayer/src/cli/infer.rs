@@ -1,15 +1,21 @@
 //! `oraculum infer`: one inference off-chain, with the engine that nodes answer with.
 
-use super::{CommandResult, print};
-use crate::engine::{Engine, EngineOptions, Inference, OnnxEngine, Provider, Source};
-use crate::model::{Model, ModelStore, read_bare_file};
-use crate::oip;
-use crate::protocol::OutputFormat;
+use std::{
+    error::Error,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
 use clap::Args;
-use std::error::Error;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 use tracing::info;
+
+use super::{CommandResult, print};
+use crate::{
+    engine::{Engine, EngineOptions, Inference, OnnxEngine, Provider, Source},
+    model::{Model, ModelFile, ModelStore},
+    oip,
+    protocol::OutputFormat,
+};
 
 /// Runs a model once, off-chain, and prints its outputs.
 ///
@@ -32,29 +38,53 @@ pub(super) struct InferArgs {
     engine: EngineArgs,
 }
 
+/// Which hardware is to run models, as it is typed.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum ProviderArg {
+    /// The processor, always; the reference profile.
+    Cpu,
+    /// A GPU, or the start fails.
+    Cuda,
+    /// A GPU if it can be used, else the processor, with a warning.
+    Auto,
+}
+
+impl From<ProviderArg> for Provider {
+    fn from(typed: ProviderArg) -> Self {
+        match typed {
+            ProviderArg::Cpu => Self::Cpu,
+            ProviderArg::Cuda => Self::Cuda,
+            ProviderArg::Auto => Self::Auto,
+        }
+    }
+}
+
 /// Which library and which hardware run models.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Engine")]
-pub struct EngineArgs {
+pub(super) struct EngineArgs {
     /// What models run on; the processor is the reference on which disputes are judged.
-    #[arg(long, value_enum, default_value_t = Provider::Cpu, env = "ORACULUM_PROVIDER")]
-    pub provider: Provider,
+    #[arg(long, value_enum, default_value_t = ProviderArg::Cpu, env = "ORACULUM_PROVIDER")]
+    provider: ProviderArg,
     /// The GPUs to run on, by number, separated by commas.
     #[arg(long = "device", value_name = "NUMBER", value_delimiter = ',', default_value = "0")]
-    pub devices: Vec<u32>,
+    devices: Vec<u32>,
     /// The ONNX Runtime library; else it is looked for beside the executable and in node_modules.
     #[arg(long, value_name = "LIBRARY", env = "ORT_DYLIB_PATH")]
-    pub runtime: Option<PathBuf>,
+    runtime: Option<PathBuf>,
 }
 
 impl From<EngineArgs> for EngineOptions {
     fn from(args: EngineArgs) -> Self {
-        Self { runtime: args.runtime, provider: args.provider, devices: args.devices, ..Self::default() }
+        Self { runtime: args.runtime, provider: args.provider.into(), devices: args.devices, ..Self::default() }
     }
 }
 
 impl InferArgs {
     /// Runs the command.
+    ///
+    /// # Errors
+    /// The model's, the engine's or the inputs'; or the outcome, where it is no output.
     pub(super) async fn run(self) -> CommandResult {
         let source = source(&self.model, &self.models)?;
         let json = read(&self.inputs)?;
@@ -68,7 +98,7 @@ impl InferArgs {
         if let Some(failure) = failure {
             return Err(format!("{outcome}: {failure}").into());
         }
-        let names = model.signature.outputs.iter().map(|port| port.name.as_str());
+        let names = model.signature.outputs.iter().map(|output| output.name.as_str());
         print(&serde_json::to_string(&oip::unpack_outputs(&output, names)?)?)
     }
 }
@@ -77,11 +107,11 @@ impl InferArgs {
 fn source(model: &str, store: &Path) -> Result<Source, Box<dyn Error + Send + Sync>> {
     let path = Path::new(model);
     if path.is_file() {
-        return Ok(Source::file(read_bare_file(path)?));
+        return Ok(Source::file(ModelFile::of_path(path)?));
     }
     let model =
         if path.join("card.json").is_file() { Model::open(path)? } else { ModelStore::new(store).open(model)? };
-    Ok(Source::card(&model)?)
+    Ok(Source::card(&model))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -1,12 +1,19 @@
 //! `oraculum init`: a configuration to start from, and new keys.
 
-use super::{CommandResult, print_json};
-use crate::config::{self, Endpoint};
-use crate::keys::{self, PasswordSource};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
 use alloy::primitives::Address;
 use clap::Args;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+
+use super::{CommandResult, print_json};
+use crate::{
+    chain::Endpoint,
+    config,
+    keys::{self, PasswordSource},
+};
 
 /// Write a documented oraculum.toml and new encrypted keys into a folder.
 ///
@@ -39,15 +46,16 @@ pub(super) struct InitArgs {
     json: bool,
 }
 
-/// Runs the command.
+/// Makes the keystores, then the configuration, and tells where they are.
 pub(super) fn run(args: &InitArgs) -> CommandResult {
     let file = args.dir.join(config::FILE_NAME);
-    let mut made = vec![("signer", args.dir.join("keys/signer.json")), ("sender", args.dir.join("keys/sender.json"))];
+    let mut keystores =
+        vec![("signer", args.dir.join("keys/signer.json")), ("sender", args.dir.join("keys/sender.json"))];
     if args.owner.is_none() {
-        made.push(("owner", args.dir.join("keys/owner.json")));
+        keystores.push(("owner", args.dir.join("keys/owner.json")));
     }
-    // Before a password is asked for.
-    for path in made.iter().map(|(_, path)| path).chain([&file]) {
+    // Checked before a password is asked for.
+    for path in keystores.iter().map(|(_, path)| path).chain([&file]) {
         if path.symlink_metadata().is_ok() {
             return Err(format!("{} exists already and is left as it is; choose another folder", path.display()).into());
         }
@@ -57,7 +65,7 @@ pub(super) fn run(args: &InitArgs) -> CommandResult {
     let password = source.new_password("the new keys")?;
     let mut addresses = serde_json::Map::new();
     let mut owner = args.owner;
-    for (name, path) in &made {
+    for (name, path) in &keystores {
         let address = keys::create(path, &password)?.address();
         addresses.insert((*name).to_owned(), address.to_string().into());
         if *name == "owner" {
@@ -67,14 +75,14 @@ pub(super) fn run(args: &InitArgs) -> CommandResult {
     write_config(args, owner, &file)?;
 
     if args.json {
-        let mut made = serde_json::Map::new();
-        made.insert("config".into(), file.display().to_string().into());
+        let mut report = serde_json::Map::new();
+        report.insert("config".into(), file.display().to_string().into());
         addresses.entry("owner").or_insert_with(|| owner.unwrap_or_default().to_string().into());
-        made.extend(addresses);
-        return print_json(&made.into());
+        report.extend(addresses);
+        return print_json(&report);
     }
     eprintln!("wrote {}", file.display());
-    for (name, path) in &made {
+    for (name, path) in &keystores {
         eprintln!("wrote {}: {name} {}", path.display(), addresses[*name].as_str().unwrap_or_default());
     }
     let config = file.display();

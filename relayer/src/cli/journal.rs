@@ -1,12 +1,18 @@
 //! `oraculum journal`: a stopped node's journal as a file.
 
-use super::CommandResult;
-use crate::config::{FILE_NAME, Settings};
-use crate::journal::{Journal, SledJournal};
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
 use clap::{Args, Subcommand};
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+
+use super::CommandResult;
+use crate::{
+    config::{FILE_NAME, Settings},
+    journal::{Journal, SledJournal},
+};
 
 /// Write a stopped node's journal as JSON lines, or make one of them.
 #[derive(Debug, Args)]

@@ -14,17 +14,14 @@ mod pnl;
 mod request;
 mod run;
 
-use crate::config::Settings;
-use crate::model::ModelStore;
+use std::{collections::HashMap, error::Error, fmt::Display, io::IsTerminal, process::ExitCode, str::FromStr};
+
 use alloy::primitives::B256;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::collections::HashMap;
-use std::error::Error;
-use std::io::IsTerminal;
-use std::process::ExitCode;
-use std::str::FromStr;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::Directive;
+use serde::{Serialize, Serializer};
+use tracing_subscriber::{EnvFilter, filter::Directive};
+
+use crate::{config::Settings, model::ModelStore, stages::watcher::REQUEST_LOG};
 
 /// What every command ends with; the error says what to do.
 pub type CommandResult = Result<(), Box<dyn Error + Send + Sync>>;
@@ -39,15 +36,15 @@ pub struct Cli {
     command: Command,
 }
 
-/// What is logged where nothing is asked for; alloy's subscriptions tell of each connection that ends.
-const LOG: &str = "info,alloy_pubsub=warn";
+/// The filter where none is given; alloy's subscriptions log each connection that ends.
+const DEFAULT_LOG: &str = "info,alloy_pubsub=warn";
 
 /// How much is logged, and in which form; logs go to standard error.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Logging")]
 pub struct LoggingArgs {
     /// What to log: a level (error, warn, info, debug, trace), or a filter such as `info,oraculum::engine=debug`.
-    #[arg(long, global = true, env = "ORACULUM_LOG", default_value = LOG)]
+    #[arg(long, global = true, env = "ORACULUM_LOG", default_value = DEFAULT_LOG)]
     log: String,
     /// The form of log lines.
     #[arg(long, global = true, env = "ORACULUM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -57,7 +54,7 @@ pub struct LoggingArgs {
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// A line for people, coloured on a terminal.
+    /// A line for people, colored on a terminal.
     #[default]
     Text,
     /// One JSON object per line.
@@ -123,15 +120,25 @@ fn request_id(text: &str) -> Result<B256, String> {
     text.parse().map_err(|_| "a request's id is 0x and 64 hex digits".to_owned())
 }
 
-/// The names of a node's models. They are for the eye: what is told of may be read where the models are not.
+/// The names of a node's models, for people; empty where the models are not on this machine.
 fn model_names(settings: &Settings) -> HashMap<B256, String> {
     let models = ModelStore::new(&settings.node.models_dir).list().unwrap_or_default();
     models.into_iter().filter_map(|one| one.model.ok()).map(|model| (model.id, model.name)).collect()
 }
 
 /// Prints a value as JSON on standard output, indented.
-fn print_json(value: &serde_json::Value) -> CommandResult {
-    print(&format!("{value:#}"))
+fn print_json(value: &impl Serialize) -> CommandResult {
+    print(&serde_json::to_string_pretty(value)?)
+}
+
+/// Prints a value as JSON on standard output, in one line.
+fn print_json_line(value: &impl Serialize) -> CommandResult {
+    print(&serde_json::to_string(value)?)
+}
+
+/// An amount in wei as a decimal text, for JSON's numbers do not hold it.
+fn as_text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 fn fail(error: &(dyn Error + 'static)) -> ExitCode {
@@ -150,8 +157,8 @@ fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     ExitCode::from(exit::Exit::of(error) as u8)
 }
 
-/// What logs whole URLs and headers, in which endpoints carry their keys. No level brings it back.
-const TELLTALES: [&str; 9] = [
+/// Targets that log whole URLs and headers, in which endpoints carry their keys. No filter brings them back.
+const SECRET_TARGETS: [&str; 9] = [
     "alloy_transport_http",
     "alloy_transport_http::reqwest_transport",
     "alloy_transport_ws",
@@ -164,15 +171,15 @@ const TELLTALES: [&str; 9] = [
 ];
 
 impl LoggingArgs {
-    /// `tells_requests` if requests and answers are told of as they come, where nothing else is asked for.
+    /// Starts logging. With `tells_requests`, requests and answers are logged as they come, unless a filter is given.
     fn start(&self, tells_requests: bool) -> CommandResult {
         let mut log = self.log.clone();
-        if tells_requests && log == LOG {
-            log += ",oraculum::watcher::intake=debug";
+        if tells_requests && log == DEFAULT_LOG {
+            log += &format!(",{REQUEST_LOG}=debug");
         }
         let mut filter = EnvFilter::try_new(&log)
             .map_err(|error| format!("--log `{}`: {error}; write a level such as `info`", self.log))?;
-        for target in TELLTALES {
+        for target in SECRET_TARGETS {
             filter = filter.add_directive(Directive::from_str(&format!("{target}=off"))?);
         }
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -1,29 +1,25 @@
-//! `oraculum node`: what a node's owner does. Each of these moves money or rights, so it needs the owner's key, which the
+//! `oraculum node`: what a node's owner does. All but `status` moves money or rights, so it needs the owner's key, which the
 //! running node never has.
 
-mod survey;
+mod status;
 
-use super::request::model_id;
-use super::{CommandResult, model_names, print, print_json};
-use crate::abi::InferenceCoordinator as Coordinator;
-use crate::account::{Account, Client};
-use crate::config::{FILE_NAME, Settings};
-use crate::keys::{self, PasswordSource};
-use crate::protocol::statement::Domain;
-use alloy::primitives::utils::format_ether;
-use alloy::primitives::{Address, B256, U256};
-use alloy::providers::Provider;
-use alloy::signers::SignerSync;
-use clap::{Args, Subcommand};
-use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-use survey::{Seat, Survey};
+
+use alloy::primitives::{Address, B256, U256, utils::format_ether};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{CommandResult, as_text, print_json};
+use crate::{
+    client::{
+        Account, ActivationWait, Client, OwnedSeats, Seat, Unpaid, activate_seat, balance_of, claim_pay, register_node,
+        release_seat, resolve_model, signing_key, withdraw,
+    },
+    config::{FILE_NAME, Settings},
+    keys::{self, PasswordSource},
+};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
-
-/// Answers per transaction that claims pay.
-const CLAIM_BATCH: usize = 32;
 
 /// Register a node, take and leave seats, see and collect what it earns.
 #[derive(Debug, Args)]
@@ -40,7 +36,7 @@ pub(super) struct NodeArgs {
     /// The owner's keystore [default: keys/owner.json beside the configuration].
     #[arg(long, global = true, value_name = "FILE")]
     keystore: Option<PathBuf>,
-    /// A file with the keystores' password; else ORACULUM_PASSWORD, the configuration or the terminal gives it.
+    /// A file with the keystores' password; else it is taken from ORACULUM_PASSWORD, the configuration or the terminal.
     #[arg(long, global = true, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Print JSON.
@@ -59,7 +55,7 @@ enum NodeCommand {
     },
     /// Take a bonded seat on models, and make it live once its activation delay has passed.
     ///
-    /// Of a model on which the owner has a seat already, that seat is made live, with the node's present key.
+    /// If the owner has a seat on a model already, that seat is made live with the node's present key, and no other is taken.
     #[command(after_help = "Example:\n  oraculum node join iris/v1 digits/v1")]
     Join {
         /// Names or ids of models.
@@ -94,13 +90,13 @@ impl NodeArgs {
         let chain = &settings.chain;
         let client = Client::connect_any(&chain.rpc_urls, Some(chain.chain_id), &chain.trust()?).await?;
         client.expect_contract(settings.chain.coordinator).await?;
-        let owner = async || self.owner(&settings, &client);
+        let owner = || self.owner(&settings, &client);
         match &self.command {
-            NodeCommand::Register { uri } => register(&self, &settings, &owner().await?, uri).await,
-            NodeCommand::Join { models, no_wait } => join(&self, &settings, &owner().await?, models, *no_wait).await,
-            NodeCommand::Leave { model } => leave(&self, &settings, &owner().await?, model).await,
-            NodeCommand::Status => status(&self, &settings, &client).await,
-            NodeCommand::Claim { withdraw } => claim(&self, &settings, &owner().await?, *withdraw).await,
+            NodeCommand::Register { uri } => register(&self, &settings, &owner()?, uri).await,
+            NodeCommand::Join { models, no_wait } => join(&self, &settings, &owner()?, models, *no_wait).await,
+            NodeCommand::Leave { model } => leave(&self, &settings, &owner()?, model).await,
+            NodeCommand::Status => status::run(&settings, &client, self.json).await,
+            NodeCommand::Claim { withdraw } => claim(&self, &settings, &owner()?, *withdraw).await,
         }
     }
 
@@ -127,24 +123,29 @@ impl NodeArgs {
     }
 }
 
+/// What `register --json` prints.
+#[derive(Serialize)]
+struct Registered {
+    owner: Address,
+    signer: Address,
+    transaction: B256,
+}
+
 async fn register(args: &NodeArgs, settings: &Settings, owner: &Account, uri: &str) -> CommandResult {
-    let signer = keys::open(&settings.keys.signer, args.passwords(settings))?;
-    let coordinator = settings.chain.coordinator;
-    let domain = Domain { chain_id: settings.chain.chain_id, coordinator };
-    let proof = signer.sign_hash_sync(&domain.signer_digest(owner.address()))?;
-    let call = Coordinator::registerNodeCall {
-        signer: signer.address(),
-        signature: proof.as_bytes().into(),
-        uri: uri.to_owned(),
-    };
-    let receipt = owner.call(coordinator, &call, U256::ZERO).await?;
+    let key = keys::open(&settings.keys.signer, args.passwords(settings))?;
+    let transaction = register_node(owner, settings.chain.coordinator, &key, uri).await?;
+    let (owner, signer) = (owner.address(), key.address());
     if args.json {
-        return print_json(&json!({
-            "owner": owner.address(), "signer": signer.address(), "transaction": receipt.transaction_hash,
-        }));
+        return print_json(&Registered { owner, signer, transaction });
     }
-    eprintln!("{} answers for {} (transaction {})", signer.address(), owner.address(), receipt.transaction_hash);
+    eprintln!("{signer} answers for {owner} (transaction {transaction})");
     Ok(())
+}
+
+/// What `join --json` and `leave --json` print.
+#[derive(Serialize)]
+struct ChangedSeats {
+    seats: Vec<Seat>,
 }
 
 async fn join(
@@ -155,41 +156,29 @@ async fn join(
     no_wait: bool,
 ) -> CommandResult {
     let (client, coordinator) = (owner.client(), settings.chain.coordinator);
-    let signer = client.read(coordinator, &Coordinator::signerOfCall { owner: owner.address() }).await?;
-    if signer.is_zero() {
-        return Err(format!("{} has no signing key; `oraculum node register` first", owner.address()).into());
-    }
-    let survey = Survey::new(client, settings).await?;
+    let signer = signing_key(client, coordinator, owner.address()).await?;
+    let signer =
+        signer.ok_or_else(|| format!("{} has no signing key; run `oraculum node register` first", owner.address()))?;
+    let owned = OwnedSeats::read(client, settings).await?;
     let mut joined = Vec::new();
     for name in models {
-        let model = model_id(client, coordinator, name).await?;
-        let held: Vec<_> = survey.seats.iter().filter(|seat| seat.model == model && !seat.is_leaving()).collect();
-        for seat in &held {
-            if seat.signer != signer {
-                let rekey = Coordinator::rekeySeatCall { modelId: model, index: seat.index };
-                owner.call(coordinator, &rekey, U256::ZERO).await?;
+        let model = resolve_model(client, coordinator, name).await?;
+        for seat in owned.join(owner, signer, model).await? {
+            if let Some(bond) = seat.paid {
+                eprintln!("seat {} on {name} with a bond of {} ETH", seat.index, format_ether(bond));
             }
-            joined.push((model, seat.index));
-        }
-        if held.is_empty() {
-            let bond = survey.bond();
-            let call = Coordinator::joinSeatCall { modelId: model, reuse: u32::MAX };
-            let receipt = owner.call(coordinator, &call, bond).await?;
-            let seat = receipt.logs().iter().find_map(|log| log.log_decode::<Coordinator::SeatJoined>().ok());
-            let index = seat.ok_or("the coordinator gave no seat; is it a coordinator?")?.inner.index;
-            eprintln!("seat {index} on {name} with a bond of {} ETH", format_ether(bond));
-            joined.push((model, index));
+            joined.push(seat);
         }
     }
     let mut seats = Vec::new();
-    for (model, index) in joined {
+    for seat in joined {
         if !no_wait {
-            activate(owner, coordinator, model, index).await?;
+            activate_seat(owner, coordinator, seat.model, seat.index, tell_wait).await?;
         }
-        seats.push(Seat::read(client, coordinator, model, index).await?);
+        seats.push(Seat::read(client, coordinator, seat.model, seat.index).await?);
     }
     if args.json {
-        return print_json(&json!({ "seats": seats }));
+        return print_json(&ChangedSeats { seats });
     }
     for seat in seats {
         match seat.live {
@@ -203,158 +192,90 @@ async fn join(
     Ok(())
 }
 
-/// After so long without a block, whoever waits for one is told.
-const NO_BLOCKS: Duration = Duration::from_secs(30);
-
-/// Waits for a seat's activation delay, and makes it live.
-async fn activate(owner: &Account, coordinator: Address, model: B256, index: u32) -> Result<(), Error> {
-    let client = owner.client();
-    let seat = Seat::read(client, coordinator, model, index).await?;
-    if seat.live {
-        return Ok(());
+fn tell_wait(wait: ActivationWait) {
+    let ActivationWait { index, from, head, stalled } = wait;
+    if stalled {
+        eprintln!(
+            "still block {head}: if nobody makes blocks, as on `oraculum dev` without --block-time, this never ends"
+        );
+    } else {
+        eprintln!("waiting for block {from} to make seat {index} live; this is block {head}");
     }
-    let mut last = None;
-    loop {
-        let head = client.ask(client.provider().get_block_number()).await?;
-        // The transaction is mined in the next block at the earliest.
-        if head + 1 >= seat.from {
-            break;
-        }
-        let (known, since) = *last.get_or_insert_with(|| {
-            eprintln!("waiting for block {} to make seat {index} live; this is block {head}", seat.from);
-            (head, Instant::now())
-        });
-        if head != known {
-            last = Some((head, Instant::now()));
-        } else if since.elapsed() > NO_BLOCKS {
-            eprintln!(
-                "still block {head}: if nobody makes blocks, as on `oraculum dev` without --block-time, this never ends"
-            );
-            last = Some((head, Instant::now()));
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    owner.call(coordinator, &Coordinator::activateSeatCall { modelId: model, index }, U256::ZERO).await?;
-    Ok(())
 }
 
 async fn leave(args: &NodeArgs, settings: &Settings, owner: &Account, name: &str) -> CommandResult {
-    let (client, coordinator) = (owner.client(), settings.chain.coordinator);
-    let model = model_id(client, coordinator, name).await?;
-    let survey = Survey::new(client, settings).await?;
-    let mut left = Vec::new();
-    for seat in survey.seats.iter().filter(|seat| seat.model == model && !seat.is_leaving()) {
-        let call = Coordinator::leaveSeatCall { modelId: model, index: seat.index };
-        owner.call(coordinator, &call, U256::ZERO).await?;
-        left.push(Seat::read(client, coordinator, model, seat.index).await?);
-    }
-    if left.is_empty() {
+    let client = owner.client();
+    let model = resolve_model(client, settings.chain.coordinator, name).await?;
+    let owned = OwnedSeats::read(client, settings).await?;
+    let seats = owned.leave(owner, model).await?;
+    if seats.is_empty() {
         return Err(format!("{} has no seat on {name} that could leave", owner.address()).into());
     }
     if args.json {
-        return print_json(&json!({ "seats": left }));
+        return print_json(&ChangedSeats { seats });
     }
-    for seat in left {
+    for seat in seats {
         eprintln!(
             "seat {} on {name} answers no request from block {} on; `oraculum node claim` collects its bond {} blocks later",
-            seat.index, seat.until, survey.parameters.exitDelay
+            seat.index, seat.until, owned.parameters.exitDelay
         );
     }
     Ok(())
 }
 
-async fn status(args: &NodeArgs, settings: &Settings, client: &Client) -> CommandResult {
-    let (owner, coordinator) = (settings.node.owner, settings.chain.coordinator);
-    let survey = Survey::new(client, settings).await?;
-    let signer = client.read(coordinator, &Coordinator::signerOfCall { owner }).await?;
-    let balance =
-        client.read(coordinator, &Coordinator::balanceOfCall { token: Address::ZERO, account: owner }).await?;
-    let account = client.ask(client.provider().get_balance(owner)).await?;
-    let earnings = survey.earnings(client, settings).await?;
-    let names = model_names(settings);
-    if args.json {
-        return print_json(&json!({
-            "owner": owner,
-            "signer": (!signer.is_zero()).then_some(signer),
-            "block": survey.head,
-            "seats": survey.seats,
-            "bondWei": survey.seats.iter().map(|seat| seat.bond).sum::<U256>().to_string(),
-            "balanceWei": balance.to_string(),
-            "claimableWei": earnings.claimable_wei().to_string(),
-            "claimable": earnings.claimable.len(),
-            "vestingWei": earnings.vesting.to_string(),
-            "accountWei": account.to_string(),
-        }));
-    }
-    let mut lines = vec![format!("owner      {owner}, {} ETH", format_ether(account))];
-    lines.push(match signer.is_zero() {
-        true => "signer     none; `oraculum node register` sets one".to_owned(),
-        false => format!("signer     {signer}"),
-    });
-    for seat in &survey.seats {
-        let name = names.get(&seat.model).cloned().unwrap_or_else(|| seat.model.to_string());
-        lines.push(format!(
-            "seat       {} on {name}: {}, bond {} ETH",
-            seat.index,
-            seat.state(survey.head, signer),
-            format_ether(seat.bond)
-        ));
-    }
-    if survey.seats.is_empty() {
-        lines.push("seats      none; `oraculum node join MODEL` takes one".to_owned());
-    }
-    lines.push(format!("balance    {} ETH in the coordinator", format_ether(balance)));
-    lines.push(format!(
-        "claimable  {} ETH for {} answers; {} ETH still vest",
-        format_ether(earnings.claimable_wei()),
-        earnings.claimable.len(),
-        format_ether(earnings.vesting)
-    ));
-    print(&lines.join("\n"))
+/// What `claim --json` prints. Amounts are wei, as texts.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClaimReport {
+    /// Number of answers whose pay was claimed.
+    claimed: usize,
+    #[serde(serialize_with = "as_text")]
+    claimed_wei: U256,
+    /// Number of seats that were released.
+    released: usize,
+    #[serde(serialize_with = "as_text")]
+    withdrawn_wei: U256,
+    /// Balance in the coordinator after all this.
+    #[serde(serialize_with = "as_text")]
+    balance_wei: U256,
 }
 
-async fn claim(args: &NodeArgs, settings: &Settings, owner: &Account, withdraw: bool) -> CommandResult {
+async fn claim(args: &NodeArgs, settings: &Settings, owner: &Account, withdraws: bool) -> CommandResult {
     let (client, coordinator) = (owner.client(), settings.chain.coordinator);
-    let survey = Survey::new(client, settings).await?;
-    let earnings = survey.earnings(client, settings).await?;
+    let owned = OwnedSeats::read(client, settings).await?;
+    let unpaid = Unpaid::read(client, settings, &owned).await?;
     let mut released = 0;
-    for seat in survey.seats.iter().filter(|seat| seat.is_leaving()) {
-        let call = Coordinator::releaseSeatCall { modelId: seat.model, index: seat.index };
-        match owner.call(coordinator, &call, U256::ZERO).await {
-            Ok(_) => released += 1,
+    for seat in owned.seats.iter().filter(|seat| seat.is_leaving()) {
+        match release_seat(owner, coordinator, seat).await {
+            Ok(()) => released += 1,
             Err(error) => eprintln!("seat {} on {} keeps its bond for now: {error}", seat.index, seat.model),
         }
     }
-    for batch in earnings.claimable.chunks(CLAIM_BATCH) {
-        let results = batch.iter().map(|answer| answer.result.clone()).collect();
-        owner.call(coordinator, &Coordinator::claimCall { results }, U256::ZERO).await?;
+    claim_pay(owner, coordinator, &unpaid.claimable).await?;
+    let balance = balance_of(client, coordinator, owner.address()).await?;
+    let withdrawn_wei = if withdraws { balance } else { U256::ZERO };
+    if !withdrawn_wei.is_zero() {
+        withdraw(owner, coordinator, withdrawn_wei).await?;
     }
-    let read = Coordinator::balanceOfCall { token: Address::ZERO, account: owner.address() };
-    let balance = client.read(coordinator, &read).await?;
-    let withdrawn = if withdraw { balance } else { U256::ZERO };
-    if !withdrawn.is_zero() {
-        let call = Coordinator::withdrawCall { to: owner.address(), amount: withdrawn };
-        owner.call(coordinator, &call, U256::ZERO).await?;
-    }
+    let report = ClaimReport {
+        claimed: unpaid.claimable.len(),
+        claimed_wei: unpaid.claimable_wei(),
+        released,
+        withdrawn_wei,
+        balance_wei: balance - withdrawn_wei,
+    };
     if args.json {
-        return print_json(&json!({
-            "claimed": earnings.claimable.len(),
-            "claimedWei": earnings.claimable_wei().to_string(),
-            "released": released,
-            "withdrawnWei": withdrawn.to_string(),
-            "balanceWei": (balance - withdrawn).to_string(),
-        }));
+        return print_json(&report);
     }
+    let withdrawn = match report.withdrawn_wei {
+        U256::ZERO => String::new(),
+        wei => format!(", {} ETH went to the owner", format_ether(wei)),
+    };
     eprintln!(
-        "claimed {} ETH for {} answers, released {released} seats; the balance is {} ETH{}",
-        format_ether(earnings.claimable_wei()),
-        earnings.claimable.len(),
-        format_ether(balance - withdrawn),
-        if withdrawn.is_zero() {
-            String::new()
-        } else {
-            format!(", {} ETH went to the owner", format_ether(withdrawn))
-        }
+        "claimed {} ETH for {} answers, released {released} seats; the balance is {} ETH{withdrawn}",
+        format_ether(report.claimed_wei),
+        report.claimed,
+        format_ether(report.balance_wei),
     );
     Ok(())
 }

@@ -1,14 +1,15 @@
 //! `oraculum pnl`: what answers earned and what they cost.
 
-use super::{CommandResult, model_names, print, print_json};
-use crate::books;
-use crate::config::{FILE_NAME, Settings};
-use crate::journal::SledJournal;
-use crate::status;
+use std::path::PathBuf;
+
 use alloy::primitives::{B256, utils::format_ether};
 use clap::Args;
-use serde_json::Value;
-use std::path::PathBuf;
+
+use super::{CommandResult, model_names, print, print_json};
+use crate::{
+    api::{JournalReader, types::LedgerLine},
+    config::{FILE_NAME, Settings},
+};
 
 /// Show profit and loss by model and day, from the journal of a node, whether it runs or not.
 ///
@@ -29,35 +30,18 @@ pub(super) struct PnlArgs {
     json: bool,
 }
 
-/// Wei as ETH, with its sign.
-fn ether(wei: &str) -> String {
-    match wei.strip_prefix('-') {
-        Some(wei) => format!("-{}", ether(wei)),
-        None => format_ether(wei.parse::<u128>().unwrap_or(u128::MAX)),
-    }
-}
-
 /// Runs the command.
 pub(super) async fn run(args: PnlArgs) -> CommandResult {
     let settings = Settings::load(&args.config)?;
-    let folder = &settings.node.data_dir;
-    let found = match status::ask(folder, "/books").await? {
-        Some((200, value)) => value,
-        Some((code, value)) => return Err(format!("the node answered {code}: {value}").into()),
-        None => books::by_day_and_model(&SledJournal::open_existing(folder)?)?,
-    };
-    let mut lines: Vec<&Value> = found.as_array().into_iter().flatten().collect();
+    let mut lines = JournalReader::open(&settings.node.data_dir).await?.ledger().await?;
     if let Some(days) = args.days {
-        let mut shown: Vec<&str> = lines.iter().filter_map(|line| line["day"].as_str()).collect();
-        shown.dedup();
-        shown.truncate(days);
-        lines.retain(|line| line["day"].as_str().is_some_and(|day| shown.contains(&day)));
+        keep_last_days(&mut lines, days);
     }
     if args.json {
-        return print_json(&lines.into_iter().cloned().collect());
+        return print_json(&lines);
     }
     if lines.is_empty() {
-        eprintln!("Nothing is final yet: answers are booked once they are deep enough.");
+        eprintln!("Nothing is final yet: answers are counted once they are deep enough.");
     }
     let names = model_names(&settings);
     print(&format!(
@@ -65,21 +49,30 @@ pub(super) async fn run(args: PnlArgs) -> CommandResult {
         "day", "model", "answers", "earned", "spent", "profit"
     ))?;
     for line in lines {
-        let text = |key: &str| line[key].as_str().unwrap_or_default();
-        let id = text("model");
-        let model = match id.parse::<B256>() {
-            Ok(B256::ZERO) => "none",
-            Ok(model) => names.get(&model).map_or(id.get(..14).unwrap_or(id), String::as_str),
-            Err(_) => id,
+        let model = match line.model {
+            B256::ZERO => "none".to_owned(),
+            // An id is cut to what fits the column.
+            id => names.get(&id).cloned().unwrap_or_else(|| id.to_string().chars().take(14).collect()),
         };
-        let [earned, spent, profit] = ["earnedWei", "spentWei", "profitWei"].map(|key| ether(text(key)));
-        print(&format!(
-            "{:<10}  {model:<20}  {:>8}  {earned:>22}  {spent:>22}  {profit:>22}",
-            text("day"),
-            line["answers"]
-        ))?;
+        let (earned, profit) = (signed_ether(line.earned_wei), signed_ether(line.profit_wei));
+        let (day, answers, spent) = (line.day, line.answers, format_ether(line.spent_wei));
+        print(&format!("{day:<10}  {model:<20}  {answers:>8}  {earned:>22}  {spent:>22}  {profit:>22}"))?;
     }
     Ok(())
+}
+
+/// Keeps the lines of the newest days that there are lines of; the newest come first.
+fn keep_last_days(lines: &mut Vec<LedgerLine>, days: usize) {
+    let mut shown: Vec<String> = lines.iter().map(|line| line.day.clone()).collect();
+    shown.dedup();
+    shown.truncate(days);
+    lines.retain(|line| shown.contains(&line.day));
+}
+
+/// Wei as ETH, with its sign.
+fn signed_ether(wei: i128) -> String {
+    let sign = if wei < 0 { "-" } else { "" };
+    format!("{sign}{}", format_ether(wei.unsigned_abs()))
 }
 
 #[cfg(test)]
@@ -88,7 +81,22 @@ mod tests {
 
     #[test]
     fn amounts_keep_their_sign() {
-        assert_eq!(ether("-1500000000000000000"), "-1.500000000000000000");
-        assert_eq!(ether("0"), "0.000000000000000000");
+        assert_eq!(signed_ether(-1_500_000_000_000_000_000), "-1.500000000000000000");
+        assert_eq!(signed_ether(0), "0.000000000000000000");
+    }
+
+    #[test]
+    fn the_last_days_are_those_that_have_lines() {
+        let line = |day: &str| LedgerLine {
+            day: day.to_owned(),
+            model: B256::ZERO,
+            answers: 1,
+            earned_wei: 0,
+            spent_wei: 0,
+            profit_wei: 0,
+        };
+        let mut lines = ["2026-11-23", "2026-11-20", "2026-11-20", "2026-11-01"].map(line).to_vec();
+        keep_last_days(&mut lines, 2);
+        assert_eq!(lines.len(), 3);
     }
 }

@@ -1,30 +1,40 @@
 //! `oraculum request`: asks a model from the command line, waits, and prints the answer.
 
-mod input;
-mod refund;
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use super::{CommandResult, print, print_json};
-use crate::abi::InferenceCoordinator as Coordinator;
-use crate::account::{Account, Client};
-use crate::chain::Trust;
-use crate::config::Endpoint;
-use crate::dev;
-use crate::keys::{self, PasswordSource};
-use crate::model::{Details, ModelStore};
-use crate::oip;
-use crate::protocol::{Outcome, OutputFormat};
-use alloy::primitives::utils::{ParseUnits, parse_units};
-use alloy::primitives::{Address, B256, Bytes, U256, aliases::U96};
-use alloy::providers::Provider;
-use alloy::rpc::types::{Filter, Log, TransactionReceipt};
-use alloy::signers::local::PrivateKeySigner;
-use alloy::sol_types::SolEvent;
+use alloy::{
+    primitives::{
+        Address, B256, Bytes, U256,
+        aliases::U96,
+        utils::{ParseUnits, format_ether, parse_units},
+    },
+    signers::local::PrivateKeySigner,
+};
 use clap::Args;
-use serde_json::{Value, json};
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use serde::Serialize;
+
+use super::{CommandResult, as_text, print, print_json};
+use crate::{
+    chain::{Endpoint, RootCertificates},
+    client::{
+        Account, Answered, Asked, Client, RequestTerms, ask, input_from_arrays, input_from_json, refund, resolve_model,
+        wait_for_answer,
+    },
+    dev,
+    keys::{self, PasswordSource},
+    model::{Details, ModelError, ModelStore},
+    oip::OipTensor,
+    protocol::{Outcome, OutputFormat},
+};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// The fee on a local development chain, where none is named, wei: 0.0001 ETH.
+const LOCAL_FEE: u64 = 100_000_000_000_000;
 
 /// Ask a model on-chain, wait, and print the answer.
 ///
@@ -36,7 +46,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
     --rpc-url https://rpc.example.org --coordinator 0x5FbDB2315678afecb367f032d93F642f64180aa3
   oraculum request --refund 0x3d2f…   (takes the fee back after the deadline)")]
 pub(super) struct RequestArgs {
-    /// The model: a name, or an id, which nobody can move.
+    /// The model, by name or id; nobody can point an id to another model.
     #[arg(long, required_unless_present = "refund")]
     model: Option<String>,
     /// One input as nested JSON arrays of the model's shape; repeat it for each input, in the model's order.
@@ -67,10 +77,10 @@ pub(super) struct RequestArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Terms")]
 struct TermArgs {
-    /// ETH for the node; needed on real chains, 0.0001 on a local one.
+    /// ETH for the node; required on real chains, 0.0001 on a local one.
     #[arg(long, value_name = "ETH", value_parser = parse_eth)]
     fee: Option<U96>,
-    /// Draw the fee from the caller's balance in the coordinator instead of sending it along.
+    /// Take the fee from the caller's balance in the coordinator instead of sending it along.
     #[arg(long)]
     prepaid: bool,
     /// Bytes of each element of a float output, as signed fixed-point: 1, 2, 4, 8 or 16; 0 keeps floats.
@@ -82,10 +92,10 @@ struct TermArgs {
     /// Which outputs, as a bit mask (1 is the first); 0 means all.
     #[arg(long, default_value_t = 0)]
     mask: u16,
-    /// Blocks in which an answer may come, 2 to 8000.
+    /// Number of blocks in which an answer may come, 2 to 8000.
     #[arg(long, value_name = "BLOCKS", default_value_t = 300)]
     deadline: u16,
-    /// Seconds to wait for the answer; the request stays open after.
+    /// Seconds to wait for the answer; the request stays open afterwards.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
 }
@@ -108,205 +118,178 @@ struct ChainArgs {
     /// The keystore of the account that asks and pays; not needed on a local development chain.
     #[arg(long, value_name = "FILE")]
     keystore: Option<PathBuf>,
-    /// A file with the keystore's password; else ORACULUM_PASSWORD or the terminal gives it.
+    /// A file with the keystore's password; else it is taken from ORACULUM_PASSWORD or the terminal.
     #[arg(long, value_name = "FILE", requires = "keystore")]
     password_file: Option<PathBuf>,
-}
-
-/// A request that was made.
-struct Asked {
-    id: B256,
-    block: u64,
-    receipt: TransactionReceipt,
-    terms: OutputFormat,
-    deadline: u64,
-}
-
-/// An answer that came.
-struct Answered {
-    outcome: Outcome,
-    output: Bytes,
-    block: u64,
-    receipt: TransactionReceipt,
-    took: Duration,
 }
 
 impl RequestArgs {
     /// Runs the command.
     pub(super) async fn run(self) -> CommandResult {
         // Everything that can be wrong with what was typed, before anything else.
-        let terms = OutputFormat { width: self.terms.width, decimals: self.terms.decimals, mask: self.terms.mask };
-        if !terms.is_valid() {
+        let format = OutputFormat { width: self.terms.width, decimals: self.terms.decimals, mask: self.terms.mask };
+        if !format.is_valid() {
             return Err("--width is 1, 2, 4, 8 or 16 with up to 36 --decimals, or 0 with --decimals 0".into());
         }
-        let client = Client::connect_any(&self.chain.rpc_url, None, &Trust::default()).await?;
-        client.expect_contract(self.chain.coordinator).await?;
+        let coordinator = self.chain.coordinator;
+        let client = Client::connect_any(&self.chain.rpc_url, None, &RootCertificates::default()).await?;
+        client.expect_contract(coordinator).await?;
         let local = client.chain_id() == dev::CHAIN_ID && is_loopback(client.endpoint());
         if let Some(id) = self.refund {
-            let account = Account::new(client, self.chain.key(local)?);
-            return refund::run(&account, self.chain.coordinator, id, self.json).await;
+            return self.take_back(&Account::new(client, self.chain.key(local)?), id).await;
         }
         let fee = match self.terms.fee {
             Some(fee) => fee,
-            None if local => U96::from(100_000_000_000_000u64),
+            None if local => U96::from(LOCAL_FEE),
             None => {
-                return Err("this is no local chain, so say with --fee how much ETH to pay, such as --fee 0.001".into());
+                let remedy = "this is not a local chain: name the fee in ETH with --fee, such as --fee 0.001";
+                return Err(remedy.into());
             }
         };
-
         let name = self.model.as_deref().unwrap_or_default();
-        let id = model_id(&client, self.chain.coordinator, name).await?;
-        let details = ModelStore::new(&self.models).open(&id.to_string()).map(|model| model.details);
-        let input = match (&self.input_hex, &details) {
-            (Some(packed), _) => packed.clone(),
-            (None, Ok(details)) => self.packed_input(details)?,
-            (None, Err(error)) => {
-                return Err(
-                    format!("{error}; name its folder with --models, or give packed tensors with --input-hex").into()
-                );
-            }
-        };
-
+        let model = resolve_model(&client, coordinator, name).await?;
+        let details = ModelStore::new(&self.models).open(&model.to_string()).map(|model| model.details);
+        let input = self.packed_input(&details)?;
         let account = Account::new(client, self.chain.key(local)?);
-        let ask = Coordinator::Ask {
-            modelId: id,
-            refundTo: account.address(),
-            token: Address::ZERO,
-            fee,
-            submitFee: U96::ZERO,
-            valueAtRisk: U96::ZERO,
-            callbackGasLimit: 0,
-            deadlineBlocks: self.terms.deadline,
-            outputMask: terms.mask,
-            outputWidth: terms.width,
-            outputDecimals: terms.decimals,
-            quorum: 1,
-            level: 0,
-            inputKind: 0,
-        };
-        let value = if self.terms.prepaid { U256::ZERO } else { U256::from(fee) };
-        let asked = self.ask(&account, ask, input, value, terms).await?;
-        let answered = self.wait(&account, &asked).await?;
-        self.report(name, id, details.as_ref().ok(), &asked, &answered)?;
+        let (prepaid, deadline_blocks) = (self.terms.prepaid, self.terms.deadline);
+        let terms = RequestTerms { model, fee, prepaid, format, deadline_blocks };
+        let asked = ask(&account, coordinator, terms, input).await?;
+        if !self.json {
+            eprintln!("request {} is in block {} (transaction {})", asked.id, asked.block, asked.transaction);
+        }
+        let patience = Duration::from_secs(self.terms.timeout);
+        let answered = wait_for_answer(account.client(), coordinator, &asked, patience).await?;
+        let outputs = answered.outputs(details.as_ref().ok())?;
+        self.report(AnswerReport::new(name, model, &asked, &answered, outputs))?;
         match answered.outcome {
             Outcome::Ok => Ok(()),
             Outcome::BadInput => {
                 Err("the model cannot take this input (BadInput); the answer is signed and paid".into())
             }
             Outcome::Unrepresentable => {
-                Err("the output does not fit the asked format (Unrepresentable): try a larger \
+                Err("the output does not fit the requested format (Unrepresentable): try a larger \
                 --width or fewer --decimals; the answer is signed and paid"
                     .into())
             }
         }
     }
 
-    fn packed_input(&self, details: &Details) -> Result<Bytes, Error> {
-        match &self.input_json {
-            Some(file) => Ok(input::from_file(file, details)?),
-            None => Ok(input::from_arrays(&self.input, details)?),
-        }
-    }
-
-    async fn ask(
-        &self,
-        account: &Account,
-        ask: Coordinator::Ask,
-        input: Bytes,
-        value: U256,
-        terms: OutputFormat,
-    ) -> Result<Asked, Error> {
-        let call = Coordinator::requestCall { ask, input };
-        let receipt = account.call(self.chain.coordinator, &call, value).await?;
-        let id = find::<Coordinator::Requested>(receipt.logs(), self.chain.coordinator)
-            .map(|event| event.requestId)
-            .ok_or("the coordinator took the request without a word of it; is it a coordinator?")?;
-        let block = receipt.block_number.unwrap_or_default();
-        if !self.json {
-            eprintln!("request {id} is in block {block} (transaction {})", receipt.transaction_hash);
-        }
-        Ok(Asked { id, block, receipt, terms, deadline: block + u64::from(self.terms.deadline) })
-    }
-
-    async fn wait(&self, account: &Account, asked: &Asked) -> Result<Answered, Error> {
-        let (client, began) = (account.client(), Instant::now());
-        let filter = Filter::new()
-            .address(self.chain.coordinator)
-            .event_signature(Coordinator::Fulfilled::SIGNATURE_HASH)
-            .topic1(asked.id)
-            .from_block(asked.block);
-        let mut pause = Duration::from_millis(10);
-        loop {
-            if let Some(log) = client.ask(client.provider().get_logs(&filter)).await?.first() {
-                let event = Coordinator::Fulfilled::decode_log_data(log.data())?;
-                let receipt = client.receipt(log.transaction_hash.unwrap_or_default()).await?;
-                return Ok(Answered {
-                    outcome: Outcome::try_from(event.outcome)?,
-                    output: event.output,
-                    block: log.block_number.unwrap_or_default(),
-                    receipt,
-                    took: began.elapsed(),
-                });
+    /// The inputs as packed tensors. Without the model's details they can only be given as such.
+    fn packed_input(&self, details: &Result<Details, ModelError>) -> Result<Bytes, Error> {
+        let details = match (&self.input_hex, details) {
+            (Some(packed), _) => return Ok(packed.clone()),
+            (None, Ok(details)) => details,
+            (None, Err(error)) => {
+                let remedy = "name its folder with --models, or give packed tensors with --input-hex";
+                return Err(format!("{error}; {remedy}").into());
             }
-            let head = client.ask(client.provider().get_block_number()).await?;
-            if head > asked.deadline || began.elapsed() > Duration::from_secs(self.terms.timeout) {
-                let what = if head > asked.deadline { "nobody answered before the deadline" } else { "no answer yet" };
-                return Err(format!(
-                    "{what}: request {}, now block {head}, deadline block {}; after the deadline \
-                     `oraculum request --refund {}` takes the fee back",
-                    asked.id, asked.deadline, asked.id
-                )
-                .into());
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(Duration::from_millis(500));
-        }
-    }
-
-    fn report(
-        &self,
-        name: &str,
-        model: B256,
-        details: Option<&Details>,
-        asked: &Asked,
-        answered: &Answered,
-    ) -> CommandResult {
-        let outputs = match answered.outcome {
-            Outcome::Ok => Some(named_outputs(&answered.output, asked.terms, details)?),
-            _ => None,
         };
-        let blocks = answered.block.saturating_sub(asked.block);
+        match &self.input_json {
+            None => Ok(input_from_arrays(&self.input, details)?),
+            Some(file) => {
+                let unreadable = |error| format!("cannot read the inputs from {}: {error}", file.display());
+                Ok(input_from_json(&read_file(file).map_err(unreadable)?, details)?)
+            }
+        }
+    }
+
+    async fn take_back(&self, account: &Account, id: B256) -> CommandResult {
+        let refund = refund(account, self.chain.coordinator, id).await?;
+        let (account, wei, transaction) = (refund.account, refund.amount, refund.transaction);
         if self.json {
-            return print_json(&json!({
-                "id": asked.id,
-                "model": name,
-                "modelId": model,
-                "outcome": answered.outcome.to_string(),
-                "outputs": outputs,
-                "output": answered.output,
-                "requestBlock": asked.block,
-                "fulfilledBlock": answered.block,
-                "blocksWaited": blocks,
-                "milliseconds": answered.took.as_millis() as u64,
-                "transaction": asked.receipt.transaction_hash,
-                "fulfillment": answered.receipt.transaction_hash,
-                "gas": { "request": asked.receipt.gas_used, "fulfillment": answered.receipt.gas_used },
-            }));
+            return print_json(&RefundReport { id, account, wei, transaction });
+        }
+        eprintln!("{} ETH are credited to the balance of {account} in the coordinator", format_ether(wei));
+        Ok(())
+    }
+
+    fn report(&self, report: AnswerReport) -> CommandResult {
+        if self.json {
+            return print_json(&report);
         }
         eprintln!(
-            "{} in block {}, {blocks} after the request ({} ms, transaction {}); gas {} to ask, {} to answer",
-            answered.outcome,
-            answered.block,
-            answered.took.as_millis(),
-            answered.receipt.transaction_hash,
-            asked.receipt.gas_used,
-            answered.receipt.gas_used
+            "{} in block {}, {} after the request ({} ms, transaction {}); gas {} to ask, {} to answer",
+            report.outcome,
+            report.fulfilled_block,
+            report.blocks_waited,
+            report.milliseconds,
+            report.fulfillment,
+            report.gas.request,
+            report.gas.fulfillment
         );
-        for output in outputs.iter().flat_map(|outputs| outputs.as_array()).flatten() {
-            print(&format!("{} {}: {}", output["name"].as_str().unwrap_or_default(), output["shape"], output["data"]))?;
+        for output in report.outputs.iter().flatten() {
+            let shape = serde_json::to_string(&output.shape)?;
+            print(&format!("{} {shape}: {}", output.name, output.data))?;
         }
         Ok(())
     }
+}
+
+/// What `request --json` prints.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AnswerReport<'a> {
+    id: B256,
+    model: &'a str,
+    model_id: B256,
+    outcome: String,
+    /// The outputs as Open Inference Protocol tensors; null unless the outcome is `Ok`.
+    outputs: Option<Vec<OipTensor>>,
+    /// The outputs as they are on chain: packed tensors.
+    output: Bytes,
+    request_block: u64,
+    fulfilled_block: u64,
+    blocks_waited: u64,
+    milliseconds: u64,
+    /// The transaction of the request.
+    transaction: B256,
+    /// The transaction of the answer.
+    fulfillment: B256,
+    gas: GasReport,
+}
+
+/// Gas used by the two transactions.
+#[derive(Serialize)]
+struct GasReport {
+    request: u64,
+    fulfillment: u64,
+}
+
+impl<'a> AnswerReport<'a> {
+    fn new(
+        model: &'a str,
+        model_id: B256,
+        asked: &Asked,
+        answered: &Answered,
+        outputs: Option<Vec<OipTensor>>,
+    ) -> Self {
+        Self {
+            id: asked.id,
+            model,
+            model_id,
+            outcome: answered.outcome.to_string(),
+            outputs,
+            output: answered.output.clone(),
+            request_block: asked.block,
+            fulfilled_block: answered.block,
+            blocks_waited: answered.block.saturating_sub(asked.block),
+            milliseconds: u64::try_from(answered.waited.as_millis()).unwrap_or(u64::MAX),
+            transaction: asked.transaction,
+            fulfillment: answered.transaction,
+            gas: GasReport { request: asked.gas_used, fulfillment: answered.gas_used },
+        }
+    }
+}
+
+/// What `request --refund --json` prints.
+#[derive(Serialize)]
+struct RefundReport {
+    id: B256,
+    /// The account whose balance in the coordinator the fee is credited to.
+    account: Address,
+    #[serde(serialize_with = "as_text")]
+    wei: U256,
+    transaction: B256,
 }
 
 impl ChainArgs {
@@ -317,47 +300,26 @@ impl ChainArgs {
                 Ok(keys::open(path, source)?)
             }
             None if local => Ok(dev::user()),
-            None => Err("this is no local development chain, so name the account that pays with --keystore".into()),
+            None => Err("this is not a local development chain: name the keystore of the account that pays with \
+                --keystore"
+                .into()),
         }
     }
 }
 
-/// The id of a model by its name on-chain, or as it is.
-pub(super) async fn model_id(client: &Client, coordinator: Address, name: &str) -> Result<B256, Error> {
-    if let Ok(id) = name.parse::<B256>() {
-        return Ok(id);
+/// Reads a file or, for `-`, standard input.
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    if path != Path::new("-") {
+        return std::fs::read(path);
     }
-    let found = client.read(coordinator, &Coordinator::resolveCall { name: name.to_owned() }).await?;
-    if found.modelId.is_zero() {
-        return Err(
-            format!("no model has the name `{name}` at the coordinator {coordinator}; give a name or an id").into()
-        );
-    }
-    Ok(found.modelId)
-}
-
-/// The outputs as Open Inference Protocol tensors, with the model's names where they are known.
-fn named_outputs(output: &Bytes, format: OutputFormat, details: Option<&Details>) -> Result<Value, Error> {
-    let names: Vec<String> = match details {
-        Some(details) => {
-            let wanted = details.outputs.iter().enumerate().filter(|(index, _)| format.wants(*index));
-            wanted.map(|(_, port)| port.name.clone()).collect()
-        }
-        None => (0..16).filter(|index| format.wants(*index)).map(|index| format!("output{index}")).collect(),
-    };
-    Ok(serde_json::to_value(oip::unpack_outputs(output, names.iter().map(String::as_str))?.outputs)?)
-}
-
-fn find<E: SolEvent>(logs: &[Log], coordinator: Address) -> Option<E> {
-    logs.iter()
-        .filter(|log| log.address() == coordinator)
-        .find_map(|log| E::decode_log(&log.inner).ok())
-        .map(|log| log.data)
+    let mut text = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Reads ETH as a decimal number, exactly.
 fn parse_eth(text: &str) -> Result<U96, String> {
-    let wrong = || format!("`{text}` is no amount of ETH; write a decimal number such as 0.001");
+    let wrong = || format!("`{text}` is not an amount of ETH; write a decimal number such as 0.001");
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(fraction) || fraction.len() > 18 {

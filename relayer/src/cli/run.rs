@@ -1,15 +1,18 @@
 //! `oraculum run`: a node.
 
-use super::CommandResult;
-use crate::config::{FILE_NAME, Settings};
-use crate::keys::Keys;
-use crate::supervisor;
+use std::{path::PathBuf, sync::Arc};
+
 use clap::Args;
-use std::path::PathBuf;
-use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
+
+use super::CommandResult;
+use crate::{
+    config::{FILE_NAME, Settings},
+    keys::Keys,
+    supervisor,
+};
 
 /// Run a node: watch the chain, run models, post signed answers, claim their pay.
 ///
@@ -45,16 +48,16 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
         let keys = Keys::load(&settings.keys, args.password_file.as_deref())?;
         chains.push((settings, keys));
     }
-    let (reread, rereads) = watch::channel(None);
+    let (publish, updates) = watch::channel(None);
     let hangups = tokio::spawn(async move {
         while hangup.wait().await {
             match Settings::load_all(&args.config) {
-                Ok(settings) => drop(reread.send_replace(Some(Arc::new(settings)))),
+                Ok(settings) => drop(publish.send_replace(Some(Arc::new(settings)))),
                 Err(error) => error!(%error, "the configuration cannot be read again: nothing changes"),
             }
         }
     });
-    let result = supervisor::run_all(chains, rereads, shutdown).await;
+    let result = supervisor::run_all(chains, updates, shutdown).await;
     signals.abort();
     hangups.abort();
     Ok(result?)

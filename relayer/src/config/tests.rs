@@ -1,6 +1,4 @@
-use super::file::{Config, read};
-use super::reference::{KEYS, SECTIONS};
-use super::*;
+use super::{key::KeyInfo, value::Kind, *};
 
 const ADDRESS: &str = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
 
@@ -39,52 +37,78 @@ fn error_of(key: &str, value: &str) -> String {
     parse(&lines.join("\n")).unwrap_err().to_string()
 }
 
-#[test]
-fn the_example_parses_to_the_defaults() {
-    assert!(read(&example(&[]), path(), []).unwrap().config == Config::default());
-    assert!(read("", path(), []).unwrap().config == Config::default());
+/// The least file that can be used.
+fn bare() -> String {
+    format!("[chain]\ncoordinator = \"{ADDRESS}\"\n[node]\nowner = \"{ADDRESS}\"\n")
+}
+
+/// Every key of every section.
+fn keys() -> Vec<KeyInfo> {
+    sections().into_iter().flat_map(|section| section.keys).collect()
+}
+
+/// The valid file with a TOML literal for a key.
+fn valid_but(key: &str, literal: &str) -> String {
+    let address = format!("\"{ADDRESS}\"");
+    example(&[(key, literal.to_owned()), ("chain.coordinator", address.clone()), ("node.owner", address)])
 }
 
 #[test]
-fn the_example_documents_every_key_that_is_read() {
-    // Serialized, an absent option has no key, so every option is filled.
-    let mut full = Config::default();
-    full.chain.coordinator = Some(ADDRESS.into());
-    full.chain.ca_file = Some("x".into());
-    full.node.owner = Some(ADDRESS.into());
-    full.engine.runtime = Some("x".into());
-    full.policy.max_spend_per_hour = Some(1.0);
-    full.keys.password_file = Some("x".into());
-    let table = toml::Table::try_from(full).unwrap();
-    let mut read: Vec<String> = Vec::new();
-    for (section, keys) in &table {
-        read.extend(keys.as_table().unwrap().keys().map(|key| format!("{section}.{key}")));
+fn the_example_says_what_holds_without_it() {
+    assert_eq!(parse(&valid()).unwrap(), parse(&bare()).unwrap());
+}
+
+#[test]
+fn every_key_of_the_example_is_documented_and_read() {
+    for key in keys() {
+        let path = key.path();
+        let docs: Vec<_> = key.docs.iter().map(|line| format!("# {}", line.trim())).collect();
+        assert!(docs.concat().ends_with('.') && docs.concat().len() > 15, "{path}");
+        assert!(valid().contains(&docs.join("\n")), "{path}");
+        // No key is a date, so every key that is read says so.
+        let text = valid_but(&path, "1979-05-27");
+        let line = 1 + text.lines().position(|line| line.ends_with("1979-05-27")).unwrap();
+        let error = parse(&text).unwrap_err().to_string();
+        let says = format!("/etc/oraculum/oraculum.toml, line {line}: {path} is wrong: its type is datetime; write ");
+        assert!(error.starts_with(&says), "{error}");
     }
-    let mut documented: Vec<String> = KEYS.iter().map(|key| key.path()).collect();
-    read.sort();
-    documented.sort();
-    assert_eq!(read, documented);
-    assert_eq!(SECTIONS.len(), table.len());
-    for key in KEYS {
-        assert!(key.doc.ends_with('.') && key.doc.len() > 15, "{}", key.path());
-        assert!(example(&[]).contains(key.doc), "{}", key.path());
+}
+
+#[test]
+fn every_key_of_the_example_has_a_variable_that_says_the_same() {
+    for key in keys().iter().filter(|key| key.kind != Kind::Table) {
+        let text = match toml::from_str::<toml::Table>(&format!("x = {}", key.literal)).unwrap()["x"].clone() {
+            Value::String(text) => text,
+            Value::Array(items) => {
+                let item = |item: &Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+                items.iter().map(item).collect::<Vec<_>>().join(",")
+            }
+            other => other.to_string(),
+        };
+        let said = parse_with(&key.variable(), &text).unwrap();
+        assert_eq!(said, parse(&valid_but(&key.path(), key.literal)).unwrap(), "{}", key.variable());
     }
 }
 
 #[test]
 fn samples_in_the_example_are_valid() {
-    let values: Vec<_> =
-        KEYS.iter().filter(|key| key.default.is_none()).map(|k| (k.path(), k.sample.to_owned())).collect();
-    let values: Vec<_> = values.iter().map(|(path, sample)| (path.as_str(), sample.clone())).collect();
-    parse(&example(&values)).unwrap();
+    for key in keys() {
+        parse(&valid_but(&key.path(), key.literal)).unwrap();
+    }
+}
+
+#[test]
+fn ranges_are_told_in_the_example() {
+    assert!(valid().contains("the endpoint refuses.\n# Range: 1 to 1000000 blocks.\nlog_page = 2000\n"), "{}", valid());
+    assert!(valid().contains("\n# What a unit of gas may cost. Read again on SIGHUP.\n[fees]\n"), "{}", valid());
 }
 
 #[test]
 fn settings_made_without_a_file_are_the_defaults_of_the_file() {
     let address = ADDRESS.parse().unwrap();
-    let made =
-        Settings::new(path().parent().unwrap(), "http://127.0.0.1:8545".parse().unwrap(), 31337, address, address);
-    assert_eq!(format!("{made:?}"), format!("{:?}", parse(&valid()).unwrap()));
+    let endpoint = "http://127.0.0.1:8545".parse().unwrap();
+    let made = Settings::new(path().parent().unwrap(), &endpoint, 31337, address, address).unwrap();
+    assert_eq!(made, parse(&valid()).unwrap());
 }
 
 #[test]
@@ -97,17 +121,41 @@ fn relative_paths_start_at_the_file() {
 #[test]
 fn an_unknown_key_is_named_with_its_line() {
     let error = parse("[chain]\nrpc_uri = \"http://localhost\"\n").unwrap_err().to_string();
-    assert!(error.starts_with("/etc/oraculum/oraculum.toml, line 2: unknown field `rpc_uri`"), "{error}");
+    assert_eq!(
+        error,
+        "/etc/oraculum/oraculum.toml, line 2: unknown key `rpc_uri` in [chain]; did you mean `rpc_urls`?"
+    );
+    let error = parse("[fees]\ntip = 7\n").unwrap_err().to_string();
+    assert!(error.ends_with("there are max_fee_per_gas, min_priority_fee, bump_percent"), "{error}");
+    let error = parse("rpc_urls = [\"http://a/secret\"]\n").unwrap_err().to_string();
+    assert!(error.contains("line 1: unknown section `rpc_urls`") && !error.contains("secret"), "{error}");
+    let error = parse("chain = \"http://a/secret\"\n").unwrap_err().to_string();
+    assert!(error.contains("line 1: chain is wrong") && !error.contains("secret"), "{error}");
     let error = parse("[chian]\n").unwrap_err().to_string();
-    assert!(error.contains("unknown field `chian`"), "{error}");
+    assert!(error.contains("unknown section `chian`; did you mean `chain`?"), "{error}");
 }
 
 #[test]
 fn a_value_of_the_wrong_kind_is_named_with_its_key_and_not_shown_where_it_may_be_secret() {
-    let error = parse("[policy]\nmin_fee = \"1\"\nmargin_percent = \"a\"\n").unwrap_err().to_string();
-    assert!(error.contains("line 3: margin_percent: invalid type: string \"a\""), "{error}");
+    let text = format!("{}[policy]\nmin_fee = \"1\"\nmargin_percent = \"a\"\n", bare());
+    let error = parse(&text).unwrap_err().to_string();
+    assert!(
+        error.contains("line 7: policy.margin_percent is wrong: its type is string; write a whole number"),
+        "{error}"
+    );
     let error = parse("[chain]\nrpc_urls = [\"http://a/secret\", 7]\n").unwrap_err().to_string();
-    assert!(error.contains("line 2: rpc_urls: invalid type: integer `7`") && !error.contains("secret"), "{error}");
+    assert!(error.contains("line 2: chain.rpc_urls is wrong: its type is array of string, integer"), "{error}");
+    for value in [
+        "[\"http://a/secret\", 7]",
+        "\"http://a/secret\"",
+        "[[\"http://a/secret\"]]",
+        "[\n\"http://a/secret?key=1\" 7]",
+        "[\"http://a/secret\"",
+        "\"http://a/secret",
+    ] {
+        let error = parse(&format!("[chain]\nrpc_urls = {value}\n")).unwrap_err().to_string();
+        assert!(!error.contains("secret") && !error.contains('\n'), "{error}");
+    }
 }
 
 #[test]
@@ -128,7 +176,7 @@ fn a_wrong_value_is_named_with_its_key_and_the_remedy() {
         ("rpc_urls", "[\"http://a\", \"localhost\"]", "number 2: it is no URL"),
         ("rpc_urls", "[]", "it is empty"),
         ("rpc_urls", "[\"http://a/key\", \"http://a/key\"]", "http://a/… is listed twice"),
-        ("finality", "\"soon\"", "write \"depth\", \"safe\" or \"finalized\""),
+        ("finality", "\"soon\"", "expected one of `depth`, `safe`, `finalized`"),
         ("quorum", "0", "0 of 1 endpoints cannot agree"),
         ("quorum", "2", "2 of 1 endpoints cannot agree; write 1 to 1"),
         ("requests_per_second", "-1", "write 0 to 1000000 requests per second"),
@@ -162,7 +210,7 @@ fn a_wrong_value_is_named_with_its_key_and_the_remedy() {
     ] {
         let error = error_of(key, value);
         assert!(error.contains(says), "{key} = {value}: {error}");
-        assert!(error.starts_with("/etc/oraculum/oraculum.toml"), "{error}");
+        assert!(error.starts_with("/etc/oraculum/oraculum.toml, line "), "{error}");
     }
 }
 
@@ -171,7 +219,7 @@ fn environment_variables_override_the_file() {
     let settings = parse_with("ORACULUM_CHAIN_RPC_URLS", "wss://example.org/key, http://b").unwrap();
     let urls: Vec<_> = settings.chain.rpc_urls.iter().map(|endpoint| endpoint.url().as_str()).collect();
     assert_eq!(urls, ["wss://example.org/key", "http://b/"]);
-    assert_eq!(parse_with("ORACULUM_CHAIN_CONFIRMATIONS", "7").unwrap().chain.finality, Finality::Depth(7));
+    assert_eq!(parse_with("ORACULUM_CHAIN_CONFIRMATIONS", "7").unwrap().chain.finality(), Finality::Depth(7));
     assert_eq!(parse_with("ORACULUM_ENGINE_DEVICE_IDS", "1, 2").unwrap().engine.device_ids, [1, 2]);
     assert_eq!(parse_with("ORACULUM_POLICY_MIN_FEE", "7").unwrap().policy.min_fee, 7);
     assert_eq!(parse_with("ORACULUM_NODE_SERVE", "iris/v1,digits/v1").unwrap().node.serve, ["iris/v1", "digits/v1"]);
@@ -188,10 +236,14 @@ fn environment_variables_override_the_file() {
 fn terms_of_a_model_are_read_by_its_name() {
     let with = |line: &str| parse(&valid().replace("[keys]", &format!("models = {line}\n[keys]")));
     let policy = with("{ \"iris/v1\" = { margin_percent = 50 } }").unwrap().policy;
-    let terms = policy.models["iris/v1"];
+    let terms = &policy.models["iris/v1"];
     assert_eq!((terms.min_fee, terms.margin_percent), (None, Some(50)));
     let error = with("{ \"iris/v1\" = { min_fee = \"0.1\" } }").unwrap_err().to_string();
     assert!(error.contains("policy.models.\"iris/v1\".min_fee is wrong"), "{error}");
+    let error = with("{ \"iris/v1\" = { min_fees = \"1\" } }").unwrap_err().to_string();
+    assert!(error.contains("unknown key `min_fees` in policy.models.\"iris/v1\"; did you mean `min_fee`?"), "{error}");
+    let error = with("{ \"iris/v1\" = 7 }").unwrap_err().to_string();
+    assert!(error.contains("policy.models.\"iris/v1\" is wrong: its type is integer; write a table"), "{error}");
     let error = parse_with("ORACULUM_POLICY_MODELS", "iris").unwrap_err().to_string();
     assert!(error.contains("write it in the file"), "{error}");
 }
@@ -295,7 +347,8 @@ fn the_files_of_several_chains_share_the_first_ones_engine() {
 
 #[test]
 fn a_variable_cannot_set_what_is_each_chains_own() {
-    let error = file::refuse_shared(["PATH", "ORACULUM_CHAIN_CHAIN_ID"].map(str::to_owned)).unwrap_err().to_string();
+    let refuse = |variables: [&str; 2]| raw::refuse_shared(variables.map(str::to_owned), &sections());
+    let error = refuse(["PATH", "ORACULUM_CHAIN_CHAIN_ID"]).unwrap_err().to_string();
     assert!(error.contains("ORACULUM_CHAIN_CHAIN_ID") && error.contains("write it into each file"), "{error}");
-    file::refuse_shared(["ORACULUM_ENGINE_QUEUE", "ORACULUM_LOG"].map(str::to_owned)).unwrap();
+    refuse(["ORACULUM_ENGINE_QUEUE", "ORACULUM_LOG"]).unwrap();
 }

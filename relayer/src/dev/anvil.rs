@@ -1,21 +1,28 @@
 //! A local Anvil chain that is gone when its owner is, however the owner ends.
 
-use super::DevError;
-use crate::account::Client;
-use crate::chain::Trust;
-use crate::config::Endpoint;
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
 use alloy::providers::Provider;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
+
+use super::DevError;
+use crate::{
+    chain::{Endpoint, RootCertificates},
+    client::Client,
+};
 
 /// The id of Anvil's chain.
 pub const CHAIN_ID: u64 = 31337;
 
-const MINE_AT_ONCE: u64 = 500;
+/// Blocks that one call mines: a busy machine does that well within the time of a call.
+const MINE_BATCH: u64 = 500;
+/// The time in which a chain must answer.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs a command until standard input ends, which it does when whoever holds the other end is gone, even by SIGKILL;
@@ -57,6 +64,10 @@ pub struct Anvil {
 
 impl Anvil {
     /// Starts a chain and waits until it answers.
+    ///
+    /// # Errors
+    /// `NoAnvil` without its binary; `AnvilStart` with its last words, such as that the port is taken; `Account` if it does not
+    /// answer as a chain.
     pub async fn start(options: &AnvilOptions) -> Result<Self, DevError> {
         let binary = find_binary()?;
         let failed = |reason: String| DevError::AnvilStart { reason };
@@ -89,7 +100,7 @@ impl Anvil {
             Ok(Err(_)) => return Err(failed("it ended".into())),
             Err(_) => return Err(failed(format!("it said nothing for {} s", START_TIMEOUT.as_secs()))),
         };
-        let client = Client::connect(endpoint("http", port)?, Some(CHAIN_ID), &Trust::default()).await?;
+        let client = Client::connect(endpoint("http", port)?, Some(CHAIN_ID), &RootCertificates::default()).await?;
         // It would describe every call and every block.
         let quiet = client.provider().raw_request::<_, ()>("anvil_setLoggingEnabled".into(), (false,));
         client.ask(quiet).await?;
@@ -98,22 +109,22 @@ impl Anvil {
         Ok(Self { client, ws, port, has_block_time: options.block_time.is_some(), ended, watchdog, scratch })
     }
 
-    /// The chain.
+    /// A connection to the chain.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Its port on 127.0.0.1.
+    /// The chain's port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its HTTP endpoint.
+    /// The chain's HTTP endpoint.
     pub fn http(&self) -> &Endpoint {
         self.client.endpoint()
     }
 
-    /// Its WebSocket endpoint.
+    /// The chain's WebSocket endpoint.
     pub fn ws(&self) -> &Endpoint {
         &self.ws
     }
@@ -128,11 +139,13 @@ impl Anvil {
         self.scratch.path()
     }
 
-    /// Mines blocks at once.
+    /// Mines a number of blocks at once.
+    ///
+    /// # Errors
+    /// `Account`.
     pub async fn mine(&self, blocks: u64) -> Result<(), DevError> {
-        // In portions that a busy machine mines well within the time of a call.
-        for from in (0..blocks).step_by(MINE_AT_ONCE as usize) {
-            let portion = (blocks - from).min(MINE_AT_ONCE);
+        for from in (0..blocks).step_by(MINE_BATCH as usize) {
+            let portion = (blocks - from).min(MINE_BATCH);
             let mining = self.client.provider().raw_request::<_, serde_json::Value>("anvil_mine".into(), (portion,));
             self.client.ask(mining).await?;
         }

@@ -1,33 +1,44 @@
 //! Deploys everything to a local chain, and makes nodes that can answer at once.
 
-use super::consumers::{DigitMint, IrisClassifier, LendingDesk};
-use super::{Anvil, CHAIN_ID, DevError, NodeKeys, deployer, user};
-use crate::abi::InferenceCoordinator as Coordinator;
-use crate::account::Account;
-use crate::config::Settings;
-use crate::protocol::statement::Domain;
-use alloy::primitives::{Address, B256, Bytes, TxKind, U256, aliases::U96};
-use alloy::providers::Provider;
-use alloy::rpc::types::TransactionReceipt;
-use alloy::signers::SignerSync;
-use alloy::sol_types::{SolCall, SolConstructor};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use alloy::{
+    primitives::{Address, B256, Bytes, TxKind, U256, aliases::U96},
+    providers::Provider,
+    rpc::types::TransactionReceipt,
+    signers::SignerSync,
+    sol_types::{SolCall, SolConstructor},
+};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+
+use super::{
+    Anvil, CHAIN_ID, DevError, NodeKeys,
+    consumers::{DigitMint, IrisClassifier, LendingDesk},
+    deployer, user,
+};
+use crate::{
+    client::Account, config::Settings, coordinator::abi::InferenceCoordinator as Coordinator,
+    protocol::statement::Domain,
+};
 
 /// The bond of a seat: 0.01 ETH.
 pub const SEAT_BOND: u128 = 10_000_000 * GWEI;
+/// Wei in a gwei.
 const GWEI: u128 = 1_000_000_000;
+/// Wei in an ether.
 const ETHER: u128 = 1_000_000_000 * GWEI;
 /// Wei per unit of the currency of the lending desk's model: 5,000 of them are 0.5 ETH.
 const LENDING_UNIT: U96 = U96::from_limbs([100_000_000_000_000, 0]);
 
-/// What is deployed.
+/// What to deploy.
 #[derive(Clone, Debug)]
 pub struct DeployOptions {
     /// The folder of models, one folder with a card.json each.
     pub models_dir: PathBuf,
-    /// How many nodes have a seat on every model.
+    /// Number of nodes; each gets a live seat on every model.
     pub nodes: usize,
     /// The coordinator's parameters.
     pub parameters: Coordinator::Parameters,
@@ -52,19 +63,19 @@ pub fn parameters() -> Coordinator::Parameters {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deployment {
-    /// The HTTP endpoint.
+    /// The chain's HTTP endpoint.
     pub rpc_url: String,
-    /// The WebSocket endpoint.
+    /// The chain's WebSocket endpoint.
     pub ws_url: String,
     /// The chain's id.
     pub chain_id: u64,
-    /// The coordinator.
+    /// The address of the coordinator.
     pub coordinator: Address,
     /// The block in which it was deployed.
     pub deployment_block: u64,
-    /// Owns the deployment.
+    /// The account that owns the deployment.
     pub deployer: Address,
-    /// Has money here and in the coordinator, to ask with.
+    /// An account with money on the chain and in the coordinator, to ask with.
     pub user: Address,
     /// The models, by name.
     pub models: Vec<DeployedModel>,
@@ -80,7 +91,7 @@ pub struct Deployment {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeployedModel {
-    /// Its name.
+    /// The name that it is registered by.
     pub name: String,
     /// The hash of its card.
     pub model_id: B256,
@@ -90,13 +101,13 @@ pub struct DeployedModel {
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Consumers {
-    /// Which iris is it?
+    /// The contract that classifies irises.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iris_classifier: Option<Address>,
-    /// Prices loans with a credit model. The user is a member, and it has money to lend.
+    /// The contract that prices loans with a credit model. The user is a member, and it has money to lend.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lending_desk: Option<Address>,
-    /// Mints drawings of digits that the model recognises.
+    /// The contract that mints drawings of digits which the model recognizes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digit_mint: Option<Address>,
 }
@@ -116,11 +127,11 @@ impl Consumers {
 /// A node's accounts.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct NodeAddresses {
-    /// Owns the seats.
+    /// The account that owns the seats.
     pub owner: Address,
-    /// Signs answers.
+    /// The key that signs answers.
     pub signer: Address,
-    /// Pays for gas.
+    /// The account that pays for gas.
     pub sender: Address,
 }
 
@@ -131,20 +142,26 @@ impl Deployment {
     }
 
     /// The settings of the node with a number; its journal is in `data_dir`.
-    pub fn settings(&self, anvil: &Anvil, node: usize, data_dir: &Path) -> Settings {
+    ///
+    /// # Errors
+    /// `Configuration` if the deployment has an address that no node can be configured with.
+    pub fn settings(&self, anvil: &Anvil, node: usize, data_dir: &Path) -> Result<Settings, DevError> {
         let owner = NodeKeys::new(node).owner.address();
-        let mut settings = Settings::new(data_dir, anvil.ws().clone(), CHAIN_ID, self.coordinator, owner);
+        let mut settings = Settings::new(data_dir, anvil.ws(), CHAIN_ID, self.coordinator, owner)?;
         settings.chain.deployment_block = self.deployment_block;
         settings.chain.poll_interval = Duration::from_millis(200);
         settings.node.models_dir = self.models_dir.clone();
         settings.node.data_dir = data_dir.to_owned();
         // Gas costs nothing here.
         settings.policy.margin_percent = -100;
-        settings
+        Ok(settings)
     }
 }
 
 /// Deploys everything. The nodes' seats are live when this returns.
+///
+/// # Errors
+/// `NoModels` or `Model` for the folder of models; `Deploy` with the step that failed; `Account` or `Signing`.
 pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment, DevError> {
     let models = super::models::read(&options.models_dir)?;
     let deployer = Sender { anvil, account: Account::new(anvil.client().clone(), deployer()) };
@@ -169,7 +186,7 @@ pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment
     };
 
     for model in models {
-        let card = Coordinator::registerModelCall { card: crate::contract::card(&model.card), hint: String::new() };
+        let card = Coordinator::registerModelCall { card: crate::coordinator::card(&model.card), hint: String::new() };
         let what = || format!("the model {}", model.name);
         deployer.call(&what(), coordinator, &card, 0).await?;
         let name = Coordinator::claimNameCall { name: model.name.clone(), modelId: model.id };

@@ -1,8 +1,13 @@
 //! Keys that everybody knows: Anvil's first two accounts, and nodes' keys that anybody can compute.
 
+use std::sync::Arc;
+
+use alloy::{
+    primitives::{B256, b256, keccak256},
+    signers::local::PrivateKeySigner,
+};
+
 use crate::keys::Keys;
-use alloy::primitives::{B256, b256, keccak256};
-use alloy::signers::local::PrivateKeySigner;
 
 const DEPLOYER: B256 = b256!("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80");
 const USER: B256 = b256!("59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d");
@@ -20,11 +25,11 @@ pub fn user() -> PrivateKeySigner {
 /// The keys of a development node. Node `i` has `keccak256("oraculum dev node <i> <owner|signer|sender>")`.
 #[derive(Clone, Debug)]
 pub struct NodeKeys {
-    /// Owns the seats, and is paid.
+    /// The key of the account that owns the seats and is paid.
     pub owner: PrivateKeySigner,
-    /// Signs answers.
+    /// The key that signs answers.
     pub signer: PrivateKeySigner,
-    /// Pays for gas.
+    /// The key of the account that pays for gas.
     pub sender: PrivateKeySigner,
 }
 
@@ -35,9 +40,9 @@ impl NodeKeys {
         Self { owner: role("owner"), signer: role("signer"), sender: role("sender") }
     }
 
-    /// What the running node holds.
+    /// The keys that the running node holds: all but the owner's.
     pub fn running(&self) -> Keys {
-        Keys { signer: self.signer.clone(), senders: vec![self.sender.clone()] }
+        Keys { signer: Arc::new(self.signer.clone()), senders: vec![Arc::new(self.sender.clone())] }
     }
 }
 

@@ -11,9 +11,11 @@ pub use anvil::{Anvil, AnvilOptions, CHAIN_ID};
 pub use deploy::{Consumers, DeployOptions, DeployedModel, Deployment, NodeAddresses, SEAT_BOND, deploy, parameters};
 pub use keys::{NodeKeys, deployer, user};
 
-use crate::account::AccountError;
-use alloy::primitives::{Address, address};
 use std::path::{Path, PathBuf};
+
+use alloy::primitives::{Address, address};
+
+use crate::client::AccountError;
 
 /// Where the coordinator is on a fresh local chain: the first contract of Anvil's first account.
 pub const COORDINATOR: Address = address!("5FbDB2315678afecb367f032d93F642f64180aa3");
@@ -36,6 +38,8 @@ pub enum DevError {
     Deploy { what: String, error: AccountError },
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error(transparent)]
+    Configuration(#[from] crate::config::ConfigError),
     #[error("cannot sign: {0}")]
     Signing(#[from] alloy::signers::Error),
 }

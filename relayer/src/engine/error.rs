@@ -1,19 +1,24 @@
-//! Why the engine has no answer, or does not serve a model. Neither can be signed.
+//! Reasons for which the engine has no answer, or does not serve a model. Neither can be signed.
+//!
+//! An error without an answer says whose fault it is: only one of the request's own ends the request.
 
-use super::graph::Refused;
-use super::runtime::RuntimeError;
-use crate::model::ModelError;
-use crate::protocol::OutputFormat;
-use alloy::primitives::B256;
 use std::time::Duration;
 
-/// Why there is no answer this time. Failures that anybody can reproduce are outcomes, not errors.
+use alloy::primitives::B256;
+
+use super::backends::ort::runtime::RuntimeError;
+use crate::{
+    model::{ModelError, graph::Refused},
+    protocol::OutputFormat,
+};
+
+/// Reason for which a request has no answer this time. Failures that anybody can reproduce are outcomes, not errors.
 #[derive(Clone, Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum EngineError {
     #[error("model {0} is not loaded: add its folder with `oraculum model add` and restart")]
     UnknownModel(B256),
-    #[error("output format {0:?} is none that a contract accepts")]
+    #[error("no contract accepts the output format {0:?}")]
     InvalidFormat(OutputFormat),
     #[error("{waiting} requests wait for this model already")]
     Overloaded { waiting: usize },
@@ -29,24 +34,39 @@ pub enum EngineError {
     Unconfirmed { runtime: String, reference: String, reason: String },
     #[error("the runtime failed: {0}")]
     Runtime(String),
-    #[error("the model's session has ended")]
-    Stopped,
+    #[error("the model has no session, and none can be opened: {0}")]
+    Stopped(String),
+}
+
+/// Party at fault for a missing answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The request: no engine will ever answer it.
+    Request,
+    /// The backend or the machine: requests of this model have no answer until it is mended, by itself or by the
+    /// operator.
+    Backend,
+    /// A load that passes, or a limit that this request came up against: it may be answered later.
+    Load,
 }
 
 impl EngineError {
-    /// Whether the same request may succeed here later.
-    pub fn is_retryable(&self) -> bool {
+    /// Party at fault. A request is given up for a `Fault::Request` only.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
         match self {
-            Self::Overloaded { .. } | Self::Timeout { .. } | Self::OutOfMemory(_) | Self::Device(_) => true,
+            Self::InvalidFormat(_) => Fault::Request,
             Self::UnknownModel(_)
-            | Self::InvalidFormat(_)
+            | Self::Device(_)
             | Self::Unconfirmed { .. }
             | Self::Runtime(_)
-            | Self::Stopped => false,
+            | Self::Stopped(_) => Fault::Backend,
+            Self::Overloaded { .. } | Self::Timeout { .. } | Self::OutOfMemory(_) => Fault::Load,
         }
     }
 
     /// The label under which metrics count this error.
+    #[must_use]
     pub fn metrics_label(&self) -> &'static str {
         match self {
             Self::UnknownModel(_) => "unknown_model",
@@ -57,12 +77,12 @@ impl EngineError {
             Self::Device(_) => "device",
             Self::Unconfirmed { .. } => "unconfirmed",
             Self::Runtime(_) => "runtime",
-            Self::Stopped => "stopped",
+            Self::Stopped(_) => "stopped",
         }
     }
 }
 
-/// Why the engine does not start.
+/// Reason for which the engine does not start.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum StartError {
@@ -77,7 +97,7 @@ pub enum StartError {
     Cuda { device: u32, reason: String },
 }
 
-/// Why a model is not served.
+/// Reason for which a model is not served.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum LoadError {

@@ -1,34 +1,37 @@
-//! Models that are loaded: checked, opened, and probed.
+//! Models that are loaded: read, checked against their cards, opened and probed.
 
-use super::graph::{self, Signature, proto};
-use super::profile::{Target, reference_version};
-use super::runtime::Runtime;
-use super::worker::{Limits, Worker};
-use super::{EngineError, Inference, LoadError, OnnxEngine, StartError, session};
-use crate::model::{Model, Probe};
-use crate::protocol::agreement::{Verdict, compare};
-use crate::protocol::card::Agreement;
-use crate::protocol::cast::{self, BadInput, ModelTensor};
-use crate::protocol::{Outcome, OutputFormat};
-use alloy::primitives::{B256, Bytes};
-use prost::Message;
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use tokio::sync::OnceCell;
 
-/// What to load.
+use alloy::primitives::B256;
+use tokio::{sync::OnceCell, task::spawn_blocking};
+
+use super::{
+    backend::Backend,
+    devices::Devices,
+    error::LoadError,
+    profile::{Device, reference_version},
+    sessions::{Limits, Sessions},
+};
+use crate::{
+    model::{
+        Model, ModelFile, OpenModelFile, Probe,
+        graph::{self, Signature},
+    },
+    protocol::card::Agreement,
+};
+
+/// Model file to load, with or without a card.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The id under which it is run.
+    /// Id under which the model is run.
     pub id: B256,
-    file: Arc<[u8]>,
-    file_hash: B256,
-    card: Option<Terms>,
+    file: ModelFile,
+    card: Option<CardLimits>,
 }
 
-/// What a card adds to a file.
+/// Limits and rules that a card adds to a file.
 #[derive(Clone, Debug)]
-struct Terms {
+struct CardLimits {
     agreement: Vec<Agreement>,
     max_input_bytes: u32,
     max_output_bytes: u32,
@@ -39,14 +42,14 @@ struct Terms {
 }
 
 impl Source {
-    /// A model with its card; reads the file, and checks it against the card.
-    pub fn card(model: &Model) -> Result<Self, LoadError> {
-        let names = |ports: &[crate::model::DetailsPort]| ports.iter().map(|port| port.name.clone()).collect();
-        Ok(Self {
+    /// A model with its card; its file is read, and checked against the card, when it is loaded.
+    #[must_use]
+    pub fn card(model: &Model) -> Self {
+        let names = |specs: &[crate::model::DetailsPort]| specs.iter().map(|spec| spec.name.clone()).collect();
+        Self {
             id: model.id,
-            file: model.read_file()?.into(),
-            file_hash: model.card.file_hash,
-            card: Some(Terms {
+            file: model.onnx(),
+            card: Some(CardLimits {
                 agreement: model.card.agreement.clone(),
                 max_input_bytes: model.card.max_input_bytes,
                 max_output_bytes: model.card.max_output_bytes,
@@ -55,117 +58,114 @@ impl Source {
                 outputs: names(&model.details.outputs),
                 probes: model.details.probes.clone(),
             }),
-        })
+        }
     }
 
     /// A bare ONNX file, known by its own hash.
-    pub fn file(file: Vec<u8>) -> Self {
-        let hash = B256::from_slice(&Sha256::digest(&file));
-        Self { id: hash, file: file.into(), file_hash: hash, card: None }
+    #[must_use]
+    pub fn file(file: ModelFile) -> Self {
+        Self { id: file.sha256(), file, card: None }
     }
 }
 
 /// A model that can be run.
-pub struct Loaded {
-    /// Its id: the card's, or of a bare file the file's.
+pub struct LoadedModel {
+    /// The card's id, or of a bare file its hash.
     pub id: B256,
-    /// Its inputs and outputs.
+    /// Inputs and outputs.
     pub signature: Arc<Signature>,
     /// Whether a GPU was preferred and this model does not run on it.
     pub fallback: bool,
-    pub(super) file_hash: B256,
+    pub(super) file: ModelFile,
+    pub(super) max_input_bytes: u32,
     pub(super) max_output_bytes: u32,
-    pub(super) worker: Worker,
-    /// The runtime's version on which the card's disputes are judged; of a bare file, any.
+    pub(super) agreement: Vec<Agreement>,
+    pub(super) probes: Vec<Probe>,
+    /// Version of the runtime on which the card's disputes are judged; of a bare file, any.
     pub(super) reference_version: Option<String>,
-    max_input_bytes: u32,
-    agreement: Vec<Agreement>,
-    probes: Vec<Probe>,
-    file: Arc<[u8]>,
-    on_reference: bool,
+    pub(super) backend: Arc<dyn Backend>,
+    /// Device of the first session.
+    pub(super) device: Device,
+    pub(super) sessions: Arc<Sessions>,
+    limits: Limits,
     /// A session on the processor, opened when another one's failure is to be confirmed.
-    reference: OnceCell<Worker>,
+    reference: OnceCell<Arc<Sessions>>,
 }
 
-impl Loaded {
-    pub(super) async fn open(engine: &OnnxEngine, source: Source) -> Result<Self, LoadError> {
-        let signature = Arc::new(graph::inspect(&source.file)?);
-        if let Some(card) = &source.card {
+impl LoadedModel {
+    /// Reads and checks a model, and opens its sessions.
+    ///
+    /// # Errors
+    /// `LoadError::Model` or `Refused` for the file; `AgreementCount`, `UnknownProfile` or `DetailsDiffer` for the card;
+    /// `Session` or `Timeout` where it does not open.
+    pub(super) async fn open(
+        backend: Arc<dyn Backend>,
+        devices: &Devices,
+        limits: Limits,
+        source: Source,
+    ) -> Result<Self, LoadError> {
+        let Source { id, file, card } = source;
+        let (opened, signature) = inspect(file.clone()).await?;
+        let signature = Arc::new(signature);
+        if let Some(card) = &card {
             check_card(card, &signature)?;
         }
-        let open = |targets: Vec<Target>| {
-            let (file, signature) = (source.file.clone(), signature.clone());
-            async move { Worker::start(engine.runtime, file, signature, &targets, engine.limits).await }
+        let open = |devices: Vec<Device>| {
+            let (backend, file, opened, signature) = (backend.clone(), file.clone(), &opened, signature.clone());
+            async move { Sessions::open(backend, file, opened, signature, &devices, limits).await }
         };
-        let mut on_reference = engine.targets == [Target::Cpu];
-        let mut fallback = false;
-        let worker = match open(engine.targets.clone()).await {
-            Err(error) if engine.may_fall_back && !on_reference => {
-                tracing::warn!(model = %source.id, %error, "the GPU cannot run this model: it runs on the processor");
-                (on_reference, fallback) = (true, true);
-                open(vec![Target::Cpu]).await?
+        let (sessions, on_reference) = match open(devices.preferred.clone()).await {
+            Err(error) if devices.may_fall_back && !devices.are_reference() => {
+                tracing::warn!(model = %id, %error, "the GPU cannot run this model: it runs on the processor");
+                (open(vec![Device::Cpu]).await?, true)
             }
-            result => result?,
+            sessions => (sessions?, false),
         };
-        let card = source.card;
+        tracing::debug!(model = %id, bytes = sessions.footprint(), "the model is loaded");
+        let preferred = devices.preferred.first().copied().unwrap_or(Device::Cpu);
         Ok(Self {
-            id: source.id,
+            id,
             signature,
-            fallback,
-            file_hash: source.file_hash,
+            fallback: devices.fallback || on_reference,
+            file,
             max_input_bytes: card.as_ref().map_or(u32::MAX, |card| card.max_input_bytes),
             max_output_bytes: card.as_ref().map_or(u32::MAX, |card| card.max_output_bytes),
             reference_version: card.as_ref().and_then(|card| reference_version(&card.profile)).map(str::to_owned),
             agreement: card.as_ref().map(|card| card.agreement.clone()).unwrap_or_default(),
             probes: card.map(|card| card.probes).unwrap_or_default(),
-            worker,
-            file: source.file,
-            on_reference,
+            backend,
+            device: if on_reference { Device::Cpu } else { preferred },
+            sessions,
+            limits,
             reference: OnceCell::new(),
         })
     }
 
-    /// Whether the model runs on the processor in the first place.
-    pub(super) fn is_on_reference(&self) -> bool {
-        self.on_reference
-    }
-
-    /// Reads packed tensors as this model's inputs.
-    pub(super) fn read(&self, input: &Bytes, format: OutputFormat) -> Result<Vec<ModelTensor>, BadInput> {
-        if input.len() > self.max_input_bytes as usize {
-            return Err(BadInput::TooLong { length: input.len(), max: self.max_input_bytes });
-        }
-        cast::check_mask(format.mask, self.signature.outputs.len())?;
-        cast::to_inputs(&self.signature.inputs, input)
-    }
-
-    /// A session on the processor.
-    pub(super) async fn reference(&self, engine: &OnnxEngine) -> Result<&Worker, EngineError> {
-        let start = || {
-            let (file, signature) = (self.file.clone(), self.signature.clone());
-            async move { Worker::start(engine.runtime, file, signature, &[Target::Cpu], engine.limits).await }
+    /// The sessions on the reference: the model's own, or one that is opened on the processor when it is first needed.
+    ///
+    /// # Errors
+    /// As `open`, where the file was altered or removed since, or no session opens.
+    pub(super) async fn reference(&self) -> Result<&Arc<Sessions>, LoadError> {
+        let open = async {
+            let (opened, _) = inspect(self.file.clone()).await?;
+            let (backend, file, signature) = (self.backend.clone(), self.file.clone(), self.signature.clone());
+            Sessions::open(backend, file, &opened, signature, &[Device::Cpu], self.limits).await
         };
-        self.reference.get_or_try_init(start).await.map_err(|error| EngineError::Runtime(error.to_string()))
-    }
-
-    /// Runs the card's probes; an output beyond the card's tolerance is an error.
-    pub(super) async fn probe(&self, engine: &OnnxEngine) -> Result<(), LoadError> {
-        for (index, probe) in self.probes.iter().enumerate() {
-            let Inference { outcome, output, .. } = engine
-                .infer(self, probe.input.clone(), OutputFormat::NATIVE)
-                .await
-                .map_err(|error| LoadError::ProbeFailed { index, error })?;
-            let verdict = compare(&output, &probe.output, &self.agreement, OutputFormat::NATIVE);
-            if outcome != Outcome::Ok || verdict == Verdict::Disagree {
-                let found = if outcome == Outcome::Ok { output.to_string() } else { outcome.to_string() };
-                return Err(LoadError::Probe { index, found });
-            }
-        }
-        Ok(())
+        self.reference.get_or_try_init(|| open).await
     }
 }
 
-fn check_card(card: &Terms, signature: &Signature) -> Result<(), LoadError> {
+/// Reads a whole file once, checks its hash and judges its content; nothing of it stays in memory.
+async fn inspect(file: ModelFile) -> Result<(OpenModelFile, Signature), LoadError> {
+    let inspect = spawn_blocking(move || {
+        let opened = file.open()?;
+        let signature = graph::inspect(&opened.read()?)?;
+        Ok((opened, signature))
+    });
+    inspect.await.unwrap_or_else(|error| Err(LoadError::Session(error.to_string())))
+}
+
+fn check_card(card: &CardLimits, signature: &Signature) -> Result<(), LoadError> {
     let (rules, outputs) = (card.agreement.len(), signature.outputs.len());
     if rules != outputs {
         return Err(LoadError::AgreementCount { rules, outputs });
@@ -173,56 +173,11 @@ fn check_card(card: &Terms, signature: &Signature) -> Result<(), LoadError> {
     if reference_version(&card.profile).is_none() {
         return Err(LoadError::UnknownProfile(card.profile.clone()));
     }
-    for (described, ports) in [(&card.inputs, &signature.inputs), (&card.outputs, &signature.outputs)] {
-        if !described.iter().eq(ports.iter().map(|port| &port.name)) {
-            let names: Vec<_> = ports.iter().map(|port| port.name.as_str()).collect();
+    for (described, specs) in [(&card.inputs, &signature.inputs), (&card.outputs, &signature.outputs)] {
+        if !described.iter().eq(specs.iter().map(|spec| &spec.name)) {
+            let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
             return Err(LoadError::DetailsDiffer(format!("{described:?}, where the model has {names:?}")));
         }
     }
     Ok(())
-}
-
-/// Opens a session of the smallest model on every device.
-pub(super) async fn try_devices(runtime: &'static Runtime, devices: &[u32], limits: Limits) -> Result<(), StartError> {
-    let failed = |device, reason| StartError::Cuda { device, reason };
-    let first = devices.first().copied().unwrap_or_default();
-    if !session::has_cuda(runtime) {
-        return Err(failed(first, format!("{} comes without CUDA", runtime.path.display())));
-    }
-    let file = smallest_model();
-    let signature = graph::inspect(&file).map_err(|error| failed(first, error.to_string()))?;
-    let (file, signature): (Arc<[u8]>, _) = (file.into(), Arc::new(signature));
-    for device in devices {
-        let worker = Worker::start(runtime, file.clone(), signature.clone(), &[Target::Cuda(*device)], limits).await;
-        let worker = worker.map_err(|error| failed(*device, error.to_string()))?;
-        let input = ModelTensor { shape: vec![1], elements: cast::Elements::F32(vec![1.0]) };
-        let done = worker.run(vec![input], vec![0]).await.map_err(|error| failed(*device, error.to_string()))?;
-        done.result.map_err(|error| failed(*device, format!("{error:?}")))?;
-    }
-    Ok(())
-}
-
-/// y = x + x
-fn smallest_model() -> Vec<u8> {
-    let dims = vec![proto::Dimension { size: Some(proto::Size::Value(1)) }];
-    let tensor = proto::TensorType { elem_type: 1, shape: Some(proto::Shape { dim: dims }) };
-    let port = |name: &str| proto::ValueInfo {
-        name: name.into(),
-        r#type: Some(proto::Type { tensor: Some(tensor.clone()), ..Default::default() }),
-    };
-    let node = proto::Node {
-        input: vec!["x".into(), "x".into()],
-        output: vec!["y".into()],
-        op_type: "Add".into(),
-        ..Default::default()
-    };
-    let graph = proto::Graph {
-        node: vec![node],
-        name: "double".into(),
-        input: vec![port("x")],
-        output: vec![port("y")],
-        ..Default::default()
-    };
-    let opset = proto::OperatorSet { domain: String::new(), version: 13 };
-    proto::Model { ir_version: 8, graph: Some(graph), opset_import: vec![opset], functions: vec![] }.encode_to_vec()
 }

@@ -1,16 +1,29 @@
 pub(crate) mod build;
 mod gpu;
 mod limits;
+mod memory;
 mod models;
+mod sessions;
 
-use super::*;
-use crate::model::Model;
-use crate::oip::{self, OipTensor};
-use crate::protocol::agreement::{Verdict, compare};
-use crate::protocol::tensor::{self, DType, Tensor};
-use build::{graph, model, node, number, port};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
 use serde::Deserialize;
-use std::path::Path;
+
+use self::build::{graph, model, node, number, port};
+use super::*;
+use crate::{
+    model::{Model, ModelFile},
+    oip::{self, OipTensor},
+    protocol::{
+        Outcome,
+        agreement::{Verdict, compare},
+        cast::{BadInput, Failure, Unrepresentable},
+        tensor::{self, DType, Tensor},
+    },
+};
 
 const NATIVE: OutputFormat = OutputFormat::NATIVE;
 
@@ -27,14 +40,19 @@ async fn cpu() -> OnnxEngine {
 }
 
 /// Loads one of the models that come with the project.
-async fn shipped(engine: &OnnxEngine, name: &str) -> Arc<Loaded> {
+async fn shipped(engine: &OnnxEngine, name: &str) -> Arc<LoadedModel> {
     let model = Model::open(&models_folder().join(name)).unwrap();
-    engine.load(Source::card(&model).unwrap()).await.unwrap()
+    engine.load(Source::card(&model)).await.unwrap()
+}
+
+/// A model that exists in memory only.
+fn in_memory(file: Vec<u8>) -> Source {
+    Source::file(ModelFile::in_memory(file))
 }
 
 /// Loads a bare file; its id.
 async fn bare(engine: &OnnxEngine, file: Vec<u8>) -> B256 {
-    engine.load(Source::file(file)).await.unwrap().id
+    engine.load(in_memory(file)).await.unwrap().id
 }
 
 async fn bad_folder(engine: &OnnxEngine, name: &str) -> B256 {
@@ -112,7 +130,7 @@ async fn an_inference_says_what_it_was_run_with() {
     let model = shipped(&engine, "iris").await;
     let input = pack(&[Tensor::f32(vec![1, 4], &[5.1, 3.5, 1.4, 0.2]).unwrap()]);
     let Inference { profile, run_time, .. } = engine.run(model.id, input, NATIVE).await.unwrap();
-    assert_eq!(profile.target, Target::Cpu);
+    assert_eq!(profile.device, Device::Cpu);
     assert!(!profile.provider_fallback && run_time > Duration::ZERO);
     assert_eq!(profile.to_string(), format!("onnxruntime={};{SETTINGS}", engine.runtime_version()));
     assert_eq!(reference_version(&profile.to_string()), Some(engine.runtime_version()));
@@ -263,8 +281,8 @@ async fn an_input_on_which_the_model_fails_is_bad_input_and_leaves_the_session_s
 #[tokio::test]
 async fn a_models_own_functions_run() {
     let engine = cpu().await;
-    let call = graph::proto::Node { domain: "local".into(), ..node("Twice", &["x"], &["y"]) };
-    let twice = graph::proto::Function {
+    let call = crate::model::graph::proto::Node { domain: "local".into(), ..node("Twice", &["x"], &["y"]) };
+    let twice = crate::model::graph::proto::Function {
         name: "Twice".into(),
         domain: "local".into(),
         node: vec![node("Add", &["a", "a"], &["b"])],
@@ -274,7 +292,7 @@ async fn a_models_own_functions_run() {
     let extended = FunctionPorts {
         input: vec!["a".into()],
         output: vec!["b".into()],
-        opset_import: vec![graph::proto::OperatorSet { domain: String::new(), version: 17 }],
+        opset_import: vec![crate::model::graph::proto::OperatorSet { domain: String::new(), version: 17 }],
     };
     use prost::Message;
     let mut function = twice.encode_to_vec();
@@ -295,18 +313,19 @@ struct FunctionPorts {
     #[prost(string, repeated, tag = "5")]
     output: Vec<String>,
     #[prost(message, repeated, tag = "9")]
-    opset_import: Vec<graph::proto::OperatorSet>,
+    opset_import: Vec<crate::model::graph::proto::OperatorSet>,
 }
 
 #[tokio::test]
 async fn requests_the_engine_cannot_judge_are_errors() {
     let engine = cpu().await;
     let unknown = engine.run(B256::ZERO, Bytes::new(), NATIVE).await.unwrap_err();
-    assert!(matches!(unknown, EngineError::UnknownModel(_)) && !unknown.is_retryable());
+    assert!(matches!(unknown, EngineError::UnknownModel(_)) && unknown.fault() == Fault::Backend);
     let iris = shipped(&engine, "iris").await.id;
     for format in [(3, 0), (0, 1), (32, 0), (4, 37)] {
         let format = OutputFormat { width: format.0, decimals: format.1, mask: 0 };
-        assert!(matches!(engine.run(iris, Bytes::new(), format).await, Err(EngineError::InvalidFormat(_))));
+        let error = engine.run(iris, Bytes::new(), format).await.unwrap_err();
+        assert!(matches!(error, EngineError::InvalidFormat(_)) && error.fault() == Fault::Request);
     }
 }
 
@@ -328,7 +347,7 @@ async fn a_thousand_requests_at_once_are_each_answered_with_their_own_output() {
 #[tokio::test]
 async fn without_a_gpu_cuda_fails_at_start_and_auto_says_that_it_falls_back() {
     let runtime = runtime::load(None).unwrap();
-    if session::has_cuda(runtime) {
+    if OrtBackend::new(runtime).has_cuda() {
         eprintln!("skipped: {} comes with CUDA", runtime.path.display());
         return;
     }
@@ -341,7 +360,7 @@ async fn without_a_gpu_cuda_fails_at_start_and_auto_says_that_it_falls_back() {
     let iris = shipped(&engine, "iris").await.id;
     let input = pack(&[Tensor::f32(vec![1, 4], &[5.1, 3.5, 1.4, 0.2]).unwrap()]);
     let profile = engine.run(iris, input, NATIVE).await.unwrap().profile;
-    assert!(profile.provider_fallback && profile.target == Target::Cpu);
+    assert!(profile.provider_fallback && profile.device == Device::Cpu);
     let none = EngineOptions { provider: Provider::Auto, devices: vec![], ..EngineOptions::default() };
     assert!(matches!(OnnxEngine::start(none).await, Err(StartError::NoDevice)));
 }

@@ -13,8 +13,7 @@ use std::{
 
 use alloy::primitives::B256;
 
-use super::Claim;
-use crate::lifecycle::{Closed, End, Job};
+use crate::domain::{Claim, Job, JobState};
 
 /// A view. Every job is in `Requested` and in the view of its state; a claim is in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,9 +26,9 @@ pub enum View {
     /// Jobs whose answer our transaction carries, by the request's block.
     Sent = 3,
     /// Settled jobs that are not final, by the block that settled them.
-    Settled = 4,
+    Included = 4,
     /// Confirmed jobs, by the block that settled them.
-    Confirmed = 5,
+    Finalized = 5,
     /// Jobs passed over, by the request's block.
     Skipped = 6,
     /// Jobs that could not be answered, by the request's block.
@@ -46,34 +45,37 @@ impl View {
         Self::Requested,
         Self::Open,
         Self::Sent,
-        Self::Settled,
-        Self::Confirmed,
+        Self::Included,
+        Self::Finalized,
         Self::Skipped,
         Self::Failed,
         Self::Vesting,
         Self::Paid,
     ];
 
+    /// The view of the jobs in a state.
+    #[must_use]
+    pub fn of(state: JobState) -> Self {
+        match state {
+            JobState::Seen => Self::Open,
+            JobState::Sent => Self::Sent,
+            JobState::Included => Self::Included,
+            JobState::Finalized => Self::Finalized,
+            JobState::Skipped => Self::Skipped,
+            JobState::Failed => Self::Failed,
+        }
+    }
+
     /// The view of a state by the name that [`Job::name`] gives it.
     #[must_use]
     pub fn of_state(name: &str) -> Option<Self> {
-        Some(match name {
-            "seen" => Self::Open,
-            "sent" => Self::Sent,
-            "settled" => Self::Settled,
-            "confirmed" => Self::Confirmed,
-            "skipped" => Self::Skipped,
-            "failed" => Self::Failed,
-            _ => return None,
-        })
+        JobState::ALL.into_iter().find(|state| state.name() == name).map(Self::of)
     }
 
-    /// The state whose jobs it has, if it is a state's.
+    /// The name of the state whose jobs it has, if it is a state's.
     #[must_use]
     pub fn state(self) -> Option<&'static str> {
-        ["seen", "sent", "settled", "confirmed", "skipped", "failed"]
-            .into_iter()
-            .find(|state| Self::of_state(state) == Some(self))
+        JobState::ALL.into_iter().find(|state| Self::of(*state) == self).map(JobState::name)
     }
 }
 
@@ -143,8 +145,8 @@ pub(super) struct Entries {
     pub(super) due: Option<(B256, Position)>,
 }
 
-/// See the module.
-#[derive(Debug, Default)]
+/// Where every record is, in memory.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     /// Some 50 bytes each: in a tree, ids come in no order, and each write would touch a page of its own, which makes
     /// sled's files grow to many times what is in them.
@@ -176,7 +178,7 @@ impl Index {
     }
 
     /// Removes a record as it was added.
-    pub(super) fn remove(&mut self, entries: &Entries) {
+    fn remove(&mut self, entries: &Entries) {
         let Entries { id, home, state, due } = entries;
         self.homes(home.0).remove(id);
         if let Some(count) = self.counts.get_mut(&home.0) {
@@ -195,6 +197,12 @@ impl Index {
                 self.due.remove(model);
             }
         }
+    }
+
+    /// Puts a record that changed in the place of what it was.
+    pub(super) fn replace(&mut self, old: Option<&Entries>, new: Option<Entries>) {
+        old.into_iter().for_each(|entries| self.remove(entries));
+        new.into_iter().for_each(|entries| self.add(entries));
     }
 
     /// The places of a state's view in a range, in order.
@@ -235,21 +243,13 @@ impl Indexed for Job {
     fn entries(&self) -> Entries {
         let task = self.task();
         let (id, requested) = (task.id, task.block.number);
-        let (view, height) = match self {
-            Self::Seen(_) => (View::Open, requested),
-            Self::Sent(_) => (View::Sent, requested),
-            Self::Settled(settled) => (View::Settled, settled.at.number),
-            Self::Closed(Closed { end, .. }) => match end {
-                End::Confirmed { at, .. } => (View::Confirmed, at.number),
-                End::Skipped { .. } => (View::Skipped, requested),
-                End::Failed { .. } => (View::Failed, requested),
-            },
-        };
+        // By the block that ended it, or by the request's.
+        let height = self.included_at().map_or(requested, |at| at.number);
         let due = matches!(self, Self::Seen(_));
         Entries {
             id,
             home: (View::Requested, requested),
-            state: Some((view, Position { height, id })),
+            state: Some((View::of(self.state()), Position { height, id })),
             due: due.then(|| (task.request.model_id, Position { height: task.request.deadline(), id })),
         }
     }

@@ -4,19 +4,15 @@
 //! makes that unnecessary, and remembers the signed transactions that may be in somebody's pool. Every write is one
 //! [`Batch`], all or nothing.
 
-mod commit;
+mod changes;
 mod index;
-mod open;
-mod outbox;
-mod records;
-mod slots;
-mod store;
-mod v1;
-mod v2;
+pub mod memory;
+mod signing;
+pub mod store;
 
 pub use index::{Position, View};
-pub use records::Record;
-pub use store::SledJournal;
+pub use signing::{RecordSignedError, SigningLimits, SigningRefused};
+pub use store::{Record, SledJournal};
 
 use std::ops::Range;
 
@@ -24,117 +20,21 @@ use alloy::primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    chain::{BlockRef, Receipt},
-    lifecycle::{Illegal, Job, Move, Task},
-    protocol::{Outcome, request::Request},
+    chain::BlockRef,
+    domain::{Claim, Entry, InvalidTransition, Job, SignedAnswer, Task, TrackedTransaction, Transition},
 };
 
 /// The version of the layout, and of exported lines.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// The first version whose exported lines were like today's.
 const FIRST_LINES: u32 = 3;
 
-/// What a logical transaction is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Purpose {
-    /// It answers requests: one, or a batch.
-    Answer {
-        /// The requests. Never empty.
-        items: Vec<Item>,
-    },
-    /// It claims the pay of these requests.
-    Claim {
-        /// The requests.
-        ids: Vec<B256>,
-    },
-    /// It fills its nonce, no more.
-    Cancel,
-}
-
-/// A request that a transaction answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Item {
-    /// The request.
-    pub id: B256,
-    /// The hash of its block, which is part of what was signed.
-    pub block: B256,
-}
-
-/// One signed form of a logical transaction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// Its hash.
-    pub hash: B256,
-    /// The signed bytes, which are broadcast again as they are.
-    pub raw: Bytes,
-    /// Its gas limit.
-    pub gas: u64,
-    /// Fee cap, wei per gas.
-    pub max_fee: u128,
-    /// Tip, wei per gas.
-    pub tip: u128,
-    /// The head when it was broadcast first.
-    pub at: u64,
-}
-
-/// A logical transaction: one nonce of one sender, and all its attempts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slot {
-    /// The account that pays for it.
-    pub sender: Address,
-    /// Its nonce.
-    pub nonce: u64,
-    /// What it is for.
-    pub purpose: Purpose,
-    /// Its signed forms, the last one current. Never empty.
-    pub attempts: Vec<Attempt>,
-    /// Where it was mined.
-    pub mined: Option<Receipt>,
-}
-
-/// Pay to be claimed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
-    /// The request.
-    pub id: B256,
-    /// The request itself, which comes back as calldata.
-    pub request: Request,
-    /// What was found.
-    pub outcome: Outcome,
-    /// keccak256 of the output.
-    pub output_commitment: B256,
-    /// The signers' seats.
-    pub seats: Bytes,
-    /// The block of the fulfillment.
-    pub fulfilled_at: u64,
-    /// The block from which it can be claimed.
-    pub vests_at: u64,
-    /// The block in which it was paid, until that is deep enough to forget the claim.
-    pub paid_at: Option<u64>,
-}
-
-/// What one model cost and earned in one hour of the chain's clock.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Hours since 1970.
-    pub hour: u64,
-    /// The model; zero for what serves no model, such as a transaction that fills its nonce.
-    pub model: B256,
-    /// What final transactions paid for gas, wei.
-    pub spent: u128,
-    /// What answers of ours that became final are paid, wei; negative where a reorganisation takes more back.
-    pub earned: i128,
-    /// How many answers that is.
-    pub answers: i64,
-}
-
-/// What one deployment and one signing key make of a journal.
+/// The deployment and the signing key that a journal is written for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The chain's id.
     pub chain_id: u64,
-    /// The coordinator.
+    /// Address of the coordinator.
     pub coordinator: Address,
     /// The address of the key that signs answers.
     pub signer: Address,
@@ -146,82 +46,97 @@ pub struct Batch {
     /// The new cursor: the last block whose logs are in the journal.
     pub cursor: Option<BlockRef>,
     /// Blocks to remember, for finding the common ancestor after a reorganisation.
-    pub ring: Vec<BlockRef>,
-    /// Heights to forget.
-    pub ring_gone: Vec<u64>,
+    pub recent_blocks: Vec<BlockRef>,
+    /// Numbers of remembered blocks to forget.
+    pub recent_blocks_gone: Vec<u64>,
     /// New jobs with their input bytes.
     pub seen: Vec<(Task, Bytes)>,
     /// Jobs whose request vanished from the chain.
     pub vanished: Vec<B256>,
     /// Moves of jobs, in order.
-    pub moves: Vec<(B256, Move)>,
-    /// Transactions to write.
-    pub slots: Vec<Slot>,
-    /// Senders and nonces whose transaction is final.
-    pub slots_gone: Vec<(Address, u64)>,
+    pub moves: Vec<(B256, Transition)>,
+    /// Transactions to write. To one that is there, attempts are only ever added; for another under the same nonce, list
+    /// the nonce in `transactions_gone`, too.
+    pub transactions: Vec<TrackedTransaction>,
+    /// Senders and nonces whose transaction is to be forgotten, before those of this batch are written.
+    pub transactions_gone: Vec<(Address, u64)>,
     /// Claims to write.
     pub claims: Vec<Claim>,
     /// Claims to forget.
     pub claims_gone: Vec<B256>,
-    /// Amounts to add to the books.
+    /// Amounts to add to the ledger.
     pub booked: Vec<Entry>,
 }
 
-/// How often something happened to jobs of a model since the journal was opened.
+impl Batch {
+    /// Whether it writes transactions that may be in a pool, which outlive a kill. That one was mined is asked for again at
+    /// a start.
+    fn has_pending_transactions(&self) -> bool {
+        self.transactions.iter().any(|transaction| transaction.mined.is_none())
+    }
+}
+
+/// Number of times that something happened to jobs of a model since the journal was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tally {
-    /// The model.
+pub struct EventCount {
+    /// Id of the model.
     pub model: B256,
-    /// What: `seen`, or a label of [`Move::labels`].
+    /// `seen`, or a label of [`Transition::labels`].
     pub event: &'static str,
-    /// Why; empty for most.
+    /// The reason, of those labels; empty for most events.
     pub reason: &'static str,
-    /// How often.
+    /// Number of times.
     pub count: u64,
+}
+
+impl EventCount {
+    fn list(counts: &changes::EventCounts) -> Vec<Self> {
+        counts.iter().map(|(&(model, event, reason), &count)| Self { model, event, reason, count }).collect()
+    }
 }
 
 /// Why the journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// Another process has it.
+    /// Another process has the journal open.
     #[error("the journal in {0} is in use by another process: stop it, or give this one another `node.data_dir`")]
     Locked(String),
-    /// It was written for something else.
+    /// The journal was written for another deployment or key.
     #[error(
         "the journal in {path} belongs to another chain, coordinator or key ({found:?}): give this node another `node.data_dir`"
     )]
     Foreign {
-        /// Its folder.
+        /// The journal's folder.
         path: String,
-        /// What it was written for.
+        /// What the journal was written for.
         found: Box<Identity>,
     },
-    /// There is none.
+    /// The folder has no journal.
     #[error("there is no journal in {0}: has the node run with this `node.data_dir`?")]
     Missing(String),
-    /// There is one already.
+    /// The folder has a journal already.
     #[error("there is a journal in {0} already: move its folder `db` away first")]
     Exists(String),
-    /// A later version wrote it.
+    /// A later version wrote the journal.
     #[error(
         "the journal in {path} has layout {found}, and this version knows none after {VERSION}: run the version that wrote it, or \
          delete the folder `db` in there to scan the chain anew"
     )]
     Newer {
-        /// Its folder.
+        /// The journal's folder.
         path: String,
-        /// Its layout.
+        /// The journal's layout.
         found: u32,
     },
     /// An exported journal cannot be written or read.
     #[error("line {line} of the exported journal: {reason}")]
     Lines {
-        /// The line, from 1.
+        /// Number of the line, from 1.
         line: usize,
-        /// Why.
+        /// What is wrong with the line.
         reason: String,
     },
-    /// A record comes up again.
+    /// A journal or its lines have a second record of the same thing.
     #[error("there is more than one record of {0}")]
     Twice(String),
     /// The disk or the database failed.
@@ -233,9 +148,9 @@ pub enum JournalError {
     /// The folder cannot be made, moved or synced.
     #[error("the journal's folder {path}: {source}")]
     Folder {
-        /// The folder.
+        /// Path of the folder or file.
         path: String,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }
@@ -243,51 +158,77 @@ pub enum JournalError {
 /// Durable memory. All methods are quick: nothing here waits for the disk but `sync`, and a commit now and then, after some
 /// megabytes of transactions.
 pub trait Journal: Send + Sync + 'static {
-    /// Writes a batch. Moves that a job's state does not allow are left out and returned; a move of an unknown job is
-    /// left out with the state `"unknown"`. If a `Sent` move is refused, so is the whole batch.
+    /// Writes a batch. Moves that a job's state does not allow are left out and returned; so are moves
+    /// of unknown jobs. If a `Sent` move is refused, so is the whole batch.
     ///
     /// A kill takes none of the transactions that were written, so they may be broadcast, and at most the last moments of
     /// the rest, which the chain tells again. Lost power may take the last moments of either.
     ///
     /// # Errors
     /// `Store` or `Record`; nothing is written then. `Folder` if the transactions may not outlive a kill.
-    fn commit(&self, batch: &Batch) -> Result<Vec<(B256, Illegal)>, JournalError>;
+    fn commit(&self, batch: &Batch) -> Result<Vec<(B256, InvalidTransition)>, JournalError>;
+    /// Remembers an answer before its signature leaves the process. Once this has returned `Ok`, another answer to the
+    /// request in the same block is refused for ever; the same answer is taken again.
+    ///
+    /// A kill takes no record. Lost power may take the last ones, and then costs only answers: whatever may have been signed
+    /// and forgotten is refused. It does not wait for the disk but at the first answer after a sync.
+    ///
+    /// # Errors
+    /// `Refused` if the answer must not be signed. `Journal` if the journal fails, and then it must not be signed either.
+    fn record_signed(&self, answer: &SignedAnswer) -> Result<(), RecordSignedError>;
+    /// The signed answers that are remembered, by deadline.
+    ///
+    /// # Errors
+    /// `Store`.
+    fn signed_answers(&self) -> Result<Vec<SignedAnswer>, JournalError>;
+    /// Forgets signed answers, some thousands at most, of requests that cannot be answered any more: those whose deadline
+    /// is the block `last_final` or an earlier one.
+    ///
+    /// # Errors
+    /// `Store` or `Record`.
+    fn prune_signed(&self, last_final: u64) -> Result<(), JournalError>;
+    /// Says that the cursor is the chain's head. After records of signed answers may have been lost, everything up to that
+    /// block counts as perhaps signed, and nothing after it.
+    ///
+    /// # Errors
+    /// `Store`, `Record` or `Folder`.
+    fn caught_up(&self) -> Result<(), JournalError>;
     /// The last block whose logs are in the journal.
     ///
     /// # Errors
     /// `Store` or `Record`.
     fn cursor(&self) -> Result<Option<BlockRef>, JournalError>;
-    /// The remembered blocks, ascending.
+    /// The remembered blocks, ascending by number.
     ///
     /// # Errors
     /// `Store` or `Record`.
-    fn ring(&self) -> Result<Vec<BlockRef>, JournalError>;
-    /// A job.
+    fn recent_blocks(&self) -> Result<Vec<BlockRef>, JournalError>;
+    /// The job of a request.
     ///
     /// # Errors
     /// `Store` or `Record`.
     fn job(&self, id: B256) -> Result<Option<Job>, JournalError>;
-    /// At most `limit` places of a view from `range`, in order.
+    /// At most `limit` places of a view from the half-open `range`, in order.
     ///
     /// # Errors
     /// `Store`.
     fn walk(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
-    /// The same from the far end.
+    /// At most `limit` places of a view from `range`, from its end on.
     ///
     /// # Errors
     /// `Store`.
     fn walk_back(&self, view: View, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
-    /// How many records a view has. Costs nothing.
+    /// Number of records in a view. Costs nothing.
     fn count(&self, view: View) -> usize;
     /// At most `limit` open jobs of a model from `range`, by the last block in which they can be answered.
     ///
     /// # Errors
     /// `Store`.
     fn due(&self, model: B256, range: Range<Position>, limit: usize) -> Result<Vec<Position>, JournalError>;
-    /// The models that have open jobs, and how many. Costs nothing.
+    /// The models that have open jobs, with the number of those. Costs nothing.
     fn waiting(&self) -> Vec<(B256, usize)>;
-    /// What happened to jobs since the journal was opened. Costs nothing.
-    fn tally(&self) -> Vec<Tally>;
+    /// Counts of what happened to jobs since the journal was opened. Costs nothing.
+    fn event_counts(&self) -> Vec<EventCount>;
     /// The input bytes of a job that is not closed.
     ///
     /// # Errors
@@ -297,18 +238,28 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Store` or `Record`.
-    fn slots(&self) -> Result<Vec<Slot>, JournalError>;
-    /// A claim.
+    fn transactions(&self) -> Result<Vec<TrackedTransaction>, JournalError>;
+    /// The same with `raw` of every attempt empty: a journal that keeps the signed bytes apart need not read them.
+    ///
+    /// # Errors
+    /// `Store` or `Record`.
+    fn transactions_without_bytes(&self) -> Result<Vec<TrackedTransaction>, JournalError> {
+        let mut transactions = self.transactions()?;
+        let attempts = transactions.iter_mut().flat_map(|transaction| &mut transaction.attempts);
+        attempts.for_each(|attempt| attempt.raw.clear());
+        Ok(transactions)
+    }
+    /// The claim of a request's pay.
     ///
     /// # Errors
     /// `Store` or `Record`.
     fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError>;
-    /// The books from an hour on, ascending by hour.
+    /// The ledger's entries from an hour since 1970 on, ascending by hour.
     ///
     /// # Errors
     /// `Store` or `Record`.
-    fn books(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError>;
-    /// Forgets all but the transactions and the books, for a scan from the deployment block.
+    fn ledger(&self, from_hour: u64) -> Result<Vec<Entry>, JournalError>;
+    /// Forgets all but the transactions, the signed answers and the ledger, for a scan from the deployment block.
     ///
     /// # Errors
     /// `Store`.

@@ -1,208 +1,273 @@
-use super::*;
+//! What holds of every journal: the same writes give the same answers from the one on the disk and the one in memory.
+
+use std::fmt::Debug;
+
+use alloy::primitives::{Address, B256, Bytes};
+use proptest::prelude::*;
+
+use super::{memory::*, *};
 use crate::{
-    lifecycle::{Ending, Skip},
-    testing::{DOMAIN, block, input, task},
+    chain::Receipt,
+    domain::{AnswerRef, Attempt, Purpose, Resolution, SignedAnswer, Skip},
+    protocol::Outcome,
+    testing::{DOMAIN, MODEL, block, input, task},
 };
 
-mod kill;
-mod lines;
-mod opening;
+mod signing;
+
+/// Requests, and nonces of transactions, that the random writes are about.
+const REQUESTS: u64 = 5;
 
 fn identity() -> Identity {
     Identity { chain_id: DOMAIN.chain_id, coordinator: DOMAIN.coordinator, signer: Address::repeat_byte(1) }
 }
 
-fn open(folder: &tempfile::TempDir) -> SledJournal {
+fn opened(folder: &tempfile::TempDir) -> SledJournal {
     SledJournal::open(folder.path(), &identity()).unwrap()
 }
 
-fn seen(nonce: u64) -> Batch {
-    Batch {
-        cursor: Some(block(nonce)),
-        ring: vec![block(nonce)],
-        seen: vec![(task(nonce), input(nonce).into())],
-        ..Batch::default()
-    }
+/// An answer to a request in the block of this number and fork.
+fn answer(request: u64, fork: u8, digest: u8) -> SignedAnswer {
+    let task = task(request);
+    let block = BlockRef { hash: B256::repeat_byte(fork), ..task.block };
+    SignedAnswer { request: task.id, block, digest: B256::repeat_byte(digest), deadline: task.request.deadline() }
 }
 
-fn slot(nonce: u64, id: B256) -> Slot {
-    let raw = Bytes::from_static(b"raw");
-    Slot {
-        sender: Address::repeat_byte(2),
-        nonce,
-        purpose: Purpose::Answer { items: vec![Item { id, block: B256::ZERO }] },
-        attempts: vec![Attempt { hash: B256::ZERO, raw, gas: 1, max_fee: u128::from(u64::MAX) + 1, tip: 1, at: 0 }],
-        mined: None,
-    }
+/// A write, by small numbers.
+#[derive(Debug, Clone)]
+enum Op {
+    Cursor(u64, u64),
+    Seen(u64, u64),
+    Vanish(u64),
+    Move(u64, Transition),
+    Replace(u64, u64),
+    /// Another attempt under a nonce, of so many bytes.
+    Attempt(u64, usize),
+    Mined(u64),
+    Forget(u64),
+    Claim(u64, u64, Option<u64>),
+    Claimed(u64),
+    Book(u64, u128, i128),
 }
 
-fn claim(nonce: u64) -> Claim {
-    let task = task(nonce);
-    Claim {
-        id: task.id,
-        request: task.request,
-        outcome: Outcome::Ok,
-        output_commitment: B256::ZERO,
-        seats: Bytes::new(),
-        fulfilled_at: 3,
-        vests_at: 13,
-        paid_at: None,
-    }
+/// What is done to a journal.
+#[derive(Debug, Clone)]
+enum Step {
+    Commit(Vec<Op>),
+    Sign(u64, u8, u8),
+    Prune(u64),
+    CaughtUp,
+    Sync,
+    Clear,
+    /// The process ends, and another opens the journal.
+    Reopen,
 }
 
-#[test]
-fn cursor_jobs_inputs_slots_and_claims_survive_reopening() {
-    let folder = tempfile::tempdir().unwrap();
-    let id = task(1).id;
-    {
-        let journal = open(&folder);
-        journal.commit(&seen(1)).unwrap();
-        let step = Move::Sent { block: block(1).hash, sender: Address::repeat_byte(2), nonce: 4, hash: B256::ZERO };
-        let batch =
-            Batch { moves: vec![(id, step)], slots: vec![slot(4, id)], claims: vec![claim(1)], ..Batch::default() };
-        assert!(journal.commit(&batch).unwrap().is_empty());
-        journal.sync().unwrap();
-    }
-    let journal = open(&folder);
-    assert_eq!(journal.cursor().unwrap(), Some(block(1)));
-    assert_eq!(journal.ring().unwrap(), vec![block(1)]);
-    assert!(matches!(journal.job(id).unwrap(), Some(Job::Sent(sent)) if sent.nonce == 4));
-    assert_eq!(journal.input(id).unwrap().unwrap(), Bytes::from(input(1)));
-    assert_eq!(journal.slots().unwrap(), vec![slot(4, id)]);
-    assert_eq!(journal.claims().collect::<Result<Vec<_>, _>>().unwrap(), vec![claim(1)]);
-}
-
-#[test]
-fn a_large_transaction_is_kept_whole_and_nothing_of_it_is_left_when_it_is_forgotten() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open(&folder);
-    let mut slot = slot(4, task(1).id);
-    let other = Slot { nonce: 5, ..slot.clone() };
-    slot.attempts[0].raw = (0..40_000).map(|at| (at % 251) as u8).collect::<Vec<_>>().into();
-    journal.commit(&Batch { slots: vec![slot.clone(), other.clone()], ..Batch::default() }).unwrap();
-    slot.attempts.push(Attempt { raw: vec![9; 4_096].into(), ..slot.attempts[0].clone() });
-    journal.commit(&Batch { slots: vec![slot.clone()], ..Batch::default() }).unwrap();
-    assert_eq!(journal.slots().unwrap(), [slot.clone(), other.clone()]);
-    journal.commit(&Batch { slots_gone: vec![(slot.sender, 4)], ..Batch::default() }).unwrap();
-    assert_eq!(journal.slots().unwrap(), std::slice::from_ref(&other));
-    assert_eq!(journal.signed.len(), 1, "but for the other's");
-    // Another transaction under the nonce is not taken for the one before.
-    slot.attempts = vec![Attempt { raw: vec![7; 5_000].into(), ..slot.attempts[0].clone() }];
-    journal.commit(&Batch { slots: vec![slot.clone()], ..Batch::default() }).unwrap();
-    assert_eq!(journal.slots().unwrap(), [slot, other]);
-}
-
-#[test]
-fn a_request_that_comes_back_in_another_block_lies_there_with_its_input() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open(&folder);
-    journal.commit(&seen(1)).unwrap();
-    let mut again = seen(1);
-    again.seen[0].0.block = block(9);
-    again.vanished = vec![task(1).id];
-    journal.commit(&again).unwrap();
-    let heights = |journal: &SledJournal| {
-        let all = Position::first_at(0)..Position::last_at(u64::MAX);
-        let at = journal.walk(View::Requested, all, 9).unwrap();
-        at.iter().map(|at| at.height).collect::<Vec<_>>()
+fn transition() -> impl Strategy<Value = Transition> {
+    let included = |(number, ours)| {
+        let ending =
+            Resolution::Fulfilled { outcome: Outcome::Ok, output_commitment: B256::ZERO, seats: Bytes::new(), ours };
+        Transition::Included { at: block(number), transaction: None, ending }
     };
-    let check = |journal: &SledJournal| {
-        assert_eq!((heights(journal), journal.count(View::Requested)), (vec![9], 1));
-        assert_eq!(journal.job(task(1).id).unwrap().unwrap().task().block, block(9));
-        assert_eq!(journal.input(task(1).id).unwrap(), Some(input(1).into()));
-        assert_eq!(journal.inputs.len(), 1);
+    prop_oneof![
+        (0..REQUESTS, 0..3u64).prop_map(|(at, nonce)| Transition::Sent {
+            block: block(at).hash,
+            sender: Address::repeat_byte(2),
+            nonce,
+            hash: B256::ZERO
+        }),
+        (0..8u64, any::<bool>()).prop_map(included),
+        Just(Transition::Reopened),
+        Just(Transition::Finalized),
+        Just(Transition::Skipped(Skip::NoSeat)),
+        Just(Transition::Failed("why".into())),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let id = || 0..REQUESTS;
+    prop_oneof![
+        1 => (0..9u64, 0..9u64).prop_map(|(cursor, gone)| Op::Cursor(cursor, gone)),
+        3 => (id(), id()).prop_map(|(id, at)| Op::Seen(id, at)),
+        1 => id().prop_map(Op::Vanish),
+        6 => (id(), transition()).prop_map(|(id, step)| Op::Move(id, step)),
+        1 => (id(), id()).prop_map(|(id, at)| Op::Replace(id, at)),
+        2 => (0..3u64, 1..9_000usize).prop_map(|(nonce, bytes)| Op::Attempt(nonce, bytes)),
+        1 => (0..3u64).prop_map(Op::Mined),
+        1 => (0..3u64).prop_map(Op::Forget),
+        2 => (id(), 0..20u64, proptest::option::of(0..20u64)).prop_map(|(id, vests, paid)| Op::Claim(id, vests, paid)),
+        1 => id().prop_map(Op::Claimed),
+        1 => (0..3u64, any::<u128>(), any::<i128>()).prop_map(|(hour, spent, earned)| Op::Book(hour, spent, earned)),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => proptest::collection::vec(op(), 1..6).prop_map(Step::Commit),
+        4 => (0..REQUESTS, 0..2u8, 0..2u8).prop_map(|(request, fork, digest)| Step::Sign(request, fork, digest)),
+        1 => (500..500 + REQUESTS).prop_map(Step::Prune),
+        1 => Just(Step::CaughtUp),
+        1 => Just(Step::Sync),
+        1 => Just(Step::Clear),
+        2 => Just(Step::Reopen),
+    ]
+}
+
+/// The batch of some writes. Attempts are only ever added to the transactions that are there.
+fn batch(ops: &[Op], there: &[TrackedTransaction]) -> Batch {
+    let mut batch = Batch::default();
+    let seen = |id, at| {
+        let mut task = task(id);
+        task.block = block(at);
+        (task, Bytes::from(input(id)))
     };
-    check(&journal);
-    drop(journal);
-    check(&open(&folder));
-}
-
-#[test]
-fn a_refused_send_writes_nothing_of_its_batch() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open(&folder);
-    journal.commit(&seen(1)).unwrap();
-    let id = task(1).id;
-    let wrong = Move::Sent { block: B256::ZERO, sender: Address::ZERO, nonce: 0, hash: B256::ZERO };
-    let batch = Batch { moves: vec![(id, wrong)], slots: vec![slot(0, id)], ..Batch::default() };
-    assert_eq!(journal.commit(&batch).unwrap(), vec![(id, Illegal("seen"))]);
-    assert!(journal.slots().unwrap().is_empty());
-    assert!(matches!(journal.job(id).unwrap(), Some(Job::Seen(_))));
-}
-
-#[test]
-fn other_refused_moves_are_left_out_and_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open(&folder);
-    let unknown = B256::repeat_byte(7);
-    let mut batch = seen(1);
-    batch.moves = vec![
-        (unknown, Move::Confirmed),
-        (task(1).id, Move::Settled { at: block(2), transaction: None, ending: Ending::Refunded }),
-    ];
-    assert_eq!(journal.commit(&batch).unwrap(), vec![(unknown, Illegal("unknown"))]);
-    assert_eq!(journal.job(task(1).id).unwrap().unwrap().name(), "settled");
-}
-
-#[test]
-fn the_input_of_a_closed_job_is_dropped() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open(&folder);
-    let mut batch = seen(1);
-    batch.moves = vec![(task(1).id, Move::Skipped(Skip::NoSeat))];
-    journal.commit(&batch).unwrap();
-    assert_eq!(journal.input(task(1).id).unwrap(), None);
-    assert_eq!(journal.count(View::Skipped), 1);
-}
-
-#[test]
-fn the_ring_is_in_order_of_height() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open(&folder);
-    let ring = vec![block(300), block(2), block(255)];
-    journal.commit(&Batch { ring, ..Batch::default() }).unwrap();
-    journal.commit(&Batch { ring_gone: vec![2], ..Batch::default() }).unwrap();
-    assert_eq!(journal.ring().unwrap(), vec![block(255), block(300)]);
-}
-
-#[test]
-fn clearing_keeps_the_transactions() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open(&folder);
-    let mut batch = seen(1);
-    batch.slots = vec![slot(0, task(1).id)];
-    journal.commit(&batch).unwrap();
-    journal.clear().unwrap();
-    assert_eq!(journal.cursor().unwrap(), None);
-    assert_eq!((journal.jobs().count(), View::ALL.map(|view| journal.count(view))), (0, [0; 9]));
-    assert_eq!(journal.slots().unwrap().len(), 1);
-}
-
-#[test]
-fn views_follow_a_job_and_are_walked_from_either_end() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open(&folder);
-    for nonce in [5, 300, 2] {
-        journal.commit(&seen(nonce)).unwrap();
+    let current = |batch: &Batch, nonce: u64| {
+        let gone = batch.transactions_gone.contains(&(Address::repeat_byte(2), nonce));
+        let there = there.iter().filter(|_| !gone).chain(&batch.transactions);
+        there.filter(|transaction| transaction.nonce == nonce).next_back().cloned()
+    };
+    for op in ops {
+        match op.clone() {
+            Op::Cursor(cursor, gone) => {
+                batch.cursor = Some(block(cursor));
+                batch.recent_blocks.push(block(cursor));
+                batch.recent_blocks_gone.push(gone);
+            }
+            Op::Seen(id, at) => batch.seen.push(seen(id, at)),
+            Op::Vanish(id) => batch.vanished.push(task(id).id),
+            Op::Move(id, step) => batch.moves.push((task(id).id, step)),
+            Op::Replace(id, at) => {
+                batch.vanished.push(task(id).id);
+                batch.seen.push(seen(id, at));
+            }
+            Op::Attempt(nonce, bytes) => {
+                let raw = vec![nonce as u8 + 1; bytes].into();
+                let attempt = Attempt { hash: B256::ZERO, raw, gas: 1, max_fee: 2, tip: 1, at: 0 };
+                let items = vec![AnswerRef { id: task(0).id, block: B256::ZERO }];
+                let mut transaction = current(&batch, nonce).unwrap_or(TrackedTransaction {
+                    sender: Address::repeat_byte(2),
+                    nonce,
+                    purpose: Purpose::Answer { items },
+                    attempts: Vec::new(),
+                    mined: None,
+                });
+                transaction.attempts.push(attempt);
+                batch.transactions.push(transaction);
+            }
+            Op::Mined(nonce) => {
+                let receipt = Receipt { block: block(1), success: true, gas_used: 1, gas_price: 1, data_fee: 0 };
+                if let Some(transaction) = current(&batch, nonce) {
+                    batch.transactions.push(TrackedTransaction { mined: Some(receipt), ..transaction });
+                }
+            }
+            // What a batch forgets goes before what it writes.
+            Op::Forget(nonce) if batch.transactions.iter().all(|transaction| transaction.nonce != nonce) => {
+                batch.transactions_gone.push((Address::repeat_byte(2), nonce));
+            }
+            Op::Forget(_) => {}
+            Op::Claim(id, vests_at, paid_at) => {
+                let task = task(id);
+                let (outcome, seats) = (Outcome::Ok, Bytes::new());
+                let (output_commitment, fulfilled_at) = (B256::ZERO, 0);
+                let (id, request) = (task.id, task.request);
+                let claim = Claim { id, request, outcome, output_commitment, seats, fulfilled_at, vests_at, paid_at };
+                batch.claims.push(claim);
+            }
+            Op::Claimed(id) => batch.claims_gone.push(task(id).id),
+            Op::Book(hour, spent, earned) => {
+                batch.booked.push(Entry { hour, model: MODEL, spent, earned, answers: 1 });
+            }
+        }
     }
-    let everything = || Position::first_at(0)..Position::last_at(u64::MAX);
-    let heights = |at: Vec<Position>| at.iter().map(|at| at.height).collect::<Vec<_>>();
-    assert_eq!(heights(journal.walk(View::Open, everything(), 9).unwrap()), [2, 5, 300]);
-    assert_eq!(heights(journal.walk_back(View::Open, everything(), 2).unwrap()), [300, 5]);
-    let after = journal.walk(View::Open, everything(), 1).unwrap()[0].next();
-    assert_eq!(heights(journal.walk(View::Open, after..Position::first_at(300), 9).unwrap()), [5]);
-    assert_eq!(heights(journal.due(crate::testing::MODEL, everything(), 9).unwrap()), [502, 505, 800]);
-    assert!(journal.due(B256::ZERO, everything(), 9).unwrap().is_empty());
-    let moves = vec![(task(5).id, Move::Skipped(Skip::NoSeat))];
-    journal.commit(&Batch { moves, ..Batch::default() }).unwrap();
-    journal.commit(&Batch { vanished: vec![task(2).id], ..Batch::default() }).unwrap();
-    assert_eq!(heights(journal.walk(View::Open, everything(), 9).unwrap()), [300]);
-    assert_eq!(heights(journal.walk(View::Skipped, everything(), 9).unwrap()), [5]);
-    assert_eq!((journal.count(View::Requested), journal.waiting()), (2, vec![(crate::testing::MODEL, 1)]));
-    drop(journal);
-    assert_eq!(
-        View::ALL.map(|view| open(&folder).count(view))[..7],
-        [2, 1, 0, 0, 0, 1, 0],
-        "counted anew at the start"
-    );
+    batch
+}
+
+/// Everything that a journal tells.
+fn told<J: Journal>(journal: &J) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut tell = |what: &dyn Debug| told.push(format!("{what:?}"));
+    tell(&(journal.cursor().unwrap(), journal.recent_blocks().unwrap(), journal.waiting()));
+    tell(&(journal.transactions().unwrap(), journal.ledger(0).unwrap(), journal.ledger(2).unwrap()));
+    tell(&journal.signed_answers().unwrap());
+    for id in (0..REQUESTS).map(|request| task(request).id) {
+        tell(&(journal.job(id).unwrap(), journal.input(id).unwrap(), journal.claim(id).unwrap()));
+    }
+    for (from, to) in [(0, u64::MAX), (1, 3), (3, 1)] {
+        let range = || Position::first_at(from)..Position::last_at(to);
+        for view in View::ALL {
+            let walks = (journal.walk(view, range(), 2).unwrap(), journal.walk_back(view, range(), 9).unwrap());
+            tell(&(view, journal.count(view), walks));
+        }
+        tell(&journal.due(MODEL, range(), 3).unwrap());
+    }
+    told
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn both_journals_tell_the_same_after_the_same_writes(steps in proptest::collection::vec(step(), 1..24)) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = opened(&folder);
+        let mut memory = MemoryJournal::new();
+        for step in steps {
+            match step {
+                Step::Commit(ops) => {
+                    let batch = batch(&ops, &memory.transactions().unwrap());
+                    prop_assert_eq!(memory.commit(&batch).unwrap(), disk.commit(&batch).unwrap());
+                }
+                Step::Sign(request, fork, digest) => {
+                    let answer = answer(request, fork, digest);
+                    let outcomes = (memory.record_signed(&answer), disk.record_signed(&answer));
+                    prop_assert_eq!(format!("{:?}", outcomes.0), format!("{:?}", outcomes.1));
+                }
+                Step::Prune(last) => {
+                    memory.prune_signed(last).unwrap();
+                    disk.prune_signed(last).unwrap();
+                }
+                Step::CaughtUp => {
+                    memory.caught_up().unwrap();
+                    disk.caught_up().unwrap();
+                }
+                Step::Sync => {
+                    memory.sync().unwrap();
+                    disk.sync().unwrap();
+                }
+                Step::Clear => {
+                    memory.clear().unwrap();
+                    disk.clear().unwrap();
+                }
+                Step::Reopen => {
+                    memory = memory.crash(Crash::Killed { writes: usize::MAX }).unwrap();
+                    drop(disk);
+                    disk = opened(&folder);
+                }
+            }
+            prop_assert_eq!(told(&memory), told(&disk));
+            prop_assert_eq!(memory.event_counts(), disk.event_counts());
+        }
+    }
+}
+
+#[test]
+fn a_kill_takes_what_the_caller_says_but_no_pending_transaction_and_no_signed_answer() {
+    let journal = MemoryJournal::new();
+    journal.commit(&batch(&[Op::Cursor(1, 0), Op::Seen(1, 1)], &[])).unwrap();
+    journal.sync().unwrap();
+    journal.commit(&batch(&[Op::Cursor(2, 0), Op::Seen(2, 2)], &[])).unwrap();
+    let sent = [Op::Move(1, Transition::Skipped(Skip::NoSeat)), Op::Attempt(0, 9)];
+    journal.commit(&batch(&sent, &[])).unwrap();
+    journal.record_signed(&answer(2, 0, 1)).unwrap();
+    assert_eq!(journal.unsynced(), 3);
+    let found = |crash| {
+        let found = journal.crash(crash).unwrap();
+        let states = [1, 2].map(|request| found.job(task(request).id).unwrap().map(|job| job.name()));
+        (states, found.transactions().unwrap().len(), found.signed_answers().unwrap().len())
+    };
+    assert_eq!(found(Crash::Killed { writes: 0 }), ([Some("seen"), None], 1, 1));
+    assert_eq!(found(Crash::Killed { writes: 1 }), ([Some("seen"), Some("seen")], 1, 1));
+    assert_eq!(found(Crash::Killed { writes: 9 }), ([Some("skipped"), Some("seen")], 1, 1));
+    assert_eq!(found(Crash::PowerLost { writes: 0, appended: 0 }), ([Some("seen"), None], 0, 0));
+    assert_eq!(found(Crash::PowerLost { writes: 0, appended: 2 }), ([Some("seen"), None], 1, 0));
 }

@@ -1,3 +1,5 @@
+use alloy::signers::local::PrivateKeySigner;
+
 use super::*;
 
 fn password(text: &str) -> Password {
@@ -112,7 +114,7 @@ fn one_keystore_can_sign_and_send() {
 #[test]
 fn neither_keys_nor_passwords_are_shown() {
     let key = PrivateKeySigner::random();
-    let keys = Keys { signer: key.clone(), senders: vec![key.clone()] };
+    let keys = Keys { signer: Arc::new(key.clone()), senders: vec![Arc::new(key.clone())] };
     let shown = format!("{keys:?} {:?} {key:?}", password("hunter2"));
     assert!(!shown.contains("hunter2") && !shown.contains(&hex::encode(key.to_bytes())), "{shown}");
 }

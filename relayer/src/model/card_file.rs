@@ -1,12 +1,14 @@
 //! `card.json`: a model card as people write and read it.
 
-use super::{MAX_JSON_BYTES, ModelError, read_limited, sha256};
-use crate::protocol::card::{Agreement, ModelCard, Tolerance};
-use alloy::primitives::{Address, B256};
-use serde::Deserialize;
 use std::path::Path;
 
-/// Unknown keys are errors: one that was misspelt must not count as left out.
+use alloy::primitives::{Address, B256};
+use serde::Deserialize;
+
+use super::{MAX_JSON_BYTES, ModelError, read_limited, sha256};
+use crate::protocol::card::{Agreement, ModelCard, Tolerance};
+
+/// The file's keys. Unknown ones are errors: one that was misspelt must not count as left out.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CardFile {
@@ -30,7 +32,7 @@ enum Rule {
     Argmax { gap: String },
 }
 
-/// The contracts' bound on inputs and outputs.
+/// Size of inputs and of outputs at most, in bytes: the contracts' own limit.
 const MAX_BYTES: u32 = 131_072;
 
 pub(super) fn read(path: &Path) -> Result<CardFile, ModelError> {
@@ -43,7 +45,10 @@ fn syntax(path: &Path, reason: String) -> ModelError {
 }
 
 impl CardFile {
-    /// The card, if it keeps the registry's rules and has the id that the file gives.
+    /// Builds the card, if it keeps the registry's rules and has the id that the file gives.
+    ///
+    /// # Errors
+    /// `ModelError::Syntax` for a tolerance, `InvalidCard` for a broken rule, `IdMismatch` for another id.
     pub(super) fn card(&self, path: &Path) -> Result<ModelCard, ModelError> {
         let tolerance =
             |text: &String| text.parse::<Tolerance>().map_err(|error| syntax(path, format!("in `agreement`, {error}")));

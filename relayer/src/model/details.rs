@@ -1,18 +1,20 @@
 //! `details.json`: the canonical document that a card commits to, so that cards can grow without new contracts.
 
-use super::ModelError;
+use std::path::Path;
+
 use alloy::primitives::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
-use std::path::Path;
 
-/// What a node needs of the details. Other keys are for people, and are kept as they are.
+use super::ModelError;
+
+/// The part of the details that a node needs. Other keys are for people, and are kept as they are.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Details {
-    /// The model's inputs, in its own order.
+    /// Inputs, in the model's order.
     pub inputs: Vec<DetailsPort>,
-    /// The model's outputs, in its own order.
+    /// Outputs, in the model's order.
     pub outputs: Vec<DetailsPort>,
     /// Inputs with the outputs they gave on the reference.
     #[serde(default)]
@@ -20,13 +22,13 @@ pub struct Details {
     /// Whether the rows of a batch do not influence each other.
     #[serde(default)]
     pub rows_independent: bool,
-    /// What the model is for, in a sentence.
+    /// Purpose of the model, in a sentence.
     #[serde(default)]
     pub task: String,
-    /// What the elements of an output stand for.
+    /// Names of what the elements of an output stand for.
     #[serde(default)]
     pub labels: Vec<String>,
-    /// Under which terms it may be used.
+    /// Terms under which the model may be used.
     #[serde(default)]
     pub licence: String,
 }
@@ -35,21 +37,21 @@ pub struct Details {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DetailsPort {
-    /// The model's own name for it.
+    /// Name that the model gives it.
     pub name: String,
-    /// The type of its elements, in the words of the Open Inference Protocol.
+    /// Type of the elements, in the words of the Open Inference Protocol.
     pub datatype: String,
-    /// Its dimensions, −1 where any size goes.
+    /// Dimensions, −1 where any size goes.
     pub shape: Vec<i64>,
 }
 
-/// Packed tensors in, and what came out on the reference in the model's own types.
+/// Inputs with the outputs that they gave on the reference.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    /// Packed tensors.
+    /// Inputs, as packed tensors.
     pub input: Bytes,
-    /// Packed tensors.
+    /// Outputs that the reference gave, as packed tensors in the model's own types.
     pub output: Bytes,
 }
 
@@ -67,7 +69,7 @@ impl Details {
 }
 
 /// Writes JSON in its one canonical form: keys sorted bytewise, no white space, no floats, nothing escaped but what must
-/// be.
+/// be; an error names what the form has no place for.
 fn write_canonical(value: &Value, out: &mut Vec<u8>) -> Result<(), &'static str> {
     let join = |out: &mut Vec<u8>, index: usize| {
         if index > 0 {

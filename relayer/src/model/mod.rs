@@ -8,28 +8,33 @@
 
 mod card_file;
 mod details;
+mod file;
+pub mod graph;
 mod store;
 
 pub use details::{Details, DetailsPort, Probe};
+pub use file::{ModelFile, OpenModelFile};
 pub use store::{ModelStore, Summary};
 
-use crate::protocol::card::ModelCard;
-use alloy::primitives::B256;
-use sha2::{Digest, Sha256};
-use std::fs;
-use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    io::{ErrorKind, Read},
+    path::{Path, PathBuf},
+};
 
-/// ONNX files are protobuf messages, which end here.
-const MAX_FILE_BYTES: u64 = 2 << 30;
-/// Cards and details are small.
+use alloy::primitives::{B256, Bytes};
+use sha2::{Digest, Sha256};
+
+use crate::protocol::card::ModelCard;
+
+/// Size of a card or its details at most, in bytes.
 const MAX_JSON_BYTES: u64 = 16 << 20;
 
-/// Why a model cannot be read.
+/// Reason for which a model cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum ModelError {
-    #[error("there is no model `{name}` in {}: `oraculum model list` names those there are", store.display())]
+    #[error("there is no model `{name}` in {}: `oraculum model list` lists the models", store.display())]
     Unknown { name: String, store: PathBuf },
     #[error("`{name}` is the name of several models in {}: say which by its folder or id", store.display())]
     Ambiguous { name: String, store: PathBuf },
@@ -41,9 +46,9 @@ pub enum ModelError {
     Write { path: PathBuf, error: std::io::Error },
     #[error("{} is larger than the {max} bytes that are read", path.display())]
     TooLarge { path: PathBuf, max: u64 },
-    #[error("{} is not what it should be: {reason}", path.display())]
+    #[error("{} is not valid: {reason}", path.display())]
     Syntax { path: PathBuf, reason: String },
-    #[error("{} has SHA-256 {actual}, but the card says {expected}: it was altered, so fetch the model again", path.display())]
+    #[error("{} has SHA-256 {actual}, but {expected} is expected: it was altered, so fetch the model again", path.display())]
     Altered { path: PathBuf, expected: B256, actual: B256 },
     #[error("{} hashes to {actual}, but gives {expected} as modelId: it was altered, so fetch the model again", path.display())]
     IdMismatch { path: PathBuf, expected: B256, actual: B256 },
@@ -54,30 +59,34 @@ pub enum ModelError {
     #[error("{} holds another model already: remove it, or choose another folder name", path.display())]
     Occupied { path: PathBuf },
     #[error(transparent)]
-    Refused(#[from] crate::engine::graph::Refused),
+    Refused(#[from] crate::model::graph::Refused),
 }
 
-/// A model's card with everything it commits to but the file itself, which `read_file` brings.
+/// A model's card with everything it commits to but the file itself, which `onnx` names and `read_file` reads.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// The hash of the card.
+    /// Hash of the card.
     pub id: B256,
-    /// What people call it, such as `iris/v1`; the card does not commit to it.
+    /// Name that people use, such as `iris/v1`; the card does not commit to it.
     pub name: String,
-    /// What names the model.
+    /// Card, whose hash is the model's id.
     pub card: ModelCard,
-    /// The reference profile string, whose hash is in the card.
+    /// Reference profile string, whose hash is in the card.
     pub profile: String,
-    /// The canonical document whose hash is in the card.
+    /// Canonical document whose hash is in the card.
     pub details: Details,
-    /// Its folder.
+    /// Folder of the model.
     pub folder: PathBuf,
-    /// The ONNX file.
+    /// Path of the ONNX file.
     pub file: PathBuf,
 }
 
 impl Model {
     /// Reads a model's folder and checks all but the ONNX file.
+    ///
+    /// # Errors
+    /// `ModelError::Missing`, `Read` or `TooLarge` for a file; `Syntax` for what is in it; `Altered` for details that are not
+    /// the card's; `InvalidCard` or `IdMismatch` for a card.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
         let card_path = folder.join("card.json");
         let card_file = card_file::read(&card_path)?;
@@ -96,11 +105,18 @@ impl Model {
         })
     }
 
+    /// The ONNX file, with the hash that the card commits to.
+    #[must_use]
+    pub fn onnx(&self) -> ModelFile {
+        ModelFile::with_hash(self.file.clone(), self.card.file_hash)
+    }
+
     /// Reads the ONNX file, and checks the bytes it returns against the card.
-    pub fn read_file(&self) -> Result<Vec<u8>, ModelError> {
-        let bytes = read_limited(&self.file, MAX_FILE_BYTES)?;
-        check_hash(&self.file, &bytes, self.card.file_hash)?;
-        Ok(bytes)
+    ///
+    /// # Errors
+    /// `ModelError::Missing`, `Read` or `TooLarge`; `Altered` where the hash is another.
+    pub fn read_file(&self) -> Result<Bytes, ModelError> {
+        self.onnx().open()?.read()
     }
 }
 
@@ -122,11 +138,6 @@ fn read_limited(path: &Path, max: u64) -> Result<Vec<u8>, ModelError> {
     let mut bytes = Vec::new();
     fs::File::open(path()).map_err(failed)?.take(max + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > max { Err(ModelError::TooLarge { path: path(), max }) } else { Ok(bytes) }
-}
-
-/// Reads an ONNX file that has no card.
-pub fn read_bare_file(path: &Path) -> Result<Vec<u8>, ModelError> {
-    read_limited(path, MAX_FILE_BYTES)
 }
 
 #[cfg(test)]

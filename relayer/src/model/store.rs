@@ -1,11 +1,14 @@
 //! A folder of models.
 
-use super::{Model, ModelError};
-use crate::engine::graph;
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
 use alloy::primitives::B256;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+
+use super::{Model, ModelError, graph};
 
 /// A folder whose subfolders with a `card.json` are models.
 #[derive(Clone, Debug)]
@@ -13,27 +16,32 @@ pub struct ModelStore {
     root: PathBuf,
 }
 
-/// A model, or what is wrong with its folder.
+/// A folder of the store.
 #[derive(Debug)]
 pub struct Summary {
-    /// The folder's name.
+    /// Name of the folder.
     pub folder: String,
-    /// The model, if its folder is sound.
+    /// The model, or what is wrong with its folder.
     pub model: Result<Model, ModelError>,
 }
 
 impl ModelStore {
-    /// The store in a folder, which need not exist yet.
+    /// Names the store in a folder, which need not exist yet.
+    #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// Where it is.
+    /// Folder of the store.
+    #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
     /// Every model, sound or not, by folder name. ONNX files are not read.
+    ///
+    /// # Errors
+    /// `ModelError::Read` for the store's folder.
     pub fn list(&self) -> Result<Vec<Summary>, ModelError> {
         let failed = |error| ModelError::Read { path: self.root.clone(), error };
         let entries = match fs::read_dir(&self.root) {
@@ -54,7 +62,10 @@ impl ModelStore {
         Ok(summaries)
     }
 
-    /// A model by its folder's name, its own name, or its id.
+    /// Opens a model by its folder's name, its own name, or its id.
+    ///
+    /// # Errors
+    /// `ModelError::Unknown`, or `Ambiguous` where several have the name; else as `Model::open`.
     pub fn open(&self, name: &str) -> Result<Model, ModelError> {
         let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
         if plain && self.root.join(name).join("card.json").exists() {
@@ -73,6 +84,10 @@ impl ModelStore {
 
     /// Copies a model's folder into the store, under the same folder name, once everything in it is checked. Adding what
     /// is there already changes nothing.
+    ///
+    /// # Errors
+    /// `ModelError::HiddenFolder` for a name that starts with a dot, `Occupied` where another model has it, `Refused` for the
+    /// ONNX file, `Write` for the store; else as `Model::open` and `Model::read_file`.
     pub fn add(&self, source: &Path) -> Result<Model, ModelError> {
         let source = source.canonicalize().map_err(|error| ModelError::Read { path: source.to_path_buf(), error })?;
         let model = Model::open(&source)?;
@@ -85,7 +100,7 @@ impl ModelStore {
         let target = self.root.join(name);
         if target.exists() {
             let present = Model::open(&target).ok().filter(|present| present.id == model.id);
-            let present = present.filter(|present| present.read_file().is_ok());
+            let present = present.filter(|present| present.onnx().open().and_then(|file| file.verify()).is_ok());
             return present.ok_or(ModelError::Occupied { path: target });
         }
         let failed = |error| ModelError::Write { path: target.clone(), error };
@@ -102,7 +117,7 @@ impl ModelStore {
             fs::copy(source.join(name), staging.path().join(name)).map_err(failed)?;
         }
         // What was copied is what counts, should the source have changed meanwhile.
-        Model::open(staging.path())?.read_file()?;
+        Model::open(staging.path())?.onnx().open()?.verify()?;
         fs::rename(staging.path(), &target).map_err(failed)?;
         let _ = staging.keep();
         Model::open(&target)

@@ -1,5 +1,6 @@
-use super::*;
 use serde_json::{Value, json};
+
+use super::*;
 
 /// A model's folder that can be changed before it is written, with hashes and id to match.
 pub(crate) struct Draft {

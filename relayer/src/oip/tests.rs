@@ -1,10 +1,11 @@
-use super::*;
-use crate::protocol::cast::ElementType;
 use proptest::prelude::*;
 use serde_json::json;
 
-fn ports() -> Vec<Port> {
-    let port = |name: &str, element| Port { name: name.into(), element, shape: None };
+use super::*;
+use crate::protocol::cast::ElementType;
+
+fn ports() -> Vec<TensorSpec> {
+    let port = |name: &str, element| TensorSpec { name: name.into(), element, shape: None };
     vec![port("a", ElementType::F32), port("b", ElementType::I64)]
 }
 

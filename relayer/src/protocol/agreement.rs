@@ -1,15 +1,18 @@
-//! Whether two answers to one request agree under the model's card.
+//! Comparison of two answers to one request under the model's card.
 
-use super::OutputFormat;
-use super::card::{Agreement, Tolerance};
-use super::exact::{Integer, Number, numbers, pow10};
-use super::tensor::{self, DType, Tensor};
 use alloy::primitives::{Bytes, U512};
 
-/// What a comparison finds. The order is that of severity.
+use super::{
+    OutputFormat,
+    card::{Agreement, Tolerance},
+    exact::{Integer, Number, numbers, pow10},
+    tensor::{self, DType, Tensor},
+};
+
+/// Result of a comparison. The order is that of severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Every output agrees.
+    /// All outputs agree.
     Agree,
     /// The two best are too close to tell (`Argmax`), and nothing else disagrees.
     Undecided,

@@ -1,10 +1,12 @@
 //! Model cards: everything that names a model. `modelId = keccak256(abi.encode(card))`.
 
-use alloy::primitives::{Address, B256, keccak256};
-use alloy::sol;
-use alloy::sol_types::SolValue;
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
+
+use alloy::{
+    primitives::{Address, B256, keccak256},
+    sol,
+    sol_types::SolValue,
+};
 
 mod abi {
     #![allow(missing_docs, reason = "generated code")]
@@ -34,7 +36,7 @@ pub struct Tolerance(pub u128);
 const UNIT: u128 = 1_000_000_000_000_000_000;
 
 impl Tolerance {
-    /// The nearest f64.
+    /// Nearest f64 of the tolerance.
     pub fn to_f64(self) -> f64 {
         self.0 as f64 / UNIT as f64
     }
@@ -73,14 +75,14 @@ impl FromStr for Tolerance {
     }
 }
 
-/// When two outputs of a model agree.
+/// Rule by which two outputs of a model agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Agreement {
     /// Every element is equal; for integer graphs only.
     Exact,
     /// |a − b| ≤ atol + rtol·|b| + one output quantum for every element, b being the re-computed value.
     Elementwise {
-        /// The absolute tolerance.
+        /// Tolerance in the unit of the output.
         atol: Tolerance,
         /// The tolerance relative to |b|.
         rtol: Tolerance,
@@ -92,7 +94,7 @@ pub enum Agreement {
     },
 }
 
-/// What names a model.
+/// Card of a model, whose hash names the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ModelCard {
     /// SHA-256 of the ONNX file.

@@ -1,11 +1,15 @@
 //! From packed tensors to a model's inputs, and from its outputs to packed tensors: exactly, or not at all.
 
-use super::exact::{Finite, Number, numbers};
-use super::tensor::{self, DType, Tensor, TensorError};
-use super::{Outcome, OutputFormat};
+use std::fmt;
+
 use alloy::primitives::Bytes;
 use half::{bf16, f16};
-use std::fmt;
+
+use super::{
+    Outcome, OutputFormat,
+    exact::{Finite, Number, numbers},
+    tensor::{self, DType, Tensor, TensorError},
+};
 
 /// The largest number of elements of a model's input, counted without dimensions of 0: runtimes multiply dimensions in
 /// machine words.
@@ -54,12 +58,12 @@ impl ElementType {
 
 /// An input or an output as a model declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
+pub struct TensorSpec {
     /// The model's own name for it.
     pub name: String,
     /// The type of its elements.
     pub element: ElementType,
-    /// Its dimensions, `None` where any size goes; nothing if the model leaves even the rank open.
+    /// Dimensions of the tensor, `None` where any size goes; nothing if the model leaves even the rank open.
     pub shape: Option<Vec<Option<u64>>>,
 }
 
@@ -86,9 +90,9 @@ pub enum Elements {
 /// A tensor as a model takes and gives it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelTensor {
-    /// Its dimensions.
+    /// Dimensions of the tensor.
     pub shape: Vec<u32>,
-    /// As many elements as the shape has.
+    /// Elements of the tensor, as many as the shape has.
     pub elements: Elements,
 }
 
@@ -149,7 +153,10 @@ impl Failure {
 }
 
 /// Reads packed tensors as the inputs of a model, one per port in the ports' order.
-pub fn to_inputs(ports: &[Port], input: &Bytes) -> Result<Vec<ModelTensor>, BadInput> {
+///
+/// # Errors
+/// `NotTensors`, `Count`, `Shape`, `Type` and `Value`, at the first fault.
+pub fn to_inputs(ports: &[TensorSpec], input: &Bytes) -> Result<Vec<ModelTensor>, BadInput> {
     let tensors = tensor::decode(input)?;
     if tensors.len() != ports.len() {
         return Err(BadInput::Count { expected: ports.len(), actual: tensors.len() });
@@ -161,7 +168,7 @@ pub fn to_inputs(ports: &[Port], input: &Bytes) -> Result<Vec<ModelTensor>, BadI
     ports.iter().zip(&tensors).map(|(port, tensor)| to_input(port, tensor)).collect()
 }
 
-fn check_shape(port: &Port, actual: &[u32]) -> Result<(), BadInput> {
+fn check_shape(port: &TensorSpec, actual: &[u32]) -> Result<(), BadInput> {
     let wrong = |expected: String| BadInput::Shape { input: port.name.clone(), expected, actual: actual.to_vec() };
     if let Some(expected) = &port.shape {
         let fits = |(expected, actual): (&Option<u64>, &u32)| expected.is_none_or(|size| size == u64::from(*actual));
@@ -182,7 +189,7 @@ pub fn show_shape(shape: &[Option<u64>]) -> String {
     format!("[{}]", dims.join(", "))
 }
 
-fn to_input(port: &Port, tensor: &Tensor) -> Result<ModelTensor, BadInput> {
+fn to_input(port: &TensorSpec, tensor: &Tensor) -> Result<ModelTensor, BadInput> {
     let element = port.element;
 
     macro_rules! each {
@@ -242,6 +249,9 @@ pub fn to_f16(value: f64) -> Option<f16> {
 }
 
 /// Checks that a mask asks only for outputs that there are.
+///
+/// # Errors
+/// `Mask` unless it does.
 pub fn check_mask(mask: u16, outputs: usize) -> Result<(), BadInput> {
     match u32::from(mask).checked_shr(outputs as u32) {
         None | Some(0) => Ok(()),
@@ -251,6 +261,10 @@ pub fn check_mask(mask: u16, outputs: usize) -> Result<(), BadInput> {
 
 /// Writes outputs, numbered as the model does, in a format that `OutputFormat::is_valid`.
 /// The list must hold what the format's mask wants and nothing else.
+///
+/// # Errors
+/// `NotFinite` and `Overflow` at the first element that the format cannot hold; `NotTensor` for elements that do not match
+/// their shape; `TooLong` above `max_bytes`.
 pub fn from_outputs(
     outputs: &[(usize, ModelTensor)],
     format: OutputFormat,
@@ -366,7 +380,7 @@ fn packed_elements(
     Ok((dtype, 0, data))
 }
 
-impl fmt::Display for Port {
+impl fmt::Display for TensorSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shape = self.shape.as_deref().map_or("of any shape".to_owned(), show_shape);
         write!(f, "{} {:?} {shape}", self.name, self.element)

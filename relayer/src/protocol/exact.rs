@@ -1,9 +1,11 @@
 //! Exact arithmetic between integers, decimal fixed-point and IEEE 754: no step of it rounds but the last.
 
-use super::tensor::{DType, MAX_DECIMALS, Tensor};
+use std::cmp::Ordering;
+
 use alloy::primitives::U512;
 use half::{bf16, f16};
-use std::cmp::Ordering;
+
+use super::tensor::{DType, MAX_DECIMALS, Tensor};
 
 /// 10^exponent; exponents are at most 36, which fits.
 pub(super) fn pow10(exponent: u8) -> u128 {
@@ -26,7 +28,7 @@ impl Integer {
         Self { negative: false, magnitude: value }
     }
 
-    /// |self − other|
+    /// Distance of two integers, |self − other|.
     pub(super) fn distance(self, other: Self) -> U512 {
         if self.negative == other.negative {
             U512::from(self.magnitude.abs_diff(other.magnitude))
@@ -190,7 +192,7 @@ fn round(negative: bool, magnitude: u128, exponent: i32, sticky: bool, format: F
 }
 /// A number of a packed tensor, exactly.
 pub(super) enum Number {
-    /// integer / 10^decimals
+    /// Fixed-point number: integer / 10^decimals.
     Decimal(Integer, u8),
     Float(f64),
 }

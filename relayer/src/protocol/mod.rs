@@ -8,6 +8,7 @@ pub mod agreement;
 pub mod card;
 pub mod cast;
 mod exact;
+pub mod payout;
 pub mod request;
 pub mod sortition;
 pub mod statement;
@@ -16,7 +17,7 @@ pub mod tensor;
 #[cfg(test)]
 mod vectors;
 
-/// What a node found. Every outcome is attested and paid; only `Ok` carries an output.
+/// Outcome of a request. Every outcome is attested and paid; only `Ok` carries an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[repr(u8)]
 pub enum Outcome {
@@ -56,7 +57,7 @@ impl fmt::Display for Outcome {
 #[error("{0} is no outcome: 0 is Ok, 1 BadInput, 2 Unrepresentable")]
 pub struct UnknownOutcome(pub u8);
 
-/// How a request wants its outputs written.
+/// Format in which a request wants its outputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct OutputFormat {
     /// Bytes of each element of a float output, as signed fixed-point: 1, 2, 4, 8 or 16; 0 keeps the float type.
@@ -71,7 +72,7 @@ impl OutputFormat {
     /// Every output, in the model's own types.
     pub const NATIVE: Self = Self { width: 0, decimals: 0, mask: 0 };
 
-    /// Whether the contracts would accept this format.
+    /// Tells whether the contracts accept this format.
     pub fn is_valid(self) -> bool {
         match self.width {
             0 => self.decimals == 0,
@@ -80,7 +81,7 @@ impl OutputFormat {
         }
     }
 
-    /// Whether output `index` is asked for.
+    /// Tells whether output `index` is asked for.
     pub fn wants(self, index: usize) -> bool {
         self.mask == 0 || (index < 16 && self.mask >> index & 1 == 1)
     }

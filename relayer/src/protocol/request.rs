@@ -1,9 +1,9 @@
 //! Requests: six words on the chain, a struct here, one id for both.
 
-use super::OutputFormat;
-use alloy::primitives::aliases::U96;
-use alloy::primitives::{Address, B256, U256, keccak256};
+use alloy::primitives::{Address, B256, U256, aliases::U96, keccak256};
 use serde::{Deserialize, Serialize};
+
+use super::OutputFormat;
 
 /// The six words of a request, in the order of `docs/protocol.md`.
 pub type RequestWords = [B256; 6];
@@ -169,12 +169,6 @@ impl Request {
     /// The last block in which the request may be fulfilled.
     pub fn deadline(&self) -> u64 {
         self.request_block + u64::from(self.deadline_blocks)
-    }
-
-    /// Fee and submit fee together, wei.
-    #[must_use]
-    pub fn pay(&self) -> u128 {
-        self.fee.to::<u128>() + self.submit_fee.to::<u128>()
     }
 }
 

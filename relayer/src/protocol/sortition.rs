@@ -1,4 +1,4 @@
-//! Who may answer, and when: a permutation of the seats, keyed by the hash of the request's block.
+//! Order in which seats may answer: a permutation, keyed by the hash of the request's block.
 
 use alloy::primitives::{Address, B256, U256, keccak256};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A seat as the sortition sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Seat {
-    /// The key that answers for the seat; zero if there is none.
+    /// Address of the key that answers for the seat; zero if there is none.
     pub signer: Address,
     /// The first block whose requests it may answer.
     pub from: u64,
@@ -15,7 +15,7 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Whether the seat may answer a request made in `request_block`.
+    /// Tells whether the seat may answer a request made in `request_block`.
     pub fn is_eligible(&self, request_block: u64) -> bool {
         !self.signer.is_zero() && self.from <= request_block && request_block < self.until
     }

@@ -1,11 +1,14 @@
 //! What a seat signs: an EIP-712 statement that is worth the same whoever carries it to the chain.
 
-use super::Outcome;
-use alloy::primitives::{Address, B256, Signature, U256, keccak256};
-use alloy::signers::SignerSync;
-use alloy::sol;
-use alloy::sol_types::{Eip712Domain, SolStruct, eip712_domain};
+use alloy::{
+    primitives::{Address, B256, Signature, U256, keccak256},
+    signers::SignerSync,
+    sol,
+    sol_types::{Eip712Domain, SolStruct, eip712_domain},
+};
 use serde::{Deserialize, Serialize};
+
+use super::Outcome;
 
 mod typed {
     #![allow(missing_docs, reason = "generated code")]

@@ -1,8 +1,11 @@
 //! The one word that the chain stores per request: `hash << 8 | flags`.
 
+use alloy::{
+    primitives::{B256, Bytes, U256, keccak256},
+    sol_types::SolValue,
+};
+
 use super::Outcome;
-use alloy::primitives::{B256, Bytes, U256, keccak256};
-use alloy::sol_types::SolValue;
 
 /// The stored word of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,9 @@
 //! `tensors := count u8 ‖ tensor[count]`, `tensor := dtype u8 ‖ decimals u8 ‖ rank u8 ‖ dims u32[rank] ‖ elements`, all
 //! big-endian, elements in row-major order. The encoding is canonical: one byte string per value.
 
-use alloy::primitives::Bytes;
 use std::fmt;
+
+use alloy::primitives::Bytes;
 
 /// Tensors in a list, at most.
 pub const MAX_TENSORS: usize = 64;
@@ -57,17 +58,17 @@ impl DType {
         }
     }
 
-    /// Whether elements are integers, which alone may have decimals.
+    /// Tells whether elements are integers, which alone may have decimals.
     pub fn is_integer(self) -> bool {
         (self as u8) <= Self::U128 as u8
     }
 
-    /// Whether elements are signed integers.
+    /// Tells whether elements are signed integers.
     pub fn is_signed(self) -> bool {
         (self as u8) <= Self::I128 as u8
     }
 
-    /// Whether elements are IEEE 754 numbers.
+    /// Tells whether elements are IEEE 754 numbers.
     pub fn is_float(self) -> bool {
         matches!(self, Self::F16 | Self::F32 | Self::F64)
     }
@@ -107,7 +108,7 @@ impl fmt::Display for DType {
     }
 }
 
-/// What is wrong with packed tensors. Offsets count bytes from the start of the list.
+/// Fault of packed tensors. Offsets count bytes from the start of the list.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum TensorError {
@@ -141,7 +142,11 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A tensor of packed elements, which must be exactly those of the shape.
+    /// Makes a tensor of packed elements, which must be exactly those of the shape.
+    ///
+    /// # Errors
+    /// `DecimalsOutOfRange`, `RankTooHigh`, and what the elements are refused for: `Truncated`, `TrailingBytes`,
+    /// `InvalidBool`, `InvalidUtf8`.
     pub fn new(dtype: DType, decimals: u8, shape: Vec<u32>, data: Bytes) -> Result<Self, TensorError> {
         check_header(dtype, decimals, shape.len())?;
         let mut reader = Reader { bytes: &data, at: 0 };
@@ -150,7 +155,10 @@ impl Tensor {
         Ok(Self { dtype, decimals, shape, data })
     }
 
-    /// A tensor of strings.
+    /// Makes a tensor of strings.
+    ///
+    /// # Errors
+    /// `ElementCount` unless there are as many values as the shape has elements; `RankTooHigh` for more than 8 dimensions.
     pub fn strings<S: AsRef<str>>(shape: Vec<u32>, values: &[S]) -> Result<Self, TensorError> {
         let mut data = Vec::new();
         for value in values {
@@ -181,17 +189,17 @@ impl Tensor {
         &self.shape
     }
 
-    /// The packed elements.
+    /// Elements as they are packed.
     pub fn data(&self) -> &Bytes {
         &self.data
     }
 
-    /// How many elements there are.
+    /// Number of elements.
     pub fn len(&self) -> usize {
         element_count(&self.shape).unwrap_or(usize::MAX)
     }
 
-    /// Whether there are no elements.
+    /// Tells whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -221,19 +229,37 @@ macro_rules! from_slice {
 }
 
 from_slice! {
-    /// A tensor of f32.
+    /// Makes a tensor of f32.
+    ///
+    /// # Errors
+    /// `ElementCount` unless there are as many values as the shape has elements; `RankTooHigh` for more than 8 dimensions.
     f32(f32) => F32;
-    /// A tensor of f64.
+    /// Makes a tensor of f64.
+    ///
+    /// # Errors
+    /// `ElementCount` unless there are as many values as the shape has elements; `RankTooHigh` for more than 8 dimensions.
     f64(f64) => F64;
-    /// A tensor of i32.
+    /// Makes a tensor of i32.
+    ///
+    /// # Errors
+    /// `ElementCount` unless there are as many values as the shape has elements; `RankTooHigh` for more than 8 dimensions.
     i32(i32) => I32;
-    /// A tensor of i64.
+    /// Makes a tensor of i64.
+    ///
+    /// # Errors
+    /// `ElementCount` unless there are as many values as the shape has elements; `RankTooHigh` for more than 8 dimensions.
     i64(i64) => I64;
-    /// A tensor of u8.
+    /// Makes a tensor of u8.
+    ///
+    /// # Errors
+    /// `ElementCount` unless there are as many values as the shape has elements; `RankTooHigh` for more than 8 dimensions.
     u8(u8) => U8;
 }
 
 /// Writes a list of tensors.
+///
+/// # Errors
+/// `TooManyTensors` for more than a list holds.
 pub fn encode(tensors: &[Tensor]) -> Result<Bytes, TensorError> {
     let count = tensors.len();
     if count > MAX_TENSORS {
@@ -250,6 +276,10 @@ pub fn encode(tensors: &[Tensor]) -> Result<Bytes, TensorError> {
 }
 
 /// Reads a list of tensors, strictly. The elements are slices of `bytes`, not copies.
+///
+/// # Errors
+/// `TooManyTensors`, `UnknownDType`, `DecimalsOutOfRange`, `RankTooHigh`, `Truncated`, `InvalidBool`, `InvalidUtf8` at the
+/// first fault; `TrailingBytes` where bytes are left.
 pub fn decode(bytes: &Bytes) -> Result<Vec<Tensor>, TensorError> {
     let mut reader = Reader { bytes, at: 0 };
     let count = usize::from(reader.u8()?);
@@ -278,7 +308,7 @@ pub(crate) fn put_string(out: &mut Vec<u8>, value: &str) {
     out.extend_from_slice(value.as_bytes());
 }
 
-/// The product of the dimensions; `None` beyond `usize`.
+/// Number of elements of a shape; `None` beyond `usize`.
 pub(crate) fn element_count(shape: &[u32]) -> Option<usize> {
     if shape.contains(&0) {
         return Some(0);

@@ -1,17 +1,20 @@
 //! The vectors that Solidity asserts as well.
 
-use super::OutputFormat;
-use super::exact::Finite;
-use super::request::{InputKind, Level, Request, RequestWords};
-use super::sortition::{rank, seed};
-use super::statement::{Domain, Statement};
-use super::tensor::{self, DType, Tensor, TensorError};
-use alloy::primitives::aliases::U96;
-use alloy::primitives::{Address, B256, Bytes};
-use half::f16;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use std::path::Path;
+
+use alloy::primitives::{Address, B256, Bytes, aliases::U96};
+use half::f16;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    OutputFormat,
+    exact::Finite,
+    payout,
+    request::{InputKind, Level, Request, RequestWords},
+    sortition::{rank, seed},
+    statement::{Domain, Statement},
+    tensor::{self, DType, Tensor, TensorError},
+};
 
 fn read<T: DeserializeOwned>(name: &str) -> T {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(name);
@@ -293,5 +296,30 @@ fn seats_have_the_ranks_they_have_everywhere() {
         let seats = case.seats.unwrap_or_else(|| (0..case.n).collect());
         let ranks: Vec<_> = seats.iter().map(|seat| rank(case.seed, case.n, *seat).unwrap()).collect();
         assert_eq!(ranks, case.ranks, "n = {}", case.n);
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PayoutCase {
+    fee: String,
+    submit_fee: String,
+    quorum: u8,
+    /// Wei by position.
+    shares: Vec<String>,
+}
+
+#[test]
+fn signers_are_paid_the_shares_they_get_everywhere() {
+    let Cases { cases } = read::<Cases<PayoutCase>>("payout.json");
+    assert!(cases.iter().any(|case| case.quorum > 1));
+    let any = read::<Cases<RequestCase>>("requests.json").cases.remove(0).fields.request();
+    for case in cases {
+        let u96 = |text: &str| U96::from_str_radix(text, 10).unwrap();
+        let (fee, submit_fee) = (u96(&case.fee), u96(&case.submit_fee));
+        let request = Request { fee, submit_fee, quorum: case.quorum, ..any.clone() };
+        let shares: Vec<_> = (0..case.quorum).map(|position| payout::share(&request, position).to_string()).collect();
+        assert_eq!(shares, case.shares, "{case:?}");
+        assert_eq!(payout::share(&request, case.quorum), 0, "nobody signs there: {case:?}");
     }
 }

@@ -11,12 +11,15 @@ use tracing::{info, warn};
 
 use super::{NodeError, Pool};
 use crate::{
-    abi::InferenceCoordinator as Coordinator,
-    chain::{AlloyChain, Chain, ChainError, ClientSettings, Endpoints, PoolSettings},
-    config::{ChainSettings, Endpoint, Settings},
-    contract::{ReadError, Views},
+    chain::{AlloyChain, Chain, ChainError, ClientSettings, Endpoint, Endpoints, PoolSettings},
+    config::{ChainSettings, Settings},
+    coordinator::{ReadError, Views, abi::InferenceCoordinator as Coordinator},
     keys::Keys,
 };
+
+/// The pause before endpoints that are down are tried a second time; it doubles with each, up to `LONGEST_PAUSE`.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The endpoints of a chain, not connected to yet.
 fn endpoints(chain: &ChainSettings) -> Result<Pool, NodeError> {
@@ -39,14 +42,14 @@ fn endpoints(chain: &ChainSettings) -> Result<Pool, NodeError> {
 pub async fn connect(settings: &Settings) -> Result<Arc<Pool>, NodeError> {
     let ChainSettings { coordinator, start_timeout: tried, .. } = settings.chain;
     let chain = Arc::new(endpoints(&settings.chain)?);
-    let (began, mut pause) = (Instant::now(), Duration::from_millis(250));
-    let (ready, answers) = loop {
-        match look(&chain, coordinator).await {
+    let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+    let (ready, is_coordinator) = loop {
+        match check(&chain, coordinator).await {
             Ok(found) => break found,
             Err(NodeError::Read(ReadError::Chain(error))) if began.elapsed() < tried && error.is_retryable() => {
                 warn!(%error, "trying the endpoints again");
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(5));
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
             Err(NodeError::Read(ReadError::Chain(error))) => return Err(NodeError::Unreachable { error, tried }),
             Err(error) => return Err(error),
@@ -55,11 +58,11 @@ pub async fn connect(settings: &Settings) -> Result<Arc<Pool>, NodeError> {
     if ready < settings.chain.rpc_urls.len() {
         warn!(ready, of = settings.chain.rpc_urls.len(), "some endpoints do not answer; going on with the others");
     }
-    if answers { Ok(chain) } else { Err(ReadError::NotACoordinator(coordinator).into()) }
+    if is_coordinator { Ok(chain) } else { Err(ReadError::NotACoordinator(coordinator).into()) }
 }
 
-/// How many endpoints are ready, and whether the contract answers as a coordinator.
-async fn look(chain: &Arc<Pool>, coordinator: Address) -> Result<(usize, bool), NodeError> {
+/// Number of endpoints that are ready, and whether the contract answers as a coordinator.
+async fn check(chain: &Arc<Pool>, coordinator: Address) -> Result<(usize, bool), NodeError> {
     let ready = match chain.check().await {
         Err(ChainError::WrongChain { endpoint, found, expected }) => {
             return Err(NodeError::WrongChain { endpoint, found, expected });
@@ -76,7 +79,7 @@ async fn look(chain: &Arc<Pool>, coordinator: Address) -> Result<(usize, bool), 
     }
 }
 
-/// What keeps a node from earning, each in a line with its remedy. None stops it: all can be mended while it runs.
+/// Warns of what keeps a node from earning, with its remedy. None of it stops the start: all can be mended while it runs.
 pub(super) async fn warn_of_what_is_missing(settings: &Settings, keys: &Keys, chain: &Pool, models: &HashSet<B256>) {
     let (signer, owner) = (keys.signer.address(), settings.node.owner);
     let views = Views::new(chain, settings.chain.coordinator);

@@ -7,7 +7,7 @@ use alloy::primitives::Address;
 use crate::{
     chain::ChainError,
     config::ConfigError,
-    contract::ReadError,
+    coordinator::ReadError,
     engine::{LoadError, StartError},
     journal::JournalError,
     model::ModelError,
@@ -37,7 +37,7 @@ pub enum NodeError {
     #[error(transparent)]
     Engine(#[from] StartError),
     #[error("model {name}: {error}")]
-    Load { name: String, error: LoadError },
+    BatchBuilder { name: String, error: LoadError },
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error("there is no model to serve in {}: `oraculum model add` puts one there, or correct `node.models_dir`", .0.display())]
@@ -51,7 +51,7 @@ pub enum NodeError {
 }
 
 impl NodeError {
-    /// Whether it says that a configuration is wrong, rather than that something does not work now.
+    /// Whether the configuration is wrong, rather than that something does not work now.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
@@ -60,7 +60,7 @@ impl NodeError {
             | Self::Configuration(_)
             | Self::NoContract(_)
             | Self::Engine(_)
-            | Self::Load { .. }
+            | Self::BatchBuilder { .. }
             | Self::Model(_)
             | Self::NoModel(_)
             | Self::Policy(_)

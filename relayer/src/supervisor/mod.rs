@@ -4,14 +4,14 @@
 //! itself takes the others of its chain with it; they are built anew from the journal. A chain that fails leaves the
 //! others alone, unless its configuration is wrong at the start.
 
+mod config_updates;
 mod connect;
 mod error;
-mod reload;
 mod stages;
 
+pub use config_updates::ConfigUpdates;
 pub use connect::connect;
 pub use error::NodeError;
-pub use reload::Rereads;
 
 use std::{
     collections::HashSet,
@@ -19,29 +19,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy::{primitives::B256, signers::local::PrivateKeySigner};
+use alloy::primitives::B256;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, error, error_span, info};
 
 use crate::{
+    api::{self, NodeStatus, PipelineHandles},
     chain::{AlloyChain, Endpoints},
-    config::{self, EngineSettings, Settings},
-    engine::{EngineOptions, Limits, OnnxEngine, Provider, Source},
+    config::{EngineSettings, Settings},
+    engine::{EngineOptions, Limits, OnnxEngine, Source},
     journal::{Identity, Journal, SledJournal},
-    keys::Keys,
+    keys::{Keys, Signer},
     metrics::Metrics,
     model::ModelStore,
     node::StageError,
     policy::Policy,
-    status::{self, Board, Life},
 };
 
-/// Restarts within `RESTART_WINDOW` after which a node that serves one chain gives up.
-const RESTARTS: usize = 5;
+/// Restarts within [`RESTART_WINDOW`] after which a node that serves one chain gives up.
+const MAX_RESTARTS: usize = 5;
+/// The time in which restarts are counted.
 const RESTART_WINDOW: Duration = Duration::from_secs(300);
-/// How long a chain that cannot be served yet is left alone, where others are.
-const ANOTHER_START: Duration = Duration::from_secs(10);
+/// How long a chain that cannot be served yet is left alone, where others are served.
+const START_RETRY_PAUSE: Duration = Duration::from_secs(10);
 
 /// The endpoints of a chain, as a node uses them.
 pub type Pool = Endpoints<AlloyChain>;
@@ -49,23 +50,23 @@ pub type Pool = Endpoints<AlloyChain>;
 /// Runs a node of one chain until shutdown.
 ///
 /// # Errors
-/// `NodeError`: what stops a start, or what restarting the stages did not help.
+/// `NodeError`: what keeps the node from starting, or what restarting the stages did not mend.
 pub async fn run(settings: Settings, keys: Keys, shutdown: CancellationToken) -> Result<(), NodeError> {
     run_all(vec![(settings, keys)], watch::channel(None).1, shutdown).await
 }
 
 /// Runs a node of several chains until shutdown, on the engine of the first one's configuration. A chain that fails
 /// while it runs is given up alone; what is wrong with a configuration at the start ends all. What may change while it runs
-/// is taken from `rereads`.
+/// is taken from `updates`.
 ///
 /// # Errors
 /// `NodeError`: the first chain's that was given up.
 pub async fn run_all(
     chains: Vec<(Settings, Keys)>,
-    rereads: Rereads,
+    updates: ConfigUpdates,
     shutdown: CancellationToken,
 ) -> Result<(), NodeError> {
-    apart(&chains)?;
+    check_apart(&chains)?;
     let Some((first, _)) = chains.first() else { return Ok(()) };
     let engine = tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
@@ -76,7 +77,8 @@ pub async fn run_all(
     let mut serving = JoinSet::new();
     for (index, (settings, keys)) in chains.into_iter().enumerate() {
         let span = if count > 1 { error_span!("chain", id = settings.chain.chain_id) } else { Span::none() };
-        let node = ServedChain { settings, keys, rereads: rereads.clone(), index, engine: engine.clone(), of: count };
+        let node =
+            ServedChain { settings, keys, updates: updates.clone(), index, engine: engine.clone(), chains: count };
         serving.spawn(node.serve(stop.clone()).instrument(span));
     }
     let mut result = Ok(());
@@ -97,8 +99,8 @@ pub async fn run_all(
     result
 }
 
-/// Two chains must not share what belongs to one.
-fn apart(chains: &[(Settings, Keys)]) -> Result<(), NodeError> {
+/// Refuses chains that share what belongs to one.
+fn check_apart(chains: &[(Settings, Keys)]) -> Result<(), NodeError> {
     for (index, (settings, keys)) in chains.iter().enumerate() {
         for (other, others) in &chains[..index] {
             if other.node.data_dir == settings.node.data_dir {
@@ -111,7 +113,7 @@ fn apart(chains: &[(Settings, Keys)]) -> Result<(), NodeError> {
             if other.chain.coordinator == settings.chain.coordinator {
                 return Err(NodeError::Shared(format!("the coordinator {} of chain {chain}", other.chain.coordinator)));
             }
-            let sender = |key: &&PrivateKeySigner| others.senders.iter().any(|other| other.address() == key.address());
+            let sender = |key: &&Arc<dyn Signer>| others.senders.iter().any(|other| other.address() == key.address());
             if let Some(shared) = keys.senders.iter().find(sender) {
                 return Err(NodeError::Shared(format!("the sending key {} on chain {chain}", shared.address())));
             }
@@ -124,11 +126,7 @@ async fn start_engine(settings: &EngineSettings) -> Result<OnnxEngine, NodeError
     let limits = Limits { queue: settings.queue, run: settings.time_limit, ..Limits::default() };
     Ok(OnnxEngine::start(EngineOptions {
         runtime: settings.runtime.clone(),
-        provider: match settings.provider {
-            config::Provider::Cpu => Provider::Cpu,
-            config::Provider::Cuda => Provider::Cuda,
-            config::Provider::Auto => Provider::Auto,
-        },
+        provider: settings.provider,
         devices: settings.device_ids.clone(),
         limits,
     })
@@ -139,12 +137,12 @@ async fn start_engine(settings: &EngineSettings) -> Result<OnnxEngine, NodeError
 struct ServedChain {
     settings: Settings,
     keys: Keys,
-    rereads: Rereads,
+    updates: ConfigUpdates,
     /// Its place among the configurations.
     index: usize,
     engine: Arc<OnnxEngine>,
-    /// How many chains the process serves.
-    of: usize,
+    /// Number of chains that the process serves.
+    chains: usize,
 }
 
 impl ServedChain {
@@ -157,34 +155,34 @@ impl ServedChain {
             };
             match started {
                 Ok(started) => break started,
-                Err(error) if self.of == 1 || (first && error.is_configuration()) => return Err(error),
+                Err(error) if self.chains == 1 || (first && error.is_configuration()) => return Err(error),
                 Err(error) => {
                     first = false;
                     error!(%error, "this chain cannot be served yet; trying again");
                     tokio::select! {
                         () = shutdown.cancelled() => return Ok(()),
-                        () = tokio::time::sleep(ANOTHER_START) => {}
+                        () = tokio::time::sleep(START_RETRY_PAUSE) => {}
                     }
                 }
             }
         };
-        let _status = match self.settings.node.status_listen {
+        let _service = match self.settings.node.status_listen {
             Some(address) => {
                 let chain = started.chain.clone();
-                let board = Board {
+                let status = NodeStatus {
                     chain_id: self.settings.chain.chain_id,
                     journal: started.journal.clone(),
                     metrics: started.metrics.clone(),
                     endpoints: Box::new(move || chain.health()),
-                    life: started.life.subscribe(),
+                    pipeline: started.pipeline.subscribe(),
                 };
-                let bound = status::serve(address, &self.settings.node.data_dir, board);
+                let bound = api::serve(address, &self.settings.node.data_dir, status);
                 Some(bound.await.map_err(|error| NodeError::Status { address, error })?)
             }
             None => None,
         };
-        let (rereads, policy) = (self.rereads.clone(), &started.policy);
-        let following = reload::follow(rereads, self.index, &self.settings, &started.named, policy);
+        let (updates, policy) = (self.updates.clone(), &started.policy);
+        let following = config_updates::follow(updates, self.index, &self.settings, &started.named, policy);
         tokio::pin!(following);
         let mut failures: Vec<Instant> = Vec::new();
         let result = loop {
@@ -195,8 +193,8 @@ impl ServedChain {
             let Err(error) = ended else { break Ok(()) };
             failures.retain(|at| at.elapsed() < RESTART_WINDOW);
             failures.push(Instant::now());
-            // Of several chains, no other process may take the place of one.
-            if error.is_lasting() || (self.of == 1 && failures.len() > RESTARTS) {
+            // One of several chains is never given up: no other process could take its place.
+            if error.is_lasting() || (self.chains == 1 && failures.len() > MAX_RESTARTS) {
                 break Err(error.into());
             }
             error!(%error, "a stage ended; building all anew from the journal");
@@ -212,7 +210,7 @@ impl ServedChain {
 
     /// Everything that can be found wrong before work is taken.
     async fn start(&self) -> Result<Started, NodeError> {
-        let Self { settings, keys, engine, of, .. } = self;
+        let Self { settings, keys, engine, chains, .. } = self;
         let chain = connect(settings).await?;
         let identity = Identity {
             chain_id: settings.chain.chain_id,
@@ -231,30 +229,31 @@ impl ServedChain {
         }
         let (mut models, mut named) = (HashSet::new(), Vec::new());
         for model in chosen {
-            let failed = |error| NodeError::Load { name: model.name.clone(), error };
-            engine.load(Source::card(&model).map_err(failed)?).await.map_err(failed)?;
+            let failed = |error| NodeError::BatchBuilder { name: model.name.clone(), error };
+            engine.load(Source::card(&model)).await.map_err(failed)?;
             named.push((model.name.clone(), model.id));
             models.insert(model.id);
         }
-        let policy = Policy::new(settings, |name| reload::id_of(&named, name)).map_err(NodeError::Policy)?;
+        let policy = Policy::new(settings, |name| config_updates::id_of(&named, name)).map_err(NodeError::Policy)?;
         let policy = watch::Sender::new(policy);
         connect::warn_of_what_is_missing(settings, keys, &chain, &models).await;
-        let (engine, metrics, life) = (engine.clone(), Arc::default(), watch::Sender::new(None));
-        Ok(Started { chain, journal, engine, chains: *of, models, named, policy, metrics, life })
+        let (engine, metrics, pipeline) = (engine.clone(), Arc::default(), watch::Sender::new(None));
+        Ok(Started { chain, journal, engine, chains: *chains, models, named, policy, metrics, pipeline })
     }
 }
 
+/// A chain that is ready to be served: connected, its journal open, its models loaded.
 struct Started {
     chain: Arc<Pool>,
     journal: Arc<SledJournal>,
     engine: Arc<OnnxEngine>,
-    /// How many chains share the engine.
+    /// Number of chains that share the engine.
     chains: usize,
     models: HashSet<B256>,
-    /// Their names.
+    /// The names and ids of the models.
     named: Vec<(String, B256)>,
     policy: watch::Sender<Policy>,
     metrics: Arc<Metrics>,
-    /// What the stages of the present life tell.
-    life: watch::Sender<Option<Life>>,
+    /// The running stages; `None` while they are built anew.
+    pipeline: watch::Sender<Option<PipelineHandles>>,
 }

@@ -1,37 +1,45 @@
-//! One life of a chain's stages.
+//! The stages of a chain, from their start to the end of all.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info};
 
 use super::Started;
 use crate::{
-    attester::Attester,
-    chain::{Chain, Heard},
-    claimer::{ClaimSettings, Claimer},
+    api::PipelineHandles,
+    chain::{Chain, HeadUpdate},
     config::Settings,
     engine::Engine,
-    executor::{ExecuteSettings, Executor},
     journal::SledJournal,
     keys::Keys,
     metrics::Metrics,
     node::{Node, StageError},
     protocol::statement::Domain,
-    status::Life,
-    submitter::{SubmitPorts, Submitter},
-    watcher::{WatchSettings, Watcher},
+    stages::{
+        attester::Attester,
+        claimer::{ClaimSettings, Claimer},
+        executor::{ExecuteSettings, Executor},
+        submitter::{SubmitPorts, Submitter},
+        watcher::{WatchSettings, Watcher},
+    },
 };
 
-/// Answers between two stages at most.
-const BETWEEN: usize = 256;
+/// Answers between two stages, at most.
+const ANSWER_BUFFER: usize = 256;
+/// Batches of claims between claimer and submitter, at most.
+const CLAIM_BUFFER: usize = 4;
+/// The pause between two log lines of counters.
 const METRICS_INTERVAL: Duration = Duration::from_secs(60);
 
-/// One life of all stages. Returns when shutdown is asked for, or with what ended one of them.
+/// Runs all stages, until shutdown is asked for or one of them ends.
+///
+/// # Errors
+/// `StageError`: of the stage that ended the others.
 pub(super) async fn run(
     settings: &Settings,
     keys: &Keys,
@@ -53,13 +61,13 @@ pub(super) async fn run(
     let (heads, heads_seen) = watch::channel(None);
     let (tips, tips_seen) = watch::channel(None);
     let (funded, funded_seen) = watch::channel(true);
-    let (executed, executed_in) = mpsc::channel(BETWEEN);
-    let (answers, answers_in) = mpsc::channel(BETWEEN);
-    let (claims, claims_in) = mpsc::channel(4);
+    let (executed, executed_in) = mpsc::channel(ANSWER_BUFFER);
+    let (answers, answers_in) = mpsc::channel(ANSWER_BUFFER);
+    let (claims, claims_in) = mpsc::channel(CLAIM_BUFFER);
 
     let watch_settings = WatchSettings {
         deployment_block: settings.chain.deployment_block,
-        finality: settings.chain.finality,
+        finality: settings.chain.finality(),
         depth: settings.chain.reorg_depth,
         page: settings.chain.log_page,
         models: models.clone(),
@@ -67,7 +75,7 @@ pub(super) async fn run(
     let claim_settings = ClaimSettings { batch: 32, patience: 256 };
     let execute_settings =
         ExecuteSettings { limit: settings.engine.queue.div_ceil(started.chains), sessions: engine.sessions() };
-    let ports = SubmitPorts { answers: answers_in, claims: claims_in, tips: tips_seen.clone(), funded };
+    let ports = SubmitPorts { answers: answers_in, claims: claims_in, heads: tips_seen.clone(), funded };
 
     let watcher = Watcher::new(node.clone(), watch_settings, heads_seen, tips)?;
     let engine: Arc<dyn Engine> = engine.clone();
@@ -79,14 +87,14 @@ pub(super) async fn run(
         let node = node.clone();
         Arc::new(move || node.seats().models().iter().map(|model| node.seats().held(*model, node.signer)).sum())
     };
-    let life = Life { tips: tips_seen.clone(), funded: funded_seen, seats };
+    let handles = PipelineHandles { heads: tips_seen.clone(), funded: funded_seen, seats };
     let claimer = Claimer::new(node, claim_settings, tips_seen, claims);
 
     let token = shutdown.child_token();
     let mut set = JoinSet::new();
     let (following, stop, counters) = (chain.clone(), token.clone(), metrics.clone());
     let follow = async move {
-        let tell = |heard: Heard| {
+        let tell = |heard: HeadUpdate| {
             if let Ok(head) = heard.head {
                 heads.send_replace(Some(head));
             }
@@ -102,30 +110,55 @@ pub(super) async fn run(
     set.spawn(claimer.run(token.clone()).in_current_span());
     set.spawn(report(counters, journal.clone(), token.clone()).in_current_span());
 
-    started.life.send_replace(Some(life));
+    started.pipeline.send_replace(Some(handles));
     let first = set.join_next().await;
-    started.life.send_replace(None);
+    started.pipeline.send_replace(None);
     let asked = shutdown.is_cancelled();
     token.cancel();
-    let mut result = ended(first);
+    let mut ends: Vec<_> = first.into_iter().map(StageEnd::from).collect();
     while let Some(next) = set.join_next().await {
-        result = result.and(ended(Some(next)));
+        ends.push(next.into());
     }
-    match result {
-        Ok(()) if !asked => Err(StageError::Gone("pipeline")),
-        result => result,
+    outcome(asked, ends)
+}
+
+/// How a stage ended.
+enum StageEnd {
+    /// It was told to.
+    Told,
+    /// By an error.
+    Failed(StageError),
+    Panicked,
+}
+
+impl From<Result<Result<(), StageError>, JoinError>> for StageEnd {
+    fn from(joined: Result<Result<(), StageError>, JoinError>) -> Self {
+        match joined {
+            Ok(Ok(())) => Self::Told,
+            Ok(Err(error)) => Self::Failed(error),
+            Err(panic) => {
+                error!(%panic, "a stage panicked");
+                Self::Panicked
+            }
+        }
     }
 }
 
-fn ended(joined: Option<Result<Result<(), StageError>, tokio::task::JoinError>>) -> Result<(), StageError> {
-    match joined {
-        Some(Ok(result)) => result,
-        Some(Err(panic)) => {
-            error!(%panic, "a stage panicked");
-            Err(StageError::Gone("panicked stage"))
+/// What all stages come to, from how each ended, in order; `asked` if the first one ended after a shutdown was asked for.
+///
+/// The cause is the first stage that failed or panicked. One that found its channel's other end gone lost another stage; in a
+/// shutdown that is how stages end which are told so at different moments.
+fn outcome(asked: bool, ends: Vec<StageEnd>) -> Result<(), StageError> {
+    let mut lost = None;
+    for end in ends {
+        match end {
+            StageEnd::Told => {}
+            StageEnd::Panicked => return Err(StageError::Gone("panicked stage")),
+            StageEnd::Failed(StageError::Gone(stage)) => lost = lost.or(Some(stage)),
+            StageEnd::Failed(cause) => return Err(cause),
         }
-        None => Ok(()),
     }
+    if asked { Ok(()) } else { Err(StageError::Gone(lost.unwrap_or("pipeline"))) }
 }
 
 async fn report(
@@ -145,5 +178,40 @@ async fn report(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use StageEnd::{Failed, Panicked, Told};
+
+    use super::*;
+    use crate::journal::JournalError;
+
+    fn gone() -> StageEnd {
+        Failed(StageError::Gone("submitter"))
+    }
+
+    #[test]
+    fn a_stage_whose_channel_ends_during_a_shutdown_is_no_failure() {
+        assert!(outcome(true, vec![Told, gone(), Told, gone()]).is_ok());
+        assert!(outcome(true, vec![gone(), Told]).is_ok());
+        assert!(outcome(true, vec![Told, Told]).is_ok());
+    }
+
+    #[test]
+    fn a_failure_during_a_shutdown_is_told_and_so_is_a_panic() {
+        let journal = || Failed(StageError::Journal(JournalError::Missing("here".into())));
+        assert!(matches!(outcome(true, vec![Told, gone(), journal()]), Err(StageError::Journal(_))));
+        assert!(matches!(outcome(true, vec![gone(), Panicked]), Err(StageError::Gone("panicked stage"))));
+    }
+
+    #[test]
+    fn the_stage_that_failed_is_named_and_not_those_that_lost_it() {
+        let deep = || Failed(StageError::ReorgTooDeep { oldest: 1, cursor: 2 });
+        let ended = outcome(false, vec![gone(), gone(), deep(), Told]);
+        assert!(ended.is_err_and(|error| error.is_lasting()));
+        assert!(matches!(outcome(false, vec![gone(), Told]), Err(StageError::Gone("submitter"))));
+        assert!(matches!(outcome(false, vec![Told, Told]), Err(StageError::Gone("pipeline"))));
     }
 }

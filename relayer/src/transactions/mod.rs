@@ -1,38 +1,53 @@
 //! Gets transactions mined: several keys, each with one sequence of nonces and many transactions in flight.
 //!
-//! A logical transaction is one nonce and all its attempts ([`slot`]). It is written to the journal, signed, before it is
-//! broadcast; after that only a mined transaction frees its nonce. Jobs move with their transaction in the same write.
-//! [`upkeep`] says what happens to a transaction until it is final. All time is tokio's, and so are all waits: nothing here
-//! blocks, and everything that is awaited comes back through [`Transactions::step`].
+//! A logical transaction is one nonce and all its attempts ([`tracked`]). Its nonce is reserved, an attempt is signed and
+//! written to the journal, and only then broadcast; after that only a mined transaction frees its nonce. Jobs move with their
+//! transaction in the same write. [`upkeep`] says what happens to a transaction until it is final.
+//!
+//! All time is tokio's, and so are all waits: nothing here blocks, and everything that is awaited comes back through
+//! [`Transactions::step`], under the name of its account or transaction.
 
-mod books;
-pub mod fees;
-mod mined;
-mod purpose;
+mod accounts;
+mod broadcast;
+mod candidate;
+mod data_fee;
+mod finality;
 mod queue;
+mod receipts;
+mod recovery;
+mod relevance;
 mod replace;
 mod send;
-mod sign;
-mod slot;
+mod signing;
+mod spending;
+mod tracked;
 mod upkeep;
 
-pub(crate) use send::Sending;
-pub(crate) use slot::Draft;
+pub(crate) use candidate::{TxCandidate, TxId};
+pub(crate) use send::SendOutcome;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use alloy::{
-    primitives::{B256, U256},
-    signers::local::PrivateKeySigner,
+    consensus::TxEip1559,
+    primitives::{Address, B256, Signature, U256},
 };
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tracing::debug;
 
-use self::{books::Books, queue::Queue, slot::State};
+use self::{
+    data_fee::DataFee,
+    queue::{NonceQueue, Queues},
+    spending::HourlySpending,
+    tracked::Tracked,
+};
 use crate::{
     chain::{Chain, ChainError, Receipt},
-    journal::{Batch, Journal, Purpose},
-    node::{Node, StageError, Tip},
+    domain::ChainHead,
+    journal::{Batch, Journal},
+    keys::{SignError, Signer},
+    node::{Node, StageError},
+    pricing,
 };
 
 /// Transactions of one key in flight at most: as many as fit into a block or two. A pool under pressure may drop all but
@@ -40,36 +55,43 @@ use crate::{
 const PER_KEY: usize = 64;
 /// With so many in flight, simulating on top of the pool takes long.
 const BUSY: usize = 4;
+/// The least time before a replacement: some chains make a block per transaction.
+const REPLACE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Blocks after which an unmined transaction is replaced with a higher fee.
+const REPLACE_AFTER: u64 = 3;
+/// Blocks after which the next transaction of a key is broadcast again with every block.
+const OVERDUE_AFTER: u64 = 2;
 
-/// What a background call brought; the number is the queue's.
-enum Done {
-    Broadcast(usize, u64, B256, Result<(), ChainError>),
-    /// Of a queue, asked for after so many reorganisations.
-    Account(usize, u64, Result<(u64, U256), ChainError>),
-    /// Of a queue and nonce, asked for after so many reorganisations.
-    Receipt(usize, u64, u64, Result<Option<(B256, Receipt)>, ChainError>),
-    Tips(Result<Vec<u128>, ChainError>),
+/// What a background call brought, and what of. Readings of the chain carry the number of reorganisations before them: one
+/// from before a reorganisation says nothing of the chain as it is.
+enum CallOutcome {
+    Broadcast(TxId, B256, Result<(), ChainError>),
+    Signed(TxId, TxEip1559, Result<Signature, SignError>),
+    /// Nonce and balance.
+    Account(Address, u64, Result<(u64, U256), ChainError>),
+    /// The hash of the attempt that was mined, and its receipt.
+    Receipt(TxId, u64, Result<Option<(B256, Receipt)>, ChainError>),
+    PriorityFees(Result<Vec<u128>, ChainError>),
     DataFee(Option<u128>),
 }
 
-/// See the module.
+/// The transactions of all sending keys that are not final, and what they need to become so.
 pub(crate) struct Transactions<C, J> {
     node: Arc<Node<C, J>>,
-    queues: Vec<Queue>,
-    tasks: FuturesUnordered<BoxFuture<'static, Done>>,
-    tip: Option<Tip>,
-    rewinds: u64,
-    /// Tips since the start, to do some things with every tenth only.
-    tips: u64,
-    recent_tips: Vec<u128>,
-    /// Whether the operator was told that gas is too dear.
-    dear: bool,
-    /// What the chain asks for a byte of a transaction besides gas; zero where it asks for none.
-    data_fee: u128,
-    has_data_fee: bool,
-    books: Books,
+    queues: Queues,
+    tasks: FuturesUnordered<BoxFuture<'static, CallOutcome>>,
+    head: Option<ChainHead>,
+    reorg_epoch: u64,
+    /// Heads since the start, to do some things with every tenth only.
+    heads_seen: u64,
+    recent_priority_fees: Vec<u128>,
+    /// Whether the operator knows that gas costs more than the cap.
+    above_fee_cap_reported: bool,
+    data_fee: DataFee,
+    spending: HourlySpending,
     broadcasting: usize,
     left_out: Vec<B256>,
+    resolved: Vec<(TxId, SendOutcome)>,
 }
 
 impl<C: Chain, J: Journal> Transactions<C, J> {
@@ -77,55 +99,51 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     ///
     /// # Errors
     /// The journal's; `SenderGone` if it holds transactions of another key.
-    pub(crate) fn new(node: Arc<Node<C, J>>, keys: Vec<PrivateKeySigner>) -> Result<Self, StageError> {
+    pub(crate) fn new(node: Arc<Node<C, J>>, senders: Vec<Arc<dyn Signer>>) -> Result<Self, StageError> {
         // What could not be written down before these stages began is not broadcast by them.
         node.journal.sync()?;
-        let mut queues: Vec<Queue> = keys.into_iter().map(|key| Queue::new(key, BTreeMap::new())).collect();
-        for slot in node.journal.slots()? {
-            let queue = queues.iter_mut().find(|queue| queue.address() == slot.sender);
-            queue.ok_or(StageError::SenderGone(slot.sender))?.slots.insert(slot.nonce, State::load(slot));
+        let mut queues = Queues::new(senders);
+        for transaction in node.journal.transactions()? {
+            let queue = queues.get_mut(transaction.sender).ok_or(StageError::SenderGone(transaction.sender))?;
+            queue.tracked.insert(transaction.nonce, Tracked::load(transaction));
         }
         Ok(Self {
             node,
             queues,
             tasks: FuturesUnordered::new(),
-            tip: None,
-            rewinds: 0,
-            tips: 0,
-            recent_tips: Vec::new(),
-            dear: false,
-            data_fee: 0,
-            has_data_fee: false,
-            books: Books::default(),
+            head: None,
+            reorg_epoch: 0,
+            heads_seen: 0,
+            recent_priority_fees: Vec::new(),
+            above_fee_cap_reported: false,
+            data_fee: DataFee::default(),
+            spending: HourlySpending::default(),
             broadcasting: 0,
             left_out: Vec::new(),
+            resolved: Vec::new(),
         })
     }
 
     /// Handles the next thing that a background call brought; waits for ever while there is none.
+    ///
+    /// # Errors
+    /// The journal's; `Signer` if a signer refuses for good.
     pub(crate) async fn step(&mut self) -> Result<(), StageError> {
         match self.tasks.next().await {
-            Some(done) => self.done(done),
+            Some(outcome) => self.take_in(outcome),
             None => std::future::pending().await,
         }
     }
 
     /// Whether a transaction may be sent: no key waits for transactions that we do not know (they may be answers), and
-    /// one that can pay has fewer than its bound in flight.
+    /// one that can pay and sign has fewer than its bound in flight.
     pub(crate) fn has_room(&self) -> bool {
-        self.queues.iter().all(|queue| queue.hold.is_none())
-            && self.queues.iter().any(|queue| queue.funded && queue.in_flight() < PER_KEY)
+        self.queues.iter().all(|queue| queue.hold.is_none()) && self.queues.iter().any(NonceQueue::has_room)
     }
 
     /// Whether the pool holds many of ours.
     pub(crate) fn is_busy(&self) -> bool {
-        self.queues.iter().map(Queue::in_flight).sum::<usize>() >= BUSY
-    }
-
-    /// Whether a transaction that is not mined claims the pay of a request.
-    pub(crate) fn claims(&self, id: B256) -> bool {
-        let mut pending = self.queues.iter().flat_map(Queue::pending);
-        pending.any(|(_, pending)| matches!(&pending.slot().purpose, Purpose::Claim { ids } if ids.contains(&id)))
+        self.queues.iter().map(NonceQueue::in_flight).sum::<usize>() >= BUSY
     }
 
     /// Whether any key can pay.
@@ -134,8 +152,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     }
 
     /// The account that simulations are made from.
-    pub(crate) fn an_account(&self) -> Option<alloy::primitives::Address> {
-        self.queues.iter().find(|queue| queue.funded).or(self.queues.first()).map(Queue::address)
+    pub(crate) fn an_account(&self) -> Option<Address> {
+        let funded = self.queues.iter().find(|queue| queue.funded);
+        funded.or(self.queues.iter().next()).map(NonceQueue::address)
     }
 
     /// Jobs that a mined batch did not answer; they are open again in the journal, and better answered alone.
@@ -143,15 +162,20 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         std::mem::take(&mut self.left_out)
     }
 
-    /// Lets broadcasts on their way end, so that the next start finds less to do.
+    /// What became of what was being signed. Names that [`send`](Self::send) did not give are of replacements and fillers.
+    pub(crate) fn take_resolved(&mut self) -> Vec<(TxId, SendOutcome)> {
+        std::mem::take(&mut self.resolved)
+    }
+
+    /// Lets broadcasts on their way end, for 2 s at most, so that the next start finds less to do.
     pub(crate) async fn drain(mut self) {
         let grace = tokio::time::sleep(Duration::from_secs(2));
         tokio::pin!(grace);
         while self.broadcasting > 0 {
             tokio::select! {
                 () = &mut grace => break,
-                Some(done) = self.tasks.next() => {
-                    if matches!(done, Done::Broadcast(..)) {
+                Some(outcome) = self.tasks.next() => {
+                    if matches!(outcome, CallOutcome::Broadcast(..)) {
                         self.broadcasting -= 1;
                     }
                 }
@@ -160,73 +184,54 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     }
 
     fn height(&self) -> u64 {
-        self.tip.map_or(0, |tip| tip.header.block.number)
+        self.head.map_or(0, |head| head.header.block.number)
     }
 
-    /// Of the tip, wei per gas.
+    /// Base fee of the head, wei per gas.
     fn base_fee(&self) -> u128 {
-        self.tip.map_or(0, |tip| tip.header.base_fee)
+        self.head.map_or(0, |head| head.header.base_fee)
     }
 
-    fn market(&self) -> fees::Fees {
-        fees::market(self.node.policy.borrow().fees, self.base_fee(), &self.recent_tips)
+    fn suggest_fees(&self) -> pricing::Fees {
+        pricing::suggest_fees(self.node.policy.borrow().fees, self.base_fee(), &self.recent_priority_fees)
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), StageError> {
-        // A move of a settled job is refused, and that is right: somebody answered.
+        // A move of an included job is refused, and that is right: somebody answered.
         for (id, illegal) in self.node.journal.commit(batch)? {
             debug!(%id, %illegal, "left as it is");
         }
         Ok(())
     }
 
-    fn done(&mut self, done: Done) -> Result<(), StageError> {
-        match done {
-            Done::Broadcast(queue, nonce, hash, result) => {
+    fn take_in(&mut self, outcome: CallOutcome) -> Result<(), StageError> {
+        match outcome {
+            CallOutcome::Broadcast(id, hash, result) => {
                 self.broadcasting -= 1;
-                self.broadcast_done(queue, nonce, hash, result)
+                self.broadcast_ended(id, hash, result)
             }
-            // Read before a reorganisation: it says nothing of the chain as it is.
-            Done::Account(queue, rewinds, Ok(_)) if rewinds != self.rewinds => {
-                self.queues[queue].asking = false;
-                self.ask_account(queue);
+            CallOutcome::Signed(id, transaction, signed) => self.signed_at_last(id, transaction, signed),
+            CallOutcome::Account(account, reorg_epoch, read) => self.account_read(account, reorg_epoch, read),
+            CallOutcome::Receipt(id, reorg_epoch, read) => self.receipt_read(id, reorg_epoch, read),
+            CallOutcome::PriorityFees(Ok(fees)) => {
+                self.recent_priority_fees = fees;
                 Ok(())
             }
-            Done::Receipt(queue, nonce, rewinds, Ok(_)) if rewinds != self.rewinds => {
-                self.queues[queue].asked.remove(&nonce);
-                self.ask_receipts(queue);
+            CallOutcome::PriorityFees(Err(error)) => {
+                self.count_failed_read(&error);
                 Ok(())
             }
-            Done::Account(queue, _, Ok((nonce, balance))) => self.account(queue, nonce, balance),
-            Done::Receipt(queue, nonce, _, Ok(receipt)) => self.receipt(queue, nonce, receipt),
-            Done::Tips(Ok(tips)) => {
-                self.recent_tips = tips;
-                Ok(())
-            }
-            Done::DataFee(fee) => {
-                self.data_fee = fee.unwrap_or(self.data_fee);
-                Ok(())
-            }
-            Done::Account(queue, _, Err(error)) => {
-                self.queues[queue].asking = false;
-                self.ask_later(&error);
-                Ok(())
-            }
-            Done::Receipt(queue, nonce, _, Err(error)) => {
-                self.queues[queue].asked.remove(&nonce);
-                self.ask_later(&error);
-                Ok(())
-            }
-            Done::Tips(Err(error)) => {
-                self.ask_later(&error);
+            CallOutcome::DataFee(fee) => {
+                self.data_fee.take_in(fee);
                 Ok(())
             }
         }
     }
 
-    fn ask_later(&self, error: &ChainError) {
+    /// Counts a reading of the chain that failed; the next head has it made again.
+    fn count_failed_read(&self, error: &ChainError) {
         self.node.metrics.chain_errors.add();
-        debug!(%error, label = error.label(), "asking again at the next tip");
+        debug!(%error, label = error.label(), "cannot read from the chain; asking again at the next head");
     }
 }
 

@@ -1,14 +1,19 @@
-//! One sending key: its nonces in a row, and the transactions under them that are not final.
+//! One sending key: its nonces in a row, and what is under them until it is final.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{collections::BTreeMap, sync::Arc};
 
-use alloy::{
-    primitives::{Address, U256},
-    signers::local::PrivateKeySigner,
-};
+use alloy::primitives::{Address, U256};
 use tokio::time::Instant;
 
-use super::slot::{Pending, State};
+use super::{
+    OVERDUE_AFTER, PER_KEY, REPLACE_AFTER, REPLACE_TIMEOUT,
+    candidate::{TxId, Unsigned},
+    tracked::{Pending, Tracked, TxState},
+};
+use crate::{
+    domain::ChainHead,
+    keys::{Signer, SignerHealth},
+};
 
 /// Transactions of the key that the journal does not know are in the pool.
 #[derive(Debug, Clone, Copy)]
@@ -18,11 +23,13 @@ pub(super) struct Hold {
     pub(super) since: Instant,
 }
 
-/// See the module. What is beside the slots can be lost.
+/// The nonces of one key. Only the states of what is tracked, from `Pending` on, outlive the process, in the journal.
 #[derive(Debug)]
-pub(super) struct Queue {
-    pub(super) key: PrivateKeySigner,
-    pub(super) slots: BTreeMap<u64, State>,
+pub(super) struct NonceQueue {
+    pub(super) signer: Arc<dyn Signer>,
+    pub(super) health: SignerHealth,
+    /// By nonce, what is not final.
+    pub(super) tracked: BTreeMap<u64, Tracked>,
     /// The nonce after the last one given.
     pub(super) next: u64,
     /// Nonces below it are used on chain. It falls only with a reorganisation, or where receipts are missing: an endpoint may
@@ -34,87 +41,114 @@ pub(super) struct Queue {
     pub(super) balance: U256,
     /// False while the balance does not cover what is to be sent.
     pub(super) funded: bool,
-    /// Whether the operator was told of a low balance.
-    pub(super) alerted: bool,
+    /// Whether the operator knows of a low balance.
+    pub(super) low_balance_reported: bool,
     /// Whether the next reading of the nonce counts even if it is lower.
     pub(super) may_fall: bool,
     /// Whether the account is being read.
-    pub(super) asking: bool,
-    /// Nonces whose receipts are being read.
-    pub(super) asked: HashSet<u64>,
-    /// Since when a nonce is used and has no receipt.
-    pub(super) missing: HashMap<u64, Instant>,
-    /// Of these, the ones for which the account was read again: the first reading may have been of a fork that is no more.
-    pub(super) doubted: HashSet<u64>,
-    /// Since when a slot has nothing to do.
-    pub(super) idle: HashMap<u64, Instant>,
-    /// When a slot's current attempt was made.
-    pub(super) attempted: HashMap<u64, Instant>,
-    /// Slots whose fee the endpoint calls too low, with the highest base fee since, wei per gas.
-    pub(super) too_low: HashMap<u64, u128>,
+    pub(super) account_asked: bool,
     /// Since when nonces below ours are held by nothing.
-    pub(super) gap: Option<Instant>,
-    pub(super) rebroadcast: Option<Instant>,
+    pub(super) gap_since: Option<Instant>,
+    /// When all that is pending was broadcast last; `None` if it is to be again.
+    pub(super) rebroadcast_at: Option<Instant>,
     /// The height at which the next transaction to be mined was broadcast again.
-    pub(super) reminded: u64,
+    pub(super) reminded_at: u64,
 }
 
-impl Queue {
-    pub(super) fn new(key: PrivateKeySigner, slots: BTreeMap<u64, State>) -> Self {
+impl NonceQueue {
+    pub(super) fn new(signer: Arc<dyn Signer>) -> Self {
         Self {
-            key,
-            slots,
+            signer,
+            health: SignerHealth::default(),
+            tracked: BTreeMap::new(),
             next: 0,
             used: 0,
             closed: 0,
             hold: None,
             balance: U256::ZERO,
             funded: true,
-            alerted: false,
+            low_balance_reported: false,
             may_fall: false,
-            asking: false,
-            asked: HashSet::new(),
-            missing: HashMap::new(),
-            doubted: HashSet::new(),
-            idle: HashMap::new(),
-            attempted: HashMap::new(),
-            too_low: HashMap::new(),
-            gap: None,
-            rebroadcast: None,
-            reminded: 0,
+            account_asked: false,
+            gap_since: None,
+            rebroadcast_at: None,
+            reminded_at: 0,
         }
     }
 
     pub(super) fn address(&self) -> Address {
-        self.key.address()
+        self.signer.address()
+    }
+
+    pub(super) fn id(&self, nonce: u64) -> TxId {
+        TxId { account: self.address(), nonce }
     }
 
     pub(super) fn pending(&self) -> impl Iterator<Item = (u64, &Pending)> {
-        self.slots.iter().filter_map(|(nonce, state)| Some((*nonce, state.pending()?)))
+        self.tracked.iter().filter_map(|(nonce, tracked)| Some((*nonce, tracked.state.pending()?)))
     }
 
     pub(super) fn get_pending(&self, nonce: u64) -> Option<&Pending> {
-        self.slots.get(&nonce)?.pending()
+        self.tracked.get(&nonce)?.state.pending()
     }
 
-    /// Takes a pending slot out, to move it.
-    pub(super) fn take_pending(&mut self, nonce: u64) -> Option<Pending> {
-        match self.slots.remove(&nonce)? {
-            State::Pending(pending) => Some(pending),
-            mined @ State::Mined(_) => {
-                self.slots.insert(nonce, mined);
-                None
-            }
+    /// Takes a pending transaction out with what is known of its nonce, to move it.
+    pub(super) fn take_pending(&mut self, nonce: u64) -> Option<(Tracked, Pending)> {
+        let pending = self.get_pending(nonce)?.clone();
+        Some((self.tracked.remove(&nonce)?, pending))
+    }
+
+    /// What is being signed under a nonce: its first attempt or another one.
+    pub(super) fn unsigned(&self, nonce: u64) -> Option<&Unsigned> {
+        match &self.tracked.get(&nonce)?.state {
+            TxState::Reserved(unsigned) => Some(unsigned),
+            TxState::Pending(pending) => pending.replacement.as_ref(),
+            TxState::Mined(_) => None,
         }
     }
 
-    pub(super) fn in_flight(&self) -> usize {
-        self.pending().count()
+    /// Gives a nonce to what is to be signed.
+    pub(super) fn reserve(&mut self, nonce: u64, unsigned: Unsigned) {
+        self.tracked.insert(nonce, Tracked::new(TxState::Reserved(unsigned)));
+        self.next = self.next.max(nonce + 1);
     }
 
-    /// What the transactions in flight may cost at most; `data_fee` is what a byte costs besides gas.
+    /// Gives up what is being signed under a nonce. One that was only reserved is free again.
+    pub(super) fn release(&mut self, nonce: u64) {
+        match self.tracked.get_mut(&nonce).map(|tracked| &mut tracked.state) {
+            Some(TxState::Pending(pending)) => pending.replacement = None,
+            Some(TxState::Reserved(_)) => {
+                self.tracked.remove(&nonce);
+                // What was given last is not a gap, for nothing comes after it.
+                let least = self.used.max(self.hold.map_or(0, |hold| hold.until));
+                while self.next > least && !self.tracked.contains_key(&(self.next - 1)) {
+                    self.next -= 1;
+                }
+            }
+            Some(TxState::Mined(_)) | None => {}
+        }
+    }
+
+    /// Nonces whose transactions are final at a head.
+    pub(super) fn final_nonces(&self, head: &ChainHead) -> Vec<u64> {
+        let is_final = |tracked: &Tracked| matches!(&tracked.state, TxState::Mined(mined) if mined.is_final(head));
+        self.tracked.iter().filter(|(_, tracked)| is_final(tracked)).map(|(nonce, _)| *nonce).collect()
+    }
+
+    /// Number of transactions that are not mined, those being signed among them.
+    pub(super) fn in_flight(&self) -> usize {
+        self.tracked.values().filter(|tracked| tracked.is_in_flight()).count()
+    }
+
+    /// Whether it takes another transaction: it can pay, has fewer than its bound in flight, and its signer works.
+    pub(super) fn has_room(&self) -> bool {
+        self.funded && self.in_flight() < PER_KEY && self.health.rests_until().is_none()
+    }
+
+    /// What the transactions in flight may cost at most, wei; `data_fee` is what a byte costs besides gas.
     pub(super) fn committed(&self, data_fee: u128) -> U256 {
-        self.pending().map(|(_, pending)| pending.bound(data_fee)).sum()
+        let in_flight = self.tracked.values().filter(|tracked| tracked.is_in_flight());
+        in_flight.map(|tracked| tracked.state.bound(data_fee)).sum()
     }
 
     /// Nonces that are not used on chain and that nothing holds, below the last one given.
@@ -122,7 +156,7 @@ impl Queue {
         if self.hold.is_some() {
             return Vec::new();
         }
-        (self.used..self.next).filter(|nonce| !self.slots.contains_key(nonce)).collect()
+        (self.used..self.next).filter(|nonce| !self.tracked.contains_key(nonce)).collect()
     }
 
     /// The nonce of the next transaction: the lowest that is free.
@@ -130,13 +164,73 @@ impl Queue {
         self.gaps().first().copied().unwrap_or(self.next)
     }
 
-    /// Forgets what it remembers of slots that are gone.
-    pub(super) fn tidy(&mut self) {
-        for since in [&mut self.missing, &mut self.idle, &mut self.attempted] {
-            since.retain(|nonce, _| self.slots.contains_key(nonce));
+    /// Takes in a reading of the account's nonce.
+    pub(super) fn set_used(&mut self, latest: u64) {
+        let least = if std::mem::take(&mut self.may_fall) { self.closed } else { self.used };
+        self.used = latest.max(least);
+        self.next = self.next.max(self.used);
+        for (_, tracked) in self.tracked.range_mut(self.used..) {
+            tracked.missing = None;
         }
-        self.missing.retain(|nonce, _| *nonce < self.used);
-        self.doubted.retain(|nonce| self.missing.contains_key(nonce));
-        self.too_low.retain(|nonce, _| self.slots.contains_key(nonce));
+    }
+
+    /// Whether a transaction was not mined for so long that it is to pay more.
+    pub(super) fn is_stuck(&self, nonce: u64, height: u64, base_fee: u128) -> bool {
+        let Some(tracked) = self.tracked.get(&nonce) else { return false };
+        let Some(last) = tracked.state.pending().and_then(Pending::current) else { return false };
+        let below = last.max_fee < base_fee.saturating_add(last.tip);
+        (nonce == self.used || below)
+            && tracked.attempted.elapsed() >= REPLACE_TIMEOUT
+            && height >= last.at + REPLACE_AFTER
+    }
+
+    /// Whether blocks went by that could have held the next transaction, and it was not broadcast again at this height. Some
+    /// pools drop one that they come upon before the one under the nonce before, and then all behind it wait.
+    pub(super) fn is_overdue(&self, nonce: u64, height: u64) -> bool {
+        let Some(last) = self.get_pending(nonce).and_then(Pending::current) else { return false };
+        nonce == self.used && height >= last.at + OVERDUE_AFTER && height > self.reminded_at
+    }
+}
+
+/// The queues of all sending keys, in the order of the configuration.
+#[derive(Debug)]
+pub(super) struct Queues(Vec<NonceQueue>);
+
+impl Queues {
+    pub(super) fn new(signers: Vec<Arc<dyn Signer>>) -> Self {
+        Self(signers.into_iter().map(NonceQueue::new).collect())
+    }
+
+    pub(super) fn accounts(&self) -> Vec<Address> {
+        self.0.iter().map(NonceQueue::address).collect()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &NonceQueue> {
+        self.0.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut NonceQueue> {
+        self.0.iter_mut()
+    }
+
+    pub(super) fn get(&self, account: Address) -> Option<&NonceQueue> {
+        self.0.iter().find(|queue| queue.address() == account)
+    }
+
+    pub(super) fn get_mut(&mut self, account: Address) -> Option<&mut NonceQueue> {
+        self.0.iter_mut().find(|queue| queue.address() == account)
+    }
+
+    pub(super) fn get_pending(&self, id: TxId) -> Option<&Pending> {
+        self.get(id.account)?.get_pending(id.nonce)
+    }
+
+    pub(super) fn tracked_mut(&mut self, id: TxId) -> Option<&mut Tracked> {
+        self.get_mut(id.account)?.tracked.get_mut(&id.nonce)
+    }
+
+    /// All that is tracked, of every key.
+    pub(super) fn tracked(&self) -> impl Iterator<Item = &Tracked> {
+        self.0.iter().flat_map(|queue| queue.tracked.values())
     }
 }

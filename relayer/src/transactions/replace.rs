@@ -1,132 +1,97 @@
 //! Other transactions under a nonce: a higher fee, another answer, or a self-transfer.
 
-use alloy::primitives::Bytes;
+use alloy::primitives::{Address, Bytes};
 use tracing::{debug, warn};
 
 use super::{
-    Transactions,
-    fees::{Fees, bumped},
-    purpose::sent_moves,
-    sign,
-    slot::Draft,
+    SendOutcome, Transactions,
+    candidate::{TxCandidate, TxId, Unsigned, answers},
+    tracked::TxState,
 };
 use crate::{
     chain::Chain,
-    crash::crash_point,
-    journal::{Batch, Item, Journal, Purpose},
+    domain::Purpose,
+    journal::Journal,
     node::StageError,
+    pricing::{Fees, replacement_fees},
 };
 
 /// The gas of a transaction that only fills its nonce.
-const FILLING: u64 = 21_000;
+const NOOP_GAS: u64 = 21_000;
+
+/// A self-transfer of nothing.
+fn noop_transaction(account: Address) -> TxCandidate {
+    TxCandidate { purpose: Purpose::Cancel, to: account, data: Bytes::new(), gas: NOOP_GAS }
+}
 
 impl<C: Chain, J: Journal> Transactions<C, J> {
-    fn filling(&self, queue: usize) -> Draft {
-        Draft { purpose: Purpose::Cancel, to: self.queues[queue].address(), data: Bytes::new(), gas: FILLING }
-    }
-
-    /// Replaces a slot's transaction: by another draft, or by the same with a higher fee. False where the cap on fees
-    /// forbids it.
-    pub(super) fn replace(&mut self, index: usize, nonce: u64, other: Option<Draft>) -> Result<bool, StageError> {
-        let Some(pending) = self.queues[index].get_pending(nonce) else { return Ok(true) };
-        let Some(last) = pending.current() else { return Ok(true) };
-        let old = Fees { max_fee: last.max_fee, tip: last.tip };
-        let Some(draft) = other.or_else(|| pending.draft()) else { return Ok(true) };
+    /// Replaces a pending transaction: by another candidate, or by the same with a higher fee. `AboveFeeCap` where the cap on
+    /// fees forbids it; `Refused` where a job of the candidate is not open any more.
+    pub(super) fn replace(&mut self, id: TxId, other: Option<TxCandidate>) -> Result<SendOutcome, StageError> {
+        let Some(queue) = self.queues.get(id.account) else { return Ok(SendOutcome::Later) };
+        let Some(pending) = queue.get_pending(id.nonce) else { return Ok(SendOutcome::Later) };
+        if pending.replacement.is_some() || queue.health.rests_until().is_some() {
+            return Ok(SendOutcome::Later);
+        }
+        let Some(last) = pending.current() else { return Ok(SendOutcome::Later) };
+        let old = Fees { max_fee: last.max_fee, priority_fee: last.tip };
+        let Some(candidate) = other.or_else(|| pending.candidate()) else { return Ok(SendOutcome::Later) };
         let settings = self.node.policy.borrow().fees;
         // What gives up may pay a bump more than what it gives up.
-        let cap = if draft.purpose == Purpose::Cancel { settings.cap } else { settings.work_cap() };
-        let Some(fees) = bumped(settings, cap, old, self.market()) else {
-            debug!(nonce, cap, "a transaction is stuck, and `fees.max_fee_per_gas` forbids paying more");
-            return Ok(false);
+        let cap = if candidate.purpose == Purpose::Cancel { settings.max_fee_per_gas } else { settings.work_cap() };
+        let Some(fees) = replacement_fees(settings, cap, old, self.suggest_fees()) else {
+            debug!(?id, cap, "a transaction is stuck, and `fees.max_fee_per_gas` forbids paying more");
+            return Ok(SendOutcome::AboveFeeCap);
         };
-        let queue = &self.queues[index];
-        let attempt = sign::attempt(&queue.key, self.node.domain.chain_id, nonce, &draft, fees, self.height())?;
-        let same = pending.slot().purpose == draft.purpose;
-        let moved = pending.clone().again(draft, attempt);
-        let mut batch = Batch { slots: vec![moved.slot().clone()], ..Batch::default() };
-        if let (false, Purpose::Answer { items }) = (same, &moved.slot().purpose) {
-            batch.moves = sent_moves(moved.slot(), items);
+        if let Some(tracked) = self.queues.tracked_mut(id)
+            && let TxState::Pending(pending) = &mut tracked.state
+        {
+            pending.replacement = Some(Unsigned { candidate, fees });
         }
-        crash_point("replaced.before");
-        if let Some((id, illegal)) = self.node.journal.commit(&batch)?.first() {
-            debug!(%id, %illegal, "not replaced");
-            return Ok(true);
-        }
-        crash_point("replaced.after");
-        debug!(nonce, max_fee = fees.max_fee, tip = fees.tip, "replacing a transaction");
-        self.node.metrics.replaced.add();
-        self.insert(index, nonce, moved);
-        Ok(true)
+        self.sign(id)
     }
 
     /// Replaces a transaction by a self-transfer.
-    pub(super) fn cancel(&mut self, index: usize, nonce: u64) -> Result<bool, StageError> {
-        let draft = self.filling(index);
-        self.replace(index, nonce, Some(draft))
+    pub(super) fn cancel(&mut self, id: TxId) -> Result<SendOutcome, StageError> {
+        self.replace(id, Some(noop_transaction(id.account)))
     }
 
     /// Fills a nonce that nothing holds with a self-transfer.
-    pub(super) fn fill(&mut self, index: usize, nonce: u64) -> Result<(), StageError> {
-        let pending = self.sign_new(index, nonce, self.filling(index), self.market())?;
-        crash_point("filled.before");
-        self.commit(&Batch { slots: vec![pending.slot().clone()], ..Batch::default() })?;
-        crash_point("filled.after");
-        self.insert(index, nonce, pending);
-        Ok(())
+    pub(super) fn fill(&mut self, id: TxId) -> Result<SendOutcome, StageError> {
+        let unsigned = Unsigned { candidate: noop_transaction(id.account), fees: self.suggest_fees() };
+        self.reserve(id, unsigned)
     }
 
-    pub(super) fn fill_gaps(&mut self, index: usize) -> Result<(), StageError> {
-        for nonce in self.queues[index].gaps() {
-            warn!(nonce, account = %self.queues[index].address(), "a nonce is free and stops those after it: filling it");
-            self.fill(index, nonce)?;
+    pub(super) fn fill_gaps(&mut self, account: Address) -> Result<(), StageError> {
+        let gaps = self.queues.get(account).filter(|queue| queue.health.rests_until().is_none());
+        for nonce in gaps.map_or_else(Vec::new, |queue| queue.gaps()) {
+            warn!(nonce, %account, "a nonce is free and holds up those after it: filling it");
+            self.fill(TxId { account, nonce })?;
         }
         Ok(())
     }
 
-    /// Broadcasts all that is pending again, but for what should rather be forgotten.
-    pub(super) fn rebroadcast(&mut self, index: usize) -> Result<(), StageError> {
-        let mut wanted = Vec::new();
-        for (nonce, pending) in self.queues[index].pending() {
-            if self.standing(pending.slot())?.wanted {
-                wanted.push(nonce);
-            }
-        }
-        for nonce in wanted {
-            self.broadcast_again(index, nonce);
-        }
-        Ok(())
-    }
-
-    /// The same bytes once more.
-    pub(super) fn broadcast_again(&mut self, index: usize, nonce: u64) {
-        self.node.metrics.rebroadcast.add();
-        self.broadcast(index, nonce);
-    }
-
-    /// A pending transaction that has nothing left to do: its nonce serves a draft. One that carries an answer to the
+    /// A pending transaction that has nothing left to do: its nonce serves a candidate. One that carries an answer to the
     /// same request, for a block that a reorganisation took, comes first.
-    pub(super) fn idle_nonce(&self, draft: &Draft) -> Result<Option<(usize, u64)>, StageError> {
-        let ids: Vec<_> = answers(&draft.purpose).iter().map(|item| item.id).collect();
+    pub(super) fn idle_nonce(&self, candidate: &TxCandidate) -> Result<Option<TxId>, StageError> {
+        let ids: Vec<_> = answers(&candidate.purpose).iter().map(|item| item.id).collect();
         let mut found = None;
-        for (index, queue) in self.queues.iter().enumerate() {
-            for (nonce, pending) in queue.pending().filter(|(nonce, _)| *nonce >= queue.used) {
-                let related = answers(&pending.slot().purpose).iter().any(|item| ids.contains(&item.id));
-                let candidate = related || (found.is_none() && queue.funded && queue.idle.contains_key(&nonce));
-                if candidate && !self.standing(pending.slot())?.wanted {
-                    found = Some((index, nonce));
-                    if related {
+        for queue in self.queues.iter().filter(|queue| queue.health.rests_until().is_none()) {
+            for (nonce, tracked) in queue.tracked.range(queue.used..) {
+                let Some(pending) = tracked.state.pending().filter(|pending| pending.replacement.is_none()) else {
+                    continue;
+                };
+                let transaction = pending.transaction();
+                let is_related = answers(&transaction.purpose).iter().any(|item| ids.contains(&item.id));
+                let may_serve = is_related || (found.is_none() && queue.funded && tracked.idle_since.is_some());
+                if may_serve && !self.relevance(transaction)?.wanted {
+                    found = Some(queue.id(*nonce));
+                    if is_related {
                         return Ok(found);
                     }
                 }
             }
         }
         Ok(found)
-    }
-}
-
-fn answers(purpose: &Purpose) -> &[Item] {
-    match purpose {
-        Purpose::Answer { items } => items,
-        Purpose::Claim { .. } | Purpose::Cancel => &[],
     }
 }

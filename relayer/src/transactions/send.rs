@@ -1,31 +1,31 @@
-//! A new transaction: the key, the nonce, the fees; written down, then broadcast.
+//! A new transaction: the key, the nonce, the fees. [`signing`](super::signing) has it signed, journalled and broadcast.
 
-use alloy::primitives::{B256, Bytes, U256};
-use tokio::time::Instant;
-use tracing::{debug, error};
+use alloy::primitives::{Address, B256, U256};
+use tracing::error;
 
 use super::{
-    Done, PER_KEY, Transactions,
-    purpose::sent_moves,
-    sign,
-    slot::{Draft, Pending, State},
+    Transactions,
+    candidate::{TxCandidate, TxId, Unsigned, answers},
+    relevance::sent_moves,
 };
 use crate::{
     chain::Chain,
-    crash::crash_point,
-    journal::{Batch, Journal, Purpose},
+    domain::{Job, Purpose},
+    journal::Journal,
     node::StageError,
 };
 
-/// What became of a draft.
+/// What became of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Sending {
+pub(crate) enum SendOutcome {
     /// It is in the journal and on its way.
     Sent,
-    /// No key has room, or money.
+    /// Its nonce is reserved and its signer is asked: [`Transactions::take_resolved`] tells the rest under this name.
+    Signing(TxId),
+    /// No key has room, money or a signer that answers.
     Later,
-    /// Gas is dearer than `fees.max_fee_per_gas`.
-    TooDear,
+    /// Gas costs more than `fees.max_fee_per_gas`.
+    AboveFeeCap,
     /// It costs more than is left of the hour's money, or than any key has: less of it may go.
     TooMuch,
     /// A job is not open any more; nothing was sent.
@@ -33,149 +33,122 @@ pub(crate) enum Sending {
 }
 
 impl<C: Chain, J: Journal> Transactions<C, J> {
-    /// Sends a draft whose simulation passed, from the key with the fewest transactions in flight that can pay.
-    pub(crate) fn send(&mut self, draft: Draft) -> Result<Sending, StageError> {
+    /// Sends a candidate whose simulation passed, from the key with the fewest transactions in flight that can pay.
+    ///
+    /// # Errors
+    /// The journal's; `Signer` if the key's signer refuses for good.
+    pub(crate) fn send(&mut self, candidate: TxCandidate) -> Result<SendOutcome, StageError> {
         if !self.has_room() {
-            return Ok(Sending::Later);
+            return Ok(SendOutcome::Later);
         }
-        if let Some(id) = self.carried_already(&draft)? {
-            return Ok(Sending::Refused(id));
+        if let Some(id) = self.carried_already(&candidate)? {
+            return Ok(SendOutcome::Refused(id));
         }
-        if let Some((queue, nonce)) = self.idle_nonce(&draft)? {
-            return self.take_over(queue, nonce, draft);
+        if let Some(id) = self.idle_nonce(&candidate)? {
+            return self.take_over(id, candidate);
         }
-        let fees = self.market();
-        let cost = draft.bound(fees.max_fee, self.data_fee);
-        if self.is_too_dear() {
-            return Ok(Sending::TooDear);
+        let fees = self.suggest_fees();
+        let cost = candidate.bound(fees.max_fee, self.data_fee.per_byte);
+        if let Some(outcome) = self.over_a_limit(cost) {
+            return Ok(outcome);
         }
-        if self.is_over_the_hours_limit(cost)? {
-            return Ok(Sending::TooMuch);
-        }
-        let with_room = self.queues.iter().enumerate().filter(|(_, queue)| queue.funded && queue.in_flight() < PER_KEY);
-        let can_pay = with_room.filter(|(_, queue)| queue.balance >= queue.committed(self.data_fee) + cost);
-        let Some(index) = can_pay.min_by_key(|(_, queue)| queue.in_flight()).map(|(index, _)| index) else {
-            if matches!(&draft.purpose, Purpose::Answer { items } if items.len() > 1) {
-                return Ok(Sending::TooMuch);
+        let with_room = self.queues.iter().filter(|queue| queue.has_room());
+        let can_pay = with_room.filter(|queue| queue.balance >= queue.committed(self.data_fee.per_byte) + cost);
+        let Some(queue) = can_pay.min_by_key(|queue| queue.in_flight()) else {
+            if answers(&candidate.purpose).len() > 1 {
+                return Ok(SendOutcome::TooMuch);
             }
-            for index in 0..self.queues.len() {
-                let queue = &self.queues[index];
-                if queue.funded && queue.in_flight() < PER_KEY {
-                    let needed = queue.committed(self.data_fee) + cost;
-                    self.out_of_funds(index, needed);
-                }
-            }
-            return Ok(Sending::Later);
+            self.report_unfunded(cost);
+            return Ok(SendOutcome::Later);
         };
-        let nonce = self.queues[index].free_nonce();
-        let pending = self.sign_new(index, nonce, draft, fees)?;
-        let mut batch = Batch { slots: vec![pending.slot().clone()], ..Batch::default() };
-        if let Purpose::Answer { items } = &pending.slot().purpose {
-            batch.moves = sent_moves(pending.slot(), items);
-        }
-        crash_point("sent.before");
-        if let Some((id, illegal)) = self.node.journal.commit(&batch)?.first() {
-            debug!(%id, %illegal, "not sent");
-            return Ok(Sending::Refused(*id));
-        }
-        crash_point("sent.after");
-        self.node.metrics.sent.add();
-        let (account, hash) = (self.queues[index].address(), pending.current().map(|attempt| attempt.hash));
-        for (id, _) in &batch.moves {
-            debug!(%id, %account, nonce, ?hash, "its answer is in a transaction");
-        }
-        self.insert(index, nonce, pending);
-        Ok(Sending::Sent)
+        let id = queue.id(queue.free_nonce());
+        self.reserve(id, Unsigned { candidate, fees })
     }
 
-    /// An item of a draft that another transaction of ours has answered, or may yet: a reorganisation opened its job
-    /// again. A second transaction would be skipped; the first counts again instead.
-    fn carried_already(&mut self, draft: &Draft) -> Result<Option<B256>, StageError> {
-        let Purpose::Answer { items } = &draft.purpose else { return Ok(None) };
-        for (index, queue) in self.queues.iter().enumerate() {
-            for (nonce, state) in &queue.slots {
-                let Some(item) = items.iter().find(|item| state.carries(item)) else { continue };
-                let (id, nonce) = (item.id, *nonce);
-                if let Some(slot) = state.unjudged() {
-                    self.adopted(sent_moves(slot, &[*item]))?;
-                    self.broadcast(index, nonce);
-                }
-                return Ok(Some(id));
-            }
+    /// Gives a nonce to what is then signed.
+    pub(super) fn reserve(&mut self, id: TxId, unsigned: Unsigned) -> Result<SendOutcome, StageError> {
+        if let Some(queue) = self.queues.get_mut(id.account) {
+            queue.reserve(id.nonce, unsigned);
         }
-        Ok(None)
+        self.sign(id)
+    }
+
+    /// Whether `cost` more is too much now, wei; tells the operator of the hour's limit.
+    fn over_a_limit(&mut self, cost: U256) -> Option<SendOutcome> {
+        if self.is_above_fee_cap() {
+            return Some(SendOutcome::AboveFeeCap);
+        }
+        let over = self.exceeds_hourly_limit(cost);
+        if over {
+            self.report_hourly_limit();
+        }
+        over.then_some(SendOutcome::TooMuch)
+    }
+
+    /// An item of a candidate that another transaction of ours has answered, or may yet: a reorganisation opened its job
+    /// again. A second transaction would be skipped; the first counts again instead.
+    fn carried_already(&mut self, candidate: &TxCandidate) -> Result<Option<B256>, StageError> {
+        let items = answers(&candidate.purpose);
+        let carried = self.queues.iter().find_map(|queue| {
+            queue.tracked.iter().find_map(|(nonce, tracked)| {
+                let item = items.iter().find(|item| tracked.state.carries(item))?;
+                let signed = tracked.state.unjudged().filter(|one| answers(&one.purpose).contains(item));
+                Some((queue.id(*nonce), item.id, signed.map(|one| sent_moves(one, &[*item]))))
+            })
+        });
+        let Some((id, job, moves)) = carried else { return Ok(None) };
+        if let Some(moves) = moves {
+            self.write_carried(moves)?;
+            self.broadcast(id);
+        }
+        Ok(Some(job))
     }
 
     /// Sends under the nonce of a transaction that has nothing left to do.
-    fn take_over(&mut self, queue: usize, nonce: u64, draft: Draft) -> Result<Sending, StageError> {
-        if let Purpose::Answer { items } = &draft.purpose {
-            for item in items {
-                let job = self.node.journal.job(item.id)?;
-                if !matches!(job, Some(crate::lifecycle::Job::Seen(seen)) if seen.task.block.hash == item.block) {
-                    return Ok(Sending::Refused(item.id));
-                }
+    fn take_over(&mut self, id: TxId, candidate: TxCandidate) -> Result<SendOutcome, StageError> {
+        for item in answers(&candidate.purpose) {
+            let job = self.node.journal.job(item.id)?;
+            if !matches!(job, Some(Job::Seen(seen)) if seen.task.block.hash == item.block) {
+                return Ok(SendOutcome::Refused(item.id));
             }
         }
         // What it cost already counts; what it costs more is new.
-        let fees = self.market();
-        let old = self.queues[queue].get_pending(nonce).map_or(U256::ZERO, |pending| pending.bound(self.data_fee));
-        let more = draft.bound(fees.max_fee, self.data_fee).saturating_sub(old);
-        if self.is_too_dear() {
-            return Ok(Sending::TooDear);
+        let fees = self.suggest_fees();
+        let old = self.queues.get_pending(id).map_or(U256::ZERO, |pending| pending.bound(self.data_fee.per_byte));
+        let more = candidate.bound(fees.max_fee, self.data_fee.per_byte).saturating_sub(old);
+        match self.over_a_limit(more) {
+            Some(outcome) => Ok(outcome),
+            None => self.replace(id, Some(candidate)),
         }
-        if self.is_over_the_hours_limit(more)? {
-            return Ok(Sending::TooMuch);
+    }
+
+    /// Tells the operator of keys that could take a transaction, but for its cost in wei; they take no more work.
+    fn report_unfunded(&mut self, cost: U256) {
+        for account in self.queues.accounts() {
+            if let Some(queue) = self.queues.get(account)
+                && queue.has_room()
+            {
+                let needed = queue.committed(self.data_fee.per_byte) + cost;
+                self.out_of_funds(account, needed);
+            }
         }
-        Ok(if self.replace(queue, nonce, Some(draft))? { Sending::Sent } else { Sending::TooDear })
     }
 
-    pub(super) fn sign_new(
-        &self,
-        queue: usize,
-        nonce: u64,
-        draft: Draft,
-        fees: super::fees::Fees,
-    ) -> Result<Pending, StageError> {
-        let queue = &self.queues[queue];
-        let attempt = sign::attempt(&queue.key, self.node.domain.chain_id, nonce, &draft, fees, self.height())?;
-        Ok(Pending::new(queue.address(), nonce, draft, attempt))
-    }
-
-    /// Keeps a transaction that is in the journal, and broadcasts it.
-    pub(super) fn insert(&mut self, index: usize, nonce: u64, pending: Pending) {
-        let queue = &mut self.queues[index];
-        queue.slots.insert(nonce, State::Pending(pending));
-        queue.next = queue.next.max(nonce + 1);
-        queue.attempted.insert(nonce, Instant::now());
-        queue.idle.remove(&nonce);
-        queue.too_low.remove(&nonce);
-        self.broadcast(index, nonce);
-    }
-
-    pub(super) fn broadcast(&mut self, index: usize, nonce: u64) {
-        let Some(pending) = self.queues[index].get_pending(nonce) else { return };
-        let Some((hash, raw)) = pending.current().map(|attempt| (attempt.hash, attempt.raw.clone())) else { return };
-        self.hand_over(index, nonce, hash, raw);
-    }
-
-    fn hand_over(&mut self, index: usize, nonce: u64, hash: B256, raw: Bytes) {
-        let node = self.node.clone();
-        self.broadcasting += 1;
-        self.tasks.push(Box::pin(async move {
-            crash_point("broadcast.before");
-            let result = node.chain.send(&raw).await;
-            crash_point("broadcast.after");
-            Done::Broadcast(index, nonce, hash, result)
-        }));
-    }
-
-    pub(super) fn out_of_funds(&mut self, index: usize, needed: U256) {
-        let queue = &mut self.queues[index];
+    /// A key cannot pay for what it needs, wei.
+    pub(super) fn out_of_funds(&mut self, account: Address, needed: U256) {
+        let Some(queue) = self.queues.get_mut(account) else { return };
         if std::mem::replace(&mut queue.funded, false) {
             error!(
-                account = %queue.address(), balance = %queue.balance, %needed,
-                "a sending key cannot pay for gas: it takes no more work until it is funded; send it money"
+                %account, balance = %queue.balance, %needed,
+                "a sending key cannot pay for gas and takes no more work until it has enough: send it money"
             );
         }
+    }
+
+    /// Whether a transaction that is not mined claims the pay of a request.
+    pub(crate) fn claims(&self, id: B256) -> bool {
+        let mut in_flight = self.queues.tracked().filter(|tracked| tracked.is_in_flight());
+        let claims = |purpose: &Purpose| matches!(purpose, Purpose::Claim { ids } if ids.contains(&id));
+        in_flight.any(|tracked| tracked.state.purposes().any(claims))
     }
 }

@@ -1,35 +1,41 @@
 //! The manager on a scripted chain, in simulated time. The names of the first tests are the rows of the table of what goes
 //! wrong with transactions.
 
-use super::*;
-use crate::{
-    chain::{At, fake::FakeChain},
-    journal::{Item, Purpose, SledJournal, Slot},
-    lifecycle::{Ending, Move, Task},
-    protocol::Outcome,
-    testing::{Bench, DOMAIN, id, input, request},
-};
 use alloy::{
     consensus::{Transaction, TxEnvelope},
-    primitives::{Address, Bytes},
+    primitives::Bytes,
+    signers::local::PrivateKeySigner,
 };
 use futures::FutureExt;
 
+use super::{
+    tracked::{content, has_attempt},
+    *,
+};
+use crate::{
+    chain::At,
+    domain::{AnswerRef, Purpose, Resolution, Task, TrackedTransaction, Transition},
+    journal::SledJournal,
+    protocol::Outcome,
+    testing::{Bench, DOMAIN, chain::FakeChain, id, input, request},
+};
+
 mod fees;
 mod limits;
+mod signing;
 mod table;
 
 struct Rig {
     bench: Bench,
-    keys: Vec<PrivateKeySigner>,
+    keys: Vec<Arc<dyn Signer>>,
     transactions: Transactions<FakeChain, SledJournal>,
-    rewinds: u64,
+    reorg_epoch: u64,
     requests: u64,
 }
 
-/// Whether a transaction is what a slot is for by now.
-fn says(slot: &Slot, transaction: &TxEnvelope) -> bool {
-    slot.attempts.last().and_then(slot::said).is_some_and(|(_, data)| data == *transaction.input())
+/// Whether a transaction is what a nonce is for by now.
+fn says(tracked: &TrackedTransaction, transaction: &TxEnvelope) -> bool {
+    tracked.attempts.last().and_then(content).is_some_and(|(_, data)| data == *transaction.input())
 }
 
 impl Rig {
@@ -39,15 +45,15 @@ impl Rig {
 
     async fn with(bench: Bench, keys: usize) -> Self {
         bench.node.chain.keep_a_pool();
-        let keys = (0..keys).map(|_| PrivateKeySigner::random()).collect();
+        let keys = (0..keys).map(|_| Arc::new(PrivateKeySigner::random()) as Arc<dyn Signer>).collect();
         Self::on(bench, keys).await
     }
 
-    async fn on(bench: Bench, keys: Vec<PrivateKeySigner>) -> Self {
+    async fn on(bench: Bench, keys: Vec<Arc<dyn Signer>>) -> Self {
         let mut transactions = Transactions::new(bench.node.clone(), keys.clone()).unwrap();
         transactions.recover().await.unwrap();
-        let mut rig = Self { bench, keys, transactions, rewinds: 0, requests: 0 };
-        rig.tip().await;
+        let mut rig = Self { bench, keys, transactions, reorg_epoch: 0, requests: 0 };
+        rig.head().await;
         rig
     }
 
@@ -66,34 +72,48 @@ impl Rig {
         &self.bench.node.journal
     }
 
-    fn slots(&self) -> Vec<Slot> {
-        self.journal().slots().unwrap()
+    /// What is tracked in the journal.
+    fn tracked(&self) -> Vec<TrackedTransaction> {
+        self.journal().transactions().unwrap()
+    }
+
+    /// The queue of the only key.
+    fn queue(&mut self) -> &mut NonceQueue {
+        self.transactions.queues.iter_mut().next().unwrap()
+    }
+
+    /// Replaces a transaction of the only key by the same with a higher fee.
+    fn raise(&mut self, nonce: u64) -> SendOutcome {
+        let id = self.queue().id(nonce);
+        let outcome = self.transactions.replace(id, None).unwrap();
+        self.run_background();
+        outcome
     }
 
     fn in_flight(&self) -> usize {
-        self.transactions.queues.iter().map(Queue::in_flight).sum()
+        self.transactions.queues.iter().map(NonceQueue::in_flight).sum()
     }
 
     /// All that background calls brought, and what that led to.
-    fn settle(&mut self) {
+    fn run_background(&mut self) {
         while let Some(stepped) = self.transactions.step().now_or_never() {
             stepped.unwrap();
         }
     }
 
     /// The node takes in the head.
-    async fn tip(&mut self) {
+    async fn head(&mut self) {
         let header = self.chain().head().await.unwrap();
         let final_block = header.block.number.checked_sub(2);
-        self.transactions.on_tip(Tip { header, rewinds: self.rewinds, final_block }).unwrap();
-        self.settle();
+        self.transactions.on_head(ChainHead { header, reorg_epoch: self.reorg_epoch, final_block }).unwrap();
+        self.run_background();
     }
 
     async fn seconds(&mut self, count: u64) {
         for _ in 0..count {
             tokio::time::advance(Duration::from_secs(1)).await;
             self.transactions.on_tick().unwrap();
-            self.settle();
+            self.run_background();
         }
     }
 
@@ -101,7 +121,7 @@ impl Rig {
     async fn block(&mut self, most: usize, seconds: u64) -> Vec<TxEnvelope> {
         let mined = self.chain().produce(most);
         self.take_in(&mined).await;
-        self.tip().await;
+        self.head().await;
         self.seconds(seconds).await;
         mined
     }
@@ -109,11 +129,11 @@ impl Rig {
     /// What the watcher makes of mined answers.
     async fn take_in(&self, mined: &[TxEnvelope]) {
         let at = self.chain().head().await.unwrap().block;
-        let slots = self.slots();
+        let tracked = self.tracked();
         for transaction in mined {
             let hash = *transaction.tx_hash();
-            let of = slots.iter().find(|slot| State::is_transaction(slot, hash));
-            let Some(Purpose::Answer { items }) = of.filter(|slot| says(slot, transaction)).map(|slot| &slot.purpose)
+            let of = tracked.iter().find(|one| has_attempt(one, hash));
+            let Some(Purpose::Answer { items }) = of.filter(|one| says(one, transaction)).map(|one| &one.purpose)
             else {
                 continue;
             };
@@ -122,23 +142,23 @@ impl Rig {
         }
     }
 
-    /// A request in a new block, and a draft that answers it.
-    async fn ask(&mut self) -> Item {
+    /// A request in a new block, and what answers it.
+    async fn ask(&mut self) -> AnswerRef {
         let nonce = self.requests;
         self.requests += 1;
         let header = self.chain().mine(Vec::new());
         let request = request(nonce, header.block.number);
-        let item = Item { id: id(&request), block: header.block.hash };
+        let item = AnswerRef { id: id(&request), block: header.block.hash };
         let task = Task { id: item.id, request, block: header.block };
         let seen = vec![(task, input(nonce).into())];
         self.journal().commit(&Batch { seen, ..Batch::default() }).unwrap();
-        self.tip().await;
+        self.head().await;
         item
     }
 
-    fn draft(items: &[Item]) -> Draft {
+    fn candidate(items: &[AnswerRef]) -> TxCandidate {
         let data = items.iter().flat_map(|item| item.id.0).collect::<Vec<u8>>();
-        Draft {
+        TxCandidate {
             purpose: Purpose::Answer { items: items.to_vec() },
             to: DOMAIN.coordinator,
             data: data.into(),
@@ -146,19 +166,19 @@ impl Rig {
         }
     }
 
-    fn send(&mut self, items: &[Item]) -> Sending {
-        let sending = self.transactions.send(Self::draft(items)).unwrap();
-        self.settle();
+    fn send(&mut self, items: &[AnswerRef]) -> SendOutcome {
+        let sending = self.transactions.send(Self::candidate(items)).unwrap();
+        self.run_background();
         sending
     }
 
-    async fn answer(&mut self) -> Item {
+    async fn answer(&mut self) -> AnswerRef {
         let item = self.ask().await;
-        assert_eq!(self.send(&[item]), Sending::Sent);
+        assert_eq!(self.send(&[item]), SendOutcome::Sent);
         item
     }
 
-    fn state(&self, item: &Item) -> &'static str {
+    fn state(&self, item: &AnswerRef) -> &'static str {
         self.journal().job(item.id).unwrap().map_or("none", |job| job.name())
     }
 
@@ -167,9 +187,10 @@ impl Rig {
     }
 }
 
-fn settled(at: crate::chain::BlockRef, transaction: Option<B256>, ours: bool) -> Move {
-    let ending = Ending::Fulfilled { outcome: Outcome::Ok, output_commitment: B256::ZERO, seats: Bytes::new(), ours };
-    Move::Settled { at, transaction, ending }
+fn settled(at: crate::chain::BlockRef, transaction: Option<B256>, ours: bool) -> Transition {
+    let ending =
+        Resolution::Fulfilled { outcome: Outcome::Ok, output_commitment: B256::ZERO, seats: Bytes::new(), ours };
+    Transition::Included { at, transaction, ending }
 }
 
 fn nonces(transactions: &[TxEnvelope]) -> Vec<u64> {
@@ -178,6 +199,6 @@ fn nonces(transactions: &[TxEnvelope]) -> Vec<u64> {
 
 /// Both fees at least a tenth higher.
 fn is_a_raise(old: &TxEnvelope, new: &TxEnvelope) -> bool {
-    let tip = |one: &TxEnvelope| one.max_priority_fee_per_gas().unwrap();
-    new.max_fee_per_gas() * 10 >= old.max_fee_per_gas() * 11 && tip(new) * 10 >= tip(old) * 11
+    let priority_fee = |one: &TxEnvelope| one.max_priority_fee_per_gas().unwrap();
+    new.max_fee_per_gas() * 10 >= old.max_fee_per_gas() * 11 && priority_fee(new) * 10 >= priority_fee(old) * 11
 }

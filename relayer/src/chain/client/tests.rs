@@ -16,7 +16,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
-use crate::account::Client;
+use crate::client::Client;
 
 fn header() -> Value {
     json!({ "number": "0x5", "hash": B256::repeat_byte(5), "parentHash": B256::repeat_byte(4), "timestamp": "0x10" })
@@ -90,7 +90,7 @@ async fn server(scheme: &str, folder: &tempfile::TempDir) -> (Endpoint, PathBuf)
     (endpoint.parse().unwrap(), file)
 }
 
-fn settings(trust: Trust) -> ClientSettings {
+fn settings(trust: RootCertificates) -> ClientSettings {
     let (timeout, poll) = (Duration::from_secs(10), Duration::from_secs(10));
     ClientSettings { timeout, poll, requests_per_second: 0.0, trust }
 }
@@ -100,20 +100,20 @@ async fn a_secure_endpoint_is_used_if_its_authority_is_trusted_and_else_not_at_a
     let folder = tempfile::tempdir().unwrap();
     for scheme in ["https", "wss"] {
         let (endpoint, file) = server(scheme, &folder).await;
-        let trusting = AlloyChain::new(endpoint.clone(), settings(Trust::from_file(&file).unwrap()));
+        let trusting = AlloyChain::new(endpoint.clone(), settings(RootCertificates::from_file(&file).unwrap()));
         assert_eq!(trusting.chain_id().await, Ok(7), "{scheme}");
         assert_eq!(trusting.head().await.map(|head| head.block.number), Ok(5), "{scheme}");
 
-        let wary = AlloyChain::new(endpoint.clone(), settings(Trust::default()));
+        let wary = AlloyChain::new(endpoint.clone(), settings(RootCertificates::default()));
         let error = wary.chain_id().await.unwrap_err();
         assert_eq!(error.label(), "unreachable", "{error}");
         let told = format!("{error} {error:?} {wary:?}");
         assert!(told.contains("certificate") && !told.contains("secret-key-1"), "{told}");
 
         // The same for people at a command line.
-        let trusting = Client::connect(endpoint.clone(), Some(7), &Trust::from_file(&file).unwrap()).await;
+        let trusting = Client::connect(endpoint.clone(), Some(7), &RootCertificates::from_file(&file).unwrap()).await;
         assert_eq!(trusting.map(|client| client.chain_id()), Ok(7), "{scheme}");
-        let error = Client::connect(endpoint, Some(7), &Trust::default()).await.err().unwrap();
+        let error = Client::connect(endpoint, Some(7), &RootCertificates::default()).await.err().unwrap();
         let told = format!("{error} {error:?}");
         assert!(told.contains("certificate") && !told.contains("secret-key-1"), "{told}");
     }
@@ -123,9 +123,9 @@ async fn a_secure_endpoint_is_used_if_its_authority_is_trusted_and_else_not_at_a
 async fn heads_come_over_a_secure_subscription() {
     let folder = tempfile::tempdir().unwrap();
     let (endpoint, file) = server("wss", &folder).await;
-    let chain = AlloyChain::new(endpoint, settings(Trust::from_file(&file).unwrap()));
+    let chain = AlloyChain::new(endpoint, settings(RootCertificates::from_file(&file).unwrap()));
     let (told, mut heads) = tokio::sync::mpsc::unbounded_channel();
-    let tell = |heard: Heard| told.send(heard).unwrap();
+    let tell = |heard: HeadUpdate| told.send(heard).unwrap();
     let stop = CancellationToken::new();
     let listen = async {
         // The one that is asked for, and the one that is told.
@@ -143,7 +143,7 @@ async fn heads_come_over_a_secure_subscription() {
 fn a_file_without_authorities_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");
-    let told = |file: &std::path::Path| Trust::from_file(file).unwrap_err();
+    let told = |file: &std::path::Path| RootCertificates::from_file(file).unwrap_err();
     assert!(told(&file).starts_with("cannot read"), "{}", told(&file));
     std::fs::write(&file, "nothing").unwrap();
     assert!(told(&file).contains("holds no certificate"), "{}", told(&file));

@@ -1,29 +1,30 @@
-//! What is known of one endpoint: how it does, and how far it is.
+//! Health of one endpoint: its failures, its latency, and its head.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::super::{ChainError, Header, pace::rest};
+use super::super::{ChainError, Header};
+use crate::chain::rate_limit::backoff;
 
-/// How long an endpoint must tell of a lower head until that is the chain's own doing.
+/// Time for which an endpoint must report a lower head before the chain itself is taken to be lower.
 const LOWER_HEAD_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether an endpoint is read from.
+/// Fitness of an endpoint to be read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndpointState {
-    /// Yes.
+    /// The endpoint is read from.
     Ready,
-    /// No: its head is below what it, or another, had already.
+    /// The endpoint's head is below what it, or another, had already, so it is not read from.
     Behind,
-    /// No: it failed, and is left alone for a while.
+    /// The endpoint failed, and is left alone until its backoff ends.
     Resting,
-    /// Never: it is on another chain.
+    /// The endpoint is on another chain, and is never used.
     WrongChain,
 }
 
 impl EndpointState {
-    /// Its name in metrics.
+    /// Name of the state in metrics.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -38,25 +39,25 @@ impl EndpointState {
 /// An endpoint's health, for people and metrics.
 #[derive(Debug, Clone)]
 pub struct EndpointHealth {
-    /// The endpoint, redacted.
+    /// Endpoint without its secrets.
     pub endpoint: String,
-    /// Whether it is read from.
+    /// Fitness to be read from.
     pub state: EndpointState,
-    /// The height of the last head it told of.
+    /// Height of the head that it reported last.
     pub head: Option<u64>,
-    /// Blocks by which that is below the highest head of all.
+    /// Number of blocks by which that is below the highest head of all.
     pub behind_by: u64,
-    /// How long its answers take: a moving average over about eight.
+    /// Latency of its answers: a moving average over about eight.
     pub latency: Option<Duration>,
-    /// Calls that ended, failed ones included.
+    /// Number of calls that ended, failed ones included.
     pub calls: u64,
-    /// Calls that failed, by `ChainError::label`.
+    /// Number of calls that failed, by `ChainError::label`.
     pub errors: BTreeMap<&'static str, u64>,
 }
 
-/// What an outcome changed.
+/// Change of an endpoint's health that a call brought.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum HealthChange {
     Failed,
     Recovered,
     None,
@@ -64,7 +65,7 @@ pub(super) enum Turn {
 
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    /// Whether its chain's id was checked, and is right.
+    /// Result of the check of its chain's id; `None` before it.
     pub(super) checked: Option<bool>,
     failures: u32,
     failed_at: Option<Instant>,
@@ -72,14 +73,14 @@ pub(super) struct Health {
     latency: Option<Duration>,
     calls: u64,
     errors: BTreeMap<&'static str, u64>,
-    /// The last head it told of.
+    /// Head that it reported last.
     latest: Option<Header>,
-    /// The highest head it told of.
+    /// Highest head that it reported.
     best: Option<u64>,
     lower_since: Option<Instant>,
 }
 
-/// Whether an error says that the endpoint is not well, rather than that the question was bad.
+/// Tells whether an error is the endpoint's fault rather than the call's.
 fn is_sickness(error: &ChainError) -> bool {
     matches!(
         error,
@@ -91,8 +92,8 @@ fn is_sickness(error: &ChainError) -> bool {
 }
 
 impl Health {
-    /// Notes how a call went that began at `began`.
-    pub(super) fn note(&mut self, began: Instant, error: Option<&ChainError>) -> Turn {
+    /// Records the result of a call that began at `began`.
+    pub(super) fn record_call(&mut self, began: Instant, error: Option<&ChainError>) -> HealthChange {
         let now = Instant::now();
         self.calls += 1;
         if let Some(error) = error {
@@ -102,29 +103,29 @@ impl Health {
             Some(error) if is_sickness(error) => {
                 // Calls that were under way when it failed are no further failures.
                 if self.failed_at.is_some_and(|at| began <= at) {
-                    return Turn::None;
+                    return HealthChange::None;
                 }
                 self.failures = self.failures.saturating_add(1);
                 self.failed_at = Some(now);
                 let slow_down = matches!(error, ChainError::RateLimited(_));
-                self.resting_until = Some(now + rest(self.failures, slow_down));
-                if self.failures == 1 { Turn::Failed } else { Turn::None }
+                self.resting_until = Some(now + backoff(self.failures, slow_down));
+                if self.failures == 1 { HealthChange::Failed } else { HealthChange::None }
             }
             // Any sensible answer is a sign of life, but not one that was on its way before the failure.
             _ => {
                 let took = began.elapsed();
                 self.latency = Some(self.latency.map_or(took, |average| (average * 7 + took) / 8));
                 if self.failed_at.is_some_and(|at| began <= at) {
-                    return Turn::None;
+                    return HealthChange::None;
                 }
                 self.resting_until = None;
-                if std::mem::take(&mut self.failures) > 0 { Turn::Recovered } else { Turn::None }
+                if std::mem::take(&mut self.failures) > 0 { HealthChange::Recovered } else { HealthChange::None }
             }
         }
     }
 
-    /// Notes a head. Heads only grow: one that is lower than before marks the endpoint as behind, until it persists.
-    pub(super) fn heard(&mut self, head: Header) {
+    /// Records a head. Heads only grow: one that is lower than before marks the endpoint as behind, until it persists.
+    pub(super) fn observe_head(&mut self, head: Header) {
         self.latest = Some(head);
         let number = head.block.number;
         if self.best.is_none_or(|best| number >= best)
@@ -138,22 +139,22 @@ impl Health {
         self.latest
     }
 
-    /// The highest head it told of, unless it is on another chain.
+    /// Highest head that it reported, unless it is on another chain.
     pub(super) fn best(&self) -> Option<u64> {
         self.best.filter(|_| self.checked != Some(false))
     }
 
-    /// Until when it is left alone, if it is.
-    pub(super) fn rests(&self) -> Option<Instant> {
+    /// End of the backoff that it is in, if it is in one.
+    pub(super) fn backoff_until(&self) -> Option<Instant> {
         self.resting_until.filter(|until| *until > Instant::now())
     }
 
-    /// Its state, where the highest head of all is `top`.
+    /// State of the endpoint, where the highest head of all is `top`.
     pub(super) fn state(&self, top: Option<u64>) -> EndpointState {
         if self.checked == Some(false) {
             return EndpointState::WrongChain;
         }
-        if self.rests().is_some() {
+        if self.backoff_until().is_some() {
             return EndpointState::Resting;
         }
         let number = self.latest.map(|head| head.block.number);
@@ -162,7 +163,7 @@ impl Health {
         if behind { EndpointState::Behind } else { EndpointState::Ready }
     }
 
-    /// Smaller is better: without failures first, then the quicker.
+    /// Key to sort endpoints by, the best first: fewest failures, then lowest latency.
     pub(super) fn rank(&self) -> (u32, Duration) {
         (self.failures, self.latency.unwrap_or_default())
     }

@@ -1,4 +1,4 @@
-//! One of several endpoints: asked, and watched while it is.
+//! One of several endpoints, with the health that its calls show.
 
 use std::{
     fmt,
@@ -11,11 +11,11 @@ use tracing::{info, warn};
 
 use super::{
     super::{Chain, ChainError, Header},
-    health::{Health, Turn},
+    health::{Health, HealthChange},
 };
 
 pub(super) struct Member<C> {
-    /// The endpoint, redacted.
+    /// Endpoint without its secrets.
     pub(super) name: String,
     pub(super) chain: Arc<C>,
     expected: u64,
@@ -34,7 +34,7 @@ impl<C> fmt::Debug for Member<C> {
     }
 }
 
-/// Whether another endpoint may answer better.
+/// Tells whether another endpoint may answer better.
 pub(super) fn is_local(error: &ChainError) -> bool {
     match error {
         ChainError::Timeout { .. }
@@ -46,6 +46,7 @@ pub(super) fn is_local(error: &ChainError) -> bool {
         | ChainError::Unready(_)
         | ChainError::Other { .. } => true,
         ChainError::RangeTooLarge(_)
+        | ChainError::AlreadyKnown
         | ChainError::NonceTooLow
         | ChainError::Underpriced
         | ChainError::FeeTooLow(_)
@@ -60,40 +61,40 @@ impl<C: Chain> Member<C> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a call of the endpoint's own, and notes how it went.
+    /// Makes a call of the endpoint's own, and records how it went.
     pub(super) async fn ask<T>(&self, call: impl Future<Output = Result<T, ChainError>>) -> Result<T, ChainError> {
         // Boxed, for these are the innermost of every future that reads the chain.
         Box::pin(async {
             self.check().await?;
-            self.noted(call).await
+            self.recorded(call).await
         })
         .await
     }
 
-    async fn noted<T>(&self, call: impl Future<Output = Result<T, ChainError>>) -> Result<T, ChainError> {
+    async fn recorded<T>(&self, call: impl Future<Output = Result<T, ChainError>>) -> Result<T, ChainError> {
         let began = Instant::now();
         let answer = call.await;
-        self.note(began, answer.as_ref().err());
+        self.record_call(began, answer.as_ref().err());
         answer
     }
 
-    pub(super) fn note(&self, began: Instant, failure: Option<&ChainError>) {
-        let turn = self.health().note(began, failure);
+    pub(super) fn record_call(&self, began: Instant, failure: Option<&ChainError>) {
+        let turn = self.health().record_call(began, failure);
         match (turn, failure) {
-            (Turn::Failed, Some(failure)) => {
-                warn!(endpoint = self.name, error = %failure, label = failure.label(), "the endpoint fails; leaving it alone for a moment");
+            (HealthChange::Failed, Some(failure)) => {
+                warn!(endpoint = self.name, error = %failure, label = failure.label(), "the endpoint fails; leaving it alone for a while");
             }
-            (Turn::Recovered, _) => info!(endpoint = self.name, "the endpoint answers again"),
+            (HealthChange::Recovered, _) => info!(endpoint = self.name, "the endpoint answers again"),
             _ => {}
         }
     }
 
-    /// Looks once whether the endpoint is on the right chain.
+    /// Checks once whether the endpoint is on the right chain.
     pub(super) async fn check(&self) -> Result<(), ChainError> {
         if self.health().checked == Some(true) {
             return Ok(());
         }
-        let found = self.noted(self.chain.chain_id()).await?;
+        let found = self.recorded(self.chain.chain_id()).await?;
         let right = found == self.expected;
         self.health().checked = Some(right);
         if right {
@@ -104,11 +105,11 @@ impl<C: Chain> Member<C> {
 
     pub(super) async fn head(&self) -> Result<Header, ChainError> {
         let head = self.ask(self.chain.head()).await?;
-        self.health().heard(head);
+        self.health().observe_head(head);
         Ok(head)
     }
 
-    /// Makes sure that the endpoint has a block of this height.
+    /// Fails with `UnknownBlock` unless the endpoint has a block of this height.
     pub(super) async fn reaches(&self, number: u64) -> Result<(), ChainError> {
         let has = |head: Option<Header>| head.is_some_and(|head| head.block.number >= number);
         if has(self.health().latest()) || has(Some(self.head().await?)) {

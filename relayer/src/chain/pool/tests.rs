@@ -1,9 +1,17 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use alloy::{
+    primitives::{Address, B256, Bytes, U256},
+    rpc::types::Log,
+};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::chain::fake::FakeChain;
+use crate::{
+    chain::{At, Call, LogScope, Receipt, Tag},
+    testing::chain::FakeChain,
+};
 
 /// An endpoint of a scripted chain that can fail, lag and lie.
 #[derive(Debug)]
@@ -97,17 +105,17 @@ impl Chain for Window {
         self.chain.code(account).await
     }
 
-    async fn recent_tips(&self) -> Result<Vec<u128>, ChainError> {
+    async fn recent_priority_fees(&self) -> Result<Vec<u128>, ChainError> {
         self.gate().await?;
-        self.chain.recent_tips().await
+        self.chain.recent_priority_fees().await
     }
 
-    async fn follow(&self, heard: &(dyn Fn(Heard) + Send + Sync), shutdown: &CancellationToken) {
+    async fn follow(&self, heard: &(dyn Fn(HeadUpdate) + Send + Sync), shutdown: &CancellationToken) {
         let mut nudges = self.heads.subscribe();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                _ = nudges.changed() => heard(Heard { head: self.head().await, took: None }),
+                _ = nudges.changed() => heard(HeadUpdate { head: self.head().await, took: None }),
             }
         }
     }
@@ -124,7 +132,7 @@ impl Rig {
     async fn new(count: usize, quorum: usize) -> Self {
         let rig = Self::unknown(count, quorum);
         rig.pool.check().await.unwrap();
-        rig.look().await;
+        rig.poll().await;
         rig.calls();
         rig
     }
@@ -152,8 +160,8 @@ impl Rig {
         Self { chain, pool: Arc::new(Endpoints::new(named.collect(), settings)), windows }
     }
 
-    /// Each endpoint's head is looked at.
-    async fn look(&self) {
+    /// Reads each endpoint's head.
+    async fn poll(&self) {
         for member in &self.pool.members {
             let _ = member.head().await;
         }
@@ -187,7 +195,7 @@ async fn an_endpoint_that_fails_is_left_alone_and_taken_back_when_it_answers() {
     assert_eq!(rig.states(), [EndpointState::Ready; 2]);
     rig.pool.balance(Address::ZERO).await.unwrap();
     assert_eq!(rig.calls(), [0, 1], "one that failed comes after one that did not");
-    rig.look().await;
+    rig.poll().await;
     *rig.windows[1].slow.lock().unwrap() = Duration::from_secs(1);
     rig.pool.balance(Address::ZERO).await.unwrap();
     rig.calls();
@@ -202,17 +210,17 @@ async fn rests_grow_while_an_endpoint_stays_down_and_calls_under_way_count_once(
     let rig = Rig::new(1, 1).await;
     rig.windows[0].fail(Some(down()));
     *rig.windows[0].slow.lock().unwrap() = Duration::from_millis(10);
-    let mut rests = Vec::new();
+    let mut backoffs = Vec::new();
     for _ in 0..8 {
         let balance = |chain: Arc<Window>| async move { chain.balance(Address::ZERO).await };
         let asked = join_all((0..5).map(|_| rig.pool.read_once(0, &balance))).await;
         assert!(asked.iter().all(Result::is_err));
-        let until = rig.pool.members[0].health().rests().unwrap();
-        rests.push(until - Instant::now());
+        let until = rig.pool.members[0].health().backoff_until().unwrap();
+        backoffs.push(until - Instant::now());
         sleep(until - Instant::now()).await;
     }
-    assert!(rests[0] <= Duration::from_millis(100), "{rests:?}");
-    assert!(rests[7] >= Duration::from_secs(5) && rests[7] <= Duration::from_secs(10), "{rests:?}");
+    assert!(backoffs[0] <= Duration::from_millis(100), "{backoffs:?}");
+    assert!(backoffs[7] >= Duration::from_secs(5) && backoffs[7] <= Duration::from_secs(10), "{backoffs:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,7 +256,7 @@ async fn an_endpoint_behind_the_others_is_not_read_from() {
     let rig = Rig::new(2, 1).await;
     rig.windows[0].lag.store(3, Ordering::Relaxed);
     rig.chain.mine(Vec::new());
-    rig.look().await;
+    rig.poll().await;
     assert_eq!(rig.states(), [EndpointState::Behind, EndpointState::Ready]);
     assert_eq!(rig.pool.health()[0].behind_by, 3);
     rig.calls();
@@ -257,7 +265,7 @@ async fn an_endpoint_behind_the_others_is_not_read_from() {
     }
     assert_eq!(rig.calls(), [0, 4]);
     rig.windows[0].lag.store(0, Ordering::Relaxed);
-    rig.look().await;
+    rig.poll().await;
     assert_eq!(rig.states(), [EndpointState::Ready; 2]);
 }
 
@@ -265,7 +273,7 @@ async fn an_endpoint_behind_the_others_is_not_read_from() {
 async fn an_endpoint_behind_itself_is_asked_until_it_has_caught_up() {
     let rig = Rig::new(1, 1).await;
     rig.windows[0].lag.store(2, Ordering::Relaxed);
-    rig.look().await;
+    rig.poll().await;
     assert_eq!(rig.states(), [EndpointState::Behind]);
     let pool = rig.pool.clone();
     let reading = tokio::spawn(async move { pool.nonce(Address::ZERO, At::Latest).await });
@@ -280,11 +288,11 @@ async fn a_head_that_stays_lower_is_the_chains_own_in_the_end() {
     let rig = Rig::new(1, 1).await;
     rig.windows[0].lag.store(2, Ordering::Relaxed);
     for _ in 0..2 {
-        rig.look().await;
+        rig.poll().await;
         assert_eq!(rig.states(), [EndpointState::Behind]);
         sleep(Duration::from_secs(59)).await;
     }
-    rig.look().await;
+    rig.poll().await;
     assert_eq!(rig.states(), [EndpointState::Ready]);
 }
 
@@ -323,7 +331,7 @@ async fn a_transaction_goes_to_all_endpoints_and_one_that_takes_it_is_enough() {
     assert_eq!(rig.calls(), [1, 1, 1]);
     rig.pool.send(&raw).await.unwrap();
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(rig.calls(), [1, 1, 1], "one that rests, too");
+    assert_eq!(rig.calls(), [1, 1, 1], "one in backoff, too");
     rig.windows[2].fail(Some(down()));
     assert_eq!(rig.pool.send(&raw).await, Err(ChainError::NonceTooLow), "what says most about it");
 }
@@ -338,7 +346,7 @@ async fn an_endpoint_on_another_chain_stops_a_start_and_is_never_used() {
     rig.windows[0].fail(Some(ChainError::Other { code: -32_603, message: "internal".into() }));
     rig.pool.balance(Address::ZERO).await.unwrap_err();
     rig.pool.send(&Bytes::new()).await.unwrap_err();
-    assert_eq!(rig.calls(), [ROUNDS as usize + 1, 0]);
+    assert_eq!(rig.calls(), [READ_ROUNDS as usize + 1, 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -366,7 +374,7 @@ async fn a_receipt_that_too_few_have_is_neither_there_nor_missing() {
     let rig = Rig::new(2, 2).await;
     let signed = crate::testing::transaction(0);
     rig.chain.mine_transaction(&signed, true);
-    rig.look().await;
+    rig.poll().await;
     let hash = *signed.tx_hash();
     assert_eq!(rig.pool.receipt(hash).await.unwrap().map(|receipt| receipt.block.number), Some(11));
     rig.windows[1].lag.store(1, Ordering::Relaxed);
@@ -380,7 +388,7 @@ async fn followed(rig: &Rig, steps: impl AsyncFnOnce(&dyn Fn(usize))) -> Vec<Hea
     let (told, stop) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
     let (pool, seen, ended) = (rig.pool.clone(), told.clone(), stop.clone());
     let following = tokio::spawn(async move {
-        pool.follow(&|heard: Heard| seen.lock().unwrap().push(heard.head.unwrap()), &ended).await;
+        pool.follow(&|heard: HeadUpdate| seen.lock().unwrap().push(heard.head.unwrap()), &ended).await;
     });
     sleep(Duration::from_millis(1)).await;
     steps(&|index| {

@@ -2,13 +2,17 @@
 
 mod register;
 
-use super::{CommandResult, print};
-use crate::engine::graph;
-use crate::model::{Model, ModelStore};
-use crate::protocol::card::Agreement;
-use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+
+use alloy::primitives::B256;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{CommandResult, print, print_json_line};
+use crate::{
+    model::{Model, ModelStore, graph},
+    protocol::{card::Agreement, cast::TensorSpec},
+};
 
 /// The models that this machine can serve.
 #[derive(Debug, Args)]
@@ -27,7 +31,7 @@ pub(super) struct ModelArgs {
 
 #[derive(Debug, Subcommand)]
 enum ModelCommand {
-    /// Copies a model's folder into the store on this machine, once everything in it is checked.
+    /// Copy a model's folder into the store on this machine, once everything in it is checked.
     ///
     /// No chain hears of it: `register` makes a model known to a coordinator.
     #[command(after_help = "Example:
@@ -36,23 +40,69 @@ enum ModelCommand {
         /// A folder with card.json, details.json and the ONNX file.
         folder: PathBuf,
     },
-    /// Makes a model of the store known to the coordinator, and claims its name.
+    /// Make a model of the store known to the coordinator, and claim its name.
     ///
     /// Anybody may register a model; its id is the hash of its card, so nobody can register another under it.
     #[command(after_help = "Example:
   oraculum model register iris/v1 --uri https://models.example.org/iris")]
     Register(register::RegisterArgs),
-    /// Lists the models in the store.
+    /// List the models in the store.
     #[command(after_help = "Example:
   oraculum model list --json")]
     List,
-    /// Checks a model and says what it is.
+    /// Check a model and show what it is.
     #[command(after_help = "Example:
   oraculum model inspect iris")]
     Inspect {
         /// The model's folder name, its name, or its id.
         model: String,
     },
+}
+
+/// What `add --json` prints, and `list --json` for each model.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ModelSummary {
+    name: String,
+    model_id: B256,
+    folder: PathBuf,
+    task: String,
+}
+
+impl From<&Model> for ModelSummary {
+    fn from(model: &Model) -> Self {
+        let Model { name, id, folder, details, .. } = model;
+        Self { name: name.clone(), model_id: *id, folder: folder.clone(), task: details.task.clone() }
+    }
+}
+
+/// A line of `list --json`: a model, or a folder that holds none that can be used.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ListedModel {
+    Usable(ModelSummary),
+    Unusable { folder: PathBuf, error: String },
+}
+
+/// What `inspect --json` prints.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ModelReport {
+    #[serde(flatten)]
+    summary: ModelSummary,
+    /// SHA-256 of the file.
+    file_hash: B256,
+    file_bytes: usize,
+    profile: String,
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+    /// By which rule two answers agree, for each output.
+    agreement: Vec<String>,
+    max_input_bytes: u32,
+    max_output_bytes: u32,
+    /// Number of probes.
+    probes: usize,
+    licence: String,
 }
 
 impl ModelArgs {
@@ -63,7 +113,7 @@ impl ModelArgs {
             ModelCommand::Add { folder } => {
                 let model = store.add(&folder)?;
                 if self.json {
-                    return print(&describe(&model).to_string());
+                    return print_json_line(&ModelSummary::from(&model));
                 }
                 print(&format!("{} is in {}\n{}", model.name, model.folder.display(), model.id))
             }
@@ -78,10 +128,12 @@ fn list(store: &ModelStore, as_json: bool) -> CommandResult {
     let models = store.list()?;
     if as_json {
         let rows = models.iter().map(|summary| match &summary.model {
-            Ok(model) => describe(model),
-            Err(error) => json!({ "folder": store.root().join(&summary.folder), "error": error.to_string() }),
+            Ok(model) => ListedModel::Usable(model.into()),
+            Err(error) => {
+                ListedModel::Unusable { folder: store.root().join(&summary.folder), error: error.to_string() }
+            }
         });
-        return print(&Value::Array(rows.collect()).to_string());
+        return print_json_line(&rows.collect::<Vec<_>>());
     }
     if models.is_empty() {
         eprintln!("There are no models in {}: add one with `oraculum model add FOLDER`.", store.root().display());
@@ -99,38 +151,36 @@ fn inspect(store: &ModelStore, name: &str, as_json: bool) -> CommandResult {
     let model = store.open(name)?;
     let file = model.read_file()?;
     let signature = graph::inspect(&file)?;
+    let tensors = |specs: &[TensorSpec]| specs.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let report = ModelReport {
+        summary: (&model).into(),
+        file_hash: model.card.file_hash,
+        file_bytes: file.len(),
+        profile: model.profile.clone(),
+        inputs: tensors(&signature.inputs),
+        outputs: tensors(&signature.outputs),
+        agreement: model.card.agreement.iter().map(agreement).collect(),
+        max_input_bytes: model.card.max_input_bytes,
+        max_output_bytes: model.card.max_output_bytes,
+        probes: model.details.probes.len(),
+        licence: model.details.licence.clone(),
+    };
     if as_json {
-        let ports = |ports: &[crate::protocol::cast::Port]| ports.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let mut all = describe(&model);
-        all["fileHash"] = json!(model.card.file_hash);
-        all["fileBytes"] = json!(file.len());
-        all["profile"] = json!(model.profile);
-        all["inputs"] = json!(ports(&signature.inputs));
-        all["outputs"] = json!(ports(&signature.outputs));
-        all["agreement"] = model.card.agreement.iter().map(|rule| json!(agreement(rule))).collect();
-        all["maxInputBytes"] = json!(model.card.max_input_bytes);
-        all["maxOutputBytes"] = json!(model.card.max_output_bytes);
-        all["probes"] = json!(model.details.probes.len());
-        all["licence"] = json!(model.details.licence);
-        return print(&all.to_string());
+        return print_json_line(&report);
     }
     let mut lines = vec![
-        format!("{}  {}", model.name, model.id),
-        format!("  {}", model.details.task),
-        format!("  file       {} ({} bytes, SHA-256 as the card says)", model.file.display(), file.len()),
-        format!("  profile    {}", model.profile),
+        format!("{}  {}", report.summary.name, report.summary.model_id),
+        format!("  {}", report.summary.task),
+        format!("  file       {} ({} bytes, SHA-256 as the card says)", model.file.display(), report.file_bytes),
+        format!("  profile    {}", report.profile),
     ];
-    lines.extend(signature.inputs.iter().map(|port| format!("  input      {port}")));
-    let rules = model.card.agreement.iter().map(agreement).chain(std::iter::repeat("no rule".into()));
-    lines.extend(signature.outputs.iter().zip(rules).map(|(port, rule)| format!("  output     {port}, {rule}")));
-    lines.push(format!("  limits     {} bytes in, {} out", model.card.max_input_bytes, model.card.max_output_bytes));
-    lines.push(format!("  probes     {}", model.details.probes.len()));
-    lines.push(format!("  licence    {}", model.details.licence));
+    lines.extend(report.inputs.iter().map(|input| format!("  input      {input}")));
+    let rules = report.agreement.iter().map(String::as_str).chain(std::iter::repeat("no rule"));
+    lines.extend(report.outputs.iter().zip(rules).map(|(output, rule)| format!("  output     {output}, {rule}")));
+    lines.push(format!("  limits     {} bytes in, {} out", report.max_input_bytes, report.max_output_bytes));
+    lines.push(format!("  probes     {}", report.probes));
+    lines.push(format!("  licence    {}", report.licence));
     print(&lines.join("\n"))
-}
-
-fn describe(model: &Model) -> Value {
-    json!({ "name": model.name, "modelId": model.id, "folder": model.folder, "task": model.details.task })
 }
 
 fn agreement(rule: &Agreement) -> String {

@@ -1,16 +1,18 @@
 //! `oraculum model register`: makes a model known to a coordinator. Anybody may; it costs gas and no more.
 
-use crate::abi::InferenceCoordinator as Coordinator;
-use crate::account::{Account, Client};
-use crate::cli::{CommandResult, print};
-use crate::config::{FILE_NAME, Settings};
-use crate::contract;
-use crate::keys::{self, PasswordSource};
-use crate::model::ModelStore;
-use alloy::primitives::{B256, U256};
-use clap::Args;
-use serde_json::json;
 use std::path::{Path, PathBuf};
+
+use alloy::primitives::B256;
+use clap::Args;
+use serde::Serialize;
+
+use crate::{
+    cli::{CommandResult, print_json_line},
+    client::{Account, Client, ModelRegistration, Naming, register_model},
+    config::{FILE_NAME, Settings},
+    keys::{self, PasswordSource},
+    model::ModelStore,
+};
 
 /// What is registered, where, and who pays.
 #[derive(Debug, Args)]
@@ -37,6 +39,19 @@ pub(super) struct RegisterArgs {
     password_file: Option<PathBuf>,
 }
 
+/// What `register --json` prints.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Registered {
+    name: String,
+    model_id: B256,
+    /// Whether the model is new to the coordinator.
+    registered: bool,
+    /// Whether the name was claimed or moved.
+    named: bool,
+    transactions: Vec<B256>,
+}
+
 impl RegisterArgs {
     /// Registers the model of a store; without one, of the configuration's `node.models_dir`.
     pub(super) async fn run(self, models: Option<PathBuf>, as_json: bool) -> CommandResult {
@@ -46,42 +61,28 @@ impl RegisterArgs {
         let chain = &settings.chain;
         let client = Client::connect_any(&chain.rpc_urls, Some(chain.chain_id), &chain.trust()?).await?;
         client.expect_contract(coordinator).await?;
-        let known = client.read(coordinator, &Coordinator::modelCall { modelId: model.id }).await?.registered;
-        let named = client.read(coordinator, &Coordinator::resolveCall { name: model.name.clone() }).await?;
         let beside = self.config.parent().unwrap_or(Path::new("")).join("keys/owner.json");
         let source =
             PasswordSource { argument: self.password_file.as_deref(), config: settings.keys.password_file.as_deref() };
         let account = Account::new(client, keys::open(self.keystore.as_ref().unwrap_or(&beside), source)?);
-
-        // Before anything is paid for.
-        let claims = !self.no_name && named.modelId != model.id;
-        if claims && !named.owner.is_zero() {
-            let name = &model.name;
-            if named.owner != account.address() {
-                return Err(format!("the name `{name}` belongs to {}; register with --no-name", named.owner).into());
-            }
-            if !self.repoint {
-                let other = named.modelId;
-                return Err(format!("the name `{name}` points to {other}; --repoint moves it to {}", model.id).into());
-            }
-        }
-        let mut transactions: Vec<B256> = Vec::new();
-        if !known {
-            let call = Coordinator::registerModelCall { card: contract::card(&model.card), hint: self.uri };
-            transactions.push(account.call(coordinator, &call, U256::ZERO).await?.transaction_hash);
-        }
-        if claims {
-            let call = Coordinator::claimNameCall { name: model.name.clone(), modelId: model.id };
-            transactions.push(account.call(coordinator, &call, U256::ZERO).await?.transaction_hash);
-        }
+        let naming = match (self.no_name, self.repoint) {
+            (true, _) => Naming::Leave,
+            (false, false) => Naming::Claim,
+            (false, true) => Naming::Repoint,
+        };
+        let done = register_model(&account, coordinator, &model, self.uri, naming).await?;
         if as_json {
-            let result = json!({
-                "name": model.name, "modelId": model.id, "registered": !known, "named": claims, "transactions": transactions,
+            let ModelRegistration { registered, named, transactions } = done;
+            return print_json_line(&Registered {
+                name: model.name,
+                model_id: model.id,
+                registered,
+                named,
+                transactions,
             });
-            return print(&result.to_string());
         }
-        let what = if known { "was registered already" } else { "is registered" };
-        let name = if claims { format!(", by the name `{}`", model.name) } else { String::new() };
+        let what = if done.registered { "is registered" } else { "was registered already" };
+        let name = if done.named { format!(", by the name `{}`", model.name) } else { String::new() };
         eprintln!("{} {what} with {coordinator}{name}", model.id);
         Ok(())
     }

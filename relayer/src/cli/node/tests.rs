@@ -1,15 +1,19 @@
-use super::*;
-use crate::config::example;
-use crate::dev::{self, Anvil, AnvilOptions, DeployOptions};
-use crate::keys::Password;
 use alloy::signers::local::PrivateKeySigner;
 
-struct Bench {
+use super::*;
+use crate::{
+    client::SeatState,
+    config::example,
+    dev::{self, Anvil, AnvilOptions, DeployOptions},
+    keys::Password,
+};
+
+struct Fixture {
     anvil: Anvil,
     folder: tempfile::TempDir,
 }
 
-impl Bench {
+impl Fixture {
     /// A deployment without nodes, and the configuration and keys of one.
     async fn new() -> Self {
         let anvil = Anvil::start(&AnvilOptions::default()).await.unwrap();
@@ -48,9 +52,9 @@ impl Bench {
         args.run().await.map_err(|error| error.to_string())
     }
 
-    async fn survey(&self) -> Survey {
+    async fn owned(&self) -> OwnedSeats {
         let settings = Settings::load(&self.folder.path().join(FILE_NAME)).unwrap();
-        Survey::new(self.anvil.client(), &settings).await.unwrap()
+        OwnedSeats::read(self.anvil.client(), &settings).await.unwrap()
     }
 }
 
@@ -64,46 +68,46 @@ fn leave() -> NodeCommand {
 
 #[tokio::test]
 async fn a_node_registers_joins_once_and_leaves() {
-    let bench = Bench::new().await;
-    let error = bench.run(join(true)).await.unwrap_err();
-    assert!(error.contains("`oraculum node register` first"), "{error}");
-    bench.run(NodeCommand::Register { uri: String::new() }).await.unwrap();
-    bench.run(join(true)).await.unwrap();
-    let survey = bench.survey().await;
-    assert_eq!(survey.seats.len(), 1);
-    let seat = &survey.seats[0];
+    let fixture = Fixture::new().await;
+    let error = fixture.run(join(true)).await.unwrap_err();
+    assert!(error.contains("run `oraculum node register` first"), "{error}");
+    fixture.run(NodeCommand::Register { uri: String::new() }).await.unwrap();
+    fixture.run(join(true)).await.unwrap();
+    let owned = fixture.owned().await;
+    assert_eq!(owned.seats.len(), 1);
+    let seat = &owned.seats[0];
     assert!(!seat.live && !seat.is_leaving() && seat.bond == U256::from(dev::SEAT_BOND));
-    assert!(seat.state(survey.head, seat.signer).starts_with("waits for block"));
+    assert_eq!(seat.state(owned.head, seat.signer), SeatState::Activating { from: seat.from });
 
-    bench.anvil.mine(8).await.unwrap();
-    bench.run(join(false)).await.unwrap();
-    let survey = bench.survey().await;
-    assert_eq!(survey.seats.len(), 1, "joining again takes no second seat");
-    assert!(survey.seats[0].live);
-    bench.run(NodeCommand::Status).await.unwrap();
+    fixture.anvil.mine(8).await.unwrap();
+    fixture.run(join(false)).await.unwrap();
+    let owned = fixture.owned().await;
+    assert_eq!(owned.seats.len(), 1, "joining again takes no second seat");
+    assert!(owned.seats[0].live);
+    fixture.run(NodeCommand::Status).await.unwrap();
 
-    bench.run(leave()).await.unwrap();
-    assert!(bench.survey().await.seats[0].is_leaving());
-    let error = bench.run(leave()).await.unwrap_err();
+    fixture.run(leave()).await.unwrap();
+    assert!(fixture.owned().await.seats[0].is_leaving());
+    let error = fixture.run(leave()).await.unwrap_err();
     assert!(error.contains("has no seat on iris/v1 that could leave"), "{error}");
     // The exit delay is too long to mine here: that it is too early for the bond is said, and is no failure.
-    bench.run(NodeCommand::Claim { withdraw: true }).await.unwrap();
-    assert_eq!(bench.survey().await.seats.len(), 1);
+    fixture.run(NodeCommand::Claim { withdraw: true }).await.unwrap();
+    assert_eq!(fixture.owned().await.seats.len(), 1);
 }
 
 #[tokio::test]
 async fn wrong_keys_and_unknown_models_are_named() {
-    let bench = Bench::new().await;
+    let fixture = Fixture::new().await;
     let register = || NodeCommand::Register { uri: String::new() };
-    let error = bench.run_with(register(), Some("keys/other.json")).await.unwrap_err();
+    let error = fixture.run_with(register(), Some("keys/other.json")).await.unwrap_err();
     assert!(error.contains("but the node's owner is") && error.contains("--keystore"), "{error}");
-    let error = bench.run_with(register(), Some("keys/none.json")).await.unwrap_err();
+    let error = fixture.run_with(register(), Some("keys/none.json")).await.unwrap_err();
     assert!(error.starts_with("there is no keystore at"), "{error}");
-    bench.run(register()).await.unwrap();
+    fixture.run(register()).await.unwrap();
     let command = NodeCommand::Join { models: vec!["nothing/v1".into()], no_wait: true };
-    let error = bench.run(command).await.unwrap_err();
+    let error = fixture.run(command).await.unwrap_err();
     assert!(error.contains("no model has the name `nothing/v1`"), "{error}");
     let command = NodeCommand::Join { models: vec![B256::repeat_byte(1).to_string()], no_wait: true };
-    let error = bench.run(command).await.unwrap_err();
+    let error = fixture.run(command).await.unwrap_err();
     assert!(error.contains("is not registered with this coordinator"), "{error}");
 }

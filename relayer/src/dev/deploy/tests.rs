@@ -1,5 +1,7 @@
-use super::super::{AnvilOptions, COORDINATOR, find_upward};
-use super::*;
+use super::{
+    super::{AnvilOptions, COORDINATOR, find_upward},
+    *,
+};
 
 async fn chain(block_time: Option<f64>) -> (Anvil, Deployment) {
     let anvil = Anvil::start(&AnvilOptions { block_time, ..Default::default() }).await.unwrap();
@@ -28,7 +30,7 @@ async fn a_local_deployment_can_be_asked_at_once() {
     for consumer in ["irisClassifier", "lendingDesk", "digitMint"] {
         assert!(json["consumers"][consumer].is_string(), "{consumer}");
     }
-    let settings = deployment.settings(&anvil, 1, anvil.scratch());
+    let settings = deployment.settings(&anvil, 1, anvil.scratch()).unwrap();
     assert_eq!(settings.node.owner, deployment.nodes[1].owner);
 }
 
@@ -79,7 +81,7 @@ async fn accounts_without_money_and_addresses_without_contract_are_named() {
     assert!(error.starts_with("there is no contract at 0x0707"), "{error}");
     let error = anvil.client().read(nothing, &Coordinator::pausedCall {}).await.unwrap_err().to_string();
     assert!(error.starts_with("there is no contract at 0x0707"), "{error}");
-    let wrong = crate::account::Client::connect(anvil.http().clone(), Some(1), &Default::default())
+    let wrong = crate::client::Client::connect(anvil.http().clone(), Some(1), &Default::default())
         .await
         .unwrap_err()
         .to_string();

@@ -1,7 +1,8 @@
 //! Small models, written out by hand.
 
-use crate::engine::graph::proto::*;
 use prost::Message;
+
+use crate::model::graph::proto::*;
 
 pub(crate) fn node(op_type: &str, input: &[&str], output: &[&str]) -> Node {
     let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();

@@ -20,10 +20,10 @@ async fn the_shipped_models_agree_on_the_gpu_or_are_named() {
 async fn cuda_refuses_what_it_would_have_to_give_to_the_processor() {
     let engine = start(Provider::Cuda).await;
     let strings = std::fs::read(models_folder().join("bad/no-batch.onnx")).unwrap();
-    let Err(error) = engine.load(Source::file(strings.clone())).await else { panic!("strings have no place on a GPU") };
+    let Err(error) = engine.load(in_memory(strings.clone())).await else { panic!("strings have no place on a GPU") };
     assert!(matches!(error, LoadError::Session(_)), "{error}");
     let engine = start(Provider::Auto).await;
-    assert!(engine.load(Source::file(strings)).await.unwrap().fallback);
+    assert!(engine.load(in_memory(strings)).await.unwrap().fallback);
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn a_gpus_answer_says_so_and_is_the_same_every_time() {
     let iris = shipped(&engine, "iris").await.id;
     let input = pack(&[Tensor::f32(vec![1, 4], &[5.1, 3.5, 1.4, 0.2]).unwrap()]);
     let first = engine.run(iris, input.clone(), NATIVE).await.unwrap();
-    assert_eq!(first.profile.target, Target::Cuda(0));
+    assert_eq!(first.profile.device, Device::Cuda(0));
     for _ in 0..100 {
         assert_eq!(engine.run(iris, input.clone(), NATIVE).await.unwrap().output, first.output);
     }

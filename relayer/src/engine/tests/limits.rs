@@ -1,7 +1,8 @@
 //! Time, memory and queues: what nobody can reproduce, so nobody may sign.
 
-use super::*;
 use proptest::test_runner::TestRunner;
+
+use super::*;
 
 async fn limited(limits: Limits) -> OnnxEngine {
     OnnxEngine::start(EngineOptions { provider: Provider::Cpu, limits, ..EngineOptions::default() }).await.unwrap()
@@ -17,7 +18,7 @@ async fn a_model_that_does_not_end_is_stopped_and_goes_on_serving() {
     let slow = bad_folder(&engine, "slow.onnx").await;
     for _ in 0..2 {
         let error = engine.run(slow, count(i64::MAX), NATIVE).await.unwrap_err();
-        assert!(matches!(error, EngineError::Timeout { .. }) && error.is_retryable(), "{error}");
+        assert!(matches!(error, EngineError::Timeout { .. }) && error.fault() == Fault::Load, "{error}");
     }
     assert_eq!(engine.run(slow, count(1), NATIVE).await.unwrap().outcome, Outcome::Ok);
 }
@@ -41,7 +42,7 @@ async fn a_kernel_that_hangs_is_answered_for_and_replaced() {
     for attempt in 0.. {
         match engine.run(id, square(2), NATIVE).await {
             Ok(_) => break,
-            Err(error) => assert!(error.is_retryable() && attempt < 100, "{error}"),
+            Err(error) => assert!(error.fault() != Fault::Request && attempt < 100, "{error}"),
         }
     }
 }
@@ -56,7 +57,7 @@ async fn requests_beyond_the_queue_are_turned_away_at_once() {
     let overloaded = errors.iter().filter(|error| matches!(error, EngineError::Overloaded { .. })).count();
     // One runs, one waits, and the thread may not have taken the first yet.
     assert!((4..=5).contains(&overloaded), "{errors:?}");
-    assert!(errors.iter().all(EngineError::is_retryable));
+    assert!(errors.iter().all(|error| error.fault() == Fault::Load));
     assert_eq!(engine.run(slow, count(1), NATIVE).await.unwrap().outcome, Outcome::Ok);
 }
 
@@ -87,7 +88,7 @@ async fn memory_that_is_not_there_is_no_bad_input() {
     let id = bare(&engine, file).await;
     // 2^62 bytes are more than any address space.
     let error = engine.run(id, count(1 << 60), NATIVE).await.unwrap_err();
-    assert!(matches!(error, EngineError::OutOfMemory(_)) && error.is_retryable(), "{error}");
+    assert!(matches!(error, EngineError::OutOfMemory(_)) && error.fault() == Fault::Load, "{error}");
     assert_eq!(engine.run(id, count(3), NATIVE).await.unwrap().outcome, Outcome::Ok);
 }
 
@@ -106,7 +107,7 @@ async fn damaged_files_and_odd_inputs_never_panic() {
         if cut == 0 {
             file.truncate(at);
         }
-        let Ok(model) = engine.load(Source::file(file)).await else { continue };
+        let Ok(model) = engine.load(in_memory(file)).await else { continue };
         loaded += 1;
         for input in [Bytes::new(), pack(&[Tensor::f32(vec![2, 4], &[1e30; 8]).unwrap()])] {
             let _ = engine.run(model.id, input, NATIVE).await;
@@ -126,7 +127,7 @@ fn every_error_has_its_own_label() {
         EngineError::Device(String::new()),
         EngineError::Unconfirmed { runtime: String::new(), reference: String::new(), reason: String::new() },
         EngineError::Runtime(String::new()),
-        EngineError::Stopped,
+        EngineError::Stopped(String::new()),
     ];
     let labels: std::collections::HashSet<_> = errors.iter().map(EngineError::metrics_label).collect();
     assert_eq!(labels.len(), errors.len());

@@ -3,10 +3,10 @@
 use super::*;
 use crate::model::tests::Draft;
 
-async fn load(engine: &OnnxEngine, draft: &Draft) -> Result<Arc<Loaded>, LoadError> {
+async fn load(engine: &OnnxEngine, draft: &Draft) -> Result<Arc<LoadedModel>, LoadError> {
     let folder = draft.write();
     let model = Model::open(folder.path())?;
-    engine.load(Source::card(&model)?).await
+    engine.load(Source::card(&model)).await
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn an_altered_file_is_not_loaded() {
     let folder = draft.write();
     let model = Model::open(folder.path()).unwrap();
     std::fs::write(&model.file, gather()).unwrap();
-    let error = Source::card(&model).unwrap_err();
+    let Err(error) = cpu().await.load(Source::card(&model)).await else { panic!("the file was altered") };
     assert!(matches!(error, LoadError::Model(crate::model::ModelError::Altered { .. })), "{error}");
 }
 
@@ -82,10 +82,10 @@ async fn what_the_runtime_cannot_load_is_an_error_with_its_reason() {
         graph(vec![node("NoSuchOperator", &["x"], &["y"])], vec![port("x", 1, &[1])], vec![port("y", 1, &[1])]),
         vec![],
     );
-    let Err(error) = engine.load(Source::file(nonsense)).await else { panic!("there is no such operator") };
+    let Err(error) = engine.load(in_memory(nonsense)).await else { panic!("there is no such operator") };
     assert!(matches!(&error, LoadError::Session(reason) if reason.contains("NoSuchOperator")), "{error}");
     for name in ["external", "custom-op", "random", "sequence", "not-onnx"] {
         let file = std::fs::read(models_folder().join(format!("bad/{name}.onnx"))).unwrap();
-        assert!(matches!(engine.load(Source::file(file)).await, Err(LoadError::Refused(_))), "{name}");
+        assert!(matches!(engine.load(in_memory(file)).await, Err(LoadError::Refused(_))), "{name}");
     }
 }

@@ -1,5 +1,4 @@
-use super::super::tensor::encode;
-use super::*;
+use super::{super::tensor::encode, *};
 
 const NATIVE: OutputFormat = OutputFormat::NATIVE;
 

@@ -1,9 +1,9 @@
-use super::super::tensor::encode;
-use super::*;
 use proptest::prelude::*;
 
-fn port(element: ElementType, shape: &[Option<u64>]) -> Port {
-    Port { name: "x".into(), element, shape: Some(shape.to_vec()) }
+use super::{super::tensor::encode, *};
+
+fn port(element: ElementType, shape: &[Option<u64>]) -> TensorSpec {
+    TensorSpec { name: "x".into(), element, shape: Some(shape.to_vec()) }
 }
 
 /// Casts one tensor to a vector of `element`.
@@ -124,7 +124,7 @@ fn shapes_and_counts_must_match_the_model() {
     let two = [ports[0].clone(), ports[0].clone()];
     assert_eq!(to_inputs(&two, &packed(vec![1, 4])), Err(BadInput::Count { expected: 2, actual: 1 }));
     assert!(matches!(to_inputs(&ports, &"0x01".parse().unwrap()), Err(BadInput::NotTensors(_))));
-    let open = [Port { shape: None, ..ports[0].clone() }];
+    let open = [TensorSpec { shape: None, ..ports[0].clone() }];
     assert!(to_inputs(&open, &packed(vec![2, 2, 2])).is_ok());
 }
 

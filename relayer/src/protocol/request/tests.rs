@@ -1,6 +1,7 @@
-use super::*;
 use alloy::sol_types::SolValue;
 use proptest::prelude::*;
+
+use super::*;
 
 fn any_request() -> impl Strategy<Value = Request> {
     let hashes = (any::<[u8; 32]>(), any::<[u8; 32]>());

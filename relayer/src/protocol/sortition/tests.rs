@@ -1,6 +1,8 @@
-use super::*;
-use proptest::prelude::*;
 use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::*;
 
 fn seed_of(i: u64) -> B256 {
     keccak256(i.to_be_bytes())

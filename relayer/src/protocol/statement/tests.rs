@@ -1,5 +1,6 @@
-use super::*;
 use alloy::signers::local::PrivateKeySigner;
+
+use super::*;
 
 fn domain() -> Domain {
     Domain { chain_id: 31337, coordinator: Address::repeat_byte(0xc0) }

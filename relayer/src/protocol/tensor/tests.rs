@@ -1,5 +1,6 @@
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 fn bytes(hex: &str) -> Bytes {
     hex.parse().unwrap()

@@ -1,5 +1,6 @@
-use super::*;
 use std::collections::BTreeMap;
+
+use super::*;
 
 /// Blocks in which the base fee rises by an eighth.
 const RISING: usize = 40;
@@ -10,11 +11,11 @@ const PACE: u64 = 12;
 async fn a_base_fee_that_rises_for_40_blocks_and_falls_leaves_no_queue_stuck_and_no_fee_above_the_cap() {
     let bench = Bench::new();
     let cap = 60_000;
-    bench.policy.send_modify(|policy| policy.fees.cap = cap);
+    bench.policy.send_modify(|policy| policy.fees.max_fee_per_gas = cap);
     let mut rig = Rig::with(bench, 2).await;
     let mut base_fee = 1_000u128;
     let mut sent = Vec::new();
-    let mut waiting: Vec<Item> = Vec::new();
+    let mut waiting: Vec<AnswerRef> = Vec::new();
     let mut highest = 0;
     for block in 0..2 * RISING + 10 {
         if block < RISING {
@@ -30,7 +31,7 @@ async fn a_base_fee_that_rises_for_40_blocks_and_falls_leaves_no_queue_stuck_and
         }
         for item in std::mem::take(&mut waiting) {
             match rig.send(&[item]) {
-                Sending::Sent => sent.push(item),
+                SendOutcome::Sent => sent.push(item),
                 _ => waiting.push(item),
             }
         }
@@ -39,7 +40,7 @@ async fn a_base_fee_that_rises_for_40_blocks_and_falls_leaves_no_queue_stuck_and
     }
     assert!(highest > cap, "{highest}: the rise passes the cap, so that some have to wait");
     assert!(waiting.is_empty(), "all were sent");
-    assert!(sent.iter().all(|item| rig.state(item) == "settled" || rig.state(item) == "confirmed"));
+    assert!(sent.iter().all(|item| rig.state(item) == "included" || rig.state(item) == "finalized"));
     assert_eq!(rig.in_flight(), 0, "no queue is stuck");
 
     let mut attempts = BTreeMap::<(Address, u64), Vec<TxEnvelope>>::new();
@@ -60,9 +61,9 @@ async fn a_base_fee_that_rises_for_40_blocks_and_falls_leaves_no_queue_stuck_and
 }
 
 /// A key with three answers at the cap that no pool takes, in a block that is dearer.
-async fn refused_at_the_cap() -> (Rig, Vec<Item>) {
+async fn refused_at_the_cap() -> (Rig, Vec<AnswerRef>) {
     let bench = Bench::new();
-    bench.policy.send_modify(|policy| policy.fees.cap = 2_200);
+    bench.policy.send_modify(|policy| policy.fees.max_fee_per_gas = 2_200);
     let mut rig = Rig::with(bench, 1).await;
     rig.chain().refuse_broadcasts(Some(ChainError::FeeTooLow("max fee below base fee".into())));
     let mut items = Vec::new();
@@ -78,7 +79,7 @@ async fn blocks_at(rig: &mut Rig, base_fee: u128) {
     for _ in 0..4 {
         rig.chain().mine(Vec::new());
     }
-    rig.tip().await;
+    rig.head().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,7 +91,7 @@ async fn what_the_cap_keeps_from_a_raise_is_sent_again_within_a_second_of_the_ba
         blocks_at(&mut rig, 1_500).await;
         rig.seconds(1).await;
         assert_eq!(rig.chain().distinct().len(), 3, "{patience}");
-        assert!(rig.slots().iter().all(|slot| slot.attempts.len() == 1), "the cap forbids another");
+        assert!(rig.tracked().iter().all(|tracked| tracked.attempts.len() == 1), "the cap forbids another");
     }
 }
 

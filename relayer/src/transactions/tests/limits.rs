@@ -7,8 +7,8 @@ async fn several_keys_send_in_parallel_and_the_shortest_queue_is_next() {
         rig.answer().await;
     }
     let mut by_sender = std::collections::BTreeMap::<Address, Vec<u64>>::new();
-    for slot in rig.slots() {
-        by_sender.entry(slot.sender).or_default().push(slot.nonce);
+    for tracked in rig.tracked() {
+        by_sender.entry(tracked.sender).or_default().push(tracked.nonce);
     }
     assert_eq!(by_sender.into_values().collect::<Vec<_>>(), vec![vec![0, 1, 2]; 3]);
 }
@@ -30,13 +30,13 @@ async fn unknown_pending_transactions_are_waited_for_and_in_the_end_replaced() {
     bench.node.chain.set_nonces(3, 5);
     let mut rig = Rig::with(bench, 1).await;
     let item = rig.ask().await;
-    assert_eq!(rig.send(&[item]), Sending::Later);
+    assert_eq!(rig.send(&[item]), SendOutcome::Later);
     rig.seconds(60).await;
     assert!(rig.chain().sent().is_empty());
     rig.seconds(61).await;
     assert_eq!(nonces(&rig.chain().sent()), [3, 4]);
-    assert!(rig.slots().iter().all(|slot| slot.purpose == Purpose::Cancel));
-    assert_eq!(rig.send(&[item]), Sending::Sent);
+    assert!(rig.tracked().iter().all(|tracked| tracked.purpose == Purpose::Cancel));
+    assert_eq!(rig.send(&[item]), SendOutcome::Sent);
     assert_eq!(rig.last_sent().nonce(), 5);
 }
 
@@ -44,17 +44,17 @@ async fn unknown_pending_transactions_are_waited_for_and_in_the_end_replaced() {
 async fn what_a_mined_batch_skipped_is_open_again_and_goes_alone() {
     let mut rig = Rig::new().await;
     let items = [rig.ask().await, rig.ask().await, rig.ask().await];
-    assert_eq!(rig.send(&items), Sending::Sent);
+    assert_eq!(rig.send(&items), SendOutcome::Sent);
     assert_eq!(rig.chain().sent().len(), 1);
     let mined = rig.chain().produce(1);
     let at = rig.chain().head().await.unwrap().block;
     let hash = Some(*mined[0].tx_hash());
     let moves = [items[0], items[2]].map(|item| (item.id, settled(at, hash, true)));
     rig.journal().commit(&Batch { moves: moves.into(), ..Batch::default() }).unwrap();
-    rig.tip().await;
-    assert_eq!(items.map(|item| rig.state(&item)), ["settled", "seen", "settled"]);
+    rig.head().await;
+    assert_eq!(items.map(|item| rig.state(&item)), ["included", "seen", "included"]);
     assert_eq!(rig.transactions.take_left_out(), [items[1].id]);
-    assert_eq!(rig.send(&items[1..2]), Sending::Sent);
+    assert_eq!(rig.send(&items[1..2]), SendOutcome::Sent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,8 +62,8 @@ async fn an_item_that_a_transaction_carries_is_not_sent_again() {
     let mut rig = Rig::new().await;
     let items = [rig.ask().await, rig.ask().await];
     rig.send(&items);
-    rig.journal().commit(&Batch { moves: vec![(items[0].id, Move::Reopened)], ..Batch::default() }).unwrap();
-    assert_eq!(rig.send(&items[..1]), Sending::Refused(items[0].id));
+    rig.journal().commit(&Batch { moves: vec![(items[0].id, Transition::Reopened)], ..Batch::default() }).unwrap();
+    assert_eq!(rig.send(&items[..1]), SendOutcome::Refused(items[0].id));
     assert_eq!((rig.state(&items[0]), rig.chain().distinct().len()), ("sent", 1));
 }
 
@@ -75,14 +75,14 @@ async fn the_books_hold_what_final_transactions_cost_and_earned_once() {
     for _ in 0..5 {
         rig.block(10, 0).await;
     }
-    let books = rig.journal().books(0).unwrap();
+    let books = rig.journal().ledger(0).unwrap();
     let model = books.iter().find(|entry| entry.model == crate::testing::MODEL).unwrap();
     assert_eq!((model.earned, model.answers), (2_000, 2));
     // 50,000 gas at a base fee of 1,000 and a tip of 100.
     assert_eq!(books.iter().map(|entry| entry.spent).sum::<u128>(), 50_000 * 1_100);
     let mut rig = rig.restart().await;
     rig.block(10, 0).await;
-    assert_eq!(rig.journal().books(0).unwrap(), books);
+    assert_eq!(rig.journal().ledger(0).unwrap(), books);
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,19 +92,19 @@ async fn nothing_new_is_sent_above_the_hours_limit_and_the_limit_outlives_a_rest
     rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = Some(300_000_000));
     rig.answer().await;
     let second = rig.ask().await;
-    assert_eq!(rig.send(&[second]), Sending::TooMuch);
+    assert_eq!(rig.send(&[second]), SendOutcome::TooMuch);
     for _ in 0..4 {
         rig.block(10, 0).await;
     }
-    assert_eq!(rig.send(&[second]), Sending::Sent);
+    assert_eq!(rig.send(&[second]), SendOutcome::Sent);
     for _ in 0..4 {
         rig.block(10, 0).await;
     }
     let mut rig = rig.restart().await;
     let third = rig.ask().await;
-    assert_eq!(rig.send(&[third]), Sending::TooMuch, "110,000,000 are spent, and 210,000,000 may be");
+    assert_eq!(rig.send(&[third]), SendOutcome::TooMuch, "110,000,000 are spent, and 210,000,000 may be");
     rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = Some(320_000_000));
-    assert_eq!(rig.send(&[third]), Sending::Sent, "a policy holds at once");
+    assert_eq!(rig.send(&[third]), SendOutcome::Sent, "a policy holds at once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,21 +113,21 @@ async fn the_hours_limit_and_the_balance_count_what_bytes_cost_besides_gas() {
     rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = Some(300_000_000));
     let item = rig.ask().await;
     // 210,000,000 for gas, and as much again for some 160 bytes.
-    rig.transactions.data_fee = 1_300_000;
-    assert_eq!(rig.send(&[item]), Sending::TooMuch);
+    rig.transactions.data_fee.per_byte = 1_300_000;
+    assert_eq!(rig.send(&[item]), SendOutcome::TooMuch);
     rig.bench.policy.send_modify(|policy| policy.max_spend_per_hour = None);
-    rig.transactions.queues[0].balance = U256::from(300_000_000u64);
-    assert_eq!(rig.send(&[item]), Sending::Later, "the key could not pay for it");
+    rig.queue().balance = U256::from(300_000_000u64);
+    assert_eq!(rig.send(&[item]), SendOutcome::Later, "the key could not pay for it");
     rig.chain().set_balance(U256::from(3_000_000_000u64));
     rig.seconds(1).await;
     assert!(!rig.transactions.is_funded(), "630,000,000 for gas and 2,600,000,000 for bytes");
     rig.chain().set_balance(U256::from(3_300_000_000u64));
     rig.seconds(1).await;
     assert!(rig.transactions.is_funded());
-    rig.transactions.data_fee = 0;
-    assert_eq!(rig.send(&[item]), Sending::Sent);
-    rig.transactions.data_fee = 1_300_000;
-    assert!(rig.transactions.queues[0].committed(1_300_000) > U256::from(300_000_000u64), "in flight, too");
+    rig.transactions.data_fee.per_byte = 0;
+    assert_eq!(rig.send(&[item]), SendOutcome::Sent);
+    rig.transactions.data_fee.per_byte = 1_300_000;
+    assert!(rig.queue().committed(1_300_000) > U256::from(300_000_000u64), "in flight, too");
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,17 +147,17 @@ async fn a_rewind_of_other_blocks_leaves_a_mined_transaction_mined_in_the_end() 
     let mut rig = Rig::new().await;
     let item = rig.answer().await;
     rig.block(10, 0).await;
-    rig.rewinds += 1;
-    rig.tip().await;
-    assert!(rig.slots()[0].mined.is_some());
-    assert_eq!((rig.state(&item), rig.chain().distinct().len()), ("settled", 1));
+    rig.reorg_epoch += 1;
+    rig.head().await;
+    assert!(rig.tracked()[0].mined.is_some());
+    assert_eq!((rig.state(&item), rig.chain().distinct().len()), ("included", 1));
     assert_eq!(rig.chain().nonce(rig.keys[0].address(), At::Latest).await.unwrap(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_chain_that_asks_for_bytes_besides_gas_has_them_in_its_price() {
     let bench = Bench::new();
-    let (call, per_byte) = (books::sample_call(), 7u64);
+    let (call, per_byte) = (data_fee::sample_call(), 7u64);
     let answer = alloy::sol_types::SolValue::abi_encode(&U256::from(per_byte * 1_000 - 1));
     bench.node.chain.view(call.to_vec(), answer);
     let rig = Rig::with(bench, 1).await;
@@ -173,8 +173,8 @@ async fn a_low_balance_is_told_once_until_there_is_money_again() {
     rig.answer().await;
     rig.chain().set_balance(U256::from(alert - 1));
     rig.seconds(2).await;
-    assert!(rig.transactions.queues[0].alerted);
+    assert!(rig.queue().low_balance_reported);
     rig.chain().set_balance(U256::from(alert));
     rig.seconds(2).await;
-    assert!(!rig.transactions.queues[0].alerted);
+    assert!(!rig.queue().low_balance_reported);
 }

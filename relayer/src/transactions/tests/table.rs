@@ -7,17 +7,16 @@ async fn crash_after_broadcast_the_same_bytes_are_sent_again_and_every_hash_is_l
     let item = rig.answer().await;
     let first = rig.last_sent();
     // A replacement that nobody mines: the first attempt is the one that is.
-    assert!(rig.transactions.replace(0, 0, None).unwrap());
-    rig.settle();
+    assert_eq!(rig.raise(0), SendOutcome::Sent);
     let mut rig = rig.restart().await;
     assert_eq!(rig.chain().distinct().len(), 2, "nothing new is signed");
-    assert_eq!(rig.slots()[0].attempts.len(), 2);
+    assert_eq!(rig.tracked()[0].attempts.len(), 2);
     rig.chain().drop_pool();
     rig.chain().mine_transaction(&first, true);
     rig.take_in(std::slice::from_ref(&first)).await;
-    rig.tip().await;
-    assert!(rig.slots()[0].mined.is_some());
-    assert_eq!(rig.state(&item), "settled");
+    rig.head().await;
+    assert!(rig.tracked()[0].mined.is_some());
+    assert_eq!(rig.state(&item), "included");
 }
 
 #[tokio::test(start_paused = true)]
@@ -27,8 +26,8 @@ async fn nonce_gap_is_filled_with_the_next_job_or_after_a_while_a_self_transfer(
     let mut rig = Rig::with(bench, 1).await;
     // A reorganisation takes back nonces whose transactions were final and forgotten.
     rig.chain().set_nonces(3, 3);
-    rig.rewinds += 1;
-    rig.tip().await;
+    rig.reorg_epoch += 1;
+    rig.head().await;
     rig.answer().await;
     assert_eq!(rig.last_sent().nonce(), 3);
     rig.seconds(8).await;
@@ -48,10 +47,9 @@ async fn nonce_too_low_a_receipt_of_any_attempt_ends_it() {
     rig.chain().mine_transaction(&first, true);
     rig.take_in(&[first]).await;
     // The broadcast of the replacement is refused, and that has the receipts looked for.
-    assert!(rig.transactions.replace(0, 0, None).unwrap());
-    rig.settle();
-    assert!(rig.slots()[0].mined.is_some());
-    assert_eq!(rig.state(&item), "settled");
+    assert_eq!(rig.raise(0), SendOutcome::Sent);
+    assert!(rig.tracked()[0].mined.is_some());
+    assert_eq!(rig.state(&item), "included");
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,8 +62,8 @@ async fn nonce_too_low_without_a_receipt_a_foreign_transaction_took_it_and_the_j
     assert_eq!(rig.state(&item), "sent", "receipts can be late");
     rig.seconds(10).await;
     assert_eq!(rig.state(&item), "seen");
-    assert!(rig.slots().is_empty());
-    assert_eq!(rig.send(&[item]), Sending::Sent);
+    assert!(rig.tracked().is_empty());
+    assert_eq!(rig.send(&[item]), SendOutcome::Sent);
     assert_eq!(rig.last_sent().nonce(), 1);
 }
 
@@ -79,9 +77,9 @@ async fn a_nonce_that_counts_as_used_on_a_fork_that_is_no_more_is_ours_again() {
     // The endpoint has come to the others' fork meanwhile.
     rig.chain().set_nonces(0, 0);
     rig.seconds(10).await;
-    assert_eq!((rig.state(&item), rig.slots().len()), ("sent", 1));
+    assert_eq!((rig.state(&item), rig.tracked().len()), ("sent", 1));
     rig.block(10, 1).await;
-    assert_eq!(rig.state(&item), "settled", "under the same nonce");
+    assert_eq!(rig.state(&item), "included", "under the same nonce");
     assert_eq!(rig.chain().distinct().len(), 1);
 }
 
@@ -92,7 +90,7 @@ async fn an_endpoint_that_lags_during_a_doubt_does_not_free_the_nonces_that_are_
     for _ in 0..4 {
         rig.block(10, 0).await;
     }
-    assert!(rig.slots().is_empty(), "it is final");
+    assert!(rig.tracked().is_empty(), "it is final");
     let item = rig.answer().await;
     rig.chain().drop_pool();
     rig.chain().set_nonces(2, 2);
@@ -103,7 +101,7 @@ async fn an_endpoint_that_lags_during_a_doubt_does_not_free_the_nonces_that_are_
     rig.chain().set_nonces(1, 1);
     rig.seconds(6).await;
     rig.block(10, 1).await;
-    assert_eq!(rig.state(&item), "settled");
+    assert_eq!(rig.state(&item), "included");
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,10 +111,10 @@ async fn a_reorganisation_that_takes_what_was_final_frees_its_nonce() {
     for _ in 0..4 {
         rig.block(10, 0).await;
     }
-    assert!(rig.slots().is_empty(), "it is final");
+    assert!(rig.tracked().is_empty(), "it is final");
     rig.chain().set_nonces(0, 0);
-    rig.rewinds += 1;
-    rig.tip().await;
+    rig.reorg_epoch += 1;
+    rig.head().await;
     rig.answer().await;
     assert_eq!(rig.last_sent().nonce(), 0);
 }
@@ -136,16 +134,16 @@ async fn a_transaction_whose_job_is_not_known_again_yet_is_broadcast_at_a_start(
 async fn a_job_that_is_sent_under_a_nonce_with_another_purpose_is_open_after_a_start() {
     let mut rig = Rig::new().await;
     let (kept, other) = (rig.answer().await, rig.ask().await);
-    let step = |nonce| Move::Sent { block: other.block, sender: rig.keys[0].address(), nonce, hash: B256::ZERO };
+    let step = |nonce| Transition::Sent { block: other.block, sender: rig.keys[0].address(), nonce, hash: B256::ZERO };
     // The second time, the watcher took in a reorganisation before the first tip.
-    for (rewinds, nonce) in [(0, 0), (1, 7)] {
-        let moves = vec![(other.id, step(nonce)), (other.id, Move::Reopened), (other.id, step(nonce))];
+    for (reorg_epoch, nonce) in [(0, 0), (1, 7)] {
+        let moves = vec![(other.id, step(nonce)), (other.id, Transition::Reopened), (other.id, step(nonce))];
         rig.journal().commit(&Batch { moves, ..Batch::default() }).unwrap();
         assert_eq!(rig.state(&other), "sent");
         let mut again = Transactions::new(rig.bench.node.clone(), rig.keys.clone()).unwrap();
         let header = rig.chain().head().await.unwrap();
         again.recover().await.unwrap();
-        again.on_tip(Tip { header, rewinds, final_block: None }).unwrap();
+        again.on_head(ChainHead { header, reorg_epoch, final_block: None }).unwrap();
         assert_eq!((rig.state(&kept), rig.state(&other)), ("sent", "seen"));
     }
 }
@@ -155,7 +153,7 @@ async fn what_was_mined_before_its_job_was_known_again_is_judged_like_the_rest()
     let mut rig = Rig::new().await;
     let item = rig.answer().await;
     rig.chain().produce(10);
-    rig.journal().commit(&Batch { moves: vec![(item.id, Move::Reopened)], ..Batch::default() }).unwrap();
+    rig.journal().commit(&Batch { moves: vec![(item.id, Transition::Reopened)], ..Batch::default() }).unwrap();
     let Rig { bench, keys, .. } = rig;
     let mut again = Transactions::new(bench.node.clone(), keys).unwrap();
     again.recover().await.unwrap();
@@ -163,10 +161,10 @@ async fn what_was_mined_before_its_job_was_known_again_is_judged_like_the_rest()
         stepped.unwrap();
     }
     let header = bench.node.chain.head().await.unwrap();
-    again.on_tip(Tip { header, rewinds: 0, final_block: None }).unwrap();
-    assert_eq!(bench.node.journal.slots().unwrap()[0].mined.map(|receipt| receipt.success), Some(true));
-    let sending = again.send(Rig::draft(&[item])).unwrap();
-    assert_eq!(sending, Sending::Sent, "it was mined in vain, and is answered anew");
+    again.on_head(ChainHead { header, reorg_epoch: 0, final_block: None }).unwrap();
+    assert_eq!(bench.node.journal.transactions().unwrap()[0].mined.map(|receipt| receipt.success), Some(true));
+    let sending = again.send(Rig::candidate(&[item])).unwrap();
+    assert_eq!(sending, SendOutcome::Sent, "it was mined in vain, and is answered anew");
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,7 +175,7 @@ async fn dropped_from_the_mempool_the_same_bytes_are_sent_again() {
     rig.seconds(6).await;
     assert_eq!(rig.chain().distinct().len(), 1);
     rig.block(10, 1).await;
-    assert_eq!(rig.state(&item), "settled");
+    assert_eq!(rig.state(&item), "included");
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +188,7 @@ async fn dropped_from_the_mempool_the_next_to_be_mined_is_sent_again_once_two_bl
     assert_eq!(rig.chain().sent().len(), sent, "it may have come too late for that block");
     rig.block(10, 0).await;
     assert_eq!(rig.chain().sent().len(), sent + 1);
-    rig.tip().await;
+    rig.head().await;
     assert_eq!(rig.chain().sent().len(), sent + 1, "once per block");
     assert_eq!(nonces(&rig.block(10, 0).await), [0]);
 }
@@ -204,7 +202,7 @@ async fn underpriced_replacement_both_fees_are_raised_by_a_tenth_or_to_the_marke
     for _ in 0..4 {
         rig.chain().mine(Vec::new());
     }
-    rig.tip().await;
+    rig.head().await;
     rig.seconds(6).await;
     let second = rig.last_sent();
     assert!(is_a_raise(&first, &second));
@@ -214,7 +212,7 @@ async fn underpriced_replacement_both_fees_are_raised_by_a_tenth_or_to_the_marke
     rig.seconds(12).await;
     rig.chain().refuse_broadcasts(None);
     rig.seconds(2).await;
-    let attempts = &rig.slots()[0].attempts;
+    let attempts = &rig.tracked()[0].attempts;
     assert!(attempts.len() > 4);
     for pair in attempts.windows(2) {
         assert!(pair[1].max_fee * 10 >= pair[0].max_fee * 11 && pair[1].tip * 10 >= pair[0].tip * 11);
@@ -227,9 +225,9 @@ async fn already_known_is_success() {
     let item = rig.answer().await;
     rig.seconds(30).await;
     assert!(rig.chain().sent().len() > 3, "the same bytes, from time to time");
-    assert_eq!(rig.slots()[0].attempts.len(), 1);
+    assert_eq!(rig.tracked()[0].attempts.len(), 1);
     rig.block(10, 0).await;
-    assert_eq!(rig.state(&item), "settled");
+    assert_eq!(rig.state(&item), "included");
 }
 
 #[tokio::test(start_paused = true)]
@@ -237,37 +235,37 @@ async fn mined_then_reorged_out_it_is_pending_again_until_it_is_final() {
     let mut rig = Rig::new().await;
     let item = rig.answer().await;
     rig.block(10, 0).await;
-    assert!(rig.slots()[0].mined.is_some());
+    assert!(rig.tracked()[0].mined.is_some());
     rig.chain().reorg(1);
-    rig.journal().commit(&Batch { moves: vec![(item.id, Move::Reopened)], ..Batch::default() }).unwrap();
+    rig.journal().commit(&Batch { moves: vec![(item.id, Transition::Reopened)], ..Batch::default() }).unwrap();
     rig.chain().mine(Vec::new());
-    rig.rewinds += 1;
-    rig.tip().await;
-    assert!(rig.slots()[0].mined.is_none());
+    rig.reorg_epoch += 1;
+    rig.head().await;
+    assert!(rig.tracked()[0].mined.is_none());
     assert_eq!(rig.state(&item), "sent", "its transaction is on its way again, so nobody answers it anew");
     rig.block(10, 0).await;
-    assert_eq!((rig.state(&item), rig.chain().distinct().len()), ("settled", 1));
+    assert_eq!((rig.state(&item), rig.chain().distinct().len()), ("included", 1));
     rig.block(10, 0).await;
-    assert_eq!(rig.slots().len(), 1);
+    assert_eq!(rig.tracked().len(), 1);
     rig.block(10, 0).await;
-    assert!(rig.slots().is_empty());
+    assert!(rig.tracked().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn insufficient_funds_no_work_is_taken_until_there_is_money() {
     let mut rig = Rig::new().await;
     rig.chain().set_balance(U256::from(1));
-    rig.tip().await;
+    rig.head().await;
     for _ in 0..10 {
-        rig.tip().await;
+        rig.head().await;
     }
     let item = rig.ask().await;
-    assert_eq!(rig.send(&[item]), Sending::Later);
+    assert_eq!(rig.send(&[item]), SendOutcome::Later);
     assert!(!rig.transactions.is_funded() && rig.chain().sent().is_empty());
     rig.chain().set_balance(U256::from(10u64).pow(U256::from(18)));
     rig.seconds(1).await;
     assert!(rig.transactions.is_funded());
-    assert_eq!(rig.send(&[item]), Sending::Sent);
+    assert_eq!(rig.send(&[item]), SendOutcome::Sent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -280,10 +278,10 @@ async fn an_endpoint_behind_its_balancer_never_lowers_a_nonce() {
     for _ in 0..3 {
         rig.block(10, 0).await;
     }
-    assert!(rig.slots().is_empty());
+    assert!(rig.tracked().is_empty());
     rig.chain().set_nonces(1, 1);
     for _ in 0..12 {
-        rig.tip().await;
+        rig.head().await;
     }
     rig.seconds(30).await;
     assert_eq!(rig.chain().distinct().len(), 3, "nothing is filled");
@@ -297,7 +295,7 @@ async fn stuck_head_of_queue_what_is_in_flight_is_bounded_the_head_raised_and_in
     let mut items = Vec::new();
     loop {
         let item = rig.ask().await;
-        if rig.send(&[item]) == Sending::Later {
+        if rig.send(&[item]) == SendOutcome::Later {
             break;
         }
         items.push(item);
@@ -307,10 +305,10 @@ async fn stuck_head_of_queue_what_is_in_flight_is_bounded_the_head_raised_and_in
     for _ in 0..600 {
         rig.block(0, 1).await;
     }
-    assert!(rig.slots()[0].attempts.len() > 5);
+    assert!(rig.tracked()[0].attempts.len() > 5);
     assert!(items.iter().all(|item| rig.state(item) == "failed"));
-    assert!(rig.slots().iter().all(|slot| slot.purpose == Purpose::Cancel));
-    let cap = rig.bench.policy.borrow().fees.cap;
+    assert!(rig.tracked().iter().all(|tracked| tracked.purpose == Purpose::Cancel));
+    let cap = rig.bench.policy.borrow().fees.max_fee_per_gas;
     assert!(rig.chain().sent().iter().all(|one| one.max_fee_per_gas() <= cap));
     rig.block(PER_KEY, 1).await;
     assert_eq!(rig.in_flight(), 0);
@@ -328,7 +326,7 @@ async fn reverted_an_attempt_of_before_the_nonce_got_another_purpose_says_nothin
     assert_eq!(rig.last_sent().nonce(), stale.nonce(), "the nonce of what has nothing left to do");
     rig.chain().drop_pool();
     rig.chain().mine_transaction(&stale, false);
-    rig.tip().await;
+    rig.head().await;
     assert_eq!(rig.state(&next), "seen", "it is answered anew");
 }
 
@@ -338,14 +336,14 @@ async fn a_reorganisation_that_the_process_did_not_live_to_hear_of_is_noticed_by
     let item = rig.answer().await;
     let first = rig.last_sent();
     rig.block(10, 0).await;
-    assert_eq!(rig.state(&item), "settled");
+    assert_eq!(rig.state(&item), "included");
     // The watcher takes the block back, and then the process dies.
     rig.chain().reorg(1);
     rig.chain().set_nonces(0, 0);
-    rig.journal().commit(&Batch { moves: vec![(item.id, Move::Reopened)], ..Batch::default() }).unwrap();
+    rig.journal().commit(&Batch { moves: vec![(item.id, Transition::Reopened)], ..Batch::default() }).unwrap();
     let before = rig.chain().sent().len();
     let mut rig = rig.restart().await;
-    rig.tip().await;
+    rig.head().await;
     assert_eq!(rig.state(&item), "sent");
     let again = rig.chain().sent().split_off(before);
     assert!(again.iter().any(|one| one.tx_hash() == first.tx_hash()), "the same bytes");
@@ -357,11 +355,11 @@ async fn insufficient_funds_for_many_answers_is_too_much_and_the_key_goes_on_wit
     bench.node.chain.set_balance(U256::from(100_000u64 * 2_100));
     let mut rig = Rig::with(bench, 1).await;
     let items = [rig.ask().await, rig.ask().await];
-    let mut dear = Rig::draft(&items);
-    dear.gas = 200_000;
-    assert_eq!(rig.transactions.send(dear).unwrap(), Sending::TooMuch);
+    let mut above_fee_cap = Rig::candidate(&items);
+    above_fee_cap.gas = 200_000;
+    assert_eq!(rig.transactions.send(above_fee_cap).unwrap(), SendOutcome::TooMuch);
     assert!(rig.transactions.is_funded());
-    assert_eq!(rig.send(&items[..1]), Sending::Sent);
+    assert_eq!(rig.send(&items[..1]), SendOutcome::Sent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -373,10 +371,10 @@ async fn reverted_an_answered_request_is_done_and_another_is_reported() {
     for transaction in rig.chain().sent() {
         rig.chain().mine_transaction(&transaction, false);
     }
-    rig.tip().await;
-    assert_eq!((rig.state(&answered), rig.state(&other)), ("settled", "sent"), "another fork may do better by it");
+    rig.head().await;
+    assert_eq!((rig.state(&answered), rig.state(&other)), ("included", "sent"), "another fork may do better by it");
     rig.block(0, 0).await;
     rig.block(0, 0).await;
-    assert_eq!((rig.state(&answered), rig.state(&other)), ("settled", "failed"));
+    assert_eq!((rig.state(&answered), rig.state(&other)), ("included", "failed"));
     assert_eq!(rig.bench.node.metrics.reverted.get(), 2);
 }

@@ -1,6 +1,10 @@
 //! Catching up with a long history, beside a bare loop that asks for the same pages of logs.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alloy::{
     primitives::{B256, LogData, U64, aliases::U96, keccak256},
@@ -16,10 +20,10 @@ use oraculum_tests::{
     Res,
     abi::InferenceCoordinator::{Claimed, Fulfilled, Request, Requested},
     anvil::Anvil,
-    asker::{Asker, FEE},
-    endpoint::Endpoint,
-    market::{Market, parameters},
+    consumer::{Consumer, FEE},
+    deployment::{Deployment, parameters},
     node::Node,
+    rpc::server::RpcServer,
 };
 use serde_json::{Value, json};
 
@@ -49,13 +53,13 @@ pub(super) async fn run(blocks: usize, events: usize) -> Res<()> {
 
 async fn measure(blocks: u64, events: u64, pay: Pay) -> Res<()> {
     let anvil = Anvil::start().await?;
-    let market = Market::deploy(&anvil.ws_url()).await?;
-    let asker = Asker::new(&market, &["iris"]).await?;
-    let http = ProviderBuilder::default().connect_http(anvil.http_url().parse()?);
-    let server = Arc::new(LogServer::new(blocks, history(&market, &asker, blocks, events, pay)?, http));
-    let endpoint = Endpoint::serve(server.clone()).await?;
-    let mut node = Node::new(&market, &endpoint.http_url(), 0, &[("chain", "poll_interval = 0.2")])?;
-    market.seat(1, &node.signer, &asker.ids()).await?;
+    let deployment = Deployment::deploy(&anvil.local.ws_url()).await?;
+    let consumer = Consumer::new(&deployment, &["iris"]).await?;
+    let http = ProviderBuilder::default().connect_http(anvil.local.http_url().parse()?);
+    let server = Arc::new(LogServer::new(blocks, history(&deployment, &consumer, blocks, events, pay)?, http));
+    let endpoint = RpcServer::serve(server.clone()).await?;
+    let mut node = Node::new(&deployment, &endpoint.local.http_url(), 0, &[("chain", "poll_interval = 0.2")])?;
+    deployment.seat(1, &node.signer, &consumer.ids()).await?;
 
     node.start().await?;
     let began = Instant::now();
@@ -70,11 +74,11 @@ async fn measure(blocks: u64, events: u64, pay: Pay) -> Res<()> {
     let (first, ended) = pages.first.zip(pages.ended).ok_or("no pages were asked for")?;
     let took = (ended - first).as_secs_f64();
 
-    let bare: RootProvider = ProviderBuilder::default().connect_http(endpoint.http_url().parse()?);
+    let bare: RootProvider = ProviderBuilder::default().connect_http(endpoint.local.http_url().parse()?);
     let began = Instant::now();
     let mut found = 0;
     for (from, to) in &pages.ranges {
-        let filter = Filter::new().address(*market.coordinator.address()).from_block(*from).to_block(*to);
+        let filter = Filter::new().address(*deployment.coordinator.address()).from_block(*from).to_block(*to);
         found += bare.get_logs(&filter).await?.len();
     }
     let floor = began.elapsed().as_secs_f64();
@@ -90,9 +94,15 @@ async fn measure(blocks: u64, events: u64, pay: Pay) -> Res<()> {
 }
 
 /// Requests at even distances over all blocks but the newest, each answered by the node's seat.
-fn history(market: &Market, asker: &Asker, blocks: u64, events: u64, pay: Pay) -> Res<BTreeMap<u64, Vec<Value>>> {
-    let model = &asker.models[0];
-    let (chain_id, coordinator) = (market.domain.chain_id, market.domain.coordinator);
+fn history(
+    deployment: &Deployment,
+    consumer: &Consumer,
+    blocks: u64,
+    events: u64,
+    pay: Pay,
+) -> Res<BTreeMap<u64, Vec<Value>>> {
+    let model = &consumer.models[0];
+    let (chain_id, coordinator) = (deployment.domain.chain_id, deployment.domain.coordinator);
     let output = model.cases[0].input.clone();
     let mut logs: BTreeMap<u64, Vec<Value>> = BTreeMap::new();
     let mut put = |number: u64, data: LogData| {
@@ -122,7 +132,7 @@ fn history(market: &Market, asker: &Asker, blocks: u64, events: u64, pay: Pay) -
         let input = &model.cases[nonce as usize % model.cases.len()].input;
         let ask = Ask {
             model_id: model.id,
-            refund_to: asker.consumer(),
+            refund_to: consumer.address(),
             token: alloy::primitives::Address::ZERO,
             fee: U96::from(FEE),
             submit_fee: U96::ZERO,
@@ -134,14 +144,14 @@ fn history(market: &Market, asker: &Asker, blocks: u64, events: u64, pay: Pay) -
             level: Level::Fast,
             input_kind: InputKind::Inline,
         };
-        let filled = Filled { consumer: asker.consumer(), nonce, seat_count: 1, version: 1, request_block: number };
+        let filled = Filled { consumer: consumer.address(), nonce, seat_count: 1, version: 1, request_block: number };
         let request = ask.into_request(input, filled);
         let id: B256 = request.id(chain_id, coordinator);
         let [model_id, input_hash, origin, escrow, payment, terms] = request.to_words();
         let words = Request { modelId: model_id, inputHash: input_hash, origin, escrow, payment, terms };
         let requested = Requested {
             requestId: id,
-            consumer: asker.consumer(),
+            consumer: consumer.address(),
             modelId: model.id,
             request: words,
             input: input.clone(),
@@ -150,7 +160,7 @@ fn history(market: &Market, asker: &Asker, blocks: u64, events: u64, pay: Pay) -
         let fulfilled = Fulfilled { requestId: id, outcome: 0, seats: vec![0; 4].into(), output: output.clone() };
         put(number + ANSWERED_AFTER, fulfilled.encode_log_data());
         unclaimed.push(id);
-        let vested = number + ANSWERED_AFTER + u64::from(parameters().vesting) + 1;
+        let vested = number + ANSWERED_AFTER + u64::from(parameters()?.vesting) + 1;
         if matches!(pay, Pay::Claimed) && unclaimed.len() as u64 == CLAIMED_TOGETHER && vested < span {
             unclaimed.drain(..).for_each(|id| put(vested, Claimed { requestId: id }.encode_log_data()));
         }

@@ -14,8 +14,8 @@ use futures::{StreamExt, TryStreamExt, stream::FuturesUnordered};
 use oraculum_tests::{
     Res,
     abi::BenchConsumer,
-    asker::{Asker, FEE},
-    market::Market,
+    consumer::{Consumer, FEE},
+    deployment::Deployment,
 };
 use serde_json::json;
 
@@ -94,19 +94,24 @@ pub(crate) async fn send_until_mined(
 }
 
 /// Puts the transactions of `count` requests to one model into the pool.
-pub(crate) async fn post(market: &Market, asker: &Asker, key: &PrivateKeySigner, count: usize) -> Res<()> {
-    send(&market.provider, &asks(market, asker, key, count).await?).await
+pub(crate) async fn post(
+    deployment: &Deployment,
+    consumer: &Consumer,
+    key: &PrivateKeySigner,
+    count: usize,
+) -> Res<()> {
+    send(&deployment.provider, &asks(deployment, consumer, key, count).await?).await
 }
 
 /// The same at an even pace, for so many seconds.
 pub(crate) async fn trickle(
-    market: &Market,
-    asker: &Asker,
+    deployment: &Deployment,
+    consumer: &Consumer,
     key: &PrivateKeySigner,
     rate: usize,
     seconds: usize,
 ) -> Res<()> {
-    let requests = asks(market, asker, key, rate * seconds).await?;
+    let requests = asks(deployment, consumer, key, rate * seconds).await?;
     let mut tick = tokio::time::interval(Duration::from_secs(1).div_f64(rate as f64));
     let mut sends = FuturesUnordered::new();
     for raw in requests {
@@ -120,19 +125,19 @@ pub(crate) async fn trickle(
         };
         let paced: Res<()> = sending.await;
         paced?;
-        sends.push(async move { market.provider.send_raw_transaction(&raw).await.map(drop) });
+        sends.push(async move { deployment.provider.send_raw_transaction(&raw).await.map(drop) });
     }
     sends.try_collect::<()>().await?;
     Ok(())
 }
 
-async fn asks(market: &Market, asker: &Asker, key: &PrivateKeySigner, count: usize) -> Res<Vec<Vec<u8>>> {
-    let model = &asker.models[0];
+async fn asks(deployment: &Deployment, consumer: &Consumer, key: &PrivateKeySigner, count: usize) -> Res<Vec<Vec<u8>>> {
+    let model = &consumer.models[0];
     let all: Vec<_> = (0..count)
         .map(|turn| {
             let input = model.cases[turn % model.cases.len()].input.clone();
             Unsigned {
-                to: asker.consumer(),
+                to: consumer.address(),
                 input: BenchConsumer::askCall { model: model.id, input }.abi_encode().into(),
                 value: FEE.into(),
                 gas_limit: GAS,
@@ -141,29 +146,30 @@ async fn asks(market: &Market, asker: &Asker, key: &PrivateKeySigner, count: usi
             }
         })
         .collect();
-    let from = market.provider.get_transaction_count(key.address()).pending().await?;
-    sign(&all, key, market.domain.chain_id, from)
+    let from = deployment.provider.get_transaction_count(key.address()).pending().await?;
+    sign(&all, key, deployment.domain.chain_id, from)
 }
 
 /// Mines `count` requests in blocks of at most `portion`, one right after the other, and leaves automining off.
 pub(crate) async fn mine(
-    market: &Market,
-    asker: &Asker,
+    deployment: &Deployment,
+    consumer: &Consumer,
     key: &PrivateKeySigner,
     count: usize,
     portion: usize,
 ) -> Res<()> {
-    market.rpc("evm_setIntervalMining", json!([0])).await?;
-    market.rpc("evm_setAutomine", json!([false])).await?;
-    let limit = market.provider.get_block(alloy::eips::BlockId::latest()).await?.ok_or("no block")?.header.gas_limit;
-    market.rpc("evm_setBlockGasLimit", json!([WIDE])).await?;
+    deployment.rpc("evm_setIntervalMining", json!([0])).await?;
+    deployment.rpc("evm_setAutomine", json!([false])).await?;
+    let limit =
+        deployment.provider.get_block(alloy::eips::BlockId::latest()).await?.ok_or("no block")?.header.gas_limit;
+    deployment.rpc("evm_setBlockGasLimit", json!([WIDE])).await?;
     let mut left = count;
     while left > 0 {
         let now = left.min(portion);
-        post(market, asker, key, now).await?;
-        market.rpc("evm_mine", json!([])).await?;
+        post(deployment, consumer, key, now).await?;
+        deployment.rpc("evm_mine", json!([])).await?;
         left -= now;
     }
-    market.rpc("evm_setBlockGasLimit", json!([limit])).await?;
+    deployment.rpc("evm_setBlockGasLimit", json!([limit])).await?;
     Ok(())
 }

@@ -6,8 +6,8 @@ use std::{collections::VecDeque, time::Instant};
 use alloy::primitives::{Address, B256, Bytes, keccak256};
 use oraculum::{
     chain::{BlockRef, Receipt},
-    journal::{Attempt, Batch, Claim, Entry, Identity, Item, Journal, Position, Purpose, SledJournal, Slot, View},
-    lifecycle::{Ending, Move, Task},
+    domain::{AnswerRef, Attempt, Claim, Entry, Purpose, Resolution, Task, TrackedTransaction, Transition},
+    journal::{Batch, Identity, Journal, Position, SledJournal, View},
     protocol::{Outcome, request::Request},
 };
 use oraculum_tests::Res;
@@ -69,16 +69,16 @@ struct Writer {
     operations: u64,
     nonce: u64,
     /// Transactions that are not final, with the block that mined them.
-    open: VecDeque<(u64, Slot)>,
+    open: VecDeque<(u64, TrackedTransaction)>,
 }
 
 impl Writer {
     fn commit(&mut self, batch: &Batch) -> Res<()> {
         let parts = [
             usize::from(batch.cursor.is_some()),
-            batch.ring.len() + batch.ring_gone.len(),
+            batch.recent_blocks.len() + batch.recent_blocks_gone.len(),
             batch.seen.len() + batch.vanished.len() + batch.moves.len(),
-            batch.slots.len() + batch.slots_gone.len(),
+            batch.transactions.len() + batch.transactions_gone.len(),
             batch.claims.len() + batch.claims_gone.len() + batch.booked.len(),
         ];
         self.operations += parts.iter().sum::<usize>() as u64;
@@ -89,7 +89,7 @@ impl Writer {
     }
 
     /// Writes down a transaction, and then that it was mined.
-    fn send(&mut self, number: u64, purpose: Purpose, moves: impl FnOnce(u64) -> Vec<(B256, Move)>) -> Res<()> {
+    fn send(&mut self, number: u64, purpose: Purpose, moves: impl FnOnce(u64) -> Vec<(B256, Transition)>) -> Res<()> {
         let nonce = self.nonce;
         self.nonce += 1;
         let mut noise = keccak256(nonce.to_be_bytes());
@@ -100,10 +100,10 @@ impl Writer {
         }
         let raw = Bytes::from(data);
         let attempt = Attempt { hash: keccak256(&raw), raw, gas: 1_000_000, max_fee: 1, tip: 1, at: number };
-        let mut slot = Slot { sender: SENDER, nonce, purpose, attempts: vec![attempt], mined: None };
-        self.commit(&Batch { slots: vec![slot.clone()], moves: moves(nonce), ..Batch::default() })?;
+        let mut slot = TrackedTransaction { sender: SENDER, nonce, purpose, attempts: vec![attempt], mined: None };
+        self.commit(&Batch { transactions: vec![slot.clone()], moves: moves(nonce), ..Batch::default() })?;
         slot.mined = Some(Receipt { block: block(number + 1), success: true, gas_used: 1, gas_price: 1, data_fee: 0 });
-        self.commit(&Batch { slots: vec![slot.clone()], ..Batch::default() })?;
+        self.commit(&Batch { transactions: vec![slot.clone()], ..Batch::default() })?;
         self.open.push_back((number + 1, slot));
         Ok(())
     }
@@ -113,35 +113,35 @@ impl Writer {
         let seen = |id| (Task { id, request: request(number, id), block: block(number) }, Bytes::from(vec![1; 80]));
         let mut batch = Batch {
             cursor: Some(block(number)),
-            ring: vec![block(number)],
-            ring_gone: number.checked_sub(FINAL).into_iter().collect(),
+            recent_blocks: vec![block(number)],
+            recent_blocks_gone: number.checked_sub(FINAL).into_iter().collect(),
             seen: ids(number).map(seen).collect(),
             ..Batch::default()
         };
-        let ending = || Ending::Fulfilled {
+        let ending = || Resolution::Fulfilled {
             outcome: Outcome::Ok,
             output_commitment: B256::repeat_byte(4),
             seats: Bytes::from_static(&[0; 4]),
             ours: true,
         };
         for id in number.checked_sub(1).into_iter().flat_map(ids) {
-            let settled = Move::Settled { at: block(number), transaction: Some(id), ending: ending() };
+            let settled = Transition::Included { at: block(number), transaction: Some(id), ending: ending() };
             batch.moves.push((id, settled));
             batch.claims.push(claim(number, id));
         }
-        batch.moves.extend(number.checked_sub(FINAL).into_iter().flat_map(ids).map(|id| (id, Move::Confirmed)));
+        batch.moves.extend(number.checked_sub(FINAL).into_iter().flat_map(ids).map(|id| (id, Transition::Finalized)));
         let paid = number.checked_sub(VESTED + 2).into_iter().flat_map(ids);
         batch.claims.extend(paid.map(|id| Claim { paid_at: Some(number), ..claim(number - VESTED - 1, id) }));
         batch.claims_gone = number.checked_sub(VESTED + 2 + FINAL).into_iter().flat_map(ids).collect();
-        let surplus = self.journal.count(View::Confirmed).saturating_sub(KEPT);
+        let surplus = self.journal.count(View::Finalized).saturating_sub(KEPT);
         let all = Position::first_at(0)..Position::last_at(u64::MAX);
-        batch.vanished = self.journal.walk(View::Confirmed, all, surplus)?.into_iter().map(|at| at.id).collect();
+        batch.vanished = self.journal.walk(View::Finalized, all, surplus)?.into_iter().map(|at| at.id).collect();
         self.commit(&batch)?;
         let asked: Vec<B256> = ids(number).collect();
         for part in asked.chunks(TOGETHER) {
-            let items = part.iter().map(|&id| Item { id, block: block(number).hash }).collect();
+            let items = part.iter().map(|&id| AnswerRef { id, block: block(number).hash }).collect();
             let sent = |nonce| {
-                let sent = Move::Sent { block: block(number).hash, sender: SENDER, nonce, hash: B256::ZERO };
+                let sent = Transition::Sent { block: block(number).hash, sender: SENDER, nonce, hash: B256::ZERO };
                 part.iter().map(|&id| (id, sent.clone())).collect()
             };
             self.send(number, Purpose::Answer { items }, sent)?;
@@ -153,7 +153,7 @@ impl Writer {
         let mut gone = Batch::default();
         while self.open.front().is_some_and(|(mined, _)| mined + FINAL < number) {
             if let Some((_, slot)) = self.open.pop_front() {
-                gone.slots_gone.push((slot.sender, slot.nonce));
+                gone.transactions_gone.push((slot.sender, slot.nonce));
                 gone.booked.push(Entry { hour: number / 3_600, spent: 1, answers: 32, ..Entry::default() });
             }
         }

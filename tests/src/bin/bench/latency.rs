@@ -5,7 +5,7 @@ use std::{process::Stdio, time::Duration};
 use alloy::{
     consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope},
     eips::eip2718::Encodable2718,
-    primitives::{Address, Bytes, TxKind, U256},
+    primitives::{Address, Bytes, TxKind, U256, keccak256},
     providers::{Provider, ProviderBuilder, RootProvider},
     rpc::types::Filter,
     signers::SignerSync,
@@ -13,30 +13,29 @@ use alloy::{
 };
 use oraculum_tests::{
     Res,
-    abi::{InferenceCoordinator::claimCall, IrisClassifier, RequestFloor},
+    abi::{BenchConsumer, InferenceCoordinator::claimCall, RequestFloor},
     anvil::Anvil,
-    asker::FEE,
-    market::account,
+    consumer::FEE,
+    deployment::account,
 };
 use tokio::process::{Child, Command};
 
-use super::stage::{FLOOR, Heads, Stage, next_head, percentile, stamped};
+use super::fixture::{FLOOR, Fixture, Heads, next_head, percentile, stamped};
 
-/// The least that an answer takes: a program that turns a log into a raw transaction, and does nothing else.
-pub(super) async fn floor(url: &str, emitter: Address, callee: Address) -> Res<()> {
-    let provider: RootProvider = ProviderBuilder::default().connect(url).await?;
+/// The least that an answer takes: a program that turns a log heard at one endpoint into a raw transaction sent to another,
+/// and does nothing else. `signed` transactions are made before the first log; what comes after them is signed when its
+/// log comes.
+pub(super) async fn floor([logs, sends]: [&str; 2], emitter: Address, callee: Address, signed: usize) -> Res<()> {
+    let heard: RootProvider = ProviderBuilder::default().connect(logs).await?;
+    let provider: RootProvider = ProviderBuilder::default().connect(sends).await?;
     let signer = account(FLOOR)?;
     let chain_id = provider.get_chain_id().await?;
-    let mut nonce = provider.get_transaction_count(signer.address()).await?;
-    let mut logs = provider.subscribe_logs(&Filter::new().address(emitter)).await?;
-    let mut turn = 0u8;
-    loop {
-        let log = logs.recv().await?;
-        turn = (turn + 1) % 3;
+    let first = provider.get_transaction_count(signer.address()).await?;
+    let raw = |nonce: u64| -> Res<Vec<u8>> {
         let mut output = vec![1, 3, 6, 2, 0, 0, 0, 1, 0, 0, 0, 3];
-        output.extend((0..3u8).flat_map(|class| i32::to_be_bytes(if class == turn { 964_210 } else { 17_895 })));
-        let call = IrisClassifier::onInferenceCall {
-            requestId: log.transaction_hash.unwrap_or_default(),
+        output.extend((0..3).flat_map(|class| i32::to_be_bytes(if class == nonce % 3 { 964_210 } else { 17_895 })));
+        let call = BenchConsumer::onInferenceCall {
+            requestId: keccak256(nonce.to_be_bytes()),
             outcome: 0,
             output: output.into(),
         };
@@ -52,10 +51,18 @@ pub(super) async fn floor(url: &str, emitter: Address, callee: Address) -> Res<(
             ..Default::default()
         };
         let signature = signer.sign_hash_sync(&transaction.signature_hash())?;
-        let raw = TxEnvelope::from(transaction.into_signed(signature)).encoded_2718();
-        drop(provider.send_raw_transaction(&raw).await?);
-        nonce += 1;
+        Ok(TxEnvelope::from(transaction.into_signed(signature)).encoded_2718())
+    };
+    let ready: Vec<_> = (first..first + signed as u64).map(raw).collect::<Res<_>>()?;
+    // A block brings its logs all at once.
+    let mut logs = heard.subscribe_logs(&Filter::new().address(emitter)).channel_size(1 << 16).await?;
+    println!("ready");
+    for nonce in first.. {
+        drop(logs.recv().await?);
+        let ready = ready.get((nonce - first) as usize).cloned();
+        drop(provider.send_raw_transaction(&ready.map_or_else(|| raw(nonce), Ok)?).await?);
     }
+    Ok(())
 }
 
 /// Whether the only transaction of a block goes to an address, and is no claim.
@@ -75,25 +82,27 @@ async fn quiet(heads: &mut Heads, mut height: u64) -> Res<u64> {
 
 /// Request block to answer block on automining Anvil, one request at a time, ours and the floor's by turns.
 pub(super) async fn run(requests: usize) -> Res<()> {
-    let stage = Stage::set(Anvil::start().await?, false).await?;
-    let provider = stage.market.provider.clone();
-    let iris =
-        IrisClassifier::deploy(provider.clone(), *stage.market.coordinator.address(), stage.asker.models[0].id).await?;
+    let fixture = Fixture::set(Anvil::start().await?, false).await?;
+    let provider = fixture.deployment.provider.clone();
+    let (coordinator, model) = (*fixture.deployment.coordinator.address(), fixture.consumer.models[0].id);
+    let consumer = BenchConsumer::deploy(provider.clone(), coordinator, model).await?;
     let emitter = RequestFloor::deploy(provider.clone()).await?;
-    let callee = IrisClassifier::deploy(provider.clone(), account(FLOOR)?.address(), stage.asker.models[0].id).await?;
+    let callee = BenchConsumer::deploy(provider.clone(), account(FLOOR)?.address(), model).await?;
+    let url = fixture.anvil.local.ws_url();
     let _floor: Child = Command::new(std::env::current_exe()?)
-        .args(["floor", &stage.anvil.ws_url(), &emitter.address().to_string(), &callee.address().to_string()])
+        .args(["floor", &url, &url, &emitter.address().to_string(), &callee.address().to_string(), "0"])
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     let sizes = [51, 35, 14, 2];
-    let ask: Bytes = IrisClassifier::classifyCall { sizes }.abi_encode().into();
-    let sides = [*iris.address(), *emitter.address()];
+    let ask: Bytes = BenchConsumer::classifyCall { sizes }.abi_encode().into();
+    let sides = [*consumer.address(), *emitter.address()];
     let mut samples = [Vec::new(), Vec::new()];
-    let ends = [*stage.market.coordinator.address(), *callee.address()];
-    let mut heads = stamped(stage.anvil.ws_url()).await?;
+    let ends = [*fixture.deployment.coordinator.address(), *callee.address()];
+    let mut heads = stamped(fixture.anvil.local.ws_url()).await?;
     let mut height = provider.get_block_number().await?;
     let mut passed_over = 0;
     for turn in 0..requests + 20 {
@@ -123,11 +132,11 @@ pub(super) async fn run(requests: usize) -> Res<()> {
     }
     quiet(&mut heads, height).await?;
     eprintln!("{passed_over} turns passed over, in which the node claimed its pay");
-    let answers = stage.asker.answers(&stage.market).await?.len();
+    let answers = fixture.consumer.answers(&fixture.deployment).await?.len();
     if answers != requests + 40 {
         return Err(format!("{answers} answers to {} requests", requests + 40).into());
     }
-    let wasted = stage.node.wasted(&stage.market).await?;
+    let wasted = fixture.node.wasted(&fixture.deployment).await?;
     if !wasted.is_empty() {
         return Err(format!("wasted transactions: {wasted:?}").into());
     }

@@ -12,7 +12,7 @@ use alloy::{
     providers::{Provider, RootProvider},
     transports::RpcError,
 };
-use oraculum_tests::endpoint::{Backend, Reply};
+use oraculum_tests::rpc::server::{Backend, Reply};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 

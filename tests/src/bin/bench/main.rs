@@ -4,6 +4,7 @@
 
 mod backlog;
 mod blocks;
+mod fixture;
 mod flood;
 mod journal;
 mod latency;
@@ -12,7 +13,6 @@ mod log_server;
 mod plot;
 mod process;
 mod soak;
-mod stage;
 mod throughput;
 
 use std::process::ExitCode;
@@ -47,7 +47,9 @@ async fn measure(arguments: &[&str]) -> Res<()> {
         "load" => load::run(number(0, 60)?).await,
         "soak" => soak::run(number(0, 3_600)?, rest.get(1).copied()).await,
         "journal" => journal::run(number(0, 4_000_000)? as u64, rest.get(1).copied()),
-        "floor" if rest.len() == 3 => latency::floor(rest[0], rest[1].parse()?, rest[2].parse()?).await,
+        "floor" if rest.len() == 5 => {
+            latency::floor([rest[0], rest[1]], rest[2].parse()?, rest[3].parse()?, rest[4].parse()?).await
+        }
         _ => Err(USAGE.into()),
     }
 }

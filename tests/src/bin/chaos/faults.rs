@@ -1,9 +1,9 @@
 //! An endpoint of which three calls in ten go wrong.
 
+use oraculum_tests::Res;
 use rand::{Rng, rngs::StdRng};
 
-use super::stage::{Over, Stage, counted, ms};
-use oraculum_tests::Res;
+use super::fixture::{Fixture, Over, counted, ms};
 
 const SHARE: f64 = 0.3;
 
@@ -15,20 +15,20 @@ pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
     let chosen = if short { vec![all[rng.random_range(0..all.len())]] } else { all.to_vec() };
     for over in chosen {
         let pace = "poll_interval = 0.2\nrequest_timeout = 1\nconfirmations = 12";
-        let mut stage = Stage::set(rng.random(), over, &[("chain", pace)]).await?;
-        stage.block_every(1).await?;
-        stage.proxy.fail(SHARE);
-        stage.node.start().await?;
+        let mut fixture = Fixture::set(rng.random(), over, &[("chain", pace)]).await?;
+        fixture.block_every(1).await?;
+        fixture.proxy.fail(SHARE);
+        fixture.node.start().await?;
         let mut left = requests;
         while left > 0 {
             let portion = rng.random_range(1..=left.min(8));
-            stage.asker.post(portion).await?;
+            fixture.consumer.post(portion).await?;
             left -= portion;
             tokio::time::sleep(ms(rng.random_range(0..1_500))).await;
         }
-        let audited = stage.end(requests, if short { 60 } else { 180 }).await?;
-        stage.one_thing_per_nonce().await.map_err(|error| stage.told(&error.to_string()))?;
-        told.push(format!("{over:?}: {} answered once with {}", audited.answered, counted(&stage.proxy.counts())));
+        let audited = fixture.end(requests, if short { 60 } else { 180 }).await?;
+        fixture.one_thing_per_nonce().await.map_err(|error| fixture.told(&error.to_string()))?;
+        told.push(format!("{over:?}: {} answered once with {}", audited.answered, counted(&fixture.proxy.counts())));
     }
     Ok(told.join("; "))
 }

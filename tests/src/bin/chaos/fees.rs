@@ -8,16 +8,16 @@ use alloy::{
     providers::Provider,
     rpc::types::TransactionRequest,
 };
-use rand::{Rng, rngs::StdRng};
-use serde_json::json;
-
-use super::stage::{Over, Stage, ms};
 use oraculum_tests::{
     Res,
     anvil::Anvil,
-    audit,
-    market::{Market, account},
+    deployment::{Deployment, account},
+    invariants,
 };
+use rand::{Rng, rngs::StdRng};
+use serde_json::json;
+
+use super::fixture::{Fixture, Over, ms};
 
 const GWEI: u128 = 1_000_000_000;
 /// What a block holds: one transaction can fill it (EIP-7825).
@@ -41,42 +41,42 @@ pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
     let extra = [("fees", fees.as_str()), ("policy", "max_batch = 2")];
     // The crowd is in the pool first, and so comes first, whatever it and the node pay.
     let anvil = Anvil::with(&["--order", "fifo"]).await?;
-    let mut stage = Stage::set_on(anvil, rng.random(), Over::WebSocket, &extra).await?;
-    stage.market.rpc("evm_setAutomine", json!([false])).await?;
-    stage.market.rpc("evm_setBlockGasLimit", json!([BLOCK_GAS])).await?;
-    stage.market.rpc("anvil_setNextBlockBaseFeePerGas", json!([format!("{GWEI:#x}")])).await?;
-    stage.node.start_up().await?;
-    crowd(&stage.market, blocks).await?;
+    let mut fixture = Fixture::set_on(anvil, rng.random(), Over::WebSocket, &extra).await?;
+    fixture.deployment.rpc("evm_setAutomine", json!([false])).await?;
+    fixture.deployment.rpc("evm_setBlockGasLimit", json!([BLOCK_GAS])).await?;
+    fixture.deployment.rpc("anvil_setNextBlockBaseFeePerGas", json!([format!("{GWEI:#x}")])).await?;
+    fixture.node.start_up().await?;
+    crowd(&fixture.deployment, blocks).await?;
 
     let mut asked = 0;
     let mut highest = 0;
     for _ in 0..2 * blocks {
         if asked < blocks as usize * 2 {
             let count = rng.random_range(0..4);
-            stage.asker.post(count).await?;
+            fixture.consumer.post(count).await?;
             asked += count;
         }
         tokio::time::sleep(ms(pace)).await;
-        stage.market.rpc("evm_mine", json!([])).await?;
-        let block = stage.market.provider.get_block(BlockNumberOrTag::Latest.into()).await?.ok_or("no block")?;
+        fixture.deployment.rpc("evm_mine", json!([])).await?;
+        let block = fixture.deployment.provider.get_block(BlockNumberOrTag::Latest.into()).await?.ok_or("no block")?;
         highest = highest.max(block.header.base_fee_per_gas.unwrap_or_default().into());
     }
     if highest <= cap {
         return Err(format!("the base fee rose to {highest} only, not past the cap of {cap}").into());
     }
-    stage.block_every(1).await?;
-    let audited = stage.end(asked, 60).await?;
+    fixture.block_every(1).await?;
+    let audited = fixture.end(asked, 60).await?;
     let checked = async {
-        stage.one_thing_per_nonce().await?;
-        audit::fees(&stage.proxy.sent_by(stage.node.sender), cap)
+        fixture.one_thing_per_nonce().await?;
+        invariants::fees(&fixture.proxy.sent_by(fixture.node.sender), cap)
     };
-    let replaced = checked.await.map_err(|error| stage.told(&error.to_string()))?;
+    let replaced = checked.await.map_err(|error| fixture.told(&error.to_string()))?;
     if replaced == 0 {
-        return Err(stage.told("nothing was ever replaced: the fees were not tried").into());
+        return Err(fixture.told("nothing was ever replaced: the fees were not tried").into());
     }
     for told in ["gas is dearer than", "gas is cheap enough again"] {
-        if !stage.node.log().contains(told) {
-            return Err(stage.told(&format!("the operator was not told that {told}")).into());
+        if !fixture.node.log().contains(told) {
+            return Err(fixture.told(&format!("the operator was not told that {told}")).into());
         }
     }
     let gwei = |fee: u128| fee as f64 / GWEI as f64;
@@ -90,7 +90,7 @@ pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
 }
 
 /// Fills the next blocks, but for some room in some.
-async fn crowd(market: &Market, blocks: u64) -> Res<()> {
+async fn crowd(deployment: &Deployment, blocks: u64) -> Res<()> {
     for block in 1..=blocks {
         let room = if block % ROOM_EVERY == 0 { ROOM } else { 0 };
         let filler = TransactionRequest::default()
@@ -100,7 +100,7 @@ async fn crowd(market: &Market, blocks: u64) -> Res<()> {
             .gas_limit(BLOCK_GAS - room)
             .max_fee_per_gas(600 * GWEI)
             .max_priority_fee_per_gas(if block < blocks / 2 { GWEI / 10 } else { 100 * GWEI });
-        drop(market.provider.send_transaction(filler).await?);
+        drop(deployment.provider.send_transaction(filler).await?);
     }
     Ok(())
 }

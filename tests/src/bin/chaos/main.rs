@@ -5,10 +5,10 @@
 
 mod faults;
 mod fees;
+mod fixture;
 mod kill;
 mod rare;
 mod reorgs;
-mod stage;
 mod stages;
 
 use std::{process::ExitCode, time::Instant};
@@ -93,6 +93,6 @@ mod tests {
     fn every_crash_point_has_a_scenario_that_passes_it() {
         let tried = [&super::kill::USUAL[..], &super::reorgs::CRASHES, &super::rare::CLOSED, &super::rare::REPLACED];
         let tried: BTreeSet<&str> = tried.concat().into_iter().collect();
-        assert_eq!(tried, oraculum::crash::POINTS.iter().copied().collect());
+        assert_eq!(tried, oraculum::failpoint::POINTS.iter().copied().collect());
     }
 }

@@ -1,0 +1,184 @@
+//! What a person writes, packed as a model's inputs.
+
+use alloy::primitives::Bytes;
+use serde_json::Value;
+
+use crate::{
+    model::{Details, DetailsPort},
+    oip::{OipError, OipInputs, OipTensor},
+    protocol::tensor::{self, TensorError},
+};
+
+/// What is wrong with an input.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each message says it")]
+pub enum InputError {
+    #[error("the model has {expected} inputs, but {actual} came: write --input for each, in this order: {ports}")]
+    Count { expected: usize, actual: usize, ports: String },
+    #[error("--input for `{name}` is not JSON: {reason}; write nested arrays such as '[[5.1,3.5,1.4,0.2]]'")]
+    Syntax { name: String, reason: String },
+    #[error("the arrays for `{name}` are ragged: every row of a level needs the same length")]
+    Ragged { name: String },
+    #[error("`{name}` has shape {actual:?}, but the model takes {expected}")]
+    Shape { name: String, expected: String, actual: Vec<u32> },
+    #[error("there is no input `{name}`; the model takes {ports}")]
+    Unknown { name: String, ports: String },
+    #[error(transparent)]
+    Oip(#[from] OipError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+/// Packs nested JSON arrays, one per input in the model's order.
+///
+/// # Errors
+/// All but `Unknown`.
+pub fn input_from_arrays(texts: &[String], details: &Details) -> Result<Bytes, InputError> {
+    if texts.len() != details.inputs.len() {
+        return Err(InputError::Count { expected: details.inputs.len(), actual: texts.len(), ports: ports(details) });
+    }
+    let mut tensors = Vec::new();
+    for (text, port) in texts.iter().zip(&details.inputs) {
+        let name = || port.name.clone();
+        let data: Value = serde_json::from_str(text)
+            .map_err(|error| InputError::Syntax { name: name(), reason: error.to_string() })?;
+        let mut shape = Vec::new();
+        if !shape_of(&data, 0, &mut shape) {
+            return Err(InputError::Ragged { name: name() });
+        }
+        // The protocol writes a scalar as a list of one.
+        let data = if shape.is_empty() { Value::Array(vec![data]) } else { data };
+        tensors.push(OipTensor { name: name(), shape, datatype: port.datatype.clone(), data });
+    }
+    pack(&tensors, details)
+}
+
+/// Packs the JSON of Open Inference Protocol tensors, in any order.
+///
+/// # Errors
+/// `Oip` for other JSON, `Unknown`, `Count`, `Shape` or `Tensor`.
+pub fn input_from_json(text: &[u8], details: &Details) -> Result<Bytes, InputError> {
+    let OipInputs { inputs } = serde_json::from_slice(text).map_err(OipError::from)?;
+    if let Some(unknown) = inputs.iter().find(|input| !details.inputs.iter().any(|port| port.name == input.name)) {
+        return Err(InputError::Unknown { name: unknown.name.clone(), ports: ports(details) });
+    }
+    let wrong_count =
+        || InputError::Count { expected: details.inputs.len(), actual: inputs.len(), ports: ports(details) };
+    if inputs.len() != details.inputs.len() {
+        return Err(wrong_count());
+    }
+    // As many as there are ports and none unknown: one is missing only if another came twice.
+    let ordered = details.inputs.iter().map(|port| inputs.iter().find(|input| input.name == port.name).cloned());
+    pack(&ordered.collect::<Option<Vec<_>>>().ok_or_else(wrong_count)?, details)
+}
+
+fn pack(tensors: &[OipTensor], details: &Details) -> Result<Bytes, InputError> {
+    let mut packed = Vec::new();
+    for (tensor, port) in tensors.iter().zip(&details.inputs) {
+        let fits = tensor.shape.len() == port.shape.len()
+            && tensor.shape.iter().zip(&port.shape).all(|(dim, allowed)| *allowed < 0 || i64::from(*dim) == *allowed);
+        if !fits {
+            return Err(InputError::Shape {
+                name: port.name.clone(),
+                expected: show(port),
+                actual: tensor.shape.clone(),
+            });
+        }
+        packed.push(tensor.to_tensor()?);
+    }
+    Ok(tensor::encode(&packed)?)
+}
+
+/// The shape of nested arrays; whether all rows of a level agree.
+fn shape_of(data: &Value, level: usize, shape: &mut Vec<u32>) -> bool {
+    let Value::Array(items) = data else { return shape.len() == level };
+    let Ok(length) = u32::try_from(items.len()) else { return false };
+    match shape.get(level) {
+        Some(known) if *known != length => return false,
+        Some(_) => {}
+        // A level that appears late was a scalar before.
+        None if shape.len() > level => return false,
+        None => shape.push(length),
+    }
+    items.iter().enumerate().all(|(index, item)| {
+        let known = shape.len();
+        shape_of(item, level + 1, shape) && (index == 0 || shape.len() == known)
+    })
+}
+
+fn ports(details: &Details) -> String {
+    details.inputs.iter().map(|port| format!("{} {}", port.name, show(port))).collect::<Vec<_>>().join(", ")
+}
+
+fn show(port: &DetailsPort) -> String {
+    let dims: Vec<_> = port.shape.iter().map(|dim| if *dim < 0 { "any".to_owned() } else { dim.to_string() }).collect();
+    format!("{} [{}]", port.datatype, dims.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn details(ports: &[(&str, &str, &[i64])]) -> Details {
+        let port = |(name, datatype, shape): &(&str, &str, &[i64])| serde_json::json!({ "name": name, "datatype": datatype, "shape": shape });
+        let inputs: Vec<_> = ports.iter().map(port).collect();
+        serde_json::from_value(serde_json::json!({ "inputs": inputs, "outputs": [] })).unwrap()
+    }
+
+    fn iris() -> Details {
+        details(&[("features", "FP32", &[-1, 4])])
+    }
+
+    fn arrays(details: &Details, texts: &[&str]) -> Result<Bytes, InputError> {
+        input_from_arrays(&texts.iter().map(ToString::to_string).collect::<Vec<_>>(), details)
+    }
+
+    #[test]
+    fn nested_arrays_take_the_type_and_the_shape_of_the_model() {
+        let packed = arrays(&iris(), &["[[5.1,3.5,1.4,0.2]]"]).unwrap();
+        assert_eq!(packed, tensor::encode(&[tensor::Tensor::f32(vec![1, 4], &[5.1, 3.5, 1.4, 0.2]).unwrap()]).unwrap());
+        let batch = arrays(&iris(), &["[[1,2,3,4],[5,6,7,8]]"]).unwrap();
+        assert_eq!(tensor::decode(&batch).unwrap()[0].shape(), [2, 4]);
+        let two = details(&[("a", "UINT8", &[2]), ("b", "INT64", &[])]);
+        let packed = tensor::decode(&arrays(&two, &["[1,2]", "-3"]).unwrap()).unwrap();
+        assert_eq!((packed[0].dtype(), packed[1].dtype()), (tensor::DType::U8, tensor::DType::I64));
+        assert!(packed[1].shape().is_empty());
+    }
+
+    #[test]
+    fn what_is_typed_wrong_is_said() {
+        for (texts, says) in [
+            (&["[[5.1,3.5,1.4]]"][..], "`features` has shape [1, 3], but the model takes FP32 [any, 4]"),
+            (&["[5.1,3.5,1.4,0.2]"], "has shape [4]"),
+            (&["[[1,2,3,4],[5,6]]"], "ragged"),
+            (&["[[1,2,3,4],5]"], "ragged"),
+            (&["[[1,2,3,[4]]]"], "ragged"),
+            (&["[[1,2,3,4"], "is not JSON"),
+            (&["[[1,2,3,\"x\"]]"], "\"x\" in `features` is no FP32"),
+            (&[], "1 inputs, but 0 came: write --input for each, in this order: features FP32 [any, 4]"),
+            (&["[[1,2,3,4]]", "1"], "but 2 came"),
+        ] {
+            let error = arrays(&iris(), texts).unwrap_err().to_string();
+            assert!(error.contains(says), "{texts:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn open_inference_tensors_come_in_any_order() {
+        let two = details(&[("a", "UINT8", &[2]), ("b", "FP32", &[1])]);
+        let a = r#"{"name":"a","shape":[2],"datatype":"UINT8","data":[1,2]}"#;
+        let b = r#"{"name":"b","shape":[1],"datatype":"FP32","data":[0.5]}"#;
+        let packed = input_from_json(format!(r#"{{"inputs":[{b},{a}]}}"#).as_bytes(), &two).unwrap();
+        assert_eq!(packed, arrays(&two, &["[1,2]", "[0.5]"]).unwrap());
+        for (json, says) in [
+            (format!(r#"{{"inputs":[{a},{a}]}}"#), "2 inputs"),
+            (format!(r#"{{"inputs":[{a}]}}"#), "but 1 came"),
+            (format!(r#"{{"inputs":[{a},{}]}}"#, b.replace("\"b\"", "\"c\"")), "there is no input `c`"),
+            (format!(r#"{{"inputs":[{a},{}]}}"#, b.replace("[1]", "[2]")), "has shape [2]"),
+            ("{}".into(), "not Open Inference Protocol tensors"),
+        ] {
+            let error = input_from_json(json.as_bytes(), &two).unwrap_err().to_string();
+            assert!(error.contains(says), "{json}: {error}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What people do with a coordinator from outside a node: ask, wait, and take a fee back; register models; own a node and its
+//! seats; see and collect what it earns. Values in, results and errors out; nothing here reads flags or prints.
+
+mod account;
+mod ask;
+mod earnings;
+mod input;
+mod models;
+mod pay;
+mod refund;
+mod seat;
+mod seats;
+mod wait;
+
+pub use account::{Account, AccountError, Client};
+pub use ask::{Asked, RequestError, RequestTerms, ask, resolve_model};
+pub use earnings::{DailyEarnings, daily_earnings};
+pub use input::{InputError, input_from_arrays, input_from_json};
+pub use models::{ModelRegistration, Naming, RegisterError, register_model};
+pub use pay::{Unpaid, UnpaidAnswer, balance_of, claim_pay, withdraw};
+pub use refund::{Refund, refund};
+pub use seat::{ActivationWait, Seat, SeatState, activate_seat, release_seat};
+pub use seats::{JoinedSeat, OwnedSeats, SeatError, register_node, signing_key};
+pub use wait::{Answered, wait_for_answer};

@@ -1,0 +1,26 @@
+//! `[engine]`.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    readers::{indices, not_empty, path, seconds, variant, whole},
+    section::section,
+};
+use crate::engine::Provider;
+
+section! {
+    /// How models are run.
+    pub struct EngineSettings = "engine" {
+        /// ONNX Runtime's library. Without it, it is looked for in ORT_DYLIB_PATH, beside the binary and in node_modules.
+        runtime: Option<PathBuf> = path().optional("\"/opt/onnxruntime/lib/libonnxruntime.so\""),
+        /// `cpu`, `cuda` (stops at start if no GPU is usable) or `auto` (falls back to the CPU, and says so).
+        provider: Provider = variant().default("\"cpu\""),
+        /// The GPUs to use, one or more, by CUDA's numbers.
+        device_ids: Vec<u32> =
+            not_empty(indices(), "write the numbers of the GPUs, such as [0]").default("[0]"),
+        /// Runs that may wait per model; more are held back in the journal.
+        queue: usize = whole(1..=1_000_000, "runs").default("64"),
+        /// Seconds that one run may take.
+        time_limit: Duration = seconds(0.001..=86_400.0).default("10"),
+    }
+}

@@ -1,0 +1,123 @@
+//! One model in one session of ONNX Runtime, under settings that make it reproducible.
+
+use ort::{
+    ErrorCode,
+    ep::{CUDA, ExecutionProvider, cuda::ConvAlgorithmSearch},
+    logging::LogLevel,
+    session::{
+        RunOptions, Session, SessionInputValue,
+        builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder},
+    },
+};
+
+use super::{
+    runtime::Runtime,
+    values::{self, OutputError},
+};
+use crate::{
+    engine::{
+        backend::{ModelFailure, RunError, RunRequest},
+        profile::Device,
+    },
+    protocol::cast::ModelTensor,
+};
+
+/// Prepares a session on a device. What CUDA cannot run is an error there, not work for the CPU.
+pub(super) fn builder(runtime: &Runtime, device: Device) -> Result<SessionBuilder, ort::Error> {
+    let builder = Session::builder(&runtime.environment)?
+        .with_auto_device(AutoDevicePolicy::PreferCPU)?
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_parallel_execution(false)?
+        .with_optimization_level(GraphOptimizationLevel::Level1)?
+        .with_deterministic_compute(true)?
+        // Patterns are kept per input shape, so a caller could grow them without end.
+        .with_memory_pattern(false)?
+        .with_log_level(LogLevel::Fatal)?
+        // Bytes that look like the runtime's own format as well must not be read as that.
+        .with_config_entry("session.load_model_format", "ONNX")?;
+    Ok(match device {
+        Device::Cpu => builder,
+        Device::Cuda(number) => {
+            let cuda = CUDA::default()
+                .with_device_id(i32::try_from(number).unwrap_or(i32::MAX))
+                .with_tf32(false)
+                .with_conv_algorithm_search(ConvAlgorithmSearch::Default);
+            builder.with_disable_cpu_fallback()?.with_execution_providers([cuda.build().error_on_failure()])?
+        }
+    })
+}
+
+/// Whether the loaded library was built with CUDA at all. Some builds know the provider and come without its library.
+pub(super) fn has_cuda(runtime: &Runtime) -> bool {
+    let library = match std::env::consts::OS {
+        "windows" => "onnxruntime_providers_cuda.dll",
+        _ => "libonnxruntime_providers_cuda.so",
+    };
+    runtime.path.with_file_name(library).exists() && CUDA::is_available().unwrap_or(false)
+}
+
+/// Message of the runtime, without the place in its source and its code.
+pub(super) fn describe<R>(error: &ort::Error<R>) -> String {
+    let message = error.message();
+    let told = message.rsplit_once("[ONNXRuntimeError] : ").and_then(|(_, rest)| rest.splitn(3, " : ").nth(2));
+    told.unwrap_or(message).trim().to_owned()
+}
+
+/// Runs a session; returns the outputs that are wanted, each with its position.
+///
+/// # Errors
+/// `RunError::OutOfMemory`, `Device` or `Runtime`.
+pub(super) fn run(
+    session: &mut Session,
+    device: Device,
+    request: RunRequest,
+    options: &RunOptions,
+) -> Result<Result<Vec<(usize, ModelTensor)>, ModelFailure>, RunError> {
+    let runtime = |error: ort::Error| RunError::Runtime(describe(&error));
+    let RunRequest { inputs, wanted } = request;
+    let inputs: Vec<SessionInputValue<'static>> =
+        inputs.into_iter().map(values::to_runtime).collect::<Result<_, _>>().map_err(runtime)?;
+    let outputs = match session.run_with_options(inputs.as_slice(), options) {
+        Ok(outputs) => outputs,
+        Err(error) => return classify(&error, device).map(Err),
+    };
+    let outputs: Vec<_> = outputs.iter().map(|(_, value)| value).collect();
+    let mut tensors = Vec::with_capacity(wanted.len());
+    for output in wanted {
+        let value = outputs.get(output).ok_or_else(|| RunError::Runtime(format!("output {output} is missing")))?;
+        match values::from_runtime(value) {
+            Ok(tensor) => tensors.push((output, tensor)),
+            Err(OutputError::NotTensor(reason)) => return Ok(Err(ModelFailure::NotTensor { output, reason })),
+            Err(OutputError::Runtime(error)) => return Err(runtime(error)),
+        }
+    }
+    Ok(Ok(tensors))
+}
+
+/// Reads the runtime's messages, which has no codes for these; nothing else does.
+fn classify(error: &ort::Error, device: Device) -> Result<ModelFailure, RunError> {
+    const MEMORY: [&str; 7] = [
+        "bad_alloc",
+        "bad allocation",
+        "allocate memory",
+        "out of memory",
+        "OUT_OF_MEMORY",
+        "BFCArena",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+    ];
+    const DEVICE: [&str; 5] = ["CUDA failure", "CUDA error", "CUDNN", "CUBLAS", "cudaError"];
+    let message = error.message();
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
+    let message = || describe(error);
+    if says(&MEMORY) {
+        return Err(RunError::OutOfMemory(message()));
+    }
+    match error.code() {
+        ErrorCode::ExecutionProviderFailure | ErrorCode::EngineError | ErrorCode::DeviceReset => {
+            Err(RunError::Device(message()))
+        }
+        _ if device != Device::Cpu && says(&DEVICE) => Err(RunError::Device(message())),
+        _ => Ok(ModelFailure::Failed(message())),
+    }
+}

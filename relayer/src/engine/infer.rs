@@ -1,0 +1,130 @@
+//! A request's way through a loaded model: packed input → tensors → sessions → outcome.
+
+use std::time::Duration;
+
+use alloy::primitives::Bytes;
+
+use super::{
+    backend::{ModelFailure, RunReport, RunRequest},
+    error::{EngineError, LoadError},
+    load::LoadedModel,
+    profile::{Device, ExecutionProfile},
+    sessions::Attempt,
+};
+use crate::protocol::{
+    Outcome, OutputFormat,
+    agreement::{Verdict, compare},
+    cast::{self, BadInput, Failure, ModelTensor, Unrepresentable},
+};
+
+/// Result of a run, ready to be signed.
+#[derive(Clone, Debug)]
+pub struct Inference {
+    /// Outcome of the request.
+    pub outcome: Outcome,
+    /// Packed tensors; empty unless the outcome is `Ok`.
+    pub output: Bytes,
+    /// Reason of an outcome other than `Ok`.
+    pub failure: Option<Failure>,
+    /// Profile of the run.
+    pub profile: ExecutionProfile,
+    /// Time that the request waited for a session; zero if it never came to one.
+    pub queue_time: Duration,
+    /// Time that the model ran; zero if it did not.
+    pub run_time: Duration,
+}
+
+impl LoadedModel {
+    /// Runs the model on packed tensors and writes its outputs in a format.
+    ///
+    /// # Errors
+    /// Every variant of `EngineError` but `UnknownModel`.
+    pub(super) async fn infer(&self, input: Bytes, format: OutputFormat) -> Result<Inference, EngineError> {
+        if !format.is_valid() {
+            return Err(EngineError::InvalidFormat(format));
+        }
+        let inputs = match self.read(&input, format) {
+            Ok(inputs) => inputs,
+            Err(bad) => return Ok(self.conclude(Err(bad.into()), self.device, Duration::ZERO, Duration::ZERO)),
+        };
+        let wanted = (0..self.signature.outputs.len()).filter(|output| format.wants(*output)).collect();
+        let request = RunRequest { inputs, wanted };
+        // What fails elsewhere is run again on the reference, so it is kept.
+        let again = (self.device != Device::Cpu).then(|| request.clone());
+        let Attempt { report: RunReport { result, run_time }, device, queue_time } = self.sessions.run(request).await?;
+        let result = match result {
+            Ok(outputs) => cast::from_outputs(&outputs, format, self.max_output_bytes).map_err(Failure::from),
+            Err(ModelFailure::NotTensor { output, reason }) => {
+                Err(Unrepresentable::NotTensor { output, reason }.into())
+            }
+            Err(ModelFailure::Failed(reason)) => Err(self.confirm(again, reason).await?.into()),
+        };
+        Ok(self.conclude(result, device, queue_time, run_time))
+    }
+
+    /// Runs the card's probes.
+    ///
+    /// # Errors
+    /// `LoadError::Probe` for the first whose output is beyond the card's tolerance, `ProbeFailed` for one that does not run.
+    pub(super) async fn probe(&self) -> Result<(), LoadError> {
+        for (index, probe) in self.probes.iter().enumerate() {
+            let Inference { outcome, output, .. } = self
+                .infer(probe.input.clone(), OutputFormat::NATIVE)
+                .await
+                .map_err(|error| LoadError::ProbeFailed { index, error })?;
+            let verdict = compare(&output, &probe.output, &self.agreement, OutputFormat::NATIVE);
+            if outcome != Outcome::Ok || verdict == Verdict::Disagree {
+                let found = if outcome == Outcome::Ok { output.to_string() } else { outcome.to_string() };
+                return Err(LoadError::Probe { index, found });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads packed tensors as this model's inputs.
+    fn read(&self, input: &Bytes, format: OutputFormat) -> Result<Vec<ModelTensor>, BadInput> {
+        if input.len() > self.max_input_bytes as usize {
+            return Err(BadInput::TooLong { length: input.len(), max: self.max_input_bytes });
+        }
+        cast::check_mask(format.mask, self.signature.outputs.len())?;
+        cast::to_inputs(&self.signature.inputs, input)
+    }
+
+    /// Finds out whether a failing run makes a bad input, which only the reference can tell; `again` is what failed, if it
+    /// was not run on the reference.
+    async fn confirm(&self, again: Option<RunRequest>, reason: String) -> Result<BadInput, EngineError> {
+        let runtime = self.backend.runtime_version();
+        if let Some(reference) = self.reference_version.as_ref().filter(|reference| *reference != runtime) {
+            let (runtime, reference) = (runtime.to_owned(), reference.clone());
+            return Err(EngineError::Unconfirmed { runtime, reference, reason });
+        }
+        let Some(request) = again else { return Ok(BadInput::Run(reason)) };
+        let reference = self.reference().await.map_err(|error| EngineError::Runtime(error.to_string()))?;
+        match reference.run(request).await?.report.result {
+            Err(ModelFailure::Failed(reason)) => Ok(BadInput::Run(reason)),
+            Err(ModelFailure::NotTensor { .. }) | Ok(_) => {
+                Err(EngineError::Device(format!("a run failed that succeeds on the processor: {reason}")))
+            }
+        }
+    }
+
+    fn conclude(
+        &self,
+        result: Result<Bytes, Failure>,
+        device: Device,
+        queue_time: Duration,
+        run_time: Duration,
+    ) -> Inference {
+        let profile = ExecutionProfile {
+            file_hash: self.file.sha256(),
+            runtime: self.backend.runtime_version().to_owned(),
+            device,
+            provider_fallback: self.fallback,
+        };
+        let (outcome, output, failure) = match result {
+            Ok(output) => (Outcome::Ok, output, None),
+            Err(failure) => (failure.outcome(), Bytes::new(), Some(failure)),
+        };
+        Inference { outcome, output, failure, profile, queue_time, run_time }
+    }
+}

@@ -1,0 +1,306 @@
+//! The sessions of a model, one per device, and the queue before them.
+//!
+//! ```text
+//! run ──▶ queue ──▶ a free session ──▶ Session::run ──▶ reply
+//!         limits.queue, limits.wait    limits.run, then limits.grace: after that the session is given up
+//! ```
+//!
+//! A session that failed, ended or was given up is opened anew by the next run that comes to its device, from the model's
+//! file, which is read and checked again.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{
+    backend::{Backend, Health, RunError, RunReport, RunRequest, Session},
+    error::{EngineError, LoadError},
+    profile::Device,
+};
+use crate::model::{ModelError, ModelFile, OpenModelFile, graph::Signature};
+
+/// Sessions of a model that may hang in a run that was given up before no more are opened.
+const MAX_HANGING: usize = 4;
+/// Time for which a session that could not be opened anew is not tried again.
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Time limits, and the length of a model's queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Number of requests that may wait per model.
+    pub queue: usize,
+    /// Time that a request may wait in the queue.
+    pub wait: Duration,
+    /// Time that a model may run.
+    pub run: Duration,
+    /// Time that a run may go on after that, before its session is given up.
+    pub grace: Duration,
+    /// Time that a session may take to open.
+    pub load: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue: 256,
+            wait: Duration::from_secs(30),
+            run: Duration::from_secs(10),
+            grace: Duration::from_secs(5),
+            load: Duration::from_secs(120),
+        }
+    }
+}
+
+/// A run, where it was, and how long it took to get there.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub report: RunReport,
+    pub device: Device,
+    /// Time between the request and its run.
+    pub queue_time: Duration,
+}
+
+/// The sessions of a model.
+pub(super) struct Sessions {
+    backend: Arc<dyn Backend>,
+    file: ModelFile,
+    signature: Arc<Signature>,
+    limits: Limits,
+    /// One permit for each slot in `idle`.
+    free: Arc<Semaphore>,
+    idle: Mutex<Vec<Slot>>,
+    waiting: AtomicUsize,
+    /// Sessions whose run was given up and goes on.
+    hanging: Mutex<Vec<Box<dyn Session>>>,
+}
+
+/// A device's place for a session.
+struct Slot {
+    device: Device,
+    session: Option<Box<dyn Session>>,
+    /// When the session could not be opened anew, and why.
+    failed: Option<(Instant, String)>,
+}
+
+/// A slot in use; back among the idle ones when it is dropped.
+struct Taken {
+    sessions: Arc<Sessions>,
+    slot: Option<Slot>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let idle = &self.sessions.idle;
+        idle.lock().unwrap_or_else(PoisonError::into_inner).extend(self.slot.take());
+    }
+}
+
+impl Sessions {
+    /// Opens a session of `opened`, which is `file`, on every device.
+    ///
+    /// # Errors
+    /// The first session's that does not open: `LoadError::Model`, `Session` or `Timeout`.
+    pub(super) async fn open(
+        backend: Arc<dyn Backend>,
+        file: ModelFile,
+        opened: &OpenModelFile,
+        signature: Arc<Signature>,
+        devices: &[Device],
+        limits: Limits,
+    ) -> Result<Arc<Self>, LoadError> {
+        let (idle, hanging, waiting) = Default::default();
+        let free = Arc::new(Semaphore::new(0));
+        let sessions = Self { backend, file, signature, limits, free, idle, waiting, hanging };
+        let mut slots = Vec::with_capacity(devices.len());
+        for device in devices {
+            let session = sessions.load(opened.clone(), *device).await?;
+            slots.push(Slot { device: *device, session: Some(session), failed: None });
+        }
+        sessions.free.add_permits(slots.len());
+        *sessions.idle.lock().unwrap_or_else(PoisonError::into_inner) = slots;
+        Ok(Arc::new(sessions))
+    }
+
+    /// Memory that the sessions are known to hold, in bytes; those in use are not counted.
+    pub(super) fn footprint(&self) -> u64 {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.iter().filter_map(|slot| slot.session.as_ref()).map(|session| session.footprint()).sum()
+    }
+
+    /// Runs the model once. Dropping the future takes the request out of the queue, or cancels its run.
+    ///
+    /// # Errors
+    /// `EngineError::Overloaded` where too many wait or this one waited too long; `Stopped` where there is no session and
+    /// none can be opened; `Timeout`, `OutOfMemory`, `Device` or `Runtime` where the run gave nothing.
+    pub(super) async fn run(self: &Arc<Self>, request: RunRequest) -> Result<Attempt, EngineError> {
+        let queued = Instant::now();
+        let permit = self.queue().await?;
+        let slot = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some(slot) = slot else { return Err(EngineError::Stopped("it has no device".into())) };
+        let taken = Taken { sessions: self.clone(), slot: Some(slot), _permit: permit };
+        let cancel = CancellationToken::new();
+        let gone = cancel.clone().drop_guard();
+        // A task of its own: the session is free again when the run has ended, whether or not anybody still waits for it.
+        let run = tokio::spawn(taken.run(request, queued, cancel).in_current_span()).await;
+        gone.disarm();
+        run.unwrap_or_else(|error| Err(EngineError::Stopped(error.to_string())))
+    }
+
+    /// Waits for a session.
+    async fn queue(&self) -> Result<OwnedSemaphorePermit, EngineError> {
+        let stopped = |error: &dyn std::fmt::Display| EngineError::Stopped(error.to_string());
+        match self.free.clone().try_acquire_owned() {
+            Ok(permit) => return Ok(permit),
+            Err(TryAcquireError::Closed) => return Err(stopped(&TryAcquireError::Closed)),
+            Err(TryAcquireError::NoPermits) => {}
+        }
+        let waiting = Waiting::begin(&self.waiting);
+        if waiting.before >= self.limits.queue {
+            return Err(EngineError::Overloaded { waiting: waiting.before });
+        }
+        match timeout(self.limits.wait, self.free.clone().acquire_owned()).await {
+            Ok(permit) => permit.map_err(|error| stopped(&error)),
+            Err(_) => Err(EngineError::Overloaded { waiting: self.waiting.load(Ordering::Relaxed) }),
+        }
+    }
+
+    async fn load(&self, file: OpenModelFile, device: Device) -> Result<Box<dyn Session>, LoadError> {
+        let limit = self.limits.load;
+        let load = self.backend.load(file, self.signature.clone(), device);
+        timeout(limit, load).await.unwrap_or(Err(LoadError::Timeout(limit)))
+    }
+
+    /// Opens a session from the file as it lies on the disk now.
+    async fn reload(&self, device: Device) -> Result<Box<dyn Session>, LoadError> {
+        let file = self.file.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let opened = file.open()?;
+            opened.verify()?;
+            Ok::<_, ModelError>(opened)
+        });
+        let opened = opened.await.map_err(|error| LoadError::Session(error.to_string()))??;
+        self.load(opened, device).await
+    }
+
+    /// Number of sessions that still hang.
+    fn hanging(&self) -> usize {
+        let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
+        hanging.retain(|session| session.health() == Health::Busy);
+        hanging.len()
+    }
+}
+
+/// One more that waits, until it is dropped.
+struct Waiting<'a> {
+    count: &'a AtomicUsize,
+    /// Number of those that waited before it.
+    before: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        Self { count, before: count.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Taken {
+    async fn run(
+        mut self,
+        request: RunRequest,
+        queued: Instant,
+        cancel: CancellationToken,
+    ) -> Result<Attempt, EngineError> {
+        let sessions = self.sessions.clone();
+        let Some(slot) = self.slot.as_mut() else { return Err(EngineError::Stopped("its place is gone".into())) };
+        let session = slot.ready(&sessions).await?;
+        let Limits { run, grace, .. } = sessions.limits;
+        let (device, queue_time) = (slot.device, queued.elapsed());
+        if cancel.is_cancelled() {
+            slot.session = Some(session);
+            return Err(unanswered(RunError::Cancelled, run));
+        }
+        let deadline = Instant::now() + run;
+        let given_up = async {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = sleep_until(deadline) => {}
+            }
+            sleep(grace).await;
+        };
+        let ended = tokio::select! {
+            biased;
+            result = session.run(request, deadline, cancel.clone()) => Some(result),
+            () = given_up => None,
+        };
+        let Some(result) = ended else {
+            tracing::error!(%device, "a run does not stop; its session is given up, and the model is loaded anew");
+            sessions.hanging.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+            return Err(unanswered(RunError::Late, run));
+        };
+        slot.session = Some(session);
+        let report = result.map_err(|error| unanswered(error, run))?;
+        Ok(Attempt { report, device, queue_time })
+    }
+}
+
+/// Error of a request whose run says nothing about its input.
+fn unanswered(error: RunError, limit: Duration) -> EngineError {
+    match error {
+        RunError::OutOfMemory(reason) => EngineError::OutOfMemory(reason),
+        RunError::Device(reason) => EngineError::Device(reason),
+        RunError::Runtime(reason) => EngineError::Runtime(reason),
+        RunError::Ended(reason) => EngineError::Runtime(reason),
+        RunError::Late => EngineError::Timeout { limit },
+        RunError::Cancelled => EngineError::Stopped("nobody waits for the answer any more".into()),
+    }
+}
+
+impl Slot {
+    /// Takes the session out, opened anew if it is lost.
+    async fn ready(&mut self, sessions: &Sessions) -> Result<Box<dyn Session>, EngineError> {
+        if let Some(session) = self.session.take() {
+            match session.health() {
+                Health::Ready => return Ok(session),
+                lost => tracing::error!(device = %self.device, ?lost, "a session is lost; the model is loaded anew"),
+            }
+        }
+        if let Some((at, reason)) = &self.failed
+            && at.elapsed() < REOPEN_PAUSE
+        {
+            return Err(EngineError::Stopped(reason.clone()));
+        }
+        let hanging = sessions.hanging();
+        if hanging > MAX_HANGING {
+            return Err(EngineError::Stopped(format!("{hanging} runs hang that were given up")));
+        }
+        match sessions.reload(self.device).await {
+            Ok(session) => {
+                self.failed = None;
+                tracing::info!(device = %self.device, "a session was opened anew");
+                Ok(session)
+            }
+            Err(error) => {
+                self.failed = Some((Instant::now(), error.to_string()));
+                Err(EngineError::Stopped(error.to_string()))
+            }
+        }
+    }
+}

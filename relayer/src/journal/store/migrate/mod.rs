@@ -1,0 +1,4 @@
+//! Journals of older layouts, read as records.
+
+pub(super) mod v1;
+pub(super) mod v2;

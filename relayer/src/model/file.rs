@@ -1,0 +1,184 @@
+//! ONNX files, known by their hash, of which no more is kept in memory than is needed.
+
+use std::{
+    fs::File,
+    io::{ErrorKind, Read, Seek},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use alloy::primitives::{B256, Bytes};
+use sha2::{Digest, Sha256};
+
+use super::ModelError;
+
+/// Size at which a protobuf message, and so an ONNX file, ends.
+const MAX_FILE_BYTES: u64 = 2 << 30;
+/// Bytes of a file in memory while its hash is computed.
+const HASH_BUFFER: usize = 1 << 20;
+
+/// Path of an ONNX file, and the SHA-256 that it must have. Nothing of it is in memory, unless it was made there.
+#[derive(Clone, Debug)]
+pub struct ModelFile {
+    place: Place,
+    sha256: B256,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Disk(PathBuf),
+    Memory(Bytes),
+}
+
+/// An ONNX file, held open: renaming another one over its path does not change what is read here.
+#[derive(Clone, Debug)]
+pub struct OpenModelFile {
+    place: OpenPlace,
+    sha256: B256,
+}
+
+#[derive(Clone, Debug)]
+enum OpenPlace {
+    Disk { path: PathBuf, file: Arc<File> },
+    Memory(Bytes),
+}
+
+impl ModelFile {
+    /// Names the file at `path`, which must have the hash `sha256` whenever it is read.
+    #[must_use]
+    pub fn with_hash(path: PathBuf, sha256: B256) -> Self {
+        Self { place: Place::Disk(path), sha256 }
+    }
+
+    /// Reads the file at `path` once, in pieces, and takes the hash that it has now for its own.
+    ///
+    /// # Errors
+    /// `ModelError::Missing`, `Read` or `TooLarge`.
+    pub fn of_path(path: &Path) -> Result<Self, ModelError> {
+        let sha256 = hash(path, &open(path)?)?;
+        Ok(Self::with_hash(path.to_path_buf(), sha256))
+    }
+
+    /// Takes a file that exists in memory only; it stays there.
+    #[must_use]
+    pub fn in_memory(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self { sha256: B256::from_slice(&Sha256::digest(&bytes)), place: Place::Memory(bytes) }
+    }
+
+    /// SHA-256 of the file.
+    #[must_use]
+    pub fn sha256(&self) -> B256 {
+        self.sha256
+    }
+
+    /// Opens the file, unchecked.
+    ///
+    /// # Errors
+    /// `ModelError::Missing` or `Read`.
+    pub fn open(&self) -> Result<OpenModelFile, ModelError> {
+        let place = match &self.place {
+            Place::Disk(path) => OpenPlace::Disk { path: path.clone(), file: Arc::new(open(path)?) },
+            Place::Memory(bytes) => OpenPlace::Memory(bytes.clone()),
+        };
+        Ok(OpenModelFile { place, sha256: self.sha256 })
+    }
+}
+
+impl OpenModelFile {
+    /// Reads the whole file, and checks the bytes it returns.
+    ///
+    /// # Errors
+    /// `ModelError::Read` or `TooLarge`; `Altered` where the hash is another.
+    pub fn read(&self) -> Result<Bytes, ModelError> {
+        let (path, file) = match &self.place {
+            OpenPlace::Disk { path, file } => (path, file),
+            OpenPlace::Memory(bytes) => return Ok(bytes.clone()),
+        };
+        let failed = |error| ModelError::Read { path: path.clone(), error };
+        let mut file: &File = file;
+        file.rewind().map_err(failed)?;
+        // One piece of the right size: growing by doubling would hold the file twice.
+        let length = file.metadata().map_err(failed)?.len().min(MAX_FILE_BYTES);
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(ModelError::TooLarge { path: path.clone(), max: MAX_FILE_BYTES });
+        }
+        self.check(path, B256::from_slice(&Sha256::digest(&bytes)))?;
+        Ok(bytes.into())
+    }
+
+    /// Size in bytes, now.
+    ///
+    /// # Errors
+    /// `ModelError::Read`.
+    pub fn size(&self) -> Result<u64, ModelError> {
+        match &self.place {
+            OpenPlace::Disk { path, file } => {
+                let metadata = file.metadata().map_err(|error| ModelError::Read { path: path.clone(), error })?;
+                Ok(metadata.len())
+            }
+            OpenPlace::Memory(bytes) => Ok(bytes.len() as u64),
+        }
+    }
+
+    /// Reads the file in pieces of 1 MiB, and checks its hash.
+    ///
+    /// # Errors
+    /// `ModelError::Read` or `TooLarge`; `Altered` where the hash is another.
+    pub fn verify(&self) -> Result<(), ModelError> {
+        match &self.place {
+            OpenPlace::Disk { path, file } => self.check(path, hash(path, file)?),
+            OpenPlace::Memory(_) => Ok(()),
+        }
+    }
+
+    /// A path under which this very file can be opened once more, whatever lies at its own path by now; `None` where the
+    /// system has no such paths, or the file is in memory.
+    #[must_use]
+    pub fn pinned_path(&self) -> Option<PathBuf> {
+        match &self.place {
+            #[cfg(target_os = "linux")]
+            OpenPlace::Disk { file, .. } => {
+                use std::os::fd::AsRawFd;
+                let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+                path.exists().then_some(path)
+            }
+            _ => None,
+        }
+    }
+
+    fn check(&self, path: &Path, actual: B256) -> Result<(), ModelError> {
+        if actual == self.sha256 {
+            return Ok(());
+        }
+        Err(ModelError::Altered { path: path.to_path_buf(), expected: self.sha256, actual })
+    }
+}
+
+fn open(path: &Path) -> Result<File, ModelError> {
+    File::open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => ModelError::Missing { path: path.to_path_buf() },
+        _ => ModelError::Read { path: path.to_path_buf(), error },
+    })
+}
+
+fn hash(path: &Path, mut file: &File) -> Result<B256, ModelError> {
+    let failed = |error| ModelError::Read { path: path.to_path_buf(), error };
+    file.rewind().map_err(failed)?;
+    let (mut hash, mut piece, mut length) = (Sha256::new(), vec![0; HASH_BUFFER], 0);
+    loop {
+        let read = match file.read(&mut piece) {
+            Ok(0) => return Ok(B256::from_slice(&hash.finalize())),
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        length += read as u64;
+        if length > MAX_FILE_BYTES {
+            return Err(ModelError::TooLarge { path: path.to_path_buf(), max: MAX_FILE_BYTES });
+        }
+        hash.update(&piece[..read]);
+    }
+}

@@ -1,0 +1,217 @@
+//! The contents that an ONNX file may have, judged before a runtime sees it.
+
+pub mod proto;
+
+use std::collections::{HashMap, HashSet};
+
+use prost::Message;
+
+use self::proto::{Attribute, Graph, Model, Node, SparseTensor, Tensor, ValueInfo};
+use crate::protocol::cast::{ElementType, TensorSpec};
+
+/// Nodes of a model at most, with every function written out where it is called.
+pub const MAX_NODES: usize = 1_000_000;
+
+/// Domains of the ONNX standard.
+const STANDARD_DOMAINS: [&str; 3] = ["", "ai.onnx", "ai.onnx.ml"];
+/// Domains in which runtimes have operators of their own; a function must not pass for one of them.
+const RESERVED_DOMAINS: [&str; 4] = ["ai.onnx", "com.microsoft", "com.ms", "org.pytorch"];
+/// Operators that draw random numbers, but for `Dropout` in training.
+const RANDOM: [&str; 6] =
+    ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"];
+
+/// A model's inputs and outputs, in its own order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// Tensors that must be fed.
+    pub inputs: Vec<TensorSpec>,
+    /// Tensors that come out.
+    pub outputs: Vec<TensorSpec>,
+}
+
+/// Reason for which a file is not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "each message says it")]
+pub enum Refused {
+    #[error("not an ONNX file: {0}")]
+    NotOnnx(String),
+    #[error("the weights `{tensor}` lie in another file: save the model as one file")]
+    ExternalData { tensor: String },
+    #[error("operator {domain}.{operator} is not standard: only those of {STANDARD_DOMAINS:?} are run")]
+    CustomOperator { domain: String, operator: String },
+    #[error("operator {operator} draws random numbers, so nobody could check its output: export the model without it")]
+    RandomOperator { operator: String },
+    #[error("function {domain}.{name} takes the name of a runtime's own operators")]
+    ReservedFunction { domain: String, name: String },
+    #[error("function {name} calls itself")]
+    RecursiveFunction { name: String },
+    #[error("more than {MAX_NODES} nodes with functions written out")]
+    TooManyNodes,
+    #[error("`{tensor}` is {kind}: only tensors of integers, f16, bf16, f32, f64, bool and string can be asked for")]
+    UnsupportedType { tensor: String, kind: String },
+}
+
+/// Judges a file, and reads its inputs and outputs.
+///
+/// # Errors
+/// Every variant of `Refused`.
+pub fn inspect(file: &[u8]) -> Result<Signature, Refused> {
+    let model = Model::decode(file).map_err(|error| Refused::NotOnnx(error.to_string()))?;
+    let graph = model.graph.as_ref().ok_or_else(|| Refused::NotOnnx("there is no graph in it".into()))?;
+    let mut judge = Judge { functions: HashMap::new(), costs: HashMap::new() };
+    for function in &model.functions {
+        let reserved = |prefix: &&str| {
+            let rest = function.domain.strip_prefix(*prefix);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        if function.domain.is_empty() || RESERVED_DOMAINS.iter().any(reserved) {
+            return Err(Refused::ReservedFunction { domain: function.domain.clone(), name: function.name.clone() });
+        }
+        let key = (function.domain.as_str(), function.name.as_str(), function.overload.as_str());
+        judge.functions.insert(key, function);
+    }
+    // Functions that nothing calls are judged as well: runtimes may read them.
+    let names: Vec<_> = judge.functions.keys().copied().collect();
+    for name in names {
+        judge.function(name)?;
+    }
+    judge.graph(graph)?;
+
+    let weights: HashSet<_> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let inputs = graph.input.iter().filter(|input| !weights.contains(input.name.as_str()));
+    Ok(Signature {
+        inputs: inputs.map(tensor_spec).collect::<Result<_, _>>()?,
+        outputs: graph.output.iter().map(tensor_spec).collect::<Result<_, _>>()?,
+    })
+}
+
+type FunctionName<'a> = (&'a str, &'a str, &'a str);
+
+struct Judge<'a> {
+    functions: HashMap<FunctionName<'a>, &'a proto::Function>,
+    /// Nodes of each function, written out; `None` while they are being counted.
+    costs: HashMap<FunctionName<'a>, Option<usize>>,
+}
+
+impl<'a> Judge<'a> {
+    /// Judges a graph; returns the number of its nodes, written out.
+    fn graph(&mut self, graph: &'a Graph) -> Result<usize, Refused> {
+        graph.initializer.iter().try_for_each(tensor)?;
+        graph.sparse_initializer.iter().try_for_each(sparse)?;
+        self.nodes(&graph.node)
+    }
+
+    fn nodes(&mut self, nodes: &'a [Node]) -> Result<usize, Refused> {
+        let mut total = 0usize;
+        for node in nodes {
+            total = total.saturating_add(self.node(node)?);
+            if total > MAX_NODES {
+                return Err(Refused::TooManyNodes);
+            }
+        }
+        Ok(total)
+    }
+
+    fn node(&mut self, node: &'a Node) -> Result<usize, Refused> {
+        let name = (node.domain.as_str(), node.op_type.as_str(), node.overload.as_str());
+        let mut cost = 1usize;
+        if self.functions.contains_key(&name) {
+            cost = cost.saturating_add(self.function(name)?);
+        } else if !STANDARD_DOMAINS.contains(&node.domain.as_str()) {
+            return Err(Refused::CustomOperator { domain: node.domain.clone(), operator: node.op_type.clone() });
+        } else if RANDOM.contains(&node.op_type.as_str()) || is_training_dropout(node) {
+            return Err(Refused::RandomOperator { operator: node.op_type.clone() });
+        }
+        for attribute in &node.attribute {
+            cost = cost.saturating_add(self.attribute(attribute)?);
+        }
+        Ok(cost)
+    }
+
+    fn attribute(&mut self, attribute: &'a Attribute) -> Result<usize, Refused> {
+        attribute.t.iter().chain(&attribute.tensors).try_for_each(tensor)?;
+        attribute.sparse_tensor.iter().chain(&attribute.sparse_tensors).try_for_each(sparse)?;
+        let mut cost = 0usize;
+        for graph in attribute.g.iter().chain(&attribute.graphs) {
+            cost = cost.saturating_add(self.graph(graph)?);
+        }
+        Ok(cost)
+    }
+
+    fn function(&mut self, name: FunctionName<'a>) -> Result<usize, Refused> {
+        match self.costs.get(&name) {
+            Some(Some(cost)) => return Ok(*cost),
+            Some(None) => return Err(Refused::RecursiveFunction { name: name.1.to_owned() }),
+            None => {}
+        }
+        let Some(function) = self.functions.get(&name).copied() else { return Ok(0) };
+        self.costs.insert(name, None);
+        let mut cost = self.nodes(&function.node)?;
+        for attribute in &function.attribute_proto {
+            cost = cost.saturating_add(self.attribute(attribute)?);
+        }
+        self.costs.insert(name, Some(cost));
+        Ok(cost)
+    }
+}
+
+/// Whether a node drops at random: since opset 12 a third input says so; before opset 7, an attribute.
+fn is_training_dropout(node: &Node) -> bool {
+    node.op_type == "Dropout" && node.input.get(2).is_some_and(|mode| !mode.is_empty())
+}
+
+fn tensor(tensor: &Tensor) -> Result<(), Refused> {
+    // An entry is refused even where the location says "inside": some runtimes go by the entries alone.
+    if tensor.data_location != 0 || !tensor.external_data.is_empty() {
+        return Err(Refused::ExternalData { tensor: tensor.name.clone() });
+    }
+    Ok(())
+}
+
+fn sparse(sparse: &SparseTensor) -> Result<(), Refused> {
+    sparse.values.iter().chain(&sparse.indices).try_for_each(tensor)
+}
+
+/// Reads the declaration of an input or output.
+fn tensor_spec(info: &ValueInfo) -> Result<TensorSpec, Refused> {
+    let unsupported = |kind: &str| Refused::UnsupportedType { tensor: info.name.clone(), kind: kind.to_owned() };
+    let declared = info.r#type.as_ref().ok_or_else(|| unsupported("of no declared type"))?;
+    let others = [
+        (&declared.sequence, "a sequence"),
+        (&declared.map, "a map"),
+        (&declared.optional, "optional"),
+        (&declared.sparse_tensor, "a sparse tensor"),
+        (&declared.opaque, "opaque"),
+    ];
+    if let Some((_, kind)) = others.iter().find(|(present, _)| present.is_some()) {
+        return Err(unsupported(kind));
+    }
+    let tensor = declared.tensor.as_ref().ok_or_else(|| unsupported("of no declared type"))?;
+    // The enum `TensorProto.DataType`.
+    let element = match tensor.elem_type {
+        1 => ElementType::F32,
+        2 => ElementType::U8,
+        3 => ElementType::I8,
+        4 => ElementType::U16,
+        5 => ElementType::I16,
+        6 => ElementType::I32,
+        7 => ElementType::I64,
+        8 => ElementType::String,
+        9 => ElementType::Bool,
+        10 => ElementType::F16,
+        11 => ElementType::F64,
+        12 => ElementType::U32,
+        13 => ElementType::U64,
+        16 => ElementType::Bf16,
+        other => return Err(unsupported(&format!("of ONNX element type {other}"))),
+    };
+    let size = |dim: &proto::Dimension| match dim.size {
+        Some(proto::Size::Value(size)) => u64::try_from(size).ok(),
+        _ => None,
+    };
+    let shape = tensor.shape.as_ref().map(|shape| shape.dim.iter().map(size).collect());
+    Ok(TensorSpec { name: info.name.clone(), element, shape })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! What unit tests of several modules build on: values, a scripted chain, and a node over both.
+
+mod bench;
+pub(crate) mod chain;
+mod signer;
+mod values;
+
+pub(crate) use bench::*;
+pub(crate) use signer::RemoteSigner;
+pub(crate) use values::*;

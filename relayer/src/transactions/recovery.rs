@@ -1,0 +1,149 @@
+//! After a start and after a reorganisation: what the journal, the chain and the jobs say of each other is made to agree.
+
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{Transactions, candidate::TxId, queue::Hold, relevance::sent_moves, tracked::TxState};
+use crate::{
+    chain::{At, Chain},
+    domain::{AnswerRef, Job, Transition},
+    failpoint::failpoint,
+    journal::{Batch, Journal, Position, View},
+    node::StageError,
+};
+
+/// Jobs looked at together.
+const SENT_PAGE: usize = 1_024;
+/// Pause before an account that could not be read at a start is read again.
+const ACCOUNT_RETRY: Duration = Duration::from_secs(1);
+
+impl<C: Chain, J: Journal> Transactions<C, J> {
+    /// Finds where the keys stand on chain; tries until the endpoint answers.
+    ///
+    /// # Errors
+    /// The journal's; `Signer` if a signer refuses for good.
+    pub(crate) async fn recover(&mut self) -> Result<(), StageError> {
+        for account in self.queues.accounts() {
+            self.recover_account(account).await?;
+        }
+        self.recent_priority_fees = self.node.chain.recent_priority_fees().await.unwrap_or_default();
+        self.find_data_fee().await;
+        Ok(())
+    }
+
+    async fn recover_account(&mut self, account: Address) -> Result<(), StageError> {
+        let (latest, pending, balance) = loop {
+            let chain = &self.node.chain;
+            let nonces = (chain.nonce(account, At::Latest), chain.nonce(account, At::Pending));
+            match futures::try_join!(nonces.0, nonces.1, chain.balance(account)) {
+                Ok(answers) => break answers,
+                Err(error) => {
+                    warn!(%error, %account, "cannot read a sending key's account; trying again");
+                    tokio::time::sleep(ACCOUNT_RETRY).await;
+                }
+            }
+        };
+        self.node.metrics.has(account, balance);
+        let Some(queue) = self.queues.get_mut(account) else { return Ok(()) };
+        queue.balance = balance;
+        queue.used = latest;
+        let after_ours = queue.tracked.keys().next_back().map_or(0, |last| last + 1);
+        queue.next = latest.max(pending).max(after_ours);
+        if (latest..pending).any(|nonce| !queue.tracked.contains_key(&nonce)) {
+            warn!(
+                %account, latest, pending,
+                "transactions of this key that the journal does not know are pending: waiting for them"
+            );
+            queue.hold = Some(Hold { until: pending, since: Instant::now() });
+        }
+        let free: Vec<u64> =
+            (latest.max(pending)..queue.next).filter(|nonce| !queue.tracked.contains_key(nonce)).collect();
+        queue.rebroadcast_at = Some(Instant::now());
+        for nonce in free {
+            self.fill(TxId { account, nonce })?;
+        }
+        self.rebroadcast(account)?;
+        self.ask_account(account);
+        Ok(())
+    }
+
+    /// After a reorganisation, what was mined may not be any more.
+    pub(super) fn on_reorg(&mut self) -> Result<(), StageError> {
+        let mut transactions = Vec::new();
+        for queue in self.queues.iter_mut() {
+            queue.may_fall = true;
+            // It may reach deeper than what counted as final.
+            queue.closed = 0;
+            for (nonce, mut tracked) in std::mem::take(&mut queue.tracked) {
+                tracked.missing = None;
+                let state = match tracked.state {
+                    TxState::Mined(mined) => {
+                        let pending = mined.reorged();
+                        transactions.push(pending.transaction().clone());
+                        TxState::Pending(pending)
+                    }
+                    state @ (TxState::Reserved(_) | TxState::Pending(_)) => state,
+                };
+                tracked.state = state;
+                queue.tracked.insert(nonce, tracked);
+            }
+        }
+        if !transactions.is_empty() {
+            failpoint("unmined.before");
+            self.commit(&Batch { transactions, ..Batch::default() })?;
+            failpoint("unmined.after");
+        }
+        self.mark_carried()?;
+        for account in self.queues.accounts() {
+            self.ask_account(account);
+            // The pools may have lost them with their blocks.
+            self.rebroadcast(account)?;
+        }
+        Ok(())
+    }
+
+    /// Jobs that were opened again while a transaction carries their answer are on their way: not to be sent twice.
+    pub(super) fn mark_carried(&mut self) -> Result<(), StageError> {
+        let mut moves = Vec::new();
+        for transaction in self.queues.tracked().filter_map(|tracked| tracked.state.unjudged()) {
+            moves.extend(sent_moves(transaction, &self.relevance(transaction)?.opened_again));
+        }
+        for step in moves {
+            // One by one: a refused one must not hold back the others.
+            self.write_carried(vec![step])?;
+        }
+        Ok(())
+    }
+
+    /// Writes that jobs are on their way in transactions that exist.
+    pub(super) fn write_carried(&self, moves: Vec<(B256, Transition)>) -> Result<(), StageError> {
+        failpoint("adopted.before");
+        self.commit(&Batch { moves, ..Batch::default() })?;
+        failpoint("adopted.after");
+        Ok(())
+    }
+
+    /// Jobs that count as sent in a transaction that does not carry them are open: a kill took what had been written of
+    /// them before the transaction was given another purpose.
+    pub(super) fn reopen_uncarried(&mut self) -> Result<(), StageError> {
+        let (mut from, end) = (Position::first_at(0), Position::last_at(u64::MAX));
+        loop {
+            let page = self.node.journal.walk(View::Sent, from..end, SENT_PAGE)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            from = last.next();
+            let mut moves = Vec::new();
+            for at in page {
+                let Some(Job::Sent(sent)) = self.node.journal.job(at.id)? else { continue };
+                let item = AnswerRef { id: at.id, block: sent.task.block.hash };
+                let tracked = self.queues.get(sent.sender).and_then(|queue| queue.tracked.get(&sent.nonce));
+                if !tracked.is_some_and(|tracked| tracked.state.carries(&item)) {
+                    moves.push((at.id, Transition::Reopened));
+                }
+            }
+            self.write_moves(moves)?;
+        }
+    }
+}
