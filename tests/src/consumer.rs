@@ -10,6 +10,8 @@ use alloy::{
     sol_types::SolEvent,
 };
 
+use oraculum::protocol::answer::Announced;
+
 use crate::{
     Res,
     abi::{
@@ -142,20 +144,13 @@ impl Consumer {
             let number = log.block_number.ok_or("a log of no block")?;
             if let Ok(event) = Requested::decode_log(&log.inner) {
                 let at = (number, log.block_hash.ok_or("no hash")?);
-                asked.insert(event.requestId, (at, event.modelId, event.request.inputHash));
+                asked.insert(event.requestId, (at, event.modelId, keccak256(&event.input)));
             } else if let Ok(event) = Fulfilled::decode_log(&log.inner) {
                 let ((asked_at, asked_in), model, input) =
                     *asked.get(&event.requestId).ok_or("an answer to no request")?;
-                let answer = Answer {
-                    asked_at,
-                    asked_in,
-                    model,
-                    input,
-                    answered_at: number,
-                    seats: event.seats.clone(),
-                    outcome: event.outcome,
-                    output: event.output.clone(),
-                };
+                let Announced { outcome, seats, output } = Announced::decode(&event.answer)?;
+                let outcome = outcome as u8;
+                let answer = Answer { asked_at, asked_in, model, input, answered_at: number, seats, outcome, output };
                 if let Some(first) = answers.insert(event.requestId, answer) {
                     let (id, transaction) = (event.requestId, log.transaction_hash);
                     let heights = [first.asked_at, first.answered_at, number];

@@ -49,6 +49,19 @@ pub fn parameters() -> Res<Parameters> {
     Ok(Parameters { window: 1, ..dev })
 }
 
+/// The words of a request, of which the event tells the input's hash by the input and the model by a topic.
+#[must_use]
+pub fn request_of(event: &Requested) -> Request {
+    Request {
+        modelId: event.modelId,
+        inputHash: keccak256(&event.input),
+        origin: event.origin,
+        escrow: event.escrow,
+        payment: event.payment,
+        terms: event.terms,
+    }
+}
+
 /// The id of a request as it comes back as calldata.
 #[must_use]
 pub fn request_id(request: &Request, domain: Domain) -> B256 {
@@ -186,7 +199,7 @@ impl Deployment {
     pub fn requested(receipt: &TransactionReceipt) -> Res<(B256, Request)> {
         let event = receipt.logs().iter().find_map(|log| Requested::decode_log(&log.inner).ok());
         let event = event.ok_or("the transaction made no request")?;
-        Ok((event.requestId, event.request.clone()))
+        Ok((event.requestId, request_of(&event)))
     }
 
     /// A signed answer to the request that a receipt holds.
@@ -198,6 +211,7 @@ impl Deployment {
             input_hash: request.inputHash,
             outcome: Outcome::Ok,
             output_commitment: output_commitment(output),
+            seat: 0,
         };
         let signature = statement.sign(self.domain, &self.signer)?;
         Ok(Fulfillment {

@@ -14,7 +14,7 @@ use crate::{
     Res,
     abi::InferenceCoordinator::{Claimed, Request, Requested, Result as Answered, Skipped},
     consumer::Consumer,
-    deployment::Deployment,
+    deployment::{Deployment, request_of},
     rpc::faults::{Aim, Sent},
 };
 
@@ -59,11 +59,11 @@ pub async fn check(deployment: &Deployment, consumer: &Consumer, senders: &[Addr
     let mut paid = HashSet::new();
     for log in &logs {
         if let Ok(event) = Requested::decode_log(&log.inner) {
-            requests.insert(event.requestId, event.request.clone());
+            requests.insert(event.requestId, request_of(&event));
         } else if let Ok(event) = Claimed::decode_log(&log.inner)
-            && !paid.insert(event.requestId)
+            && let Some(id) = event.requestIds.iter().find(|id| !paid.insert(**id))
         {
-            return Err(format!("{} is paid twice", event.requestId).into());
+            return Err(format!("{id} is paid twice").into());
         }
     }
     // Refuses what is answered twice, and answers to what was not asked.
@@ -91,7 +91,7 @@ pub async fn check(deployment: &Deployment, consumer: &Consumer, senders: &[Addr
         .collect();
     due.sort_by_key(|result| result.fulfilledAt);
     for results in due.chunks(CLAIM) {
-        // It reverts if a single one cannot be paid.
+        // It reverts if a single one is not on record or has not vested.
         deployment.coordinator.claim(results.to_vec()).gas(30_000_000).call().await.map_err(|error| {
             format!("some pay of the answers in blocks from {} cannot be claimed: {error}", results[0].fulfilledAt)
         })?;

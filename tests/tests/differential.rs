@@ -77,11 +77,11 @@ async fn solidity_and_rust_agree_on_ids_statements_and_ranks() -> Res<()> {
             input_hash: request.input_hash,
             outcome: *[Outcome::Ok, Outcome::BadInput, Outcome::Unrepresentable].choose(&mut rng).expect("not empty"),
             output_commitment: word(&mut rng),
+            seat: rng.random(),
         };
-        let digest = coordinator
-            .digestOf(id, statement.block_hash, input_hash, statement.outcome as u8, statement.output_commitment)
-            .call()
-            .await?;
+        let Statement { block_hash, outcome, output_commitment, seat, .. } = statement;
+        let digest =
+            coordinator.digestOf(id, block_hash, input_hash, outcome as u8, output_commitment, seat).call().await?;
         assert_eq!(digest, statement.digest(domain), "{statement:?}");
         let elsewhere = Domain { chain_id: domain.chain_id + 1, ..domain };
         assert_ne!(digest, statement.digest(elsewhere));

@@ -11,8 +11,8 @@ use alloy::{
 use super::{Account, AccountError, Client, OwnedSeats, seats::past_logs};
 use crate::{
     config::Settings,
-    coordinator::abi::InferenceCoordinator as Coordinator,
-    protocol::{payout, request::Request},
+    coordinator::{self, abi::InferenceCoordinator as Coordinator},
+    protocol::{answer::Announced, payout, request::Request},
 };
 
 /// Answers per transaction that claims pay.
@@ -52,7 +52,8 @@ impl Unpaid {
             let UnclaimedAnswer { words, event, block } = answer;
             let parsed = [words.modelId, words.inputHash, words.origin, words.escrow, words.payment, words.terms];
             let Ok(request) = Request::from_words(&parsed) else { continue };
-            let Some(seat) = event.seats.first_chunk::<4>().map(|seat| u32::from_be_bytes(*seat)) else { continue };
+            let Ok(Announced { outcome, seats, output }) = Announced::decode(&event.answer) else { continue };
+            let Some(seat) = seats.first_chunk::<4>().map(|seat| u32::from_be_bytes(*seat)) else { continue };
             if !owned.held(client, request.model_id, seat, block).await? {
                 continue;
             }
@@ -64,9 +65,9 @@ impl Unpaid {
             }
             let result = Coordinator::Result {
                 request: words,
-                outcome: event.outcome,
-                outputCommitment: keccak256(&event.output),
-                seats: event.seats,
+                outcome: outcome as u8,
+                outputCommitment: keccak256(&output),
+                seats,
                 fulfilledAt: block,
             };
             unpaid.claimable.push(UnpaidAnswer { result, wei });
@@ -100,11 +101,11 @@ async fn unpaid_answers(client: &Client, settings: &Settings, head: u64) -> Resu
     let mut paid = HashSet::new();
     for log in past_logs(client, settings, &events, head).await? {
         if let Ok(event) = Coordinator::Requested::decode_log_data(log.data()) {
-            requests.insert(event.requestId, event.request);
+            requests.insert(event.requestId, coordinator::request(&event));
         } else if let Ok(event) = Coordinator::Fulfilled::decode_log_data(log.data()) {
             answers.push((event, log.block_number.unwrap_or_default()));
         } else if let Ok(event) = Coordinator::Claimed::decode_log_data(log.data()) {
-            paid.insert(event.requestId);
+            paid.extend(event.requestIds);
         }
     }
     let unclaimed = answers.into_iter().filter(|(event, _)| !paid.contains(&event.requestId));

@@ -8,7 +8,7 @@ use alloy::{
 };
 
 use super::{Account, Client, RequestError, ask::find_event};
-use crate::coordinator::abi::InferenceCoordinator as Coordinator;
+use crate::coordinator::{self, abi::InferenceCoordinator as Coordinator};
 
 /// Blocks whose logs are read at once when a past request is looked up.
 const LOG_PAGE: u64 = 2_000;
@@ -55,7 +55,7 @@ async fn find_request(client: &Client, coordinator: Address, id: B256) -> Result
         if let Some(log) = logs.first() {
             let event = Coordinator::Requested::decode_log_data(log.data())
                 .map_err(|error| RequestError::Event { coordinator, reason: error.to_string() })?;
-            return Ok(event.request);
+            return Ok(coordinator::request(&event));
         }
         if from == 0 || head - from >= SEARCHED_BLOCKS {
             return Err(RequestError::NotFound { id, coordinator, blocks: SEARCHED_BLOCKS });

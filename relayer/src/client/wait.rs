@@ -15,7 +15,7 @@ use crate::{
     coordinator::abi::InferenceCoordinator as Coordinator,
     model::Details,
     oip::{self, OipError, OipTensor},
-    protocol::{Outcome, OutputFormat},
+    protocol::{Outcome, OutputFormat, answer::Announced},
 };
 
 /// The pause before the second reading; it grows by half with each, up to `LONGEST_PAUSE`.
@@ -93,10 +93,12 @@ pub async fn wait_for_answer(
         if let Some(log) = client.ask(client.provider().get_logs(&filter)).await?.first() {
             let event = Coordinator::Fulfilled::decode_log_data(log.data())
                 .map_err(|error| RequestError::Event { coordinator, reason: error.to_string() })?;
+            let Announced { outcome, output, .. } = Announced::decode(&event.answer)
+                .map_err(|error| RequestError::Event { coordinator, reason: error.to_string() })?;
             let receipt = client.receipt(log.transaction_hash.unwrap_or_default()).await?;
             return Ok(Answered {
-                outcome: Outcome::try_from(event.outcome)?,
-                output: event.output,
+                outcome,
+                output,
                 format: asked.format,
                 block: log.block_number.unwrap_or_default(),
                 transaction: receipt.transaction_hash,

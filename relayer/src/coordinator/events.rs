@@ -1,7 +1,7 @@
 //! What the coordinator tells.
 
 use alloy::{
-    primitives::{B256, Bytes},
+    primitives::{B256, Bytes, keccak256},
     rpc::types::Log,
     sol_types::SolEventInterface,
 };
@@ -12,6 +12,7 @@ use crate::{
     domain::{Rules, SeatChange},
     protocol::{
         Outcome,
+        answer::Announced,
         request::{Request, RequestWords},
     },
 };
@@ -43,8 +44,8 @@ pub enum Event {
     Refunded(B256),
     /// A request's callback failed.
     DeliveryFailed(B256),
-    /// An answer was paid.
-    Claimed(B256),
+    /// Answers were paid.
+    Claimed(Vec<B256>),
     /// A seat changed.
     Seat {
         /// Its model.
@@ -53,6 +54,13 @@ pub enum Event {
         index: u32,
         /// How.
         change: SeatChange,
+    },
+    /// The highest seats of a model were released.
+    Trimmed {
+        /// The model.
+        model: B256,
+        /// Number of indices that are left.
+        seat_count: u32,
     },
     /// New parameters apply.
     Parameters {
@@ -82,18 +90,16 @@ pub fn decode_log(log: &Log) -> Option<DecodedLog> {
     let event = match Events::decode_log(&log.inner).ok()?.data {
         Events::Requested(event) => Event::Requested {
             id: event.requestId,
-            request: Box::new(Request::from_words(&words(&event.request)).ok()?),
+            request: Box::new(Request::from_words(&words(&request(&event))).ok()?),
             input: event.input,
         },
-        Events::Fulfilled(event) => Event::Fulfilled {
-            id: event.requestId,
-            outcome: Outcome::try_from(event.outcome).ok()?,
-            seats: event.seats,
-            output: event.output,
-        },
+        Events::Fulfilled(event) => {
+            let Announced { outcome, seats, output } = Announced::decode(&event.answer).ok()?;
+            Event::Fulfilled { id: event.requestId, outcome, seats, output }
+        }
         Events::Refunded(event) => Event::Refunded(event.requestId),
         Events::DeliveryFailed(event) => Event::DeliveryFailed(event.requestId),
-        Events::Claimed(event) => Event::Claimed(event.requestId),
+        Events::Claimed(event) => Event::Claimed(event.requestIds),
         Events::SeatJoined(event) => Event::Seat {
             model: event.modelId,
             index: event.index,
@@ -110,6 +116,7 @@ pub fn decode_log(log: &Log) -> Option<DecodedLog> {
         Events::SeatReleased(event) => {
             Event::Seat { model: event.modelId, index: event.index, change: SeatChange::Emptied }
         }
+        Events::SeatsTrimmed(event) => Event::Trimmed { model: event.modelId, seat_count: event.seatCount },
         Events::SeatLeft(event) => Event::Seat {
             model: event.modelId,
             index: event.index,
@@ -127,6 +134,19 @@ pub fn decode_log(log: &Log) -> Option<DecodedLog> {
 #[must_use]
 pub fn rules(parameters: &abi::Parameters) -> Rules {
     Rules { window: parameters.window, vesting: parameters.vesting }
+}
+
+/// The words of a request, of which the event tells the input's hash by the input and the model by a topic.
+#[must_use]
+pub fn request(event: &abi::InferenceCoordinator::Requested) -> abi::Request {
+    abi::Request {
+        modelId: event.modelId,
+        inputHash: keccak256(&event.input),
+        origin: event.origin,
+        escrow: event.escrow,
+        payment: event.payment,
+        terms: event.terms,
+    }
 }
 
 fn words(request: &abi::Request) -> RequestWords {

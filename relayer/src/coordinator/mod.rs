@@ -8,7 +8,7 @@ mod revert;
 mod views;
 
 pub use calls::{card, claim, fulfill, fulfill_batch};
-pub use events::{DecodedLog, Event, decode_log, rules};
+pub use events::{DecodedLog, Event, decode_log, request, rules};
 pub use probe::{endings, probe};
 pub use revert::{Revert, RevertReason, explain};
 pub use views::{ReadError, Views};

@@ -20,8 +20,6 @@ pub enum RevertReason {
     TooEarly,
     /// The gas limit is too small.
     Gas,
-    /// The answer is paid already.
-    AlreadyPaid,
     /// The node's seats or blocks are not the chain's, as after a reorganisation.
     Stale,
     /// Anything else. For an answer or a claim that is a fault of the node's own.
@@ -123,7 +121,6 @@ fn meaning(error: &Errors) -> (RevertReason, String) {
         }
 
         // Claims and deliveries.
-        Errors::AlreadyPaid(e) => (Reason::AlreadyPaid, format!("the answer to {} is paid already", e.requestId)),
         Errors::TooEarly(e) => {
             (Reason::TooEarly, format!("too early: this is block {}, wait for block {}", e.blockNumber, e.needed))
         }
@@ -197,9 +194,20 @@ fn meaning(error: &Errors) -> (RevertReason, String) {
                 e.width, e.decimals
             ),
         ),
-        Errors::ZeroRefundAccount(_) => {
-            (Reason::Other, "the request names no account to refund; write one that is not zero".into())
-        }
+        Errors::InvalidAccount(e) => (
+            Reason::Other,
+            format!(
+                "nobody could withdraw what is credited to {}; name another account, neither zero nor the coordinator",
+                e.account
+            ),
+        ),
+        Errors::TooManyAlike(e) => (
+            Reason::Other,
+            format!(
+                "there are too many requests of this block like {}; change one field, or wait for the next block",
+                e.requestId
+            ),
+        ),
 
         // Nodes and models.
         Errors::NoSigner(e) => {
@@ -229,6 +237,13 @@ fn meaning(error: &Errors) -> (RevertReason, String) {
         // Money and governance.
         Errors::TransferFailed(e) => (Reason::Other, format!("{} does not take {} ETH", e.to, eth(e.amount))),
         Errors::NotOwner(e) => (Reason::Other, format!("{} does not own the coordinator", e.caller)),
+        Errors::ScheduleExpired(e) => (
+            Reason::Other,
+            format!(
+                "the scheduled parameters could be applied up to block {}, and this is block {}; schedule them again",
+                e.lastBlock, e.blockNumber
+            ),
+        ),
         Errors::NothingScheduled(_) => (Reason::Other, "no change of parameters is scheduled".into()),
         Errors::ParameterOutOfBounds(e) => {
             (Reason::Other, format!("the parameter `{}` is {}, but must be {} to {}", e.name, e.value, e.min, e.max))
@@ -291,7 +306,7 @@ mod tests {
             (Coordinator::NotOpen { requestId: hash }.abi_encode(), RevertReason::NotOpen),
             (Coordinator::SameBlock {}.abi_encode(), RevertReason::TooEarly),
             (Coordinator::NotAHole { seat: 1 }.abi_encode(), RevertReason::Stale),
-            (Coordinator::AlreadyPaid { requestId: hash }.abi_encode(), RevertReason::AlreadyPaid),
+            (Coordinator::ResultMismatch { requestId: hash }.abi_encode(), RevertReason::Stale),
             (Coordinator::UnexpectedOutput {}.abi_encode(), RevertReason::Other),
             (vec![1, 2, 3, 4], RevertReason::Other),
         ] {

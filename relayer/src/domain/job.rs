@@ -86,6 +86,8 @@ pub struct Executed {
     pub outcome: Outcome,
     /// Packed tensors; empty unless `Ok`.
     pub output: Bytes,
+    /// Our seat, for which the answer is signed.
+    pub seat: u32,
     /// Keeps the job in hand.
     pub lease: Lease,
 }
@@ -99,6 +101,8 @@ pub struct Attested {
     pub outcome: Outcome,
     /// Packed tensors; empty unless `Ok`.
     pub output: Bytes,
+    /// Our seat, for which the answer is signed.
+    pub seat: u32,
     /// The signing key's signature over the statement.
     pub signature: CompactSignature,
     /// Keeps the job in hand.
@@ -106,10 +110,10 @@ pub struct Attested {
 }
 
 impl Seen {
-    /// The job after its model ran.
+    /// The job after its model ran, to be signed for one of our seats.
     #[must_use]
-    pub fn executed(self, outcome: Outcome, output: Bytes) -> Executed {
-        Executed { task: self.task, outcome, output, lease: Lease::default() }
+    pub fn executed(self, outcome: Outcome, output: Bytes, seat: u32) -> Executed {
+        Executed { task: self.task, outcome, output, seat, lease: Lease::default() }
     }
 }
 
@@ -130,6 +134,7 @@ impl Executed {
             input_hash: self.task.request.input_hash,
             outcome: self.outcome,
             output_commitment: output_commitment(&self.output),
+            seat: self.seat,
         }
     }
 
@@ -142,8 +147,8 @@ impl Executed {
     /// The statement is signed.
     #[must_use]
     pub fn attested(self, signature: CompactSignature) -> Attested {
-        let Self { task, outcome, output, lease } = self;
-        Attested { task, outcome, output, signature, lease }
+        let Self { task, outcome, output, seat, lease } = self;
+        Attested { task, outcome, output, seat, signature, lease }
     }
 }
 

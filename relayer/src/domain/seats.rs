@@ -66,6 +66,14 @@ impl SeatTable {
         }
     }
 
+    /// Drops the seats of a model from an index on: nobody holds them any more. To requests that were made before they are
+    /// holes, whoever takes them anew.
+    pub fn trim(&mut self, model: B256, seat_count: u32) {
+        if let Some(seats) = self.models.get_mut(&model) {
+            seats.truncate(seat_count as usize);
+        }
+    }
+
     /// Tells whether the seats of a model are loaded, which is to say, its requests taken in.
     #[must_use]
     pub fn serves(&self, model: B256) -> bool {

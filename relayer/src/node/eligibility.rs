@@ -93,6 +93,12 @@ impl<C, J: Journal> Node<C, J> {
         }
     }
 
+    /// Index of the seat from which this node answers a task; `None` if no seat of its key may.
+    #[must_use]
+    pub fn seat_for(&self, task: &Task) -> Option<u32> {
+        self.seats().assignment(task, self.signer).map(|assignment| assignment.seat)
+    }
+
     fn profitability(&self, request: &Request, assignment: &SeatAssignment, output: usize) -> Profitability {
         match *self.price.borrow() {
             Some(price) => self.policy.borrow().judge(request, assignment, output, price),

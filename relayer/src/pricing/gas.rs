@@ -146,7 +146,7 @@ mod tests {
         for (seats, holes) in [(1, 0), (16, 15), (17, 16), (1_000, 128)] {
             let request = Request { seat_count: seats, callback_gas_limit: 50_000, ..crate::testing::request(0, 1) };
             let task = crate::domain::Task { id: Default::default(), block: crate::testing::block(1), request };
-            let executed = crate::domain::Seen { task }.executed(crate::protocol::Outcome::Ok, vec![1; 500].into());
+            let executed = crate::domain::Seen { task }.executed(crate::protocol::Outcome::Ok, vec![1; 500].into(), 0);
             let answer = executed.attested(crate::protocol::statement::CompactSignature {
                 r: Default::default(),
                 vs: Default::default(),

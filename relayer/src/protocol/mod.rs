@@ -5,6 +5,7 @@
 use std::fmt;
 
 pub mod agreement;
+pub mod answer;
 pub mod card;
 pub mod cast;
 mod exact;

@@ -41,7 +41,7 @@ pub struct Request {
     pub input_hash: B256,
     /// The contract that asked.
     pub consumer: Address,
-    /// Counts the consumer's requests from 0.
+    /// Tells requests of one block that are alike apart: the smallest number under which the id was new.
     pub nonce: u64,
     /// Seats of the model at the request: ranks are a permutation of `[0, seat_count)`.
     pub seat_count: u32,

@@ -19,6 +19,7 @@ mod typed {
             bytes32 inputHash;
             uint8 outcome;
             bytes32 outputCommitment;
+            uint32 seat;
         }
         struct Signer {
             address owner;
@@ -39,7 +40,7 @@ impl Domain {
     fn eip712(self) -> Eip712Domain {
         eip712_domain! {
             name: "Oraculum",
-            version: "1",
+            version: "2",
             chain_id: self.chain_id,
             verifying_contract: self.coordinator,
         }
@@ -69,6 +70,8 @@ pub struct Statement {
     pub outcome: Outcome,
     /// keccak256 of the output bytes; of no bytes unless `Ok`.
     pub output_commitment: B256,
+    /// The signer's seat: the signature counts for no other.
+    pub seat: u32,
 }
 
 impl Statement {
@@ -80,6 +83,7 @@ impl Statement {
             inputHash: self.input_hash,
             outcome: self.outcome as u8,
             outputCommitment: self.output_commitment,
+            seat: self.seat,
         }
         .eip712_signing_hash(&domain.eip712())
     }

@@ -1,9 +1,6 @@
 //! The one word that the chain stores per request: `hash << 8 | flags`.
 
-use alloy::{
-    primitives::{B256, Bytes, U256, keccak256},
-    sol_types::SolValue,
-};
+use alloy::primitives::{B256, Bytes, U256, keccak256};
 
 use super::Outcome;
 
@@ -71,16 +68,15 @@ impl Recorded {
         self.seats.iter().flat_map(|seat| seat.to_be_bytes()).collect::<Vec<_>>().into()
     }
 
-    /// The low 248 bits of `keccak256(abi.encode(outcome, outputCommitment, seats, fulfilledAt))`.
+    /// The low 248 bits of `keccak256(outcome ‖ fulfilledAt ‖ outputCommitment ‖ seats)`.
     pub fn hash(&self) -> U256 {
-        let encoded = (
-            U256::from(self.outcome as u8),
-            self.output_commitment,
-            self.packed_seats(),
-            U256::from(self.fulfilled_at),
-        )
-            .abi_encode_params();
-        U256::from_be_bytes(keccak256(encoded).0) & (U256::MAX >> 8)
+        let parts: [&[u8]; 4] = [
+            &[self.outcome as u8],
+            &self.fulfilled_at.to_be_bytes(),
+            self.output_commitment.as_slice(),
+            &self.packed_seats(),
+        ];
+        U256::from_be_bytes(keccak256(parts.concat()).0) & (U256::MAX >> 8)
     }
 }
 

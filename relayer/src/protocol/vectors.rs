@@ -7,12 +7,14 @@ use half::f16;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    OutputFormat,
+    Outcome, OutputFormat,
+    answer::Announced,
     exact::Finite,
     payout,
     request::{InputKind, Level, Request, RequestWords},
     sortition::{rank, seed},
-    statement::{Domain, Statement},
+    statement::{self, Domain, Statement},
+    status::Recorded,
     tensor::{self, DType, Tensor, TensorError},
 };
 
@@ -234,6 +236,7 @@ struct StatementCase {
     input_hash: B256,
     outcome: u8,
     output_commitment: B256,
+    seat: u32,
     digest: B256,
 }
 
@@ -259,6 +262,7 @@ fn statements_have_the_digests_they_have_everywhere() {
             input_hash: case.input_hash,
             outcome: case.outcome.try_into().unwrap(),
             output_commitment: case.output_commitment,
+            seat: case.seat,
         };
         assert_eq!(statement.digest(domain), case.digest, "{}", case.name);
     }
@@ -266,6 +270,40 @@ fn statements_have_the_digests_they_have_everywhere() {
         let domain = Domain { chain_id: case.chain_id.parse().unwrap(), coordinator: case.coordinator };
         assert_eq!(domain.separator(), case.separator);
         assert_eq!(domain.signer_digest(case.owner), case.digest);
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ResultCase {
+    name: String,
+    outcome: u8,
+    seats: Bytes,
+    output: Bytes,
+    output_commitment: B256,
+    fulfilled_at: String,
+    /// The bytes of the event.
+    answer: Bytes,
+    /// What the status word keeps.
+    hash: B256,
+}
+
+#[test]
+fn answers_leave_what_they_leave_everywhere() {
+    let Cases { cases } = read::<Cases<ResultCase>>("results.json");
+    assert!(cases.iter().any(|case| case.seats.len() == 64));
+    for case in cases {
+        let ResultCase { name, seats, output, output_commitment, .. } = case;
+        let outcome = Outcome::try_from(case.outcome).unwrap();
+        let announced = Announced { outcome, seats: seats.clone(), output: output.clone() };
+        assert_eq!(announced.encode(), case.answer, "{name}");
+        assert_eq!(Announced::decode(&case.answer).unwrap(), announced, "{name}");
+
+        assert_eq!(statement::output_commitment(&output), output_commitment, "{name}");
+        let (seats, _) = seats.as_chunks::<4>();
+        let seats = seats.iter().map(|seat| u32::from_be_bytes(*seat)).collect();
+        let recorded = Recorded { outcome, output_commitment, seats, fulfilled_at: case.fulfilled_at.parse().unwrap() };
+        assert_eq!(B256::from(recorded.hash()), case.hash, "{name}");
     }
 }
 

@@ -9,10 +9,11 @@ use alloy::{
 
 use crate::{
     chain::BlockRef,
-    coordinator::abi::{self, InferenceCoordinator as Coordinator},
+    coordinator::abi::InferenceCoordinator as Coordinator,
     domain::Task,
     protocol::{
         Outcome,
+        answer::Announced,
         request::{Ask, Filled, InputKind, Level, Request},
         statement::Domain,
     },
@@ -60,25 +61,28 @@ pub(crate) fn task(nonce: u64) -> Task {
 }
 
 pub(crate) fn requested(request: &Request) -> LogData {
-    let [model_id, input_hash, origin, escrow, payment, terms] = request.to_words();
+    let [model_id, _, origin, escrow, payment, terms] = request.to_words();
     Coordinator::Requested {
         requestId: id(request),
         consumer: request.consumer,
         modelId: model_id,
-        request: abi::Request { modelId: model_id, inputHash: input_hash, origin, escrow, payment, terms },
+        origin,
+        escrow,
+        payment,
+        terms,
         input: input(request.nonce).into(),
     }
     .encode_log_data()
 }
 
 pub(crate) fn fulfilled(request: &Request, seat: u32) -> LogData {
-    let (outcome, output) = (Outcome::Ok as u8, Bytes::from_static(b"output"));
-    Coordinator::Fulfilled { requestId: id(request), outcome, seats: seat.to_be_bytes().to_vec().into(), output }
-        .encode_log_data()
+    let seats = Bytes::copy_from_slice(&seat.to_be_bytes());
+    let answer = Announced { outcome: Outcome::Ok, seats, output: Bytes::from_static(b"output") }.encode();
+    Coordinator::Fulfilled { requestId: id(request), answer }.encode_log_data()
 }
 
 pub(crate) fn claimed(request: &Request) -> LogData {
-    Coordinator::Claimed { requestId: id(request) }.encode_log_data()
+    Coordinator::Claimed { requestIds: vec![id(request)] }.encode_log_data()
 }
 
 /// A signed transfer of nothing.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::testing::{MODEL, task};
 
 fn turn(rank: u32, eligible: u32, window: u16) -> Turn {
     Turn { rank, eligible, quorum: 1, window }
@@ -56,4 +57,27 @@ fn what_the_former_holder_of_a_seat_answered_is_not_ours() {
     assert!(!table.is_held(model, 1, signer, 99), "before this key had it");
     assert!(!table.is_held(model, 0, signer, 100) && !table.is_held(model, 2, signer, 100));
     assert!(!table.is_held(model, 1, Address::repeat_byte(3), 100));
+}
+
+#[test]
+fn a_trimmed_seat_is_a_hole_to_older_requests_whoever_takes_it_anew() {
+    let (own, other) = (Address::repeat_byte(1), Address::repeat_byte(2));
+    let mut table = SeatTable::default();
+    let seat = |signer, from| Seat { signer, from, until: STAYS };
+    table.load(MODEL, vec![seat(own, 1), seat(other, 1), seat(other, 1)]);
+    let mut task = task(10);
+    task.request.seat_count = 3;
+    let before = table.assignment(&task, own).unwrap();
+    assert_eq!(before.eligible, 3);
+
+    table.change(MODEL, 1, SeatChange::Emptied);
+    table.change(MODEL, 2, SeatChange::Emptied);
+    table.trim(MODEL, 1);
+    let alone = table.assignment(&task, own).unwrap();
+    assert_eq!((alone.seat, alone.rank, alone.eligible), (0, 0, 1));
+    table.change(MODEL, 1, SeatChange::Keyed { signer: other, from: 50 });
+    assert_eq!(table.assignment(&task, own), Some(alone.clone()), "the draw is by the request's own count");
+
+    task.request.seat_count = 1;
+    assert!(table.assignment(&task, own).unwrap().holes.is_empty());
 }

@@ -13,6 +13,7 @@ fn statement() -> Statement {
         input_hash: B256::repeat_byte(3),
         outcome: Outcome::BadInput,
         output_commitment: output_commitment(&[]),
+        seat: 7,
     }
 }
 
@@ -23,7 +24,7 @@ fn digest_by_hand(struct_hash: B256) -> B256 {
         [
             type_hash.0,
             keccak256("Oraculum").0,
-            keccak256("1").0,
+            keccak256("2").0,
             U256::from(domain().chain_id).to_be_bytes(),
             domain().coordinator.into_word().0,
         ]
@@ -37,10 +38,10 @@ fn digest_by_hand(struct_hash: B256) -> B256 {
 fn the_digest_is_what_the_page_says() {
     let s = statement();
     let type_hash = keccak256(
-        "Statement(bytes32 requestId,bytes32 blockHash,bytes32 inputHash,uint8 outcome,bytes32 outputCommitment)",
+        "Statement(bytes32 requestId,bytes32 blockHash,bytes32 inputHash,uint8 outcome,bytes32 outputCommitment,uint32 seat)",
     );
-    let outcome = U256::from(1).to_be_bytes();
-    let words = [type_hash.0, s.request_id.0, s.block_hash.0, s.input_hash.0, outcome, s.output_commitment.0];
+    let [outcome, seat] = [1, 7].map(|number| U256::from(number).to_be_bytes());
+    let words = [type_hash.0, s.request_id.0, s.block_hash.0, s.input_hash.0, outcome, s.output_commitment.0, seat];
     assert_eq!(s.digest(domain()), digest_by_hand(keccak256(words.concat())));
 }
 
@@ -64,6 +65,7 @@ fn a_signature_recovers_to_its_signer_and_only_over_its_statement() {
         Statement { input_hash: B256::ZERO, ..statement() }.digest(domain()),
         Statement { outcome: Outcome::Ok, ..statement() }.digest(domain()),
         Statement { output_commitment: B256::ZERO, ..statement() }.digest(domain()),
+        Statement { seat: 8, ..statement() }.digest(domain()),
     ];
     for digest in elsewhere {
         assert_ne!(signature.recover(digest), Some(signer.address()));

@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn executed(nonce: u64) -> Executed {
-    Seen { task: task(nonce) }.executed(Outcome::Ok, Bytes::from_static(b"output"))
+    Seen { task: task(nonce) }.executed(Outcome::Ok, Bytes::from_static(b"output"), 0)
 }
 
 struct Rig {
@@ -38,9 +38,9 @@ impl Rig {
     async fn answers(&mut self, count: usize) {
         for _ in 0..count {
             let answer = self.attested.recv().await.unwrap();
-            let statement =
-                Executed { task: answer.task, outcome: answer.outcome, output: answer.output, lease: answer.lease };
-            let recovered = answer.signature.recover(statement.statement().digest(DOMAIN));
+            let Attested { task, outcome, output, seat, signature, lease } = answer;
+            let statement = Executed { task, outcome, output, seat, lease }.statement();
+            let recovered = signature.recover(statement.digest(DOMAIN));
             assert_eq!(recovered, Some(self.signer.address()));
         }
     }
@@ -98,7 +98,7 @@ async fn attested(journal: MemoryJournal, outputs: &[&'static [u8]], fork: u64) 
         let seen = vec![(task.clone(), input(1).into())];
         journal.commit(&Batch { vanished: vec![task.id], seen, ..Batch::default() }).unwrap();
         let seen = Seen { task: task.clone() };
-        let ran = seen.executed(Outcome::Ok, Bytes::from_static(output)).held(Lease::default());
+        let ran = seen.executed(Outcome::Ok, Bytes::from_static(output), 0).held(Lease::default());
         executed.send(ran).await.unwrap();
     }
     drop(executed);

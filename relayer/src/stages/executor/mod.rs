@@ -222,7 +222,9 @@ impl<C: Chain, J: Journal> Executor<C, J> {
                 let provider = profile.device.to_string();
                 debug!(%id, %provider, ?queue_time, ?run_time, "the model ran");
                 self.node.metrics.ran(task.request.model_id, &provider, *queue_time, *run_time);
-                let executed = Seen { task }.executed(inference.outcome, inference.output).held(lease);
+                // Without a seat by now, the job is given up: at the next head it is asked again whether it is ours.
+                let Some(seat) = self.node.seat_for(&task) else { return Ok(()) };
+                let executed = Seen { task }.executed(inference.outcome, inference.output, seat).held(lease);
                 self.out.send(executed).await.map_err(|_| StageError::Gone("attester"))
             }
             Err(AttemptError::Journal(error)) => Err(error.into()),

@@ -140,7 +140,9 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             return Ok(None);
         }
         match self.node.eligibility(task, next, queued.answer.output.len()) {
-            Eligibility::Now(assignment) => return Ok(Some(assignment)),
+            Eligibility::Now(assignment) if assignment.seat == queued.answer.seat => return Ok(Some(assignment)),
+            // Signed for a seat that may not answer any more. Given up: the executor has it signed for the one that may.
+            Eligibility::Now(_) => {}
             Eligibility::From(_) => self.waiting.push(queued.clone()),
             // Given up: the executor asks again at the next head, and the answer is in nobody's way meanwhile.
             Eligibility::AwaitsCheaperGas => {}

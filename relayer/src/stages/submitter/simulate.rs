@@ -200,7 +200,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                 let deadline = task.request.deadline();
                 self.close(task.id, Transition::Skipped(Skip::Expired { deadline }))?;
             }
-            RevertReason::Gas | RevertReason::AlreadyPaid | RevertReason::Other => {
+            RevertReason::Gas | RevertReason::Other => {
                 self.close(task.id, Transition::Failed(format!("the simulation refuses the answer: {revert}")))?;
             }
         }

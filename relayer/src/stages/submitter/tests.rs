@@ -76,7 +76,7 @@ impl Rig {
     }
 
     async fn hand(&self, task: &Task) {
-        let executed = Seen { task: task.clone() }.executed(Outcome::Ok, Bytes::from_static(b"output"));
+        let executed = Seen { task: task.clone() }.executed(Outcome::Ok, Bytes::from_static(b"output"), 0);
         let signature = executed.statement().sign(DOMAIN, &self.bench.signer).unwrap();
         self.answers.send(executed.attested(signature)).await.unwrap();
     }
@@ -123,6 +123,27 @@ async fn answers_are_journalled_signed_and_sent_with_nonces_in_a_row() {
         assert_eq!(transaction.max_fee_per_gas(), 2 * 1_000 + 100);
     }
     assert!(tasks.iter().all(|task| rig.state(task) == "sent"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_signed_for_a_seat_that_answers_no_more_is_given_up() {
+    let rig = Rig::start(Bench::new());
+    rig.alone();
+    let header = rig.chain().mine(Vec::new());
+    let request = request(0, header.block.number);
+    let task = Task { id: id(&request), request, block: header.block };
+    let seen = vec![(task.clone(), input(0).into())];
+    rig.journal().commit(&Batch { seen, ..Batch::default() }).unwrap();
+    rig.tell(0);
+    // The key's seat is 0, and the answer is signed for another.
+    let executed = Seen { task: task.clone() }.executed(Outcome::Ok, Bytes::from_static(b"output"), 1);
+    let signature = executed.statement().sign(DOMAIN, &rig.bench.signer).unwrap();
+    let answer = executed.attested(signature);
+    let in_hand = answer.lease.watch();
+    rig.answers.send(answer).await.unwrap();
+    rig.until(|_| in_hand.strong_count() == 0).await;
+    assert!(rig.chain().sent().is_empty());
+    assert_eq!(rig.state(&task), "seen", "the executor has it signed for the seat that may answer");
 }
 
 #[tokio::test]

@@ -115,20 +115,22 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
             Event::DeliveryFailed(id) if self.find(*id)?.is_some() => {
                 warn!(%id, transaction = log.transaction.map(display), "the consumer's callback failed; it can be redelivered");
             }
-            Event::Claimed(id) => {
-                let known = match self.claims.remove(id) {
-                    // It would be written only to be forgotten.
-                    Some(_) if self.fresh.contains_key(id) && Some(log.block.number) <= self.heights.out_of_reach() => {
-                        None
-                    }
-                    Some(claim) => Some(claim),
-                    None => self.node.journal.claim(*id)?,
-                };
-                if let Some(claim) = known {
-                    self.claims.insert(*id, Claim { paid_at: Some(log.block.number), ..claim });
-                }
-            }
+            Event::Claimed(ids) => ids.iter().try_for_each(|id| self.paid(*id, log.block.number))?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes in that an answer was paid in a block.
+    fn paid(&mut self, id: B256, block: u64) -> Result<(), JournalError> {
+        let known = match self.claims.remove(&id) {
+            // It would be written only to be forgotten.
+            Some(_) if self.fresh.contains_key(&id) && Some(block) <= self.heights.out_of_reach() => None,
+            Some(claim) => Some(claim),
+            None => self.node.journal.claim(id)?,
+        };
+        if let Some(claim) = known {
+            self.claims.insert(id, Claim { paid_at: Some(block), ..claim });
         }
         Ok(())
     }

@@ -274,6 +274,9 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 Event::Seat { model, index, change } if self.seats_at.is_some_and(|at| log.block.number > at) => {
                     self.node.seats_mut().change(*model, *index, *change);
                 }
+                Event::Trimmed { model, seat_count } if self.seats_at.is_some_and(|at| log.block.number > at) => {
+                    self.node.seats_mut().trim(*model, *seat_count);
+                }
                 _ => {}
             }
         }

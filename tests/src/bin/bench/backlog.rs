@@ -13,12 +13,13 @@ use alloy::{
     sol_types::SolEvent,
 };
 use oraculum::protocol::{
-    OutputFormat,
+    Outcome, OutputFormat,
+    answer::Announced,
     request::{Ask, Filled, InputKind, Level},
 };
 use oraculum_tests::{
     Res,
-    abi::InferenceCoordinator::{Claimed, Fulfilled, Request, Requested},
+    abi::InferenceCoordinator::{Claimed, Fulfilled, Requested},
     anvil::Anvil,
     consumer::{Consumer, FEE},
     deployment::{Deployment, parameters},
@@ -147,22 +148,25 @@ fn history(
         let filled = Filled { consumer: consumer.address(), nonce, seat_count: 1, version: 1, request_block: number };
         let request = ask.into_request(input, filled);
         let id: B256 = request.id(chain_id, coordinator);
-        let [model_id, input_hash, origin, escrow, payment, terms] = request.to_words();
-        let words = Request { modelId: model_id, inputHash: input_hash, origin, escrow, payment, terms };
+        let [_, _, origin, escrow, payment, terms] = request.to_words();
         let requested = Requested {
             requestId: id,
             consumer: consumer.address(),
             modelId: model.id,
-            request: words,
+            origin,
+            escrow,
+            payment,
+            terms,
             input: input.clone(),
         };
         put(number, requested.encode_log_data());
-        let fulfilled = Fulfilled { requestId: id, outcome: 0, seats: vec![0; 4].into(), output: output.clone() };
+        let answer = Announced { outcome: Outcome::Ok, seats: vec![0; 4].into(), output: output.clone() }.encode();
+        let fulfilled = Fulfilled { requestId: id, answer };
         put(number + ANSWERED_AFTER, fulfilled.encode_log_data());
         unclaimed.push(id);
         let vested = number + ANSWERED_AFTER + u64::from(parameters()?.vesting) + 1;
         if matches!(pay, Pay::Claimed) && unclaimed.len() as u64 == CLAIMED_TOGETHER && vested < span {
-            unclaimed.drain(..).for_each(|id| put(vested, Claimed { requestId: id }.encode_log_data()));
+            put(vested, Claimed { requestIds: std::mem::take(&mut unclaimed) }.encode_log_data());
         }
     }
     Ok(logs)

@@ -33,7 +33,7 @@ impl Rig {
     }
 
     fn attested(&self, task: &Task) -> Attested {
-        let executed = Seen { task: task.clone() }.executed(Outcome::Ok, Bytes::from_static(b"output"));
+        let executed = Seen { task: task.clone() }.executed(Outcome::Ok, Bytes::from_static(b"output"), 0);
         let signature = executed.statement().sign(DOMAIN, &self.bench.signer).unwrap();
         executed.attested(signature)
     }
