@@ -16,7 +16,14 @@ contract Deploy is Script {
     /// @notice Sortition needs the hashes of up to 8,000 past blocks, and this chain lacks the contract of EIP-2935.
     error NoBlockHashHistory(uint256 chainId);
 
+    /// @notice This chain's `block.number` counts another chain's blocks, as Arbitrum's does, and its `blockhash` is not
+    /// theirs: neither draws nor deadlines would hold.
+    error ForeignBlockNumbers(uint256 chainId);
+
     error NotDeployed();
+
+    /// @dev Where chains of Arbitrum's kind have their system contract, and others have no code.
+    address private constant ARB_SYS = address(0x64);
 
     /// @dev The committed, optimized bytecode, not what `forge test` compiles; `scripts/artifacts --check` shows that it
     /// is the sources'.
@@ -27,6 +34,7 @@ contract Deploy is Script {
     }
 
     function deploy(address owner, bool dev) public returns (InferenceCoordinator coordinator) {
+        if (ARB_SYS.code.length != 0) revert ForeignBlockNumbers(block.chainid);
         if (BlockHashes.HISTORY.code.length == 0) revert NoBlockHashHistory(block.chainid);
         Parameters memory parameters = dev ? Defaults.dev() : Defaults.standard();
         vm.startBroadcast();

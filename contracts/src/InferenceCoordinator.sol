@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Governance} from "./Governance.sol";
-import {NodeRegistry} from "./NodeRegistry.sol";
-import {IInferenceConsumer} from "./interfaces/IInferenceConsumer.sol";
-import {Feature, IInferenceCoordinator} from "./interfaces/IInferenceCoordinator.sol";
+import {Governance} from "./base/Governance.sol";
+import {NodeRegistry} from "./base/NodeRegistry.sol";
+import {IInferenceCoordinator} from "./interfaces/IInferenceCoordinator.sol";
+import {AnswerBuffer, AnswerBufferLib} from "./libraries/AnswerBuffer.sol";
+import {AskChecks} from "./libraries/AskChecks.sol";
 import {BlockHashes} from "./libraries/BlockHashes.sol";
 import {ExactCall} from "./libraries/ExactCall.sol";
 import {Fault, Faults} from "./libraries/Faults.sol";
 import {PackedParameters} from "./libraries/PackedParameters.sol";
-import {ParameterBounds} from "./libraries/ParameterBounds.sol";
+import {RequestBuffer, RequestBufferLib} from "./libraries/RequestBuffer.sol";
 import {RequestLib} from "./libraries/RequestLib.sol";
+import {ResultLib} from "./libraries/ResultLib.sol";
 import {Signatures} from "./libraries/Signatures.sol";
 import {Sortition} from "./libraries/Sortition.sol";
-import {StatementLib} from "./libraries/StatementLib.sol";
+import {Statement, StatementLib} from "./libraries/StatementLib.sol";
 import {Parameters} from "./types/Parameters.sol";
-import {Ask, Attestation, Fulfillment, InputKind, Level, Outcome, Request, Result} from "./types/Request.sol";
+import {Ask, Attestation, Fulfillment, Outcome, Request, Result} from "./types/Request.sol";
+import {Status, StatusLib} from "./types/Status.sol";
 
 /// @title Requests, escrow, fulfillment, delivery, pay and refunds
 /// @dev The checks of an answer return a fault, the encoded error: a single answer reverts with it, a batch notes its
@@ -23,35 +26,38 @@ import {Ask, Attestation, Fulfillment, InputKind, Level, Outcome, Request, Resul
 contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
     using Faults for Fault;
     using RequestLib for Request;
+    using ResultLib for Result;
 
-    uint256 private constant OPEN = 1;
-    uint256 private constant FULFILLED = 2;
-    uint256 private constant DELIVERED = 4;
-    uint256 private constant PAID = 8;
-    uint256 private constant REFUNDED = 16;
-    uint256 private constant FLAGS = 0xff;
-
-    uint256 private constant MIN_DEADLINE = 2;
-    uint256 private constant MAX_DECIMALS = 36;
-    /// @dev Bit w is set where w is an element width.
-    uint256 private constant WIDTHS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 4 | 1 << 8 | 1 << 16;
+    /// @dev Alike requests of one block. They would fill it before there are so many.
+    uint256 private constant MAX_ALIKE = 65_536;
 
     /// @dev Gas between the last check of an answer and its callback: the status word, the event and the encoding of
     /// the output, per byte of output (8 of the log, the rest copies and memory).
     uint256 private constant RECORDING = 15_000;
     uint256 private constant RECORDING_PER_BYTE = 16;
 
-    mapping(bytes32 requestId => uint256) private _status;
+    /// @dev What `claim` keeps from item to item: neighbours are mostly of one seat and version, and pay one owner.
+    struct Payroll {
+        uint256 version;
+        uint256 vesting;
+        bytes32 modelId;
+        uint256 index;
+        // Who holds that seat, and since when.
+        address holder;
+        uint256 since;
+        // What is not credited yet.
+        address payee;
+        uint256 due;
+    }
 
-    /// @inheritdoc IInferenceCoordinator
-    mapping(address consumer => uint64) public nonceOf;
+    mapping(bytes32 requestId => Status) private _status;
 
     constructor(address firstOwner, Parameters memory first) Governance(firstOwner, first) {}
 
     /// @inheritdoc IInferenceCoordinator
     function request(Ask calldata ask, bytes calldata input) external payable returns (bytes32 requestId) {
         PackedParameters p = _unpaused();
-        _checkAsk(ask, p);
+        AskChecks.check(ask, p.maxQuorum(), p.maxCallbackGas());
         uint32 seatCount = _checkModel(ask, input.length);
 
         uint256 sum = uint256(ask.fee) + ask.submitFee;
@@ -61,30 +67,34 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
             _draw(ask.refundTo, msg.sender, sum);
         }
 
-        Request memory r = Request({
-            modelId: ask.modelId,
-            inputHash: keccak256(input),
-            origin: RequestLib.packOrigin(msg.sender, nonceOf[msg.sender]++, seatCount),
-            escrow: RequestLib.packAmount(ask.refundTo, ask.fee),
-            payment: RequestLib.packAmount(ask.token, ask.submitFee),
-            terms: RequestLib.packTerms(ask, block.number, p.version())
-        });
-        requestId = RequestLib.idOf(r);
-        _status[requestId] = OPEN;
-        emit Requested(requestId, msg.sender, ask.modelId, r, input);
+        RequestBuffer buffer = RequestBufferLib.open(ask, input, seatCount, p.version());
+        requestId = buffer.id();
+        if (_status[requestId] != StatusLib.NONE) requestId = _freeId(buffer);
+        _status[requestId] = StatusLib.OPEN;
+        buffer.announce(requestId);
     }
 
     /// @inheritdoc IInferenceCoordinator
     function fulfill(Fulfillment calldata fulfillment) external locked {
-        (, Fault memory fault) = _fulfill(fulfillment);
+        Fault memory fault;
+        _fulfill(fulfillment, fault);
         if (fault.selector != 0) fault.raise();
     }
 
     /// @inheritdoc IInferenceCoordinator
     function fulfillBatch(Fulfillment[] calldata fulfillments) external locked {
         for (uint256 i = 0; i < fulfillments.length; ++i) {
-            (bytes32 requestId, Fault memory fault) = _fulfill(fulfillments[i]);
+            uint256 free;
+            assembly ("memory-safe") {
+                free := mload(0x40)
+            }
+            Fault memory fault;
+            bytes32 requestId = _fulfill(fulfillments[i], fault);
             if (fault.selector != 0) emit Skipped(requestId, fault.selector);
+            // The next item takes the same memory, whose price grows with the square of its size.
+            assembly ("memory-safe") {
+                mstore(0x40, free)
+            }
         }
     }
 
@@ -95,64 +105,50 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
         returns (bool delivered)
     {
         Request calldata r = result.request;
-        (bytes32 requestId, uint256 word) = _recorded(result);
-        if (keccak256(output) != result.outputCommitment) revert ResultMismatch(requestId);
+        (bytes32 requestId, Status status) = _recorded(result);
+        AnswerBuffer buffer = AnswerBufferLib.load(output);
+        if (buffer.commitment() != result.outputCommitment) revert ResultMismatch(requestId);
         if (r.callbackGasLimit() == 0) revert NoCallback(requestId);
-        if (word & DELIVERED != 0) revert AlreadyDelivered(requestId);
+        if (status.isDelivered()) revert AlreadyDelivered(requestId);
         if (gasLimit < r.callbackGasLimit()) revert InsufficientGas(gasLimit, r.callbackGasLimit());
         if (msg.sender != r.consumer() && block.number > _vestingBlock(result)) revert NotConsumer(msg.sender);
 
-        _status[requestId] = word | DELIVERED;
-        delivered = _deliver(r, requestId, result.outcome, output, gasLimit);
+        _status[requestId] = status.withDelivered(true);
+        delivered = _deliver(requestId, r.consumer(), result.outcome, buffer, gasLimit);
         if (delivered) emit Redelivered(requestId);
     }
 
     /// @inheritdoc IInferenceCoordinator
-    function refund(Request calldata r) external locked {
+    function refund(Request calldata r) external unlocked {
         bytes32 requestId = r.id();
-        if (_status[requestId] != OPEN) revert NotOpen(requestId);
+        if (_status[requestId] != StatusLib.OPEN) revert NotOpen(requestId);
         uint256 deadline = r.deadline();
         if (block.number <= deadline) revert DeadlineNotPassed(block.number, deadline);
-        _status[requestId] = REFUNDED;
+        _status[requestId] = StatusLib.REFUNDED;
         uint256 amount = uint256(r.fee()) + r.submitFee();
         _credit(r.refundTo(), amount);
         emit Refunded(requestId, r.refundTo(), amount);
     }
 
     /// @inheritdoc IInferenceCoordinator
-    function claim(Result[] calldata results) external locked {
-        // Neighbours often pay the same owner: one write for each run of them.
-        address payee;
-        uint256 due;
+    function claim(Result[] calldata results) external unlocked {
+        bytes32[] memory paid = new bytes32[](results.length);
+        uint256 count;
+        Payroll memory roll;
         for (uint256 i = 0; i < results.length; ++i) {
-            Result calldata result = results[i];
-            (bytes32 requestId, uint256 word) = _recorded(result);
-            if (word & PAID != 0) revert AlreadyPaid(requestId);
-            uint256 vestingBlock = _vestingBlock(result);
-            if (block.number <= vestingBlock) revert TooEarly(block.number, vestingBlock + 1);
-            _status[requestId] = word | PAID;
-
-            uint256 quorum = result.request.quorum();
-            uint256 fee = result.request.fee();
-            uint256 share = fee / quorum;
-            for (uint256 j = 0; j < quorum; ++j) {
-                uint32 index = uint32(bytes4(result.seats[4 * j:]));
-                address owner = _ownerAt(result.request.modelId, index, result.fulfilledAt);
-                if (owner != payee) {
-                    if (due != 0) _credit(payee, due);
-                    (payee, due) = (owner, 0);
-                }
-                due += j == 0 ? fee - share * (quorum - 1) + result.request.submitFee() : share;
-            }
-            emit Claimed(requestId);
+            bytes32 requestId = _claim(results[i], roll);
+            if (requestId != 0) paid[count++] = requestId;
         }
-        if (due != 0) _credit(payee, due);
+        if (roll.due != 0) _credit(roll.payee, roll.due);
+        assembly ("memory-safe") {
+            mstore(paid, count)
+        }
+        if (count != 0) emit Claimed(paid);
     }
 
     /// @inheritdoc IInferenceCoordinator
     function isResult(Result calldata result) external view returns (bool) {
-        uint256 word = _status[result.request.id()];
-        return word & FULFILLED != 0 && word & ~FLAGS == _hashOf(result);
+        return _status[result.request.id()].records(result.hash());
     }
 
     /// @inheritdoc IInferenceCoordinator
@@ -161,7 +157,7 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
     }
 
     /// @inheritdoc IInferenceCoordinator
-    function statusOf(bytes32 requestId) external view returns (uint256) {
+    function statusOf(bytes32 requestId) external view returns (Status) {
         return _status[requestId];
     }
 
@@ -181,11 +177,12 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
         bytes32 blockHash,
         bytes32 inputHash,
         Outcome outcome,
-        bytes32 outputCommitment
+        bytes32 outputCommitment,
+        uint32 seat
     ) external view returns (bytes32) {
-        return StatementLib.statementDigest(
-            _domainSeparator(), requestId, blockHash, inputHash, outcome, outputCommitment
-        );
+        Statement memory s = StatementLib.about(requestId, blockHash, inputHash, outcome, outputCommitment);
+        s.seat = seat;
+        return s.digest(_domainSeparator());
     }
 
     /// @inheritdoc IInferenceCoordinator
@@ -207,124 +204,170 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
         );
     }
 
-    function _checkAsk(Ask calldata ask, PackedParameters p) private pure {
-        if (ask.refundTo == address(0)) revert ZeroRefundAccount();
-        if (ask.inputKind != InputKind.Inline) revert NotOffered(Feature.InputKind);
-        if (ask.token != ETH) revert NotOffered(Feature.Token);
-        if (ask.level != Level.Fast) revert NotOffered(Feature.Assured);
-        if (ask.valueAtRisk != 0) revert NotOffered(Feature.ValueAtRisk);
-        if (ask.quorum != 1) {
-            if (ask.quorum == 0) revert ZeroQuorum();
-            if (ask.quorum > p.maxQuorum()) revert QuorumTooLarge(ask.quorum, p.maxQuorum());
-            revert NotOffered(Feature.Quorum);
-        }
-        if (ask.deadlineBlocks < MIN_DEADLINE || ask.deadlineBlocks > ParameterBounds.MAX_DEADLINE) {
-            revert DeadlineOutOfRange(ask.deadlineBlocks, MIN_DEADLINE, ParameterBounds.MAX_DEADLINE);
-        }
-        if (ask.callbackGasLimit > p.maxCallbackGas()) {
-            revert CallbackGasTooLarge(ask.callbackGasLimit, p.maxCallbackGas());
-        }
-        uint256 maxDecimals = ask.outputWidth == 0 ? 0 : MAX_DECIMALS;
-        if (WIDTHS >> ask.outputWidth & 1 == 0 || ask.outputDecimals > maxDecimals) {
-            revert InvalidOutputFormat(ask.outputWidth, ask.outputDecimals);
-        }
-    }
-
-    function _checkModel(Ask calldata ask, uint256 inputLength) private view returns (uint32 seatCount) {
-        Model memory m = _models[ask.modelId];
+    function _checkModel(Ask calldata ask, uint256 inputLength) private view returns (uint32) {
+        Model storage m = _models[ask.modelId];
         if (!m.registered) revert UnknownModel(ask.modelId);
         if (inputLength > m.maxInputBytes) revert InputTooLarge(inputLength, m.maxInputBytes);
         if (m.liveSeats < ask.quorum) revert TooFewSeats(m.liveSeats, ask.quorum);
         return m.seatCount;
     }
 
-    /// @dev Checks an answer, records it and delivers it; or changes nothing and says why.
-    function _fulfill(Fulfillment calldata f) private returns (bytes32 requestId, Fault memory fault) {
+    /// @dev The id under the smallest nonce that is free, of a request whose first one is taken. Alike requests take their
+    /// nonces in turn and no word is ever zeroed, so the taken ones have no gaps: doubling, then halving, finds the end.
+    function _freeId(RequestBuffer buffer) private view returns (bytes32 requestId) {
+        uint256 taken = 0;
+        uint256 free = 1;
+        while (_isTaken(buffer, free)) {
+            if (free == MAX_ALIKE) revert TooManyAlike(buffer.id());
+            taken = free;
+            free *= 2;
+        }
+        while (free - taken > 1) {
+            uint256 middle = (taken + free) / 2;
+            if (_isTaken(buffer, middle)) taken = middle;
+            else free = middle;
+        }
+        buffer.setNonce(uint64(free));
+        return buffer.id();
+    }
+
+    function _isTaken(RequestBuffer buffer, uint256 nonce) private view returns (bool) {
+        buffer.setNonce(uint64(nonce));
+        return _status[buffer.id()] != StatusLib.NONE;
+    }
+
+    /// @dev Checks an answer, records it and delivers it; or changes nothing and says why. The members of an answer are read
+    /// once and handed on: each read of calldata checks its place anew.
+    function _fulfill(Fulfillment calldata f, Fault memory fault) private returns (bytes32 requestId) {
         Request calldata r = f.request;
         requestId = r.id();
-        bytes32 commitment = keccak256(f.output);
-        if (!_check(f, requestId, commitment, fault)) return (requestId, fault);
+        Attestation[] calldata attestations = f.attestations;
+        (bytes32 blockHash, AnswerBuffer buffer) = _checkOpen(f, requestId, attestations.length, fault);
+        if (blockHash == 0) return requestId;
+        Statement memory s = StatementLib.about(requestId, blockHash, r.inputHash, f.outcome, buffer.commitment());
+        if (!_checkCommittee(r, attestations, f.holes, s, fault)) return requestId;
 
         uint256 gasLimit = r.callbackGasLimit();
         if (gasLimit != 0) {
-            uint256 needed = RECORDING + RECORDING_PER_BYTE * f.output.length + ExactCall.needed(gasLimit);
+            uint256 needed = _gasToRecord(buffer.length()) + ExactCall.needed(gasLimit);
             uint256 available = gasleft();
             if (available < needed) {
                 fault.set(InsufficientGas.selector, available, needed);
-                return (requestId, fault);
+                return requestId;
             }
         }
 
-        bytes memory seats = _seatsOf(f.attestations);
-        uint256 word = _hash(f.outcome, commitment, seats, uint64(block.number)) | FULFILLED;
-        _status[requestId] = gasLimit == 0 ? word : word | DELIVERED;
-        emit Fulfilled(requestId, f.outcome, seats, f.output);
-        if (gasLimit != 0) _deliver(r, requestId, f.outcome, f.output, gasLimit);
+        uint256 resultHash = buffer.announce(s, attestations);
+        _status[requestId] = StatusLib.fulfilled(resultHash, gasLimit != 0);
+        if (gasLimit != 0) _deliver(requestId, r.consumer(), s.outcome, buffer, gasLimit);
     }
 
-    /// @dev Everything that decides whether an answer counts, cheapest first.
-    function _check(Fulfillment calldata f, bytes32 requestId, bytes32 commitment, Fault memory fault)
+    /// @dev Whether the request waits for such an answer, cheapest first.
+    /// @return blockHash The hash of the request's block; zero if there is a fault.
+    /// @return buffer The output.
+    function _checkOpen(Fulfillment calldata f, bytes32 requestId, uint256 count, Fault memory fault)
         private
         view
-        returns (bool)
+        returns (bytes32 blockHash, AnswerBuffer buffer)
     {
         Request calldata r = f.request;
-        if (_status[requestId] != OPEN) return fault.set(NotOpen.selector, uint256(requestId));
+        bytes calldata output = f.output;
         uint256 requestBlock = r.requestBlock();
-        uint256 deadline = r.deadline();
-        if (block.number == requestBlock) return fault.set(SameBlock.selector);
-        if (block.number > deadline) return fault.set(DeadlinePassed.selector, block.number, deadline);
-        if (f.outcome != Outcome.Ok && f.output.length != 0) return fault.set(UnexpectedOutput.selector);
-        if (f.attestations.length != r.quorum()) {
-            return fault.set(WrongAttestationCount.selector, f.attestations.length, r.quorum());
+        if (_status[requestId] != StatusLib.OPEN) {
+            fault.set(NotOpen.selector, uint256(requestId));
+        } else if (block.number == requestBlock) {
+            fault.set(SameBlock.selector);
+        } else if (block.number > r.deadline()) {
+            fault.set(DeadlinePassed.selector, block.number, r.deadline());
+        } else if (output.length != 0 && f.outcome != Outcome.Ok) {
+            fault.set(UnexpectedOutput.selector);
+        } else if (count != r.quorum()) {
+            fault.set(WrongAttestationCount.selector, count, r.quorum());
+        } else {
+            blockHash = BlockHashes.get(requestBlock);
+            if (blockHash == 0) fault.set(BlockHashUnavailable.selector, requestBlock);
+            else buffer = AnswerBufferLib.load(output);
         }
-        bytes32 blockHash = BlockHashes.get(requestBlock);
-        if (blockHash == 0) return fault.set(BlockHashUnavailable.selector, requestBlock);
-        bytes32 digest =
-            StatementLib.statementDigest(_domainSeparator(), requestId, blockHash, r.inputHash, f.outcome, commitment);
-        return _checkCommittee(f, Sortition.seedOf(blockHash, requestId), digest, fault);
     }
 
     /// @dev Holes and attestations, each ascending by rank. A hole lowers the ranks behind it, so that rank counts
     /// among the eligible seats.
-    function _checkCommittee(Fulfillment calldata f, bytes32 seed, bytes32 digest, Fault memory fault)
-        private
-        view
-        returns (bool)
-    {
-        Request calldata r = f.request;
-        uint256[] memory holeRanks = new uint256[](f.holes.length);
-        uint256 next; // the least rank that still ascends
-        for (uint256 i = 0; i < holeRanks.length; ++i) {
-            uint32 hole = f.holes[i];
-            if (hole >= r.seatCount()) return fault.set(UnknownSeat.selector, hole, r.seatCount());
-            holeRanks[i] = Sortition.rank(seed, hole, r.seatCount());
-            if (holeRanks[i] < next) return fault.set(NotAscending.selector, hole);
-            if (_eligibleSigner(r.modelId, hole, r.requestBlock()) != address(0)) {
-                return fault.set(NotAHole.selector, hole);
-            }
-            next = holeRanks[i] + 1;
-        }
+    function _checkCommittee(
+        Request calldata r,
+        Attestation[] calldata attestations,
+        uint32[] calldata holes,
+        Statement memory s,
+        Fault memory fault
+    ) private view returns (bool) {
+        bytes32 seed = Sortition.seedOf(s.blockHash, s.requestId);
+        uint256[] memory holeRanks;
+        if (holes.length != 0) holeRanks = _holeRanks(r, holes, seed, fault);
+        return fault.selector == 0 && _checkSigners(r, attestations, holeRanks, seed, s, fault);
+    }
 
-        next = 0;
+    function _checkSigners(
+        Request calldata r,
+        Attestation[] calldata attestations,
+        uint256[] memory holeRanks,
+        bytes32 seed,
+        Statement memory s,
+        Fault memory fault
+    ) private view returns (bool) {
+        uint256 next; // the least rank that still ascends
         uint256 holesBefore;
-        for (uint256 i = 0; i < f.attestations.length; ++i) {
-            Attestation calldata a = f.attestations[i];
-            if (a.seat >= r.seatCount()) return fault.set(UnknownSeat.selector, a.seat, r.seatCount());
-            uint256 rank = Sortition.rank(seed, a.seat, r.seatCount());
-            if (rank < next) return fault.set(NotAscending.selector, a.seat);
+        for (uint256 i = 0; i < attestations.length; ++i) {
+            Attestation calldata a = attestations[i];
+            s.seat = a.seat;
+            uint256 rank = _rankOf(r, s.seat, seed, next, fault);
+            if (fault.selector != 0) return false;
             while (holesBefore < holeRanks.length && holeRanks[holesBefore] < rank) ++holesBefore;
-            if (!_checkAttestation(r, a, rank - holesBefore, digest, fault)) return false;
+            if (!_checkAttestation(r, a, rank - holesBefore, s, fault)) return false;
             next = rank + 1;
         }
         return true;
     }
 
+    /// @dev The ranks of the holes, unless there is a fault.
+    function _holeRanks(Request calldata r, uint32[] calldata holes, bytes32 seed, Fault memory fault)
+        private
+        view
+        returns (uint256[] memory ranks)
+    {
+        ranks = new uint256[](holes.length);
+        uint256 next; // the least rank that still ascends
+        for (uint256 i = 0; i < holes.length; ++i) {
+            uint32 hole = holes[i];
+            ranks[i] = _rankOf(r, hole, seed, next, fault);
+            if (fault.selector != 0) return ranks;
+            if (_eligibleSigner(r.modelId, hole, r.requestBlock()) != address(0)) {
+                fault.set(NotAHole.selector, hole);
+                return ranks;
+            }
+            next = ranks[i] + 1;
+        }
+    }
+
+    /// @dev The rank of a seat; there is a fault unless the request knows the seat and the rank is at least `next`.
+    function _rankOf(Request calldata r, uint32 index, bytes32 seed, uint256 next, Fault memory fault)
+        private
+        pure
+        returns (uint256 rank)
+    {
+        uint256 seatCount = r.seatCount();
+        if (index >= seatCount) {
+            fault.set(UnknownSeat.selector, index, seatCount);
+            return 0;
+        }
+        rank = Sortition.rank(seed, index, seatCount);
+        if (rank < next) fault.set(NotAscending.selector, index);
+    }
+
+    /// @dev The signature of the seat that the statement names.
     function _checkAttestation(
         Request calldata r,
         Attestation calldata a,
         uint256 rank,
-        bytes32 digest,
+        Statement memory s,
         Fault memory fault
     ) private view returns (bool) {
         // The first window belongs to the first ranks: only later ones need to know its length.
@@ -333,58 +376,98 @@ contract InferenceCoordinator is IInferenceCoordinator, NodeRegistry {
             allowed *= 1 + (block.number - r.requestBlock() - 1) / _parametersAt(r.version()).window();
             if (rank >= allowed) return fault.set(RankTooHigh.selector, rank, allowed);
         }
-        address signer = _eligibleSigner(r.modelId, a.seat, r.requestBlock());
-        if (signer == address(0)) return fault.set(SeatNotEligible.selector, a.seat);
-        if (Signatures.recover(digest, a.r, a.vs) != signer) return fault.set(WrongSignature.selector, a.seat);
+        uint32 index = s.seat;
+        address signer = _eligibleSigner(r.modelId, index, r.requestBlock());
+        if (signer == address(0)) return fault.set(SeatNotEligible.selector, index);
+        bytes32 digest = s.digest(_domainSeparator());
+        if (Signatures.recover(digest, a.r, a.vs) != signer) return fault.set(WrongSignature.selector, index);
         return true;
     }
 
-    function _seatsOf(Attestation[] calldata attestations) private pure returns (bytes memory seats) {
-        for (uint256 i = 0; i < attestations.length; ++i) {
-            seats = abi.encodePacked(seats, attestations[i].seat);
+    /// @dev The gas between the last check of an answer and its callback.
+    function _gasToRecord(uint256 outputLength) private pure returns (uint256) {
+        unchecked {
+            // What lies in memory is never so long that this overflows.
+            return RECORDING + RECORDING_PER_BYTE * outputLength;
         }
     }
 
     /// @dev Calls the consumer with exactly `gasLimit`. The word already says delivered; a failure takes that back.
-    function _deliver(Request calldata r, bytes32 requestId, Outcome outcome, bytes calldata output, uint256 gasLimit)
+    function _deliver(bytes32 requestId, address consumer, Outcome outcome, AnswerBuffer buffer, uint256 gasLimit)
         private
         returns (bool delivered)
     {
-        address consumer = r.consumer();
-        bytes memory call = abi.encodeCall(IInferenceConsumer.onInference, (requestId, outcome, output));
         uint256 needed = ExactCall.needed(gasLimit);
         uint256 available = gasleft();
         if (available < needed) revert InsufficientGas(available, needed);
-        delivered = ExactCall.tryCall(consumer, gasLimit, call);
+        delivered = buffer.deliver(consumer, requestId, outcome, gasLimit);
         if (!delivered) {
-            _status[requestId] &= ~DELIVERED;
+            _status[requestId] = _status[requestId].withDelivered(false);
             emit DeliveryFailed(requestId, consumer);
         }
     }
 
-    /// @dev The id and word of a result, if it is the one recorded.
-    function _recorded(Result calldata result) private view returns (bytes32 requestId, uint256 word) {
-        requestId = result.request.id();
-        word = _status[requestId];
-        if (word & FULFILLED == 0 || word & ~FLAGS != _hashOf(result)) revert ResultMismatch(requestId);
-    }
-
-    /// @dev The last block in which an answer may still be contested; it is paid after it.
+    /// @dev The last block in which an answer may still be contested.
     function _vestingBlock(Result calldata result) private view returns (uint256) {
         return result.fulfilledAt + _parametersAt(result.request.version()).vesting();
     }
 
-    /// @dev The same as `_hash`, without copying the seats first.
-    function _hashOf(Result calldata r) private pure returns (uint256) {
-        return uint256(keccak256(abi.encode(r.outcome, r.outputCommitment, r.seats, r.fulfilledAt))) << 8;
+    /// @dev Marks an answer as paid, and adds its pay to what is owed.
+    /// @return requestId Zero if it was paid before.
+    function _claim(Result calldata result, Payroll memory roll) private returns (bytes32 requestId) {
+        Status status;
+        (requestId, status) = _recorded(result);
+        if (status.isPaid()) return 0;
+        uint256 version = result.request.version();
+        // No version is 0.
+        if (version != roll.version) {
+            (roll.version, roll.vesting) = (version, _parametersAt(uint16(version)).vesting());
+        }
+        uint256 fulfilledAt = result.fulfilledAt;
+        uint256 vestingBlock = fulfilledAt + roll.vesting;
+        if (block.number <= vestingBlock) revert TooEarly(block.number, vestingBlock + 1);
+        _status[requestId] = status.withPaid();
+        _share(result.request, result.seats, fulfilledAt, roll);
     }
 
-    /// @dev Of a result, the low 248 bits in place above the flags.
-    function _hash(Outcome outcome, bytes32 commitment, bytes memory seats, uint64 fulfilledAt)
+    /// @dev Each run of items that pay the same owner is credited in one write. Nothing overflows, and nothing is divided by
+    /// zero: fees have 96 bits, and what is recorded has a quorum and as many seats.
+    function _share(Request calldata r, bytes calldata seats, uint256 fulfilledAt, Payroll memory roll) private {
+        unchecked {
+            uint256 quorum = r.quorum();
+            uint256 share = r.fee() / quorum;
+            // To the lowest rank, on top.
+            uint256 rest = r.fee() - share * quorum + r.submitFee();
+            for (uint256 j = 0; j < quorum; ++j) {
+                address owner = _ownerOf(r.modelId, ResultLib.seatAt(seats, j), fulfilledAt, roll);
+                if (owner != roll.payee) {
+                    if (roll.due != 0) _credit(roll.payee, roll.due);
+                    (roll.payee, roll.due) = (owner, 0);
+                }
+                roll.due += share + rest;
+                rest = 0;
+            }
+        }
+    }
+
+    /// @dev Who held a seat when it signed an answer of this block. A seat is released long after the last answer
+    /// that it can sign, and taken anew after that, so `since` alone tells the tenures apart.
+    function _ownerOf(bytes32 modelId, uint32 index, uint256 fulfilledAt, Payroll memory roll)
         private
-        pure
-        returns (uint256)
+        view
+        returns (address)
     {
-        return uint256(keccak256(abi.encode(outcome, commitment, seats, fulfilledAt))) << 8;
+        if (modelId != roll.modelId || index != roll.index) {
+            (roll.modelId, roll.index) = (modelId, index);
+            (roll.holder, roll.since) = _holderOf(modelId, index);
+        }
+        return roll.since <= fulfilledAt ? roll.holder : _formerHolderAt(modelId, index, fulfilledAt);
+    }
+
+    /// @dev The id and status of a result, if it is the one recorded.
+    function _recorded(Result calldata result) private view returns (bytes32 requestId, Status status) {
+        requestId = result.request.id();
+        status = _status[requestId];
+        if (!status.records(result.hash())) revert ResultMismatch(requestId);
     }
 }

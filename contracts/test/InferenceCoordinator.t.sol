@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IInferenceCoordinator, Feature} from "../src/interfaces/IInferenceCoordinator.sol";
+import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
 import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
-import {StatementLib} from "../src/libraries/StatementLib.sol";
+import {Statement, StatementLib} from "../src/libraries/StatementLib.sol";
+import {Feature, IErrors} from "../src/types/Errors.sol";
 import {Ask, Attestation, Fulfillment, InputKind, Level, Outcome, Request, Result} from "../src/types/Request.sol";
 import {SeatRef} from "../src/interfaces/INodeRegistry.sol";
 import {Fixture, Node} from "./utils/Fixture.sol";
 
-/// @notice Asking, and who may answer. Delivery, batches and pay are in `Delivery.t.sol`.
+/// @notice Who may answer, with what, and when. Asking is in `Requests.t.sol`; delivery, batches and pay in `Delivery.t.sol`.
 contract InferenceCoordinatorTest is Fixture {
     address private consumer = makeAddr("consumer");
     Node private node;
@@ -18,126 +19,6 @@ contract InferenceCoordinatorTest is Fixture {
         (node,) = liveNode("node");
     }
 
-    // Asking
-
-    function expectRefused(Ask memory ask, bytes memory input, bytes memory fault) private {
-        uint256 sum = uint256(ask.fee) + ask.submitFee;
-        vm.deal(consumer, sum);
-        vm.prank(consumer);
-        vm.expectRevert(fault);
-        coordinator.request{value: sum}(ask, input);
-    }
-
-    function test_WhatIsNotOfferedYetIsRefusedByName() external {
-        Ask memory ask = newAsk(consumer);
-        ask.inputKind = InputKind.ChainCall;
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.InputKind));
-        ask.inputKind = InputKind.Uri;
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.InputKind));
-        ask = newAsk(consumer);
-        ask.token = address(1);
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Token));
-        ask = newAsk(consumer);
-        ask.level = Level.Assured;
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Assured));
-        ask = newAsk(consumer);
-        ask.valueAtRisk = 1;
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.ValueAtRisk));
-        ask = newAsk(consumer);
-        ask.quorum = 2;
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Quorum));
-    }
-
-    function test_ABadRequestIsRefusedWithItsValues() external {
-        Ask memory ask = newAsk(consumer);
-        ask.quorum = 0;
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.ZeroQuorum.selector));
-        ask.quorum = 5;
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.QuorumTooLarge.selector, 5, 4));
-        ask.quorum = 4;
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Quorum));
-        ask = newAsk(address(0));
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.ZeroRefundAccount.selector));
-        ask = newAsk(consumer);
-        ask.modelId = keccak256("no model");
-        expectRefused(ask, "", abi.encodeWithSelector(IModelRegistry.UnknownModel.selector, ask.modelId));
-        ask = newAsk(consumer);
-        expectRefused(
-            ask, new bytes(4097), abi.encodeWithSelector(IInferenceCoordinator.InputTooLarge.selector, 4097, 4096)
-        );
-        ask.callbackGasLimit = 2_000_001;
-        expectRefused(
-            ask, "", abi.encodeWithSelector(IInferenceCoordinator.CallbackGasTooLarge.selector, 2_000_001, 2_000_000)
-        );
-        ask = newAsk(consumer);
-        uint16[4] memory deadlines = [0, 1, 8001, type(uint16).max];
-        for (uint256 i = 0; i < 4; ++i) {
-            ask.deadlineBlocks = deadlines[i];
-            expectRefused(
-                ask,
-                "",
-                abi.encodeWithSelector(IInferenceCoordinator.DeadlineOutOfRange.selector, deadlines[i], 2, 8000)
-            );
-        }
-    }
-
-    function test_ARequestMayGoToEveryBound() external {
-        Ask memory ask = newAsk(consumer);
-        ask.callbackGasLimit = 2_000_000;
-        ask.deadlineBlocks = 8000;
-        send(consumer, ask, new bytes(4096));
-        ask.deadlineBlocks = 2;
-        send(consumer, ask, "");
-    }
-
-    function testFuzz_OutputFormatsAreTheListedOnes(uint8 width, uint8 decimals) external {
-        Ask memory ask = newAsk(consumer);
-        (ask.outputWidth, ask.outputDecimals) = (width, decimals);
-        bool fixedPoint = width == 1 || width == 2 || width == 4 || width == 8 || width == 16;
-        if (fixedPoint ? decimals <= 36 : width == 0 && decimals == 0) {
-            send(consumer, ask, "input");
-        } else {
-            expectRefused(
-                ask, "", abi.encodeWithSelector(IInferenceCoordinator.InvalidOutputFormat.selector, width, decimals)
-            );
-        }
-    }
-
-    function test_AModelWithoutLiveSeatsIsNotAsked() external {
-        Ask memory ask = newAsk(consumer);
-        ask.modelId = coordinator.registerModel(card("empty"), "");
-        expectRefused(ask, "", abi.encodeWithSelector(IInferenceCoordinator.TooFewSeats.selector, 0, 1));
-    }
-
-    function testFuzz_ThePaymentIsExact(uint96 sent) external {
-        Ask memory ask = newAsk(consumer);
-        uint256 sum = uint256(ask.fee) + ask.submitFee;
-        vm.assume(sent != 0 && sent != sum);
-        vm.deal(consumer, sent);
-        vm.prank(consumer);
-        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.WrongPayment.selector, sent, sum));
-        coordinator.request{value: sent}(ask, "");
-    }
-
-    function test_TwoEqualRequestsInOneBlockHaveTwoIds() external {
-        bytes32 first = coordinator.requestIdOf(sendUsual(consumer));
-        bytes32 second = coordinator.requestIdOf(sendUsual(consumer));
-        assertNotEq(first, second);
-        assertEq(coordinator.statusOf(first), 1);
-        assertEq(coordinator.statusOf(second), 1);
-    }
-
-    function test_ARequestIsAnnouncedWholeAndStoredInOneWord() external {
-        vm.recordLogs();
-        Request memory r = sendUsual(consumer);
-        bytes32 id = coordinator.requestIdOf(r);
-        assertEq(vm.getRecordedLogs()[0].data, abi.encode(r, bytes("input")));
-        assertEq(coordinator.statusOf(id), 1);
-        assertEq(id, keccak256(abi.encode(block.chainid, address(coordinator), r)));
-    }
-
-    // Answering
-
     function expectNoAnswer(Fulfillment memory f, bytes memory fault) private {
         vm.expectRevert(fault);
         coordinator.fulfill(f);
@@ -145,11 +26,11 @@ contract InferenceCoordinatorTest is Fixture {
         Fulfillment[] memory batch = new Fulfillment[](1);
         batch[0] = f;
         bytes32 id = coordinator.requestIdOf(f.request);
-        uint256 before = coordinator.statusOf(id);
+        uint256 before = wordOf(id);
         vm.expectEmit(address(coordinator));
         emit IInferenceCoordinator.Skipped(id, bytes4(fault));
         coordinator.fulfillBatch(batch);
-        assertEq(coordinator.statusOf(id), before);
+        assertEq(wordOf(id), before);
     }
 
     function test_AnAnswerIsRecordedAndAnnounced() external {
@@ -157,11 +38,11 @@ contract InferenceCoordinatorTest is Fixture {
         roll(1);
         Fulfillment memory f = answer(r, "output");
         vm.expectEmit(address(coordinator));
-        emit IInferenceCoordinator.Fulfilled(coordinator.requestIdOf(r), Outcome.Ok, hex"00000000", "output");
+        emit IInferenceCoordinator.Fulfilled(coordinator.requestIdOf(r), abi.encodePacked(hex"000100000000", "output"));
         coordinator.fulfill(f);
         Result memory result = resultOf(f);
         assertTrue(coordinator.isResult(result));
-        assertEq(coordinator.statusOf(coordinator.requestIdOf(r)) & 0xff, 2);
+        assertEq(wordOf(coordinator.requestIdOf(r)) & 0xff, 2);
         result.fulfilledAt += 1;
         assertFalse(coordinator.isResult(result));
     }
@@ -206,7 +87,7 @@ contract InferenceCoordinatorTest is Fixture {
         expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.DeadlinePassed.selector, deadline + 1, deadline));
         coordinator.refund(r);
         assertEq(coordinator.balanceOf(ETH, consumer), 0.011 ether);
-        assertEq(coordinator.statusOf(coordinator.requestIdOf(r)), 16);
+        assertEq(wordOf(coordinator.requestIdOf(r)), 16);
         vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.NotOpen.selector, coordinator.requestIdOf(r)));
         coordinator.refund(r);
     }
@@ -288,27 +169,40 @@ contract InferenceCoordinatorTest is Fixture {
         ];
         Fulfillment memory foreign = answer(r, "output");
         for (uint256 i = 0; i < 3; ++i) {
-            bytes32 digest = StatementLib.statementDigest(
-                domains[i],
+            Statement memory s = StatementLib.about(
                 coordinator.requestIdOf(r),
                 hashOf(vm.getBlockNumber() - 1),
                 r.inputHash,
                 Outcome.Ok,
                 keccak256("output")
             );
+            bytes32 digest = s.digest(domains[i]);
             (foreign.attestations[0].r, foreign.attestations[0].vs) = vm.signCompact(keyOf[node.signer], digest);
             if (i < 2) expectNoAnswer(foreign, fault);
         }
         coordinator.fulfill(foreign);
     }
 
+    /// @dev Else whoever carries it would choose which of a node's seats is on record, and one signature would fill a quorum.
+    function test_ASignatureCountsForTheSeatThatItNames() external {
+        uint32 second = liveSeat(node);
+        Request memory r = sendUsual(consumer);
+        roll(50); // every rank may answer
+        uint32[] memory none;
+        Fulfillment memory f = answerBy(r, Outcome.Ok, "output", second, none);
+        f.attestations[0].seat = 0;
+        expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.WrongSignature.selector, 0));
+        f.attestations[0].seat = second;
+        coordinator.fulfill(f);
+    }
+
     function test_AStatementIsBoundToItsChain() external {
         Request memory r = sendUsual(consumer);
         roll(1);
         bytes32 id = coordinator.requestIdOf(r);
-        bytes32 here = coordinator.digestOf(id, hashOf(START), r.inputHash, Outcome.Ok, 0);
+        bytes32 here = coordinator.digestOf(id, hashOf(START), r.inputHash, Outcome.Ok, 0, 0);
         vm.chainId(block.chainid + 1);
-        assertNotEq(coordinator.digestOf(id, hashOf(START), r.inputHash, Outcome.Ok, 0), here);
+        assertNotEq(coordinator.digestOf(id, hashOf(START), r.inputHash, Outcome.Ok, 0, 0), here);
         assertNotEq(coordinator.requestIdOf(r), id);
     }
 

@@ -4,7 +4,8 @@ pragma solidity ^0.8.28;
 import {InferenceCoordinator} from "../src/InferenceCoordinator.sol";
 import {RequestFields, RequestLib} from "../src/libraries/RequestLib.sol";
 import {StatementLib} from "../src/libraries/StatementLib.sol";
-import {InputKind, Level, Outcome, Request} from "../src/types/Request.sol";
+import {Attestation, InputKind, Level, Outcome, Request, Result} from "../src/types/Request.sol";
+import {ProtocolHarness} from "./harness/ProtocolHarness.sol";
 import {Fixture} from "./utils/Fixture.sol";
 
 /// @notice The vectors of request ids, statements and ranks that the relayer is held to as well.
@@ -39,7 +40,8 @@ contract ProtocolVectorsTest is Fixture {
                 vm.parseJsonBytes32(json, string.concat(path, ".blockHash")),
                 vm.parseJsonBytes32(json, string.concat(path, ".inputHash")),
                 Outcome(vm.parseJsonUint(json, string.concat(path, ".outcome"))),
-                vm.parseJsonBytes32(json, string.concat(path, ".outputCommitment"))
+                vm.parseJsonBytes32(json, string.concat(path, ".outputCommitment")),
+                uint32(vm.parseJsonUint(json, string.concat(path, ".seat")))
             );
             assertEq(
                 digest,
@@ -48,6 +50,36 @@ contract ProtocolVectorsTest is Fixture {
             );
         }
         assertGe(i, 20);
+    }
+
+    function test_ResultsHashAsTheirVectors() external {
+        ProtocolHarness harness = new ProtocolHarness();
+        string memory json = vm.readFile("../tests/vectors/results.json");
+        uint256 i;
+        for (; vm.keyExistsJson(json, _case("cases", i)); ++i) {
+            string memory path = _case("cases", i);
+            string memory name = vm.parseJsonString(json, string.concat(path, ".name"));
+            Result memory result;
+            result.outcome = Outcome(_uint(json, path, ".outcome"));
+            result.outputCommitment = vm.parseJsonBytes32(json, string.concat(path, ".outputCommitment"));
+            result.seats = vm.parseJsonBytes(json, string.concat(path, ".seats"));
+            result.fulfilledAt = uint64(_uint(json, path, ".fulfilledAt"));
+            uint256 hash = harness.resultHash(result) & type(uint248).max;
+            assertEq(bytes32(hash), vm.parseJsonBytes32(json, string.concat(path, ".hash")), name);
+
+            // What the coordinator announces and records of such an answer, of any number of signers.
+            bytes memory output = vm.parseJsonBytes(json, string.concat(path, ".output"));
+            Attestation[] memory signers = new Attestation[](result.seats.length / 4);
+            for (uint256 k; k < signers.length; ++k) {
+                signers[k].seat = uint32(bytes4(bytes32(_slice(result.seats, 4 * k))));
+            }
+            vm.roll(result.fulfilledAt);
+            vm.recordLogs();
+            assertEq(harness.announce(output, result.outcome, signers) & type(uint248).max, hash, name);
+            bytes memory answer = vm.parseJsonBytes(json, string.concat(path, ".answer"));
+            assertEq(vm.getRecordedLogs()[0].data, abi.encode(answer), name);
+        }
+        assertGe(i, 12);
     }
 
     function test_SignersProofsHashAsTheirVectors() external {
@@ -149,6 +181,13 @@ contract ProtocolVectorsTest is Fixture {
 
     function _uint(string memory json, string memory path, string memory field) private pure returns (uint256) {
         return vm.parseJsonUint(json, string.concat(path, field));
+    }
+
+    /// @dev The word that begins at a byte, of which only the first four are looked at.
+    function _slice(bytes memory data, uint256 from) private pure returns (uint256 word) {
+        assembly ("memory-safe") {
+            word := mload(add(add(data, 0x20), from))
+        }
     }
 
     function _case(string memory list, uint256 i) private pure returns (string memory) {

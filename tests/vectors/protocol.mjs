@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Writes requests.json, statements.json and ranks.json beside itself: how requests are packed and named, what is
-// signed, and who may answer when. Written from docs/protocol.md alone, with big integers and one keccak256; neither the
+// Writes requests.json, statements.json, results.json and ranks.json beside itself: how requests are packed and named,
+// what is signed, what an answer leaves behind, and who may answer when. Written from docs/protocol.md alone, with big integers and one keccak256; neither the
 // contracts nor the relayer went into it. Run it again after a change; `--check` compares and writes nothing.
 import { readFileSync, writeFileSync } from "node:fs";
 import sha3 from "js-sha3";
@@ -94,16 +94,17 @@ const typeHash = keccakText;
 const separator = (chainId, coordinator) =>
   keccak(join(
     typeHash("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
-    keccakText("Oraculum"), keccakText("1"), word(chainId), word(coordinator),
+    keccakText("Oraculum"), keccakText("2"), word(chainId), word(coordinator),
   ));
 const digest = (domain, struct) => keccak(join("0x1901", domain, keccak(struct)));
 
-const STATEMENT = "Statement(bytes32 requestId,bytes32 blockHash,bytes32 inputHash,uint8 outcome,bytes32 outputCommitment)";
+const STATEMENT =
+  "Statement(bytes32 requestId,bytes32 blockHash,bytes32 inputHash,uint8 outcome,bytes32 outputCommitment,uint32 seat)";
 
-function statement(name, [requestId, blockHash, inputHash, outcome, outputCommitment], chainId, coordinator) {
-  const struct = join(typeHash(STATEMENT), requestId, blockHash, inputHash, word(outcome), outputCommitment);
+function statement(name, [requestId, blockHash, inputHash, outcome, outputCommitment, seat], chainId, coordinator) {
+  const struct = join(typeHash(STATEMENT), requestId, blockHash, inputHash, word(outcome), outputCommitment, word(seat));
   return {
-    name, chainId: chainId.toString(), coordinator, requestId, blockHash, inputHash, outcome, outputCommitment,
+    name, chainId: chainId.toString(), coordinator, requestId, blockHash, inputHash, outcome, outputCommitment, seat,
     digest: digest(separator(chainId, coordinator), struct),
   };
 }
@@ -120,31 +121,64 @@ function statements() {
   const none = word(0n);
   const full = word(max(256));
   const noBytes = keccak("0x");
-  const base = [random(32), random(32), random(32), 0, random(32)];
+  const base = [random(32), random(32), random(32), 0, random(32), 7];
+  const most = Number(max(32));
   const cases = [
-    statement("all zero", [none, none, none, 0, none], 0n, ZERO),
-    statement("all at their most", [full, full, full, 2, full], max(64), ONES),
+    statement("all zero", [none, none, none, 0, none, 0], 0n, ZERO),
+    statement("all at their most", [full, full, full, 2, full, most], max(64), ONES),
     statement("a usual answer", base, 31337n, HOME),
     statement("the same on another chain", base, 31338n, HOME),
     statement("the same at another coordinator", base, 31337n, random(20)),
-    statement("bad input", [base[0], base[1], base[2], 1, noBytes], 31337n, HOME),
-    statement("unrepresentable", [base[0], base[1], base[2], 2, noBytes], 31337n, HOME),
+    statement("bad input", [base[0], base[1], base[2], 1, noBytes, 7], 31337n, HOME),
+    statement("unrepresentable", [base[0], base[1], base[2], 2, noBytes, 7], 31337n, HOME),
   ];
-  for (const [at, field] of ["requestId", "blockHash", "inputHash", "outcome", "outputCommitment"].entries()) {
+  const small = { outcome: [1, 2], seat: [8, most] };
+  for (const [at, field] of ["requestId", "blockHash", "inputHash", "outcome", "outputCommitment", "seat"].entries()) {
     const other = [...base];
-    other[at] = field === "outcome" ? 1 : random(32);
+    other[at] = small[field]?.[0] ?? random(32);
     cases.push(statement(`another ${field}`, other, 31337n, HOME));
-    const only = [none, none, none, 0, none];
-    only[at] = field === "outcome" ? 2 : full;
+    const only = [none, none, none, 0, none, 0];
+    only[at] = small[field]?.[1] ?? full;
     cases.push(statement(`only ${field} at its most`, only, 31337n, HOME));
   }
   for (let i = 0; i < 9; ++i) {
-    const fields = [random(32), random(32), random(32), i % 3, random(32)];
+    const fields = [random(32), random(32), random(32), i % 3, random(32), Number(randomBelow(1n << 32n))];
     cases.push(statement(`random ${i}`, fields, BigInt(random(8)), random(20)));
   }
   const signers = [signer(ZERO, 0n, ZERO), signer(ONES, max(64), ONES), signer(HOME, 31337n, HOME)];
   for (let i = 0; i < 5; ++i) signers.push(signer(random(20), BigInt(random(8)), random(20)));
   return { cases, signers };
+}
+
+// Results
+
+/** What an answer leaves: the bytes of its event, and the hash that the status word keeps above its flags. */
+function result(name, outcome, seats, output, fulfilledAt) {
+  const list = seats.map((seat) => word(seat, 4));
+  const outputCommitment = keccak(output);
+  const hash = keccak(join(word(outcome, 1), word(fulfilledAt, 8), outputCommitment, ...list));
+  return {
+    name, outcome, seats: join(...list), output, outputCommitment, fulfilledAt: fulfilledAt.toString(),
+    answer: join(word(outcome, 1), word(seats.length, 1), ...list, output),
+    hash: word(BigInt(hash) & max(248)),
+  };
+}
+
+function results() {
+  const top = Number(max(32));
+  const cases = [
+    result("all zero", 0, [0], "0x", 0n),
+    result("all at their most", 2, Array(16).fill(top), "0x", max(64)),
+    result("a usual answer", 0, [1], random(24), 23_000_001n),
+    result("bad input", 1, [1], "0x", 23_000_001n),
+    result("one byte of output", 0, [2], "0xff", 1n),
+  ];
+  for (const count of [1, 2, 6, 7, 8, 15, 16]) {
+    const seats = Array.from({ length: count }, () => Number(randomBelow(1n << 32n)));
+    const output = join(...Array.from({ length: 1 + (count % 5) }, () => random(1 + (count * 7) % 32)));
+    cases.push(result(`${count} signers`, 0, seats, output, randomBelow(1n << 64n)));
+  }
+  return { cases };
 }
 
 // Ranks
@@ -217,7 +251,7 @@ const lines = (file) =>
   "\n}\n";
 
 const check = process.argv.includes("--check");
-for (const [name, make] of Object.entries({ requests, statements, ranks })) {
+for (const [name, make] of Object.entries({ requests, statements, results, ranks })) {
   const path = new URL(`${name}.json`, import.meta.url);
   const text = lines(make());
   if (!check) writeFileSync(path, text);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IErrors} from "../types/Errors.sol";
+
 /// @notice Names a seat: an index on a model.
 struct SeatRef {
     bytes32 modelId;
@@ -10,7 +12,14 @@ struct SeatRef {
 /// @title Nodes, their signing keys, and the bonded seats they answer from
 /// @notice A node is an owner's account with one signing key. It buys seats on models, each with its own bond. The
 /// owner's key moves money; the signing key only signs answers.
-interface INodeRegistry {
+/// @dev Warning: **revoking a key takes it off the seats that the call lists, and off no others.** The key goes on
+/// answering for every seat that is not listed, also for one that becomes eligible later. List all of them, and call
+/// again for those that were forgotten.
+/// @dev Warning: seats that left are holes until they are released, and answers list them: about 7,000 gas each above 16
+/// indices. A hole below a seat that is held stays until somebody joins. Whoever keeps one bond at a high index keeps
+/// the holes below it, up to the number of seats that were held at one time.
+/// @dev Warning: a model whose seats are all silent is not answered; its requests are refunded after their deadlines.
+interface INodeRegistry is IErrors {
     /// @notice A node's signing key is set.
     /// @param uri Where other nodes and clients reach it over HTTP; may be empty.
     event NodeRegistered(address indexed owner, address indexed signer, string uri);
@@ -30,6 +39,8 @@ interface INodeRegistry {
     event SeatLeft(bytes32 indexed modelId, uint32 indexed index, uint48 until);
     /// @notice A seat's bond went to its owner's balance; its index can be taken again.
     event SeatReleased(bytes32 indexed modelId, uint32 indexed index, address indexed owner, uint256 bond);
+    /// @notice The highest seat was released: a model has this many indices now.
+    event SeatsTrimmed(bytes32 indexed modelId, uint32 seatCount);
 
     /// @notice The caller has registered no signing key, or revoked it.
     error NoSigner(address owner);
@@ -41,13 +52,11 @@ interface INodeRegistry {
     error WrongBond(uint256 sent, uint256 bond);
     /// @notice The caller does not own the seat.
     error NotSeatOwner(bytes32 modelId, uint32 index, address owner);
-    /// @notice Another index is the next: this one is taken, some request could still name its former holder, or it was
-    /// released earlier.
+    /// @notice Another index is the next: this one is taken, some request could still name its former holder, or a lower
+    /// one is free.
     error SeatNotFree(bytes32 modelId, uint32 index);
     /// @notice The seat is not in the state this call needs (empty, revoked, leaving or already live).
     error SeatNotReady(bytes32 modelId, uint32 index);
-    /// @notice The call has to wait for a block.
-    error TooEarly(uint256 blockNumber, uint256 needed);
 
     /// @notice Registers the caller as a node, or gives it a new signing key. Seats keep the key they have until
     /// `rekeySeat`.
@@ -58,13 +67,15 @@ interface INodeRegistry {
 
     /// @notice Revokes a node's signing key at once, and takes it off the seats given. Callable by the owner and by
     /// the signing key itself. Bonds, liability and unclaimed pay stay with the owner.
+    /// @dev Warning: **the key still answers for seats that are not given.** Their state is not read where answers are
+    /// checked, since that would cost every answer 2,100 gas.
     /// @dev May be called again for further seats; seats not owned by the node, or with another key, revert. An owner
     /// revokes the key it has now; seats that still have an earlier one get another by `rekeySeat`. A revoked key can never
     /// be registered again. Anybody else's call reverts with `SignerNotProven`.
     function revokeSigner(address owner, SeatRef[] calldata seats) external;
 
     /// @notice Takes a seat on a model for the caller, with its node's signing key. Attach the bond exactly.
-    /// @dev The index is the one released last, and a new one only if none is free: indices that nobody holds make answers
+    /// @dev The index is the lowest one that is free, and a new one only if none is: indices that nobody holds make answers
     /// dearer, because these list them.
     /// @param reuse `type(uint32).max`, or the only index that the caller will take.
     /// @return index The seat's index, stable until it is released.
@@ -80,6 +91,8 @@ interface INodeRegistry {
     function leaveSeat(bytes32 modelId, uint32 index) external;
 
     /// @notice Credits the bond of a seat that left `exitDelay` blocks ago to its owner's balance. Anybody may call.
+    /// @dev If it was the highest, the model's `seatCount` falls to one above the highest that is held. Requests in flight
+    /// keep the count that they were made with, and with it their draws.
     function releaseSeat(bytes32 modelId, uint32 index) external;
 
     /// @notice A node's signing key; zero if none.

@@ -8,8 +8,12 @@ library Sortition {
     uint256 private constant SHUFFLED = 16;
 
     /// @notice What keys the permutation of one request: known only once the request's block is sealed.
-    function seedOf(bytes32 blockHash, bytes32 requestId) internal pure returns (bytes32) {
-        return keccak256(abi.encodePacked(blockHash, requestId));
+    function seedOf(bytes32 blockHash, bytes32 requestId) internal pure returns (bytes32 seed) {
+        assembly ("memory-safe") {
+            mstore(0x00, blockHash)
+            mstore(0x20, requestId)
+            seed := keccak256(0x00, 0x40)
+        }
     }
 
     /// @notice The rank of a seat among `n` seats. Needs `seat < n`, and `n ≤ 2^32` for the Feistel halves to fit.
@@ -32,11 +36,9 @@ library Sortition {
     /// @dev A Feistel network over `a × b ≥ n`. Walking its cycle until it is below n again keeps it a permutation.
     function _feistel(bytes32 seed, uint256 x, uint256 n) private pure returns (uint256) {
         unchecked {
-            uint256 bits;
-            for (uint256 rest = n - 1; rest != 0; rest >>= 1) {
-                ++bits;
-            }
-            uint256 a = 1 << (bits + 1) / 2;
+            // The least power of two whose square is at least n.
+            uint256 a = 1;
+            while (a * a < n) a <<= 1;
             uint256 b = (n + a - 1) / a;
             do {
                 uint256 l = x / b;

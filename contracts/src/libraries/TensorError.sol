@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {DType} from "./TensorView.sol";
+import {DType} from "../types/DType.sol";
 
 /// @title What is wrong with packed tensors, or with how they are read or built
 library TensorError {

@@ -1,29 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {DType} from "../types/DType.sol";
 import {TensorError} from "./TensorError.sol";
 import {TensorUtf8} from "./TensorUtf8.sol";
-
-/// @notice Element types, by their codes on the wire. Integers may have decimals: value = integer / 10^decimals.
-enum DType {
-    Invalid,
-    I8,
-    I16,
-    I32,
-    I64,
-    I128,
-    U8,
-    U16,
-    U32,
-    U64,
-    U128,
-    F16,
-    F32,
-    F64,
-    Bool,
-    String,
-    BF16
-}
 
 /// @notice One tensor where it lies, in calldata or memory: what it is and where its elements are. It fits a word and
 /// copies nothing. `Tensor.open` makes it; its header and extent are checked by then.

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Ledger} from "../Ledger.sol";
+import {Ledger} from "../base/Ledger.sol";
 import {IInferenceConsumer} from "../interfaces/IInferenceConsumer.sol";
-import {Feature, IInferenceCoordinator} from "../interfaces/IInferenceCoordinator.sol";
-import {IModelRegistry} from "../interfaces/IModelRegistry.sol";
+import {IInferenceCoordinator} from "../interfaces/IInferenceCoordinator.sol";
+import {AskChecks} from "../libraries/AskChecks.sol";
 import {ExactCall} from "../libraries/ExactCall.sol";
 import {RequestFields, RequestLib} from "../libraries/RequestLib.sol";
 import {Tensor} from "../libraries/Tensor.sol";
+import {Feature, IErrors} from "../types/Errors.sol";
 import {Ask, InputKind, Level, Outcome, Request, Result} from "../types/Request.sol";
 
 /// @title A coordinator for your own tests, in which you are the node
@@ -34,7 +35,6 @@ contract MockInferenceCoordinator is Ledger {
     uint256 public constant VESTING = 600;
 
     mapping(bytes32 requestId => uint256) public statusOf;
-    mapping(address consumer => uint64) public nonceOf;
     /// @notice Id of the newest request; zero if there was none.
     bytes32 public lastRequestId;
 
@@ -58,7 +58,7 @@ contract MockInferenceCoordinator is Ledger {
     /// @notice As `IInferenceCoordinator.request`.
     function request(Ask calldata ask, bytes calldata input) external payable returns (bytes32 requestId) {
         _checkAsk(ask);
-        if (ask.modelId == 0) revert IModelRegistry.UnknownModel(0);
+        if (ask.modelId == 0) revert IErrors.UnknownModel(0);
         if (input.length > MAX_INPUT) revert IInferenceCoordinator.InputTooLarge(input.length, MAX_INPUT);
         uint256 sum = uint256(ask.fee) + ask.submitFee;
         if (msg.value != 0) {
@@ -69,17 +69,23 @@ contract MockInferenceCoordinator is Ledger {
         Request memory r = Request({
             modelId: ask.modelId,
             inputHash: keccak256(input),
-            origin: RequestLib.packOrigin(msg.sender, nonceOf[msg.sender]++, 1),
+            origin: 0,
             escrow: RequestLib.packAmount(ask.refundTo, ask.fee),
             payment: RequestLib.packAmount(ask.token, ask.submitFee),
             terms: RequestLib.packTerms(ask, block.number, 1)
         });
-        requestId = keccak256(abi.encode(block.chainid, address(this), r));
+        // The smallest nonce under which the id is new.
+        for (uint64 nonce = 0; requestId == 0 || statusOf[requestId] != 0; ++nonce) {
+            r.origin = RequestLib.packOrigin(msg.sender, nonce, 1);
+            requestId = RequestLib.idOf(r);
+        }
         statusOf[requestId] = OPEN;
         _requests[requestId] = r;
         inputOf[requestId] = input;
         lastRequestId = requestId;
-        emit IInferenceCoordinator.Requested(requestId, msg.sender, ask.modelId, r, input);
+        emit IInferenceCoordinator.Requested(
+            requestId, msg.sender, ask.modelId, r.origin, r.escrow, r.payment, r.terms, input
+        );
     }
 
     // ------------------------------------------------------------------------------------------ you are the node
@@ -125,7 +131,8 @@ contract MockInferenceCoordinator is Ledger {
         _results[requestId] = result;
         _outputs[requestId] = output;
         statusOf[requestId] = _hash(result) | FULFILLED | (gasLimit == 0 ? 0 : DELIVERED);
-        emit IInferenceCoordinator.Fulfilled(requestId, outcome, result.seats, output);
+        // One signer, on seat 0.
+        emit IInferenceCoordinator.Fulfilled(requestId, abi.encodePacked(outcome, uint8(1), result.seats, output));
         if (gasLimit != 0) return _deliver(r, requestId, outcome, output, gasLimit);
     }
 
@@ -255,19 +262,19 @@ contract MockInferenceCoordinator is Ledger {
     }
 
     function _hash(Result memory r) private pure returns (uint256) {
-        return uint256(keccak256(abi.encode(r.outcome, r.outputCommitment, r.seats, r.fulfilledAt))) << 8;
+        return uint256(keccak256(abi.encodePacked(r.outcome, r.fulfilledAt, r.outputCommitment, r.seats))) << 8;
     }
 
     /// @dev The same checks as the coordinator's; a test compares the two.
-    function _checkAsk(Ask calldata ask) private pure {
-        if (ask.refundTo == address(0)) revert IInferenceCoordinator.ZeroRefundAccount();
-        if (ask.inputKind != InputKind.Inline) revert IInferenceCoordinator.NotOffered(Feature.InputKind);
-        if (ask.token != ETH) revert IInferenceCoordinator.NotOffered(Feature.Token);
-        if (ask.level != Level.Fast) revert IInferenceCoordinator.NotOffered(Feature.Assured);
-        if (ask.valueAtRisk != 0) revert IInferenceCoordinator.NotOffered(Feature.ValueAtRisk);
+    function _checkAsk(Ask calldata ask) private view {
+        AskChecks.checkAccount(ask.refundTo);
+        if (ask.inputKind != InputKind.Inline) revert IErrors.NotOffered(Feature.InputKind);
+        if (ask.token != ETH) revert IErrors.NotOffered(Feature.Token);
+        if (ask.level != Level.Fast) revert IErrors.NotOffered(Feature.Assured);
+        if (ask.valueAtRisk != 0) revert IErrors.NotOffered(Feature.ValueAtRisk);
         if (ask.quorum == 0) revert IInferenceCoordinator.ZeroQuorum();
         if (ask.quorum > MAX_QUORUM) revert IInferenceCoordinator.QuorumTooLarge(ask.quorum, MAX_QUORUM);
-        if (ask.quorum != 1) revert IInferenceCoordinator.NotOffered(Feature.Quorum);
+        if (ask.quorum != 1) revert IErrors.NotOffered(Feature.Quorum);
         if (ask.deadlineBlocks < MIN_DEADLINE || ask.deadlineBlocks > MAX_DEADLINE) {
             revert IInferenceCoordinator.DeadlineOutOfRange(ask.deadlineBlocks, MIN_DEADLINE, MAX_DEADLINE);
         }

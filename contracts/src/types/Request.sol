@@ -65,7 +65,7 @@ struct Request {
     bytes32 modelId;
     /// keccak256 of the input bytes.
     bytes32 inputHash;
-    /// consumer (20 bytes) · nonce (8), a counter per consumer · seats of the model at the request (4)
+    /// consumer (20 bytes) · nonce (8), which tells alike requests of one block apart · seats of the model at the request (4)
     bytes32 origin;
     /// refundTo (20) · fee (12)
     bytes32 escrow;

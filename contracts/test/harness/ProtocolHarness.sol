@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {AnswerBuffer, AnswerBufferLib} from "../../src/libraries/AnswerBuffer.sol";
 import {RequestFields, RequestLib} from "../../src/libraries/RequestLib.sol";
+import {ResultLib} from "../../src/libraries/ResultLib.sol";
 import {Sortition} from "../../src/libraries/Sortition.sol";
-import {StatementLib} from "../../src/libraries/StatementLib.sol";
-import {Outcome, Request} from "../../src/types/Request.sol";
+import {Statement, StatementLib} from "../../src/libraries/StatementLib.sol";
+import {Attestation, Outcome, Request, Result} from "../../src/types/Request.sol";
 
 /// @title The protocol's pure parts as external functions, for any chain and coordinator
 contract ProtocolHarness {
@@ -35,9 +37,26 @@ contract ProtocolHarness {
         bytes32 blockHash,
         bytes32 inputHash,
         Outcome outcome,
-        bytes32 outputCommitment
+        bytes32 outputCommitment,
+        uint32 seat
     ) external pure returns (bytes32) {
-        return StatementLib.statementDigest(domain, id, blockHash, inputHash, outcome, outputCommitment);
+        Statement memory s = StatementLib.about(id, blockHash, inputHash, outcome, outputCommitment);
+        s.seat = seat;
+        return s.digest(domain);
+    }
+
+    function resultHash(Result calldata result) external pure returns (uint256) {
+        return ResultLib.hash(result);
+    }
+
+    /// @notice Emits `Fulfilled` of an answer of this block, under the id 0.
+    /// @return The result's hash.
+    function announce(bytes calldata output, Outcome outcome, Attestation[] calldata attestations)
+        external
+        returns (uint256)
+    {
+        AnswerBuffer buffer = AnswerBufferLib.load(output);
+        return buffer.announce(StatementLib.about(0, 0, 0, outcome, buffer.commitment()), attestations);
     }
 
     function signerDigest(bytes32 domain, address owner) external pure returns (bytes32) {

@@ -122,6 +122,11 @@ abstract contract Book is Fixture {
         }
     }
 
+    /// @notice Whether the highest index has a bond behind it.
+    function isEndHeld() external view returns (bool) {
+        return seatCount() == 0 || !isFree(seatCount() - 1);
+    }
+
     function entryCount() external view returns (uint256) {
         return entries.length;
     }
@@ -129,7 +134,7 @@ abstract contract Book is Fixture {
     /// @notice Fails unless the coordinator knows of a request exactly what happened to it.
     function checkEntry(uint256 i) external view {
         Entry storage e = entries[i];
-        uint256 word = coordinator.statusOf(coordinator.requestIdOf(e.request));
+        uint256 word = wordOf(coordinator.requestIdOf(e.request));
         if (e.stage == Stage.Open) {
             assertEq(word, 1, "open");
         } else if (e.stage == Stage.Refunded) {

@@ -24,7 +24,7 @@ contract CoordinatorInvariantTest is Fixture {
     function test_TheActionsReachEveryState() external {
         bytes4[] memory actions = handler.actions();
         uint256 random = uint256(keccak256("actions"));
-        for (uint256 i = 0; i < 1500; ++i) {
+        for (uint256 i = 0; i < 2000; ++i) {
             random = uint256(keccak256(abi.encode(random)));
             (bool succeeded, bytes memory reason) =
                 address(handler).call(abi.encodeWithSelector(actions[random % actions.length], random));
@@ -32,7 +32,7 @@ contract CoordinatorInvariantTest is Fixture {
             if (i % 50 == 0) _check();
         }
         _check();
-        string[23] memory names = handler.names();
+        string[25] memory names = handler.names();
         for (uint256 i = 0; i < names.length; ++i) {
             emit log_named_uint(names[i], handler.done(names[i]));
             assertGe(handler.done(names[i]), 5, names[i]);
@@ -47,6 +47,7 @@ contract CoordinatorInvariantTest is Fixture {
             "every wei is escrow, pay, a balance or a bond"
         );
         assertLe(liveSeats(), handler.liveEligibleSeats(), "a seat counted as live can answer");
+        assertTrue(handler.isEndHeld(), "no index above the highest seat that is held");
         for (uint256 i = 0; i < handler.entryCount(); ++i) {
             handler.checkEntry(i);
         }

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {InferenceCoordinator} from "../../src/InferenceCoordinator.sol";
+import {IGovernance} from "../../src/interfaces/IGovernance.sol";
 import {SeatRef} from "../../src/interfaces/INodeRegistry.sol";
 import {Parameters} from "../../src/types/Parameters.sol";
 import {Node} from "../utils/Fixture.sol";
@@ -12,7 +13,11 @@ import {Book} from "./Book.sol";
 abstract contract SeatActions is Book {
     uint32 private constant MAX_SEATS = 8;
 
+    uint256 private constant APPLY_WINDOW = 50_400;
+
+    /// @dev 0 if nothing is scheduled.
     uint256 private effectiveBlock;
+    uint256 private scheduledExitDelay;
     mapping(uint256 index => uint256) private releaseBlocks;
 
     constructor(InferenceCoordinator coordinator_, bytes32 modelId_, address governor_)
@@ -25,13 +30,13 @@ abstract contract SeatActions is Book {
         if (coordinator.paused()) return;
         address owner = owners[pick(seed, "owner", 0, 2)];
         if (coordinator.signerOf(owner) == address(0)) renew(owner);
-        uint256 free = find(seed, seatCount(), isFree);
+        uint256 free = find(0, seatCount(), isFree);
         if (free == seatCount() && free >= MAX_SEATS) return;
         vm.deal(owner, 1000 ether);
         Node memory node = Node(owner, coordinator.signerOf(owner));
         uint32 count = seatCount();
         uint32 index = join(node, modelId, ANY_INDEX);
-        assertEq(index == count, free == count, "a new index only if none is free");
+        assertEq(index, free, "the lowest free index, a new one only if none is free");
         ++done[index == count ? "join" : "join again"];
     }
 
@@ -46,7 +51,7 @@ abstract contract SeatActions is Book {
 
     function departOne(uint256 seed) external guarded {
         if (pick(seed, "really", 0, 3) != 0) return;
-        uint256 index = find(seed, seatCount(), isStaying);
+        uint256 index = find(_start(seed), seatCount(), isStaying);
         if (index == seatCount()) return;
         depart(Node(ownerOf(index), address(0)), uint32(index));
         releaseBlocks[index] = vm.getBlockNumber() + 1 + _longestExitDelay();
@@ -54,7 +59,7 @@ abstract contract SeatActions is Book {
     }
 
     function releaseOne(uint256 seed) external guarded {
-        uint256 index = find(seed, seatCount(), isLeaving);
+        uint256 index = find(_start(seed), seatCount(), isLeaving);
         if (index == seatCount()) return;
         if (vm.getBlockNumber() < releaseBlocks[index]) {
             if (pick(seed, "wait", 0, 5) != 0) return;
@@ -63,8 +68,10 @@ abstract contract SeatActions is Book {
         address owner = ownerOf(index);
         (,,, uint256 bond) = coordinator.seatHolder(modelId, uint32(index));
         uint256 before = balanceOf(owner);
+        uint32 count = seatCount();
         coordinator.releaseSeat(modelId, uint32(index));
         assertEq(balanceOf(owner), before + bond, "the bond is credited");
+        if (seatCount() != count) ++done["trim"];
         ++done["release"];
     }
 
@@ -109,6 +116,7 @@ abstract contract SeatActions is Book {
         p.parameterDelay = uint32(pick(seed, "parameterDelay", 7200, 7300));
         p.seatBondGwei = uint64(pick(seed, "seatBondGwei", 1, 1e10));
         effectiveBlock = vm.getBlockNumber() + coordinator.parameters(coordinator.parameterVersion()).parameterDelay;
+        scheduledExitDelay = p.exitDelay;
         vm.prank(governor);
         coordinator.scheduleParameters(p);
     }
@@ -119,9 +127,24 @@ abstract contract SeatActions is Book {
             if (pick(seed, "wait", 0, 5) != 0) return;
             vm.roll(effectiveBlock);
         }
-        coordinator.applyParameters();
+        uint256 last = effectiveBlock + APPLY_WINDOW;
         effectiveBlock = 0;
+        if (vm.getBlockNumber() > last) {
+            vm.expectRevert(abi.encodeWithSelector(IGovernance.ScheduleExpired.selector, vm.getBlockNumber(), last));
+            coordinator.applyParameters();
+            return;
+        }
+        coordinator.applyParameters();
         ++done["apply"];
+    }
+
+    /// @notice Withdraws what is scheduled, now and then.
+    function cancel(uint256 seed) external guarded {
+        if (effectiveBlock == 0 || pick(seed, "really", 0, 3) != 0) return;
+        vm.prank(governor);
+        coordinator.cancelParameters();
+        effectiveBlock = 0;
+        ++done["cancel"];
     }
 
     function pause(uint256 seed) external guarded {
@@ -129,8 +152,16 @@ abstract contract SeatActions is Book {
         coordinator.setPaused(pick(seed, "on", 0, 7) == 0);
     }
 
-    /// @dev Of all versions: no seat waits longer.
+    /// @dev Where a search for a seat starts: often at the highest, so that indices are given up.
+    function _start(uint256 seed) private view returns (uint256) {
+        return chance(seed, "highest") && seatCount() != 0 ? seatCount() - 1 : seed;
+    }
+
+    /// @dev Of all versions, and of one that is due: no seat waits longer.
     function _longestExitDelay() private view returns (uint256 longest) {
+        uint256 present = vm.getBlockNumber();
+        bool due = effectiveBlock != 0 && effectiveBlock <= present && present <= effectiveBlock + APPLY_WINDOW;
+        if (due) longest = scheduledExitDelay;
         for (uint16 version = 1; version <= coordinator.parameterVersion(); ++version) {
             uint256 delay = coordinator.parameters(version).exitDelay;
             if (delay > longest) longest = delay;

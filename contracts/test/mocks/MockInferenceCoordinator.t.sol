@@ -5,10 +5,11 @@ import {Test} from "forge-std/Test.sol";
 import {Defaults} from "../../script/Defaults.sol";
 import {InferenceCoordinator} from "../../src/InferenceCoordinator.sol";
 import {IInferenceConsumer} from "../../src/interfaces/IInferenceConsumer.sol";
-import {Feature, IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
+import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
 import {IModelRegistry} from "../../src/interfaces/IModelRegistry.sol";
 import {TensorError} from "../../src/libraries/TensorError.sol";
 import {MockInferenceCoordinator} from "../../src/mocks/MockInferenceCoordinator.sol";
+import {Feature, IErrors} from "../../src/types/Errors.sol";
 import {Parameters} from "../../src/types/Parameters.sol";
 import {Ask, InputKind, Level, Outcome, Request, Result} from "../../src/types/Request.sol";
 import {Build} from "../utils/Build.sol";
@@ -107,7 +108,7 @@ contract MockInferenceCoordinatorTest is Test {
         (bool taken, bytes memory refused) = address(real).call(abi.encodeCall(real.request, (good, OUTPUT)));
         assertFalse(taken, "the real one knows no model");
         if (ok) {
-            assertEq(refused, abi.encodeWithSelector(IModelRegistry.UnknownModel.selector, good.modelId));
+            assertEq(refused, abi.encodeWithSelector(IErrors.UnknownModel.selector, good.modelId));
         } else {
             assertEq(mocked, refused);
         }
@@ -116,26 +117,26 @@ contract MockInferenceCoordinatorTest is Test {
     function test_EveryTermHasItsOwnRefusal() external {
         Ask memory a = _ask();
         a.refundTo = address(0);
-        _refuses(a, abi.encodeWithSelector(IInferenceCoordinator.ZeroRefundAccount.selector));
+        _refuses(a, abi.encodeWithSelector(IErrors.InvalidAccount.selector, address(0)));
         a = _ask();
         a.inputKind = InputKind.Uri;
-        _refuses(a, abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.InputKind));
+        _refuses(a, abi.encodeWithSelector(IErrors.NotOffered.selector, Feature.InputKind));
         a = _ask();
         a.token = address(1);
-        _refuses(a, abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Token));
+        _refuses(a, abi.encodeWithSelector(IErrors.NotOffered.selector, Feature.Token));
         a = _ask();
         a.level = Level.Assured;
-        _refuses(a, abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Assured));
+        _refuses(a, abi.encodeWithSelector(IErrors.NotOffered.selector, Feature.Assured));
         a = _ask();
         a.valueAtRisk = 1;
-        _refuses(a, abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.ValueAtRisk));
+        _refuses(a, abi.encodeWithSelector(IErrors.NotOffered.selector, Feature.ValueAtRisk));
         a = _ask();
         a.quorum = 0;
         _refuses(a, abi.encodeWithSelector(IInferenceCoordinator.ZeroQuorum.selector));
         a.quorum = 17;
         _refuses(a, abi.encodeWithSelector(IInferenceCoordinator.QuorumTooLarge.selector, 17, 16));
         a.quorum = 2;
-        _refuses(a, abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Quorum));
+        _refuses(a, abi.encodeWithSelector(IErrors.NotOffered.selector, Feature.Quorum));
         a = _ask();
         a.deadlineBlocks = 1;
         _refuses(a, abi.encodeWithSelector(IInferenceCoordinator.DeadlineOutOfRange.selector, 1, 2, 8_000));
@@ -152,7 +153,7 @@ contract MockInferenceCoordinatorTest is Test {
     function test_NoModelHasTheIdZero() external {
         Ask memory a = _ask();
         a.modelId = 0;
-        bytes memory unknown = abi.encodeWithSelector(IModelRegistry.UnknownModel.selector, 0);
+        bytes memory unknown = abi.encodeWithSelector(IErrors.UnknownModel.selector, 0);
         _refuses(a, unknown);
         vm.expectRevert(unknown);
         real.request(a, OUTPUT);
@@ -178,7 +179,7 @@ contract MockInferenceCoordinatorTest is Test {
         bytes32 second = _requested();
         assertNotEq(first, second);
         assertEq(mock.lastRequestId(), second);
-        assertEq(mock.nonceOf(address(puppet)), 2);
+        assertEq(mock.fieldsOf(second).nonce, 1);
         Request memory r = mock.requestOf(second);
         assertEq(second, keccak256(abi.encode(block.chainid, address(mock), r)));
         assertEq(mock.requestIdOf(r), second);
@@ -343,7 +344,7 @@ contract MockInferenceCoordinatorTest is Test {
         bytes32 id = puppet.ask(mock, a, OUTPUT);
         puppet.will(abi.encodeCall(mock.request, (a, OUTPUT)));
         mock.answer(id, OUTPUT);
-        assertEq(mock.nonceOf(address(puppet)), 2);
+        assertNotEq(mock.lastRequestId(), id);
         puppet.will(abi.encodeCall(mock.deposit, (address(puppet))));
         mock.answerLast(OUTPUT);
 
@@ -360,7 +361,7 @@ contract MockInferenceCoordinatorTest is Test {
                 abi.encodeWithSelector(
                     MockInferenceCoordinator.CallbackFailed.selector,
                     id,
-                    abi.encodeWithSelector(IInferenceCoordinator.Locked.selector)
+                    abi.encodeWithSelector(IErrors.Locked.selector)
                 )
             );
             mock.answer(id, OUTPUT);

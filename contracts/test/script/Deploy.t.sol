@@ -26,6 +26,13 @@ contract DeployTest is Test {
         script.deploy(owner, true);
     }
 
+    function test_AChainThatCountsAnothersBlocksIsRefused() external {
+        vm.etch(BlockHashes.HISTORY, hex"00");
+        vm.etch(address(0x64), hex"fe"); // as on Arbitrum One
+        vm.expectRevert(abi.encodeWithSelector(Deploy.ForeignBlockNumbers.selector, block.chainid));
+        script.deploy(owner, true);
+    }
+
     function _assertDeploys(bool dev, Parameters memory expected) private {
         vm.etch(BlockHashes.HISTORY, hex"00");
         InferenceCoordinator coordinator = script.deploy(owner, dev);

@@ -9,6 +9,7 @@ import {StatementLib} from "../../src/libraries/StatementLib.sol";
 import {Agreement, AgreementKind, ModelCard} from "../../src/types/ModelCard.sol";
 import {Parameters} from "../../src/types/Parameters.sol";
 import {Ask, Attestation, Fulfillment, Outcome, Request, Result} from "../../src/types/Request.sol";
+import {Status} from "../../src/types/Status.sol";
 import {Build} from "./Build.sol";
 
 /// @notice A node: its owner's account and its signing key.
@@ -189,7 +190,7 @@ abstract contract Fixture is Test {
                 modelId: ask.modelId,
                 inputHash: keccak256(input),
                 consumer: consumer,
-                nonce: coordinator.nonceOf(consumer),
+                nonce: 0,
                 seatCount: seatCount,
                 refundTo: ask.refundTo,
                 fee: ask.fee,
@@ -208,10 +209,24 @@ abstract contract Fixture is Test {
                 level: ask.level
             })
         );
+        takeNonce(r);
         if (value != 0) vm.deal(consumer, consumer.balance + value);
         vm.prank(consumer);
         bytes32 requestId = coordinator.request{value: value}(ask, input);
         assertEq(requestId, coordinator.requestIdOf(r), "the fixture packs requests as the coordinator does");
+    }
+
+    /// @notice Gives a request that is to be made the smallest nonce under which its id is new.
+    function takeNonce(Request memory r) internal view {
+        RequestFields memory fields = r.unpack();
+        for (uint64 nonce = 0; Status.unwrap(coordinator.statusOf(coordinator.requestIdOf(r))) != 0; ++nonce) {
+            r.origin = RequestLib.packOrigin(fields.consumer, nonce, fields.seatCount);
+        }
+    }
+
+    /// @notice A request's status word.
+    function wordOf(bytes32 requestId) internal view returns (uint256) {
+        return Status.unwrap(coordinator.statusOf(requestId));
     }
 
     // Answers
@@ -282,7 +297,7 @@ abstract contract Fixture is Test {
         returns (Attestation memory)
     {
         bytes32 digest = coordinator.digestOf(
-            coordinator.requestIdOf(r), hashOf(r.unpack().requestBlock), r.inputHash, outcome, keccak256(output)
+            coordinator.requestIdOf(r), hashOf(r.unpack().requestBlock), r.inputHash, outcome, keccak256(output), index
         );
         (bytes32 sigR, bytes32 sigVs) = vm.signCompact(keyOf[signer], digest);
         return Attestation({seat: index, r: sigR, vs: sigVs});
@@ -313,6 +328,15 @@ abstract contract Fixture is Test {
         Fulfillment memory f = answer(r, output);
         coordinator.fulfill(f);
         return resultOf(f);
+    }
+
+    /// @notice The bytes of `Fulfilled`.
+    function announced(Fulfillment memory f) internal pure returns (bytes memory) {
+        bytes memory seats;
+        for (uint256 i = 0; i < f.attestations.length; ++i) {
+            seats = abi.encodePacked(seats, f.attestations[i].seat);
+        }
+        return abi.encodePacked(f.outcome, uint8(f.attestations.length), seats, f.output);
     }
 
     function claim(Result memory result) internal {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {INodeRegistry} from "../src/interfaces/INodeRegistry.sol";
-import {Parameters} from "../src/types/Parameters.sol";
-import {Ask, Request, Result} from "../src/types/Request.sol";
-import {Node} from "./utils/Fixture.sol";
-import {NodeFixture} from "./utils/NodeFixture.sol";
+import {INodeRegistry} from "../../src/interfaces/INodeRegistry.sol";
+import {IErrors} from "../../src/types/Errors.sol";
+import {Parameters} from "../../src/types/Parameters.sol";
+import {Ask, Request, Result} from "../../src/types/Request.sol";
+import {Node} from "../utils/Fixture.sol";
+import {NodeFixture} from "../utils/NodeFixture.sol";
 
 /// @notice How seats leave, when bonds are free, and who is paid for answers of a seat that changed hands.
 contract ExitTest is NodeFixture {
@@ -84,7 +85,7 @@ contract ExitTest is NodeFixture {
         depart(node, index);
         uint256 free = vm.getBlockNumber() + 1 + 8032;
         vm.roll(free - 1);
-        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, free - 1, free));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, free - 1, free));
         coordinator.releaseSeat(modelId, index);
         (address owner,,, uint256 held) = coordinator.seatHolder(modelId, index);
         assertEq(owner, node.owner);
@@ -145,26 +146,26 @@ contract ExitTest is NodeFixture {
         assertEq(join(node), 2);
     }
 
-    function test_IndicesComeBackFromTheLastReleasedOnAndNewOnesAfterThem() external {
+    function test_IndicesComeBackFromTheLowestOnAndNewOnesAfterThem() external {
         Node memory node = newNode("node");
         register(node);
-        for (uint32 i; i < 3; ++i) {
+        for (uint32 i; i < 4; ++i) {
             assertEq(join(node), i);
-            depart(node, i);
+            if (i != 3) depart(node, i);
         }
         roll(8033);
         uint32[3] memory order = [uint32(1), 0, 2];
         for (uint256 i; i < 3; ++i) {
             coordinator.releaseSeat(modelId, order[i]);
         }
-        assertEq(join(node), 2);
+        assertEq(join(node), 0);
         uint256 bond = bondOf(parameters());
-        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.SeatNotFree.selector, modelId, 1));
+        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.SeatNotFree.selector, modelId, 2));
         vm.prank(node.owner);
-        coordinator.joinSeat{value: bond}(modelId, 1);
-        assertEq(join(node, modelId, 0), 0);
-        assertEq(join(node), 1);
-        assertEq(join(node), 3);
+        coordinator.joinSeat{value: bond}(modelId, 2);
+        assertEq(join(node, modelId, 1), 1);
+        assertEq(join(node), 2);
+        assertEq(join(node), 4);
     }
 
     function test_TheBondPaidIsTheBondReleased() external {
@@ -200,7 +201,7 @@ contract ExitTest is NodeFixture {
         vm.roll(left + 20_000);
         for (uint32 i = 0; i < 4; ++i) {
             if (i == second || i == fourth) continue;
-            vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, left + 20_000, left + 20_001));
+            vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, left + 20_000, left + 20_001));
             coordinator.releaseSeat(modelId, i);
         }
         roll(1);
@@ -224,7 +225,7 @@ contract ExitTest is NodeFixture {
         roll(100);
         assertEq(refusalOf(r, index, node.signer), "", "the seat may still answer");
         vm.roll(left + 58_000);
-        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, left + 58_000, left + 58_001));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, left + 58_000, left + 58_001));
         coordinator.releaseSeat(modelId, index);
         roll(1);
         coordinator.releaseSeat(modelId, index);
@@ -239,6 +240,74 @@ contract ExitTest is NodeFixture {
         roll(7199);
         depart(node, index);
         roll(8033);
+        coordinator.releaseSeat(modelId, index);
+    }
+
+    function test_ASchedulesBondHoldsNobodyOnceItIsWithdrawnOrExpired() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        uint32 second = liveSeat(node);
+        Parameters memory next = parameters();
+        next.exitDelay = 900_000;
+        vm.startPrank(governor);
+        coordinator.scheduleParameters(next);
+        coordinator.cancelParameters();
+        vm.stopPrank();
+        roll(7200);
+        depart(node, index);
+        roll(8033);
+        coordinator.releaseSeat(modelId, index);
+
+        vm.prank(governor);
+        coordinator.scheduleParameters(next);
+        roll(7200 + 50_401);
+        depart(node, second);
+        roll(8033);
+        coordinator.releaseSeat(modelId, second);
+    }
+
+    function test_LeavingCostsNoMoreAfterManyVersions() external {
+        (Node memory node,) = liveNode("node");
+        uint256[3] memory gas;
+        uint32[3] memory index = [join(node), join(node), join(node)];
+        for (uint256 i; i < 3; ++i) {
+            for (uint256 k; k < 15; ++k) {
+                _change(parameters());
+            }
+            vm.cool(address(coordinator));
+            vm.prank(node.owner);
+            gas[i] = gasleft();
+            coordinator.leaveSeat(modelId, index[i]);
+            gas[i] -= gasleft();
+        }
+        assertEq(coordinator.parameterVersion(), 46);
+        assertApproxEqAbs(gas[1], gas[0], 100);
+        assertApproxEqAbs(gas[2], gas[0], 100);
+    }
+
+    /// @dev Ten versions are looked at: what older ones asked for has vested by then.
+    function test_TheBondOutlastsTheOldestVersionInFlight() external {
+        (Node memory node, uint32 index) = liveNode("node");
+        uint32 second = liveSeat(node);
+        Parameters memory long = parameters();
+        (long.vesting, long.exitDelay) = (50_000, 58_000);
+        _change(long);
+        uint256 superseded;
+        for (uint256 version = 3; version <= 11; ++version) {
+            _change(parameters());
+            if (version == 3) superseded = vm.getBlockNumber();
+        }
+        depart(node, index);
+        uint256 left = vm.getBlockNumber();
+        _change(parameters());
+        depart(node, second);
+        assertGt(vm.getBlockNumber(), superseded + 8000 + 50_000, "all that version 2 asked for has vested");
+
+        roll(8033);
+        coordinator.releaseSeat(modelId, second);
+        vm.roll(left + 58_000);
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, left + 58_000, left + 58_001));
+        coordinator.releaseSeat(modelId, index);
+        roll(1);
         coordinator.releaseSeat(modelId, index);
     }
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {InferenceCoordinator} from "../src/InferenceCoordinator.sol";
-import {IGovernance} from "../src/interfaces/IGovernance.sol";
-import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
-import {INodeRegistry, SeatRef} from "../src/interfaces/INodeRegistry.sol";
-import {Parameters} from "../src/types/Parameters.sol";
-import {Ask, Fulfillment, Outcome, Request, Result} from "../src/types/Request.sol";
-import {Fixture, Node} from "./utils/Fixture.sol";
+import {InferenceCoordinator} from "../../src/InferenceCoordinator.sol";
+import {IGovernance} from "../../src/interfaces/IGovernance.sol";
+import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
+import {INodeRegistry, SeatRef} from "../../src/interfaces/INodeRegistry.sol";
+import {IErrors} from "../../src/types/Errors.sol";
+import {Parameters} from "../../src/types/Parameters.sol";
+import {Ask, Fulfillment, Outcome, Request, Result} from "../../src/types/Request.sol";
+import {Fixture, Node} from "../utils/Fixture.sol";
 
 contract GovernanceTest is Fixture {
     address private alice = makeAddr("alice");
@@ -17,7 +18,7 @@ contract GovernanceTest is Fixture {
 
     function test_ADeploymentStartsAtVersionOne() external {
         vm.expectEmit();
-        emit IGovernance.OwnershipTaken(alice);
+        emit IGovernance.OwnershipTransferred(address(0), alice);
         vm.expectEmit();
         emit IGovernance.ParametersApplied(1, parameters());
         coordinator = new InferenceCoordinator(alice, parameters());
@@ -36,7 +37,7 @@ contract GovernanceTest is Fixture {
         assertEq(coordinator.parameterVersion(), 1);
 
         vm.roll(effective - 1);
-        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, effective - 1, effective));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, effective - 1, effective));
         coordinator.applyParameters();
 
         vm.roll(effective);
@@ -57,7 +58,7 @@ contract GovernanceTest is Fixture {
         _schedule(second);
         roll(7199);
         uint256 effective = vm.getBlockNumber() + 1;
-        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, effective - 1, effective));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, effective - 1, effective));
         coordinator.applyParameters();
         vm.roll(effective);
         coordinator.applyParameters();
@@ -81,6 +82,38 @@ contract GovernanceTest is Fixture {
         _change(_different());
         vm.expectRevert(IGovernance.NothingScheduled.selector);
         coordinator.applyParameters();
+    }
+
+    function test_TheOwnerWithdrawsASchedule() external {
+        vm.expectRevert(IGovernance.NothingScheduled.selector);
+        vm.prank(governor);
+        coordinator.cancelParameters();
+        _schedule(_different());
+        vm.expectEmit(address(coordinator));
+        emit IGovernance.ParametersCanceled(2);
+        vm.prank(governor);
+        coordinator.cancelParameters();
+        roll(7200);
+        vm.expectRevert(IGovernance.NothingScheduled.selector);
+        coordinator.applyParameters();
+        assertEq(coordinator.parameterVersion(), 1);
+        _change(_different());
+        _assertParameters(2, _different());
+    }
+
+    function test_AScheduleExpiresAWeekAfterItCouldBeApplied() external {
+        _schedule(_different());
+        uint256 last = START + 7200 + 50_400;
+        vm.roll(last + 1);
+        vm.expectRevert(abi.encodeWithSelector(IGovernance.ScheduleExpired.selector, last + 1, last));
+        coordinator.applyParameters();
+        uint256 snapshot = vm.snapshotState();
+        vm.roll(last);
+        coordinator.applyParameters();
+        vm.revertToState(snapshot);
+        // It can be scheduled again, with its whole delay.
+        _change(_different());
+        _assertParameters(2, _different());
     }
 
     function test_AVersionThatWasNeverAppliedCannotBeRead() external {
@@ -113,7 +146,7 @@ contract GovernanceTest is Fixture {
         vm.roll(vested - 1);
         Result[] memory results = new Result[](1);
         results[0] = laterResult;
-        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, vested - 1, vested));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, vested - 1, vested));
         coordinator.claim(results);
         vm.roll(vested);
         coordinator.claim(results);
@@ -165,7 +198,7 @@ contract GovernanceTest is Fixture {
         _expectBounds("parameterDelay", 7200, 1_000_000, type(uint32).max);
         _expectBounds("maxCallbackGas", 0, 10_000_000, type(uint32).max);
         _expectBounds("maxQuorum", 1, 16, type(uint8).max);
-        _expectBounds("seatBondGwei", 1, type(uint64).max, type(uint64).max);
+        _expectBounds("seatBondGwei", 1, 1e13, type(uint64).max);
     }
 
     function test_TheExitDelayOutlastsEveryDeadlineAndItsVesting() external {
@@ -196,7 +229,7 @@ contract GovernanceTest is Fixture {
         p.parameterDelay = uint32(bound(p.parameterDelay, 7200, 1_000_000));
         p.maxCallbackGas = uint32(bound(p.maxCallbackGas, 0, 10_000_000));
         p.maxQuorum = uint8(bound(p.maxQuorum, 1, 16));
-        p.seatBondGwei = uint64(bound(p.seatBondGwei, 1, type(uint64).max));
+        p.seatBondGwei = uint64(bound(p.seatBondGwei, 1, 1e13));
         _schedule(p);
         vm.prank(governor);
         coordinator.setPaused(paused);
@@ -259,9 +292,9 @@ contract GovernanceTest is Fixture {
         coordinator.applyParameters();
         assertTrue(coordinator.paused(), "new parameters leave the pause as it is");
         vm.prank(governor);
-        coordinator.offerOwnership(bob);
+        coordinator.transferOwnership(bob);
         vm.prank(bob);
-        coordinator.takeOwnership();
+        coordinator.acceptOwnership();
     }
 
     function test_PausingIsAnEvent() external {
@@ -271,72 +304,6 @@ contract GovernanceTest is Fixture {
             _setPaused(i == 0);
             assertEq(coordinator.paused(), i == 0);
         }
-    }
-
-    // Ownership
-
-    function test_OnlyTheOwnerGoverns() external {
-        vm.startPrank(alice);
-        bytes memory refusal = abi.encodeWithSelector(IGovernance.NotOwner.selector, alice);
-        vm.expectRevert(refusal);
-        coordinator.scheduleParameters(parameters());
-        vm.expectRevert(refusal);
-        coordinator.setPaused(true);
-        vm.expectRevert(refusal);
-        coordinator.offerOwnership(alice);
-        vm.expectRevert(refusal);
-        coordinator.takeOwnership();
-    }
-
-    function test_OwnershipPassesWhenTheOtherTakesIt() external {
-        vm.expectEmit(address(coordinator));
-        emit IGovernance.OwnershipOffered(governor, alice);
-        _offer(alice);
-        assertEq(coordinator.owner(), governor);
-        vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, governor));
-        vm.prank(governor);
-        coordinator.takeOwnership();
-
-        vm.expectEmit(address(coordinator));
-        emit IGovernance.OwnershipTaken(alice);
-        vm.prank(alice);
-        coordinator.takeOwnership();
-        assertEq(coordinator.owner(), alice);
-        vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, governor));
-        vm.prank(governor);
-        coordinator.setPaused(true);
-    }
-
-    function test_AnOfferIsTakenOnce() external {
-        _offer(alice);
-        vm.startPrank(alice);
-        coordinator.takeOwnership();
-        coordinator.offerOwnership(bob);
-        vm.stopPrank();
-        vm.prank(bob);
-        coordinator.takeOwnership();
-        vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, bob));
-        vm.prank(bob);
-        coordinator.takeOwnership();
-    }
-
-    function test_OfferingZeroWithdrawsTheOffer() external {
-        _offer(alice);
-        _offer(address(0));
-        vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, alice));
-        vm.prank(alice);
-        coordinator.takeOwnership();
-    }
-
-    function test_TheLatestOfferCounts() external {
-        _offer(alice);
-        _offer(bob);
-        vm.expectRevert(abi.encodeWithSelector(IGovernance.NotOwner.selector, alice));
-        vm.prank(alice);
-        coordinator.takeOwnership();
-        vm.prank(bob);
-        coordinator.takeOwnership();
-        assertEq(coordinator.owner(), bob);
     }
 
     // Helpers
@@ -369,11 +336,6 @@ contract GovernanceTest is Fixture {
     function _setPaused(bool on) private {
         vm.prank(governor);
         coordinator.setPaused(on);
-    }
-
-    function _offer(address to) private {
-        vm.prank(governor);
-        coordinator.offerOwnership(to);
     }
 
     /// @dev An answer by the seat that was not drawn, of two.

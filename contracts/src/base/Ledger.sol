@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {ILedger} from "../interfaces/ILedger.sol";
+import {AskChecks} from "../libraries/AskChecks.sol";
 import {Lock} from "./Lock.sol";
-import {ILedger} from "./interfaces/ILedger.sol";
 
 /// @title The ledger of withdrawable balances
 /// @dev Every wei of the contract is in exactly one place: an open or unclaimed request, a bond, or a balance here.
@@ -10,11 +11,13 @@ abstract contract Ledger is ILedger, Lock {
     /// @dev The only token offered yet.
     address internal constant ETH = address(0);
 
-    mapping(address token => mapping(address account => uint256)) private _balances;
+    /// @dev In ETH. A token's balances would be a mapping of their own: one key is one hash.
+    mapping(address account => uint256) private _balances;
     mapping(address account => mapping(address consumer => uint96 cap)) private _allowances;
 
     /// @inheritdoc ILedger
     function deposit(address account) external payable {
+        AskChecks.checkAccount(account);
         _credit(account, msg.value);
         emit Deposited(ETH, account, msg.sender, msg.value);
     }
@@ -28,14 +31,14 @@ abstract contract Ledger is ILedger, Lock {
     }
 
     /// @inheritdoc ILedger
-    function allow(address consumer, uint96 cap) external locked {
+    function allow(address consumer, uint96 cap) external unlocked {
         _allowances[msg.sender][consumer] = cap;
         emit AllowanceSet(msg.sender, consumer, cap);
     }
 
     /// @inheritdoc ILedger
     function balanceOf(address token, address account) external view returns (uint256) {
-        return _balances[token][account];
+        return token == ETH ? _balances[account] : 0;
     }
 
     /// @inheritdoc ILedger
@@ -44,7 +47,7 @@ abstract contract Ledger is ILedger, Lock {
     }
 
     function _credit(address account, uint256 amount) internal {
-        _balances[ETH][account] += amount;
+        _balances[account] += amount;
     }
 
     /// @dev Takes the escrow of a request of `consumer` from the balance of `account`.
@@ -57,10 +60,10 @@ abstract contract Ledger is ILedger, Lock {
     }
 
     function _debit(address account, uint256 amount) private {
-        uint256 balance = _balances[ETH][account];
+        uint256 balance = _balances[account];
         if (balance < amount) revert InsufficientBalance(account, balance, amount);
         unchecked {
-            _balances[ETH][account] = balance - amount;
+            _balances[account] = balance - amount;
         }
     }
 }

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IGovernance} from "../src/interfaces/IGovernance.sol";
-import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
-import {ILedger} from "../src/interfaces/ILedger.sol";
-import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
-import {INodeRegistry, SeatRef} from "../src/interfaces/INodeRegistry.sol";
-import {Ask, Fulfillment, Request, Result} from "../src/types/Request.sol";
-import {Fixture} from "./utils/Fixture.sol";
-import {Reenterer, Refuser} from "./utils/Receivers.sol";
+import {IGovernance} from "../../src/interfaces/IGovernance.sol";
+import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
+import {ILedger} from "../../src/interfaces/ILedger.sol";
+import {IModelRegistry} from "../../src/interfaces/IModelRegistry.sol";
+import {INodeRegistry, SeatRef} from "../../src/interfaces/INodeRegistry.sol";
+import {IErrors} from "../../src/types/Errors.sol";
+import {Ask, Fulfillment, Request, Result} from "../../src/types/Request.sol";
+import {Fixture} from "../utils/Fixture.sol";
+import {Reenterer, Refuser} from "../utils/Receivers.sol";
 
 contract LedgerTest is Fixture {
     address private alice = makeAddr("alice");
@@ -75,6 +76,15 @@ contract LedgerTest is Fixture {
         vm.stopPrank();
         assertEq(carol.balance, total);
         assertEq(coordinator.balanceOf(ETH, bob), 0);
+    }
+
+    function test_WhatNobodyCouldWithdrawIsNotCredited() external {
+        address[2] memory accounts = [address(0), address(coordinator)];
+        for (uint256 i; i < 2; ++i) {
+            vm.expectRevert(abi.encodeWithSelector(IErrors.InvalidAccount.selector, accounts[i]));
+            vm.prank(alice);
+            coordinator.deposit{value: 1}(accounts[i]);
+        }
     }
 
     // Prepaid requests
@@ -177,20 +187,21 @@ contract LedgerTest is Fixture {
         calls[n++] = abi.encodeCall(INodeRegistry.leaveSeat, (modelId, 0));
         calls[n++] = abi.encodeCall(INodeRegistry.releaseSeat, (modelId, 0));
         calls[n++] = abi.encodeCall(IGovernance.scheduleParameters, (parameters()));
+        calls[n++] = abi.encodeCall(IGovernance.cancelParameters, ());
         calls[n++] = abi.encodeCall(IGovernance.applyParameters, ());
         calls[n++] = abi.encodeCall(IGovernance.setPaused, (true));
-        calls[n++] = abi.encodeCall(IGovernance.offerOwnership, (bob));
-        calls[n++] = abi.encodeCall(IGovernance.takeOwnership, ());
+        calls[n++] = abi.encodeCall(IGovernance.transferOwnership, (bob));
+        calls[n++] = abi.encodeCall(IGovernance.acceptOwnership, ());
         calls[n++] = abi.encodeCall(IInferenceCoordinator.fulfill, (f));
         calls[n++] = abi.encodeCall(IInferenceCoordinator.fulfillBatch, (new Fulfillment[](1)));
         calls[n++] = abi.encodeCall(IInferenceCoordinator.redeliver, (r, "", 0));
         calls[n++] = abi.encodeCall(IInferenceCoordinator.refund, (r.request));
         calls[n++] = abi.encodeCall(IInferenceCoordinator.claim, (new Result[](1)));
-        assertEq(n, 21);
+        assertEq(n, 22);
         for (uint256 i; i < n; ++i) {
             (bool succeeded, bytes memory data) = _callWhilePaid(receiver, calls[i]);
             assertFalse(succeeded, vm.toString(i));
-            assertEq(data, abi.encodeWithSelector(IInferenceCoordinator.Locked.selector), vm.toString(i));
+            assertEq(data, abi.encodeWithSelector(IErrors.Locked.selector), vm.toString(i));
         }
 
         bool done;

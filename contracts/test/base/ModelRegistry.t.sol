@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Feature, IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
-import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
-import {Agreement, AgreementKind, ModelCard} from "../src/types/ModelCard.sol";
-import {Fixture} from "./utils/Fixture.sol";
+import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
+import {IModelRegistry} from "../../src/interfaces/IModelRegistry.sol";
+import {Feature, IErrors} from "../../src/types/Errors.sol";
+import {Agreement, AgreementKind, ModelCard} from "../../src/types/ModelCard.sol";
+import {Fixture} from "../utils/Fixture.sol";
 
 contract ModelRegistryTest is Fixture {
     uint32 private constant MAX_BYTES = 131_072;
@@ -28,12 +29,16 @@ contract ModelRegistryTest is Fixture {
         assertEq(live, 0);
     }
 
-    function test_ASecondRegistrationChangesNothingAndEmitsNothing() external {
+    function test_AFurtherRegistrationAddsItsHintAndChangesNothing() external {
         liveNode("node");
-        vm.recordLogs();
+        ModelCard memory c = card("model");
+        vm.expectEmit(address(coordinator));
+        emit IModelRegistry.HintAdded(modelId, bob, "ipfs:moved");
         vm.prank(bob);
-        assertEq(coordinator.registerModel(card("model"), "another hint"), modelId);
-        assertEq(vm.getRecordedLogs().length, 0);
+        assertEq(coordinator.registerModel(c, "ipfs:moved"), modelId);
+        vm.recordLogs();
+        coordinator.registerModel(c, "");
+        assertEq(vm.getRecordedLogs().length, 0, "no hint, no event");
         (bool registered,,, uint32 seatCount, uint32 live) = coordinator.model(modelId);
         assertTrue(registered);
         assertEq(seatCount, 1);
@@ -115,7 +120,7 @@ contract ModelRegistryTest is Fixture {
     function test_AVerifierIsNotOffered() external {
         ModelCard memory c = card("other");
         c.verifier = alice;
-        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.NotOffered.selector, Feature.Verifier));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.NotOffered.selector, Feature.Verifier));
         coordinator.registerModel(c, "");
     }
 
@@ -147,7 +152,7 @@ contract ModelRegistryTest is Fixture {
     }
 
     function test_ANameNeedsARegisteredModel() external {
-        vm.expectRevert(abi.encodeWithSelector(IModelRegistry.UnknownModel.selector, keccak256("none")));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.UnknownModel.selector, keccak256("none")));
         coordinator.claimName("iris", keccak256("none"));
     }
 

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Feature, IInferenceCoordinator} from "./interfaces/IInferenceCoordinator.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {PackedParameters, PackedParametersLib} from "./libraries/PackedParameters.sol";
 import {ParameterBounds} from "./libraries/ParameterBounds.sol";
+import {Feature, IErrors} from "./types/Errors.sol";
 import {Agreement, AgreementKind, ModelCard} from "./types/ModelCard.sol";
 import {Parameters} from "./types/Parameters.sol";
 
 /// @title What makes cards, names and parameters valid
 /// @notice Stateless and powerless: the coordinator forwards the calldata of three rarely used functions here, and
 /// reverts with what this reverts with. Only so does the coordinator stay small.
-contract Rules {
+contract Validator {
     uint256 private constant MAX_BYTES = 131_072;
     uint256 private constant MAX_OUTPUTS = 16;
     uint256 private constant MAX_NAME = 64;
@@ -30,7 +30,7 @@ contract Rules {
                 && (a.kind == AgreementKind.Argmax || a.gap == 0);
             if (!unusedAreZero) revert IModelRegistry.InvalidCard("agreement");
         }
-        if (card.verifier != address(0)) revert IInferenceCoordinator.NotOffered(Feature.Verifier);
+        if (card.verifier != address(0)) revert IErrors.NotOffered(Feature.Verifier);
         if (card.maxInputBytes == 0 || card.maxInputBytes > MAX_BYTES) {
             revert IModelRegistry.InvalidCard("maxInputBytes");
         }

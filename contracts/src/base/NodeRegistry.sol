@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {INodeRegistry, SeatRef} from "../interfaces/INodeRegistry.sol";
+import {FreeSeats} from "../libraries/FreeSeats.sol";
+import {PackedParameters} from "../libraries/PackedParameters.sol";
+import {Signatures} from "../libraries/Signatures.sol";
+import {StatementLib} from "../libraries/StatementLib.sol";
 import {Domain} from "./Domain.sol";
 import {Governance} from "./Governance.sol";
 import {Ledger} from "./Ledger.sol";
 import {ModelRegistry} from "./ModelRegistry.sol";
-import {INodeRegistry, SeatRef} from "./interfaces/INodeRegistry.sol";
-import {PackedParameters} from "./libraries/PackedParameters.sol";
-import {Signatures} from "./libraries/Signatures.sol";
-import {StatementLib} from "./libraries/StatementLib.sol";
 
 /// @title Nodes, their signing keys, and the bonded seats they answer from
 /// @dev A seat is one word for the sortition (`Seat`), and beside it who holds it and held it (`Tenure`), which only
 /// cold paths read.
 abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegistry, Domain {
+    using FreeSeats for mapping(uint256 word => uint256);
+
     uint32 private constant ANY_INDEX = type(uint32).max;
     uint48 private constant NOT_LEAVING = type(uint48).max;
 
@@ -34,6 +37,12 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
         uint48 releaseBlock;
     }
 
+    /// @dev Of a tenure that ended, what pay for its answers needs.
+    struct FormerTenure {
+        address owner;
+        uint48 since;
+    }
+
     /// @dev A key belongs to one owner for ever, and a revoked key is no one's again.
     struct Key {
         address owner;
@@ -42,16 +51,16 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
 
     mapping(bytes32 modelId => mapping(uint32 index => Seat)) private _seats;
     mapping(bytes32 modelId => mapping(uint32 index => Tenure)) private _tenures;
-    mapping(bytes32 modelId => mapping(uint32 index => Tenure[])) private _formerTenures;
-    /// @dev The indices below `seatCount` that nobody holds; the last of them is the next to be taken.
-    mapping(bytes32 modelId => uint32[]) private _released;
+    mapping(bytes32 modelId => mapping(uint32 index => FormerTenure[])) private _formerTenures;
+    /// @dev The indices below `seatCount` that nobody holds. The highest index is always held.
+    mapping(bytes32 modelId => mapping(uint256 word => uint256)) private _free;
     mapping(address signer => Key) private _keys;
 
     /// @inheritdoc INodeRegistry
     mapping(address owner => address signer) public signerOf;
 
     /// @inheritdoc INodeRegistry
-    function registerNode(address signer, bytes calldata signature, string calldata uri) external locked {
+    function registerNode(address signer, bytes calldata signature, string calldata uri) external unlocked {
         bytes32 digest = StatementLib.signerDigest(_domainSeparator(), msg.sender);
         address proven = Signatures.recover(digest, signature);
         if (proven == address(0) || proven != signer) revert SignerNotProven(signer, msg.sender);
@@ -65,7 +74,7 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
     }
 
     /// @inheritdoc INodeRegistry
-    function revokeSigner(address owner, SeatRef[] calldata seats) external locked {
+    function revokeSigner(address owner, SeatRef[] calldata seats) external unlocked {
         address signer = msg.sender;
         if (msg.sender == owner) signer = signerOf[owner];
         else if (owner == address(0) || _keys[msg.sender].owner != owner) revert SignerNotProven(msg.sender, owner);
@@ -86,13 +95,16 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
     }
 
     /// @inheritdoc INodeRegistry
-    function joinSeat(bytes32 modelId, uint32 reuse) external payable locked returns (uint32 index) {
+    function joinSeat(bytes32 modelId, uint32 reuse) external payable unlocked returns (uint32 index) {
         PackedParameters p = _unpaused();
         Model storage m = _models[modelId];
         if (!m.registered) revert UnknownModel(modelId);
         uint256 bond = p.seatBondGwei() * 1 gwei;
         if (msg.value != bond) revert WrongBond(msg.value, bond);
-        index = _nextIndex(modelId, m);
+        index = m.seatCount;
+        (bool any, uint32 lowest) = _free[modelId].takeLowest(index);
+        if (any) index = lowest;
+        else m.seatCount = index + 1;
         if (reuse != ANY_INDEX && reuse != index) revert SeatNotFree(modelId, reuse);
         _tenures[modelId][index] = Tenure({
             owner: msg.sender,
@@ -107,7 +119,7 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
     }
 
     /// @inheritdoc INodeRegistry
-    function activateSeat(bytes32 modelId, uint32 index) external locked {
+    function activateSeat(bytes32 modelId, uint32 index) external unlocked {
         Seat memory s = _seats[modelId][index];
         Tenure storage tenure = _tenures[modelId][index];
         bool ready = s.signer != address(0) && !_keys[s.signer].revoked && s.until == NOT_LEAVING && !tenure.live;
@@ -119,7 +131,7 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
     }
 
     /// @inheritdoc INodeRegistry
-    function rekeySeat(bytes32 modelId, uint32 index) external locked {
+    function rekeySeat(bytes32 modelId, uint32 index) external unlocked {
         Tenure storage tenure = _ownTenure(modelId, index, msg.sender);
         Seat storage entry = _seats[modelId][index];
         if (entry.until != NOT_LEAVING || entry.signer == signerOf[msg.sender] && entry.signer != address(0)) {
@@ -131,7 +143,7 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
     }
 
     /// @inheritdoc INodeRegistry
-    function leaveSeat(bytes32 modelId, uint32 index) external locked {
+    function leaveSeat(bytes32 modelId, uint32 index) external unlocked {
         Tenure storage tenure = _ownTenure(modelId, index, msg.sender);
         Seat storage entry = _seats[modelId][index];
         if (entry.until != NOT_LEAVING) revert SeatNotReady(modelId, index);
@@ -144,14 +156,22 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
     }
 
     /// @inheritdoc INodeRegistry
-    function releaseSeat(bytes32 modelId, uint32 index) external locked {
+    function releaseSeat(bytes32 modelId, uint32 index) external unlocked {
         Tenure memory tenure = _tenures[modelId][index];
         if (tenure.releaseBlock == 0) revert SeatNotReady(modelId, index);
         if (block.number < tenure.releaseBlock) revert TooEarly(block.number, tenure.releaseBlock);
         delete _seats[modelId][index];
         delete _tenures[modelId][index];
-        _formerTenures[modelId][index].push(tenure);
-        _released[modelId].push(index);
+        // To requests in flight the index is a hole from now on, whoever takes it next: `from` will be later than they are.
+        _formerTenures[modelId][index].push(FormerTenure(tenure.owner, tenure.since));
+        Model storage m = _models[modelId];
+        if (index + 1 == m.seatCount) {
+            uint32 seatCount = _free[modelId].trim(index);
+            m.seatCount = seatCount;
+            emit SeatsTrimmed(modelId, seatCount);
+        } else {
+            _free[modelId].add(index);
+        }
         uint256 bond = uint256(tenure.bondGwei) * 1 gwei;
         _credit(tenure.owner, bond);
         emit SeatReleased(modelId, index, tenure.owner, bond);
@@ -179,13 +199,16 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
         return s.from <= requestBlock && requestBlock < s.until ? s.signer : address(0);
     }
 
-    /// @dev Who held a seat when it signed an answer of this block. A seat is released long after the last answer
-    /// that it can sign, and taken anew after that, so `since` alone tells the tenures apart.
-    function _ownerAt(bytes32 modelId, uint32 index, uint256 blockNumber) internal view returns (address owner) {
+    /// @dev Who holds a seat, and since which block; if nobody does, since the end of time.
+    function _holderOf(bytes32 modelId, uint32 index) internal view returns (address owner, uint256 since) {
         Tenure storage tenure = _tenures[modelId][index];
         owner = tenure.owner;
-        if (owner != address(0) && tenure.since <= blockNumber) return owner;
-        Tenure[] storage former = _formerTenures[modelId][index];
+        since = owner == address(0) ? type(uint256).max : tenure.since;
+    }
+
+    /// @dev Who held a seat in this block and left it since.
+    function _formerHolderAt(bytes32 modelId, uint32 index, uint256 blockNumber) internal view returns (address) {
+        FormerTenure[] storage former = _formerTenures[modelId][index];
         uint256 i = former.length;
         // Ends before the array does: an answer was signed, so somebody held the seat.
         while (former[--i].since > blockNumber) {}
@@ -195,16 +218,6 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
     function _ownTenure(bytes32 modelId, uint32 index, address owner) private view returns (Tenure storage tenure) {
         tenure = _tenures[modelId][index];
         if (owner == address(0) || tenure.owner != owner) revert NotSeatOwner(modelId, index, tenure.owner);
-    }
-
-    /// @dev The index that was released last, before a new one: an index that nobody holds is a hole, which answers have
-    /// to list. So there are never more indices than seats were held at one time.
-    function _nextIndex(bytes32 modelId, Model storage m) private returns (uint32 index) {
-        uint32[] storage released = _released[modelId];
-        uint256 left = released.length;
-        if (left == 0) return m.seatCount++;
-        index = released[left - 1];
-        released.pop();
     }
 
     /// @dev Gives a seat the caller's signing key, from the end of the activation delay on.
@@ -219,16 +232,5 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
         if (!tenure.live) return;
         tenure.live = false;
         --_models[modelId].liveSeats;
-    }
-
-    /// @dev The longest that any request of a seat's time could ask for, those of the present block under a change that is
-    /// due included. The loop grows by one step per `parameterDelay` that the seat was held; fixing the end at leaving keeps
-    /// later parameters from moving it.
-    function _longestExitDelaySince(uint16 version) private view returns (uint256 delay) {
-        delay = _dueExitDelay();
-        for (uint16 v = _currentParameters().version(); v >= version; --v) {
-            uint256 d = _parametersAt(v).exitDelay();
-            if (d > delay) delay = d;
-        }
     }
 }

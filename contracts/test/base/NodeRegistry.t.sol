@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {INodeRegistry, SeatRef} from "../src/interfaces/INodeRegistry.sol";
-import {Request} from "../src/types/Request.sol";
-import {Node} from "./utils/Fixture.sol";
-import {NodeFixture} from "./utils/NodeFixture.sol";
+import {INodeRegistry, SeatRef} from "../../src/interfaces/INodeRegistry.sol";
+import {Request} from "../../src/types/Request.sol";
+import {Node} from "../utils/Fixture.sol";
+import {NodeFixture} from "../utils/NodeFixture.sol";
 
 /// @notice How a node proves its signing key, changes it and revokes it.
 contract SigningKeysTest is NodeFixture {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {StatementLib} from "./libraries/StatementLib.sol";
+import {StatementLib} from "../libraries/StatementLib.sol";
 
 /// @title The EIP-712 domain of this contract
 abstract contract Domain {

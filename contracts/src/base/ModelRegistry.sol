@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IModelRegistry} from "../interfaces/IModelRegistry.sol";
+import {ModelCard} from "../types/ModelCard.sol";
 import {Lock} from "./Lock.sol";
-import {Ruled} from "./Ruled.sol";
-import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
-import {ModelCard} from "./types/ModelCard.sol";
+import {Validated} from "./Validated.sol";
 
 /// @title Models by the hash of their card
-abstract contract ModelRegistry is IModelRegistry, Lock, Ruled {
+abstract contract ModelRegistry is IModelRegistry, Lock, Validated {
     /// @dev One word: what a request reads of its model. The card itself comes back as calldata where it is needed.
     struct Model {
         bool registered;
@@ -26,10 +26,13 @@ abstract contract ModelRegistry is IModelRegistry, Lock, Ruled {
     mapping(bytes32 nameHash => Name) private _names;
 
     /// @inheritdoc IModelRegistry
-    function registerModel(ModelCard calldata card, string calldata hint) external locked returns (bytes32 modelId) {
-        modelId = _consult();
+    function registerModel(ModelCard calldata card, string calldata hint) external unlocked returns (bytes32 modelId) {
+        modelId = _validate();
         Model storage entry = _models[modelId];
-        if (entry.registered) return modelId;
+        if (entry.registered) {
+            if (bytes(hint).length != 0) emit HintAdded(modelId, msg.sender, hint);
+            return modelId;
+        }
         entry.registered = true;
         entry.maxInputBytes = card.maxInputBytes;
         entry.maxOutputBytes = card.maxOutputBytes;
@@ -37,9 +40,9 @@ abstract contract ModelRegistry is IModelRegistry, Lock, Ruled {
     }
 
     /// @inheritdoc IModelRegistry
-    function claimName(string calldata name, bytes32 modelId) external locked {
+    function claimName(string calldata name, bytes32 modelId) external unlocked {
         if (!_models[modelId].registered) revert UnknownModel(modelId);
-        Name storage entry = _names[_consult()];
+        Name storage entry = _names[_validate()];
         if (entry.owner == address(0)) entry.owner = msg.sender;
         else if (entry.owner != msg.sender) revert NameTaken(name, entry.owner);
         entry.modelId = modelId;

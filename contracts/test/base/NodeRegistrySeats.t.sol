@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
-import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
-import {INodeRegistry, SeatRef} from "../src/interfaces/INodeRegistry.sol";
-import {Fulfillment, Outcome, Request} from "../src/types/Request.sol";
-import {Node} from "./utils/Fixture.sol";
-import {NodeFixture} from "./utils/NodeFixture.sol";
+import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
+import {IModelRegistry} from "../../src/interfaces/IModelRegistry.sol";
+import {INodeRegistry, SeatRef} from "../../src/interfaces/INodeRegistry.sol";
+import {IErrors} from "../../src/types/Errors.sol";
+import {Fulfillment, Outcome, Request} from "../../src/types/Request.sol";
+import {Node} from "../utils/Fixture.sol";
+import {NodeFixture} from "../utils/NodeFixture.sol";
 
 /// @notice How seats are taken, activated and given new keys.
 contract SeatsTest is NodeFixture {
@@ -43,7 +44,7 @@ contract SeatsTest is NodeFixture {
         vm.startPrank(node.owner);
         vm.expectRevert(abi.encodeWithSelector(INodeRegistry.NoSigner.selector, node.owner));
         coordinator.joinSeat{value: bond}(modelId, ANY_INDEX);
-        vm.expectRevert(abi.encodeWithSelector(IModelRegistry.UnknownModel.selector, keccak256("none")));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.UnknownModel.selector, keccak256("none")));
         coordinator.joinSeat{value: bond}(keccak256("none"), ANY_INDEX);
     }
 
@@ -76,7 +77,7 @@ contract SeatsTest is NodeFixture {
         register(node);
         join(node);
         roll(7);
-        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, START + 7, START + 8));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, START + 7, START + 8));
         coordinator.activateSeat(modelId, 0);
         roll(1);
         assertEq(liveSeats(), 0);
@@ -152,7 +153,7 @@ contract SeatsTest is NodeFixture {
         assertEq(seatFrom, from);
 
         vm.roll(from - 1);
-        vm.expectRevert(abi.encodeWithSelector(INodeRegistry.TooEarly.selector, from - 1, from));
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, from - 1, from));
         coordinator.activateSeat(modelId, index);
         vm.roll(from);
         coordinator.activateSeat(modelId, index);

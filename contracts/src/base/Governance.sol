@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IGovernance} from "../interfaces/IGovernance.sol";
+import {PackedParameters, PackedParametersLib} from "../libraries/PackedParameters.sol";
+import {ParameterBounds} from "../libraries/ParameterBounds.sol";
+import {Parameters} from "../types/Parameters.sol";
 import {Lock} from "./Lock.sol";
-import {Ruled} from "./Ruled.sol";
-import {IGovernance} from "./interfaces/IGovernance.sol";
-import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
-import {PackedParameters, PackedParametersLib} from "./libraries/PackedParameters.sol";
-import {ParameterBounds} from "./libraries/ParameterBounds.sol";
-import {Parameters} from "./types/Parameters.sol";
+import {Validated} from "./Validated.sol";
 
 /// @title Versioned, bounded, delayed parameters, and a pause
-abstract contract Governance is IGovernance, Lock, Ruled {
+abstract contract Governance is IGovernance, Lock, Validated {
+    /// @dev A week of 12-second blocks: a schedule that nobody applied is not sprung on anybody years later.
+    uint256 private constant APPLY_WINDOW = 50_400;
+
     /// @dev The present parameters with their version and the pause: all that a request reads of them, in one word.
     PackedParameters private _head;
     PackedParameters private _scheduled;
+    /// @dev The first block in which the scheduled ones can be applied; 0 if none are.
     uint256 private _effectiveBlock;
     mapping(uint16 version => PackedParameters) private _history;
 
     /// @inheritdoc IGovernance
     address public owner;
-    address private _pendingOwner;
+    /// @inheritdoc IGovernance
+    address public pendingOwner;
 
     modifier onlyOwner() {
         if (msg.sender != owner) revert NotOwner(msg.sender);
@@ -30,13 +34,13 @@ abstract contract Governance is IGovernance, Lock, Ruled {
     constructor(address firstOwner, Parameters memory first) {
         ParameterBounds.check(first);
         owner = firstOwner;
-        emit OwnershipTaken(firstOwner);
+        emit OwnershipTransferred(address(0), firstOwner);
         _apply(PackedParametersLib.pack(first).withVersion(1));
     }
 
     /// @inheritdoc IGovernance
-    function scheduleParameters(Parameters calldata next) external locked onlyOwner {
-        PackedParameters packed = PackedParameters.wrap(uint256(_consult()));
+    function scheduleParameters(Parameters calldata next) external unlocked onlyOwner {
+        PackedParameters packed = PackedParameters.wrap(uint256(_validate()));
         PackedParameters head = _head;
         uint16 version = head.version() + 1;
         _scheduled = packed.withVersion(version);
@@ -45,32 +49,42 @@ abstract contract Governance is IGovernance, Lock, Ruled {
     }
 
     /// @inheritdoc IGovernance
-    function applyParameters() external locked {
+    function cancelParameters() external unlocked onlyOwner {
+        if (_effectiveBlock == 0) revert NothingScheduled();
+        delete _effectiveBlock;
+        _scheduled = PackedParameters.wrap(0);
+        emit ParametersCanceled(_head.version() + 1);
+    }
+
+    /// @inheritdoc IGovernance
+    function applyParameters() external unlocked {
         uint256 effectiveBlock = _effectiveBlock;
         if (effectiveBlock == 0) revert NothingScheduled();
-        if (block.number < effectiveBlock) revert INodeRegistry.TooEarly(block.number, effectiveBlock);
+        if (block.number < effectiveBlock) revert TooEarly(block.number, effectiveBlock);
+        uint256 lastBlock = effectiveBlock + APPLY_WINDOW;
+        if (block.number > lastBlock) revert ScheduleExpired(block.number, lastBlock);
         delete _effectiveBlock;
         _apply(_scheduled);
     }
 
     /// @inheritdoc IGovernance
-    function setPaused(bool on) external locked onlyOwner {
+    function setPaused(bool on) external unlocked onlyOwner {
         _head = _head.withPaused(on);
         emit PauseSet(on);
     }
 
     /// @inheritdoc IGovernance
-    function offerOwnership(address pendingOwner) external locked onlyOwner {
-        _pendingOwner = pendingOwner;
-        emit OwnershipOffered(msg.sender, pendingOwner);
+    function transferOwnership(address newOwner) external unlocked onlyOwner {
+        pendingOwner = newOwner;
+        emit OwnershipTransferStarted(msg.sender, newOwner);
     }
 
     /// @inheritdoc IGovernance
-    function takeOwnership() external locked {
-        if (msg.sender != _pendingOwner) revert NotOwner(msg.sender);
-        delete _pendingOwner;
+    function acceptOwnership() external unlocked {
+        if (msg.sender != pendingOwner) revert NotOwner(msg.sender);
+        delete pendingOwner;
+        emit OwnershipTransferred(owner, msg.sender);
         owner = msg.sender;
-        emit OwnershipTaken(msg.sender);
     }
 
     /// @inheritdoc IGovernance
@@ -106,9 +120,20 @@ abstract contract Governance is IGovernance, Lock, Ruled {
         if (p.version() != version) p = _history[version];
     }
 
-    /// @dev Of the change that anybody may apply in this block. If there is none, of the last that was applied, or zero.
-    function _dueExitDelay() internal view returns (uint256) {
-        return block.number < _effectiveBlock ? 0 : _scheduled.exitDelay();
+    /// @dev The longest exit delay of any request in flight: of the versions since `version` that one can still have, and
+    /// of a change that is due, since it may be applied in this very block.
+    function _longestExitDelaySince(uint16 version) internal view returns (uint256 delay) {
+        uint256 current = _head.version();
+        uint256 oldest = version;
+        uint256 inFlight = ParameterBounds.VERSIONS_IN_FLIGHT;
+        if (current >= oldest + inFlight) oldest = current + 1 - inFlight;
+        uint256 effectiveBlock = _effectiveBlock;
+        bool due = effectiveBlock <= block.number && block.number <= effectiveBlock + APPLY_WINDOW;
+        if (effectiveBlock != 0 && due) delay = _scheduled.exitDelay();
+        for (uint256 v = current; v >= oldest; --v) {
+            uint256 d = _parametersAt(uint16(v)).exitDelay();
+            if (d > delay) delay = d;
+        }
     }
 
     function _apply(PackedParameters next) private {
