@@ -1,6 +1,8 @@
 //! The modules stand on floors, and import only from below; no two files import each other. What unit tests use does not
 //! count: they may look down on everything.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

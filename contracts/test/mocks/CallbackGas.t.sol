@@ -76,7 +76,7 @@ contract CallbackGasTest is Fixture {
         vm.clearMockedCalls();
         roll(1);
         fulfill(r, output);
-        delivered = wordOf(id) & 4 != 0;
+        delivered = coordinator.statusOf(id).isDelivered();
         vm.revertToState(snapshot);
     }
 

@@ -39,6 +39,9 @@ impl<E> From<E> for Rejected<E> {
     }
 }
 
+/// Under what a record lies: its home and its request.
+pub(super) type Key = (Home, B256);
+
 /// A record that a batch changes, and where the index has it before and after.
 pub(super) struct Change<T> {
     pub(super) old: Option<Entries>,
@@ -48,10 +51,9 @@ pub(super) struct Change<T> {
 
 impl<T> Change<T> {
     /// Where the record lies from now on, and the place that it leaves.
-    pub(super) fn homes(&self) -> (Option<(Home, B256, &T)>, Option<(Home, B256)>) {
+    pub(super) fn homes(&self) -> (Option<(Key, &T)>, Option<Key>) {
         let [before, after] = [&self.old, &self.new].map(|entries| entries.as_ref().map(|at| (at.home, at.id)));
-        let put = after.zip(self.record.as_ref()).map(|((home, id), record)| (home, id, record));
-        (put, before.filter(|_| before != after))
+        (after.zip(self.record.as_ref()), before.filter(|_| before != after))
     }
 }
 
@@ -59,9 +61,9 @@ impl<T> Change<T> {
 pub(super) struct Changes<'a> {
     pub(super) jobs: Vec<Change<Job>>,
     /// Inputs to remove, by where their jobs lay. They go before others are written.
-    pub(super) inputs_gone: Vec<(Home, B256)>,
+    pub(super) inputs_gone: Vec<Key>,
     /// Inputs to write, by where their jobs lie.
-    pub(super) inputs: Vec<(Home, B256, &'a Bytes)>,
+    pub(super) inputs: Vec<(Key, &'a Bytes)>,
     pub(super) claims: Vec<Change<Claim>>,
     /// New sums of the ledger.
     pub(super) ledger: Vec<Entry>,
@@ -153,8 +155,7 @@ fn change_jobs<E, F: Fn(B256) -> Result<Option<Job>, E>>(
 }
 
 /// Inputs that go and inputs that come: a job has one until it is closed, under the job's own place.
-#[allow(clippy::type_complexity, reason = "two lists that are taken apart at once")]
-fn change_inputs<'a, F>(batch: &'a Batch, jobs: &Records<Job, F>) -> (Vec<(Home, B256)>, Vec<(Home, B256, &'a Bytes)>) {
+fn change_inputs<'a, F>(batch: &'a Batch, jobs: &Records<Job, F>) -> (Vec<Key>, Vec<(Key, &'a Bytes)>) {
     let open = |job: &Option<Job>| job.as_ref().filter(|job| !job.is_closed()).map(|job| job.entries().home);
     let gone = jobs.changed.values().filter_map(|(old, now)| {
         let old = old.as_ref()?;
@@ -162,7 +163,7 @@ fn change_inputs<'a, F>(batch: &'a Batch, jobs: &Records<Job, F>) -> (Vec<(Home,
     });
     let new = batch.seen.iter().filter_map(|(task, input)| {
         let (_, now) = jobs.changed.get(&task.id)?;
-        Some((open(now)?, task.id, input))
+        Some(((open(now)?, task.id), input))
     });
     (gone.collect(), new.collect())
 }

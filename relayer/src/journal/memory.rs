@@ -140,7 +140,7 @@ impl Records {
         for key in inputs_gone {
             self.inputs.remove(&key);
         }
-        self.inputs.extend(inputs.into_iter().map(|(home, id, input)| ((home, id), input.clone())));
+        self.inputs.extend(inputs.into_iter().map(|(key, input)| (key, input.clone())));
         for sent in &batch.transactions_gone {
             self.transactions.remove(sent);
         }

@@ -123,8 +123,8 @@ fn batch(ops: &[Op], there: &[TrackedTransaction]) -> Batch {
     };
     let current = |batch: &Batch, nonce: u64| {
         let gone = batch.transactions_gone.contains(&(Address::repeat_byte(2), nonce));
-        let there = there.iter().filter(|_| !gone).chain(&batch.transactions);
-        there.filter(|transaction| transaction.nonce == nonce).next_back().cloned()
+        let mut there = there.iter().filter(|_| !gone).chain(&batch.transactions);
+        there.rfind(|transaction| transaction.nonce == nonce).cloned()
     };
     for op in ops {
         match op.clone() {

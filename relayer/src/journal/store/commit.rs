@@ -56,7 +56,7 @@ impl Before for Within<'_> {
 fn write<T: Serialize>(tree: &TransactionalTree, changes: &[Change<T>]) -> Step<()> {
     for change in changes {
         let (put, gone) = change.homes();
-        if let Some((home, id, record)) = put {
+        if let Some(((home, id), record)) = put {
             tree.insert(home_key(home, id), encode(record)?)?;
         }
         if let Some((home, id)) = gone {
@@ -102,7 +102,7 @@ pub(super) fn commit(
         for (home, id) in &changes.inputs_gone {
             inputs.remove(home_key(*home, *id))?;
         }
-        for (home, id, input) in &changes.inputs {
+        for ((home, id), input) in &changes.inputs {
             inputs.insert(home_key(*home, *id), input.as_ref())?;
         }
         for (sender, nonce) in &batch.transactions_gone {

