@@ -74,7 +74,7 @@ pub(super) async fn run(mut rng: StdRng, short: bool) -> Res<String> {
     if replaced == 0 {
         return Err(fixture.told("nothing was ever replaced: the fees were not tried").into());
     }
-    for told in ["gas is dearer than", "gas is cheap enough again"] {
+    for told in ["gas costs more than", "gas is cheap enough again"] {
         if !fixture.node.log().contains(told) {
             return Err(fixture.told(&format!("the operator was not told that {told}")).into());
         }
