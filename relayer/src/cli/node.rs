@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::{CommandResult, as_text, print_json};
 use crate::{
     client::{
-        Account, ActivationWait, Client, OwnedSeats, Seat, Unpaid, activate_seat, balance_of, claim_pay, register_node,
-        release_seat, resolve_model, signing_key, withdraw,
+        Account, ActivationWait, Client, OwnedSeats, Revocation, Seat, Unpaid, activate_seat, balance_of, claim_pay,
+        register_node, release_seat, resolve_model, revoke_key, signing_key, withdraw,
     },
     config::{FILE_NAME, Settings},
     keys::{self, PasswordSource},
@@ -71,6 +71,16 @@ enum NodeCommand {
         /// Name or id of the model.
         model: String,
     },
+    /// Revoke the node's signing key at once, and take it off every seat that has it, requests in flight included.
+    ///
+    /// Bonds and pay stay the owner's. A revoked key is never registered again: `register` another, and `join` gives it to the
+    /// seats. Run this again if a seat was joined meanwhile.
+    #[command(after_help = "Example:\n  oraculum node revoke")]
+    Revoke {
+        /// Send the transaction from the signing key itself, which then needs ETH for it, in place of the owner's.
+        #[arg(long)]
+        by_key: bool,
+    },
     /// Show the node's key, seats, bonds, balance, and what can be claimed. Needs no key.
     #[command(after_help = "Example:\n  oraculum node status --json")]
     Status,
@@ -95,6 +105,7 @@ impl NodeArgs {
             NodeCommand::Register { uri } => register(&self, &settings, &owner()?, uri).await,
             NodeCommand::Join { models, no_wait } => join(&self, &settings, &owner()?, models, *no_wait).await,
             NodeCommand::Leave { model } => leave(&self, &settings, &owner()?, model).await,
+            NodeCommand::Revoke { by_key } => revoke(&self, &settings, &client, *by_key).await,
             NodeCommand::Status => status::run(&settings, &client, self.json).await,
             NodeCommand::Claim { withdraw } => claim(&self, &settings, &owner()?, *withdraw).await,
         }
@@ -218,6 +229,43 @@ async fn leave(args: &NodeArgs, settings: &Settings, owner: &Account, name: &str
         eprintln!(
             "seat {} on {name} answers no request from block {} on; `oraculum node claim` collects its bond {} blocks later",
             seat.index, seat.until, owned.parameters.exitDelay
+        );
+    }
+    Ok(())
+}
+
+/// What `revoke --json` prints.
+#[derive(Serialize)]
+struct Revoked {
+    /// The key that was revoked now; null if it had been before.
+    signer: Option<Address>,
+    /// The seats that lost a revoked key.
+    seats: Vec<Seat>,
+    transaction: B256,
+}
+
+async fn revoke(args: &NodeArgs, settings: &Settings, client: &Client, by_key: bool) -> CommandResult {
+    let caller = if by_key {
+        Account::new(client.clone(), keys::open(&settings.keys.signer, args.passwords(settings))?)
+    } else {
+        args.owner(settings, client)?
+    };
+    let owned = OwnedSeats::read(client, settings).await?;
+    let Revocation { signer, seats: lost, transaction } = revoke_key(&caller, settings, &owned).await?;
+    let mut seats = Vec::new();
+    for seat in lost {
+        seats.push(Seat::read(client, settings.chain.coordinator, seat.model, seat.index).await?);
+    }
+    if args.json {
+        return print_json(&Revoked { signer, seats, transaction });
+    }
+    if let Some(signer) = signer {
+        eprintln!("{signer} is revoked (transaction {transaction})");
+    }
+    for seat in &seats {
+        eprintln!(
+            "seat {} on {} has no key; `oraculum node register` another, and `join` gives it to the seat",
+            seat.index, seat.model
         );
     }
     Ok(())

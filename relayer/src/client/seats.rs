@@ -28,6 +28,8 @@ pub enum SeatError {
     Signer(#[from] alloy::signers::Error),
     #[error("the coordinator gave no seat in transaction {transaction}; correct the coordinator's address")]
     NoSeat { transaction: B256 },
+    #[error("{owner} has no signing key, and no seat with a revoked one")]
+    NothingToRevoke { owner: Address },
 }
 
 /// Makes an account a node with a signing key, or gives the node that key. Returns the transaction. `uri` is where others

@@ -111,3 +111,24 @@ async fn wrong_keys_and_unknown_models_are_named() {
     let error = fixture.run(command).await.unwrap_err();
     assert!(error.contains("is not registered with this coordinator"), "{error}");
 }
+
+#[tokio::test]
+async fn a_revocation_reaches_every_seat_of_the_key() {
+    let fixture = Fixture::new().await;
+    let revoke = || NodeCommand::Revoke { by_key: false };
+    let error = fixture.run(revoke()).await.unwrap_err();
+    assert!(error.contains("has no signing key, and no seat with a revoked one"), "{error}");
+    fixture.run(NodeCommand::Register { uri: String::new() }).await.unwrap();
+    let models = vec!["iris/v1".into(), "digits/v1".into()];
+    fixture.run(NodeCommand::Join { models, no_wait: true }).await.unwrap();
+    fixture.run(NodeCommand::Leave { model: "digits/v1".into() }).await.unwrap();
+    fixture.run(revoke()).await.unwrap();
+    let owned = fixture.owned().await;
+    assert_eq!(owned.seats.len(), 2);
+    // The one that leaves as well: requests in flight still count on it.
+    assert!(owned.seats.iter().all(|seat| seat.signer.is_zero()), "{:?}", owned.seats);
+    let error = fixture.run(revoke()).await.unwrap_err();
+    assert!(error.contains("no seat with a revoked one"), "{error}");
+    // The key itself has no ETH here, so its own transaction fails before it is sent.
+    assert!(fixture.run(NodeCommand::Revoke { by_key: true }).await.is_err());
+}
