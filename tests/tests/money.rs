@@ -56,8 +56,9 @@ async fn ask_binary(node: &Node, words: &[&str]) -> Res<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_of_one_block_share_transactions_and_the_books_agree_with_the_chain() -> Res<()> {
     let anvil = Anvil::start().await?;
-    let (deployment, mut consumer, mut node) =
-        one_node(&anvil, &anvil.local.ws_url(), &[("policy", "max_batch = 16")]).await?;
+    // Without a wait the pace of the machine would decide how many answers meet in a batch.
+    let policy = [("policy", "max_batch = 16"), ("policy", "batch_wait = 0.3")];
+    let (deployment, mut consumer, mut node) = one_node(&anvil, &anvil.local.ws_url(), &policy).await?;
     node.start().await?;
     let ids = ask_in_one_block(&deployment, &mut consumer, 60).await?;
     consumer.settle(&deployment, &ids, 60).await.map_err(|error| format!("{error}\n{}", node.log()))?;
