@@ -16,7 +16,7 @@ const PAGE_READS: usize = 20_000;
 /// # Errors
 /// `Store` or `Record`: the journal's.
 pub fn list(journal: &impl Journal, query: &JobsQuery) -> Result<JobsPage, JournalError> {
-    let view = query.state.map_or(View::Requested, |state| state.view());
+    let view = query.state.map_or(View::Requested, View::of);
     let limit = query.limit.clamp(1, MAX_PAGE);
     let mut end = query.after.map_or(Position::last_at(u64::MAX), |cursor| cursor.0);
     let (mut jobs, mut reads) = (Vec::new(), 0);

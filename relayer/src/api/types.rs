@@ -8,95 +8,18 @@ use std::{fmt, str::FromStr};
 use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
+pub use crate::domain::JobState;
 use crate::{
     chain::Receipt,
     client::DailyEarnings,
     domain::{CloseReason, Closed, Included, Job, Resolution, TrackedTransaction},
-    journal::{Position, View},
+    journal::Position,
 };
 
 /// The most jobs on a page.
 pub const MAX_PAGE: usize = 1_000;
 /// Jobs on a page, where no number is asked for.
 const DEFAULT_PAGE: usize = 100;
-
-/// The state of a job, as it is asked for and shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum JobState {
-    /// To be answered.
-    Seen,
-    /// Our transaction with the answer is on its way.
-    Sent,
-    /// Answered or refunded on chain; a reorganisation can still undo that.
-    Included,
-    /// Answered or refunded, at the confirmation depth.
-    Finalized,
-    /// Passed over, with a reason.
-    Skipped,
-    /// Could not be answered by this node.
-    Failed,
-}
-
-impl JobState {
-    /// All states, in the order of a job's life.
-    pub const ALL: [Self; 6] = [Self::Seen, Self::Sent, Self::Included, Self::Finalized, Self::Skipped, Self::Failed];
-
-    /// The name of the state.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Seen => "seen",
-            Self::Sent => "sent",
-            Self::Included => "included",
-            Self::Finalized => "finalized",
-            Self::Skipped => "skipped",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// The journal's view of the jobs in this state.
-    #[must_use]
-    pub fn view(self) -> View {
-        match self {
-            Self::Seen => View::Open,
-            Self::Sent => View::Sent,
-            Self::Included => View::Included,
-            Self::Finalized => View::Finalized,
-            Self::Skipped => View::Skipped,
-            Self::Failed => View::Failed,
-        }
-    }
-}
-
-impl From<&Job> for JobState {
-    fn from(job: &Job) -> Self {
-        match job {
-            Job::Seen(_) => Self::Seen,
-            Job::Sent(_) => Self::Sent,
-            Job::Included(_) => Self::Included,
-            Job::Closed(Closed { end: CloseReason::Finalized { .. }, .. }) => Self::Finalized,
-            Job::Closed(Closed { end: CloseReason::Skipped { .. }, .. }) => Self::Skipped,
-            Job::Closed(Closed { end: CloseReason::Failed { .. }, .. }) => Self::Failed,
-        }
-    }
-}
-
-impl fmt::Display for JobState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for JobState {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let names = || Self::ALL.map(Self::as_str).join(", ");
-        let found = Self::ALL.into_iter().find(|state| state.as_str() == name);
-        found.ok_or_else(|| format!("`{name}` is not a state: write one of {}", names()))
-    }
-}
 
 /// Where a page of jobs ends; written as `BLOCK-REQUEST`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,7 +162,7 @@ impl From<&Job> for JobSummary {
         };
         Self {
             id: task.id,
-            state: job.into(),
+            state: job.state(),
             model: task.request.model_id,
             consumer: task.request.consumer,
             block: task.block.number,

@@ -17,6 +17,7 @@ pub use transition::{InvalidTransition, Transition};
 
 use std::{
     fmt,
+    str::FromStr,
     sync::{Arc, Weak},
 };
 
@@ -205,7 +206,8 @@ pub enum Job {
 }
 
 /// The states of a [`Job`]; those of a closed one by its [`CloseReason`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// To be answered.
     Seen,
@@ -241,7 +243,17 @@ impl JobState {
 
 impl fmt::Display for JobState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for JobState {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|state| state.name() == name);
+        found.ok_or_else(|| format!("`{name}` is not a state: write one of {}", names()))
     }
 }
 

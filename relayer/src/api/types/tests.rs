@@ -18,7 +18,7 @@ fn a_query_survives_its_text() {
 fn the_names_of_states_are_read_as_they_are_written() {
     for state in JobState::ALL {
         assert_eq!(state.to_string().parse(), Ok(state));
-        assert_eq!(serde_json::to_value(state).unwrap(), json!(state.as_str()));
+        assert_eq!(serde_json::to_value(state).unwrap(), json!(state.name()));
     }
     let error = "lost".parse::<JobState>().unwrap_err();
     assert_eq!(error, "`lost` is not a state: write one of seen, sent, included, finalized, skipped, failed");
