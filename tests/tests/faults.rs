@@ -10,7 +10,7 @@ use alloy::{
 };
 use oraculum_tests::{
     Res,
-    abi::InferenceCoordinator::{Claimed, Fulfilled},
+    abi::InferenceCoordinator::{Claimed, Fulfilled, Requested},
     anvil::Anvil,
     consumer::Consumer,
     deployment::Deployment,
@@ -65,10 +65,7 @@ async fn a_request_that_a_reorganisation_moves_is_answered_in_its_new_block() ->
     node.start().await?;
     let ids = consumer.ask(1).await?;
     let before = consumer.settle(&deployment, &ids, 30).await?[&ids[0]].clone();
-    let topic = alloy::primitives::keccak256(
-        "Requested(bytes32,address,bytes32,(bytes32,bytes32,bytes32,bytes32,bytes32,bytes32),bytes)",
-    );
-    let (transaction, asked) = settled_in(&deployment, topic, ids[0]).await?;
+    let (transaction, asked) = settled_in(&deployment, Requested::SIGNATURE_HASH, ids[0]).await?;
     let raw: Bytes =
         serde_json::from_value(deployment.rpc("eth_getRawTransactionByHash", json!([transaction])).await?)?;
     let depth = deployment.provider.get_block_number().await? + 1 - asked;
