@@ -35,7 +35,8 @@ contract InferenceCoordinator is IInferenceCoordinator, Committee {
     uint256 private constant RECORDING = 15_000;
     uint256 private constant RECORDING_PER_BYTE = 16;
 
-    /// @dev What `claim` keeps from item to item: neighbours are mostly of one seat and version, and pay one owner.
+    /// @dev What `claim` keeps from item to item: neighbours are mostly of one seat and version, and pay one owner. No version
+    /// and no model is 0, so it begins with neither.
     struct Payroll {
         uint256 version;
         uint256 vesting;
@@ -324,7 +325,6 @@ contract InferenceCoordinator is IInferenceCoordinator, Committee {
         (requestId, status) = _recorded(result);
         if (status.isPaid()) return 0;
         uint256 version = result.request.version();
-        // No version is 0.
         if (version != roll.version) {
             (roll.version, roll.vesting) = (version, _parametersAt(uint16(version)).vesting());
         }

@@ -108,8 +108,8 @@ interface IInferenceCoordinator is IGovernance, ILedger, IModelRegistry, INodeRe
     /// @notice Asks a model. The consumer is the caller.
     /// @dev With ETH attached, exactly `fee + submitFee`; without, the sum is drawn from the balance of
     /// `ask.refundTo`, which must be the caller or allow it. Callable from a callback. Alike requests of one block differ
-    /// in their nonces: it is the smallest number under which the id is new, found in up to 2,400 gas for each doubling of
-    /// their number.
+    /// in their nonces: it is the smallest number under which the id is new, found in two reads (some 2,400 gas each) for
+    /// each doubling of their number.
     /// @param ask What is asked, and on which terms.
     /// @param input Packed tensors in the model's input order (see `Tensor`).
     /// @return requestId The id under which the answer comes.
