@@ -20,7 +20,7 @@ section! {
             .required("\"0x70997970C51812dc3A010C7d01b50e0d17dc79C8\"", "write the address that owns the node's seats"),
         /// The folder of models, one folder with a card.json each.
         models_dir: PathBuf = path().default("\"models\""),
-        /// The folder of the journal. Deleting it costs a rescan of the chain.
+        /// The folder of the journal. Deleting `db` in it costs a rescan of the chain.
         data_dir: PathBuf = path().default("\"data\""),
         /// Names or ids of the models to load and, where the owner has seats, to answer for; empty for all in models_dir.
         serve: Vec<String> = texts().default("[]"),

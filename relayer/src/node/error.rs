@@ -27,7 +27,7 @@ pub enum StageError {
     /// A reorganisation goes back behind all blocks that are remembered. Trying again does not help.
     #[error(
         "the chain was reorganised deeper than `chain.reorg_depth`: it has another block {oldest} than the journal, \
-         which ends at block {cursor}. Check that the endpoints are right; if they are, delete `node.data_dir` to scan the \
+         which ends at block {cursor}. Check that the endpoints are right; if they are, delete `db` in `node.data_dir` to scan the \
          chain anew, and raise `chain.reorg_depth` if the chain may do so again"
     )]
     ReorgTooDeep {
