@@ -259,7 +259,16 @@ contract ExitTest is NodeFixture {
 
         vm.prank(governor);
         coordinator.scheduleParameters(next);
-        roll(7200 + 50_401);
+        // In the last block in which it can be applied it still holds a bond.
+        roll(7200 + 50_400);
+        uint256 snapshot = vm.snapshotState();
+        depart(node, second);
+        uint256 free = vm.getBlockNumber() + 1 + 900_000;
+        roll(8033);
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, vm.getBlockNumber(), free));
+        coordinator.releaseSeat(modelId, second);
+        vm.revertToState(snapshot);
+        roll(1);
         depart(node, second);
         roll(8033);
         coordinator.releaseSeat(modelId, second);
@@ -286,11 +295,12 @@ contract ExitTest is NodeFixture {
 
     /// @dev Ten versions are looked at: what older ones asked for has vested by then.
     function test_TheBondOutlastsTheOldestVersionInFlight() external {
-        (Node memory node, uint32 index) = liveNode("node");
-        uint32 second = liveSeat(node);
+        (Node memory node,) = liveNode("node");
         Parameters memory long = parameters();
         (long.vesting, long.exitDelay) = (50_000, 58_000);
         _change(long);
+        uint32 index = liveSeat(node);
+        uint32 second = liveSeat(node);
         uint256 superseded;
         for (uint256 version = 3; version <= 11; ++version) {
             _change(parameters());
