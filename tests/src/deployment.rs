@@ -49,7 +49,8 @@ pub fn parameters() -> Res<Parameters> {
     Ok(Parameters { window: 1, ..dev })
 }
 
-/// The words of a request, of which the event tells the input's hash by the input and the model by a topic.
+/// The words of a request, of which the event tells the input's hash by the input and the model by a topic. The relayer has
+/// the same over the types of its own binding, which are others to the compiler.
 #[must_use]
 pub fn request_of(event: &Requested) -> Request {
     Request {
