@@ -9,14 +9,18 @@
 //! file, which is read and checked again.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
+use futures::{FutureExt, future::BoxFuture};
 use tokio::{
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -152,10 +156,9 @@ impl Sessions {
         let taken = Taken { sessions: self.clone(), slot: Some(slot), _permit: permit };
         let cancel = CancellationToken::new();
         let gone = cancel.clone().drop_guard();
-        // A task of its own: the session is free again when the run has ended, whether or not anybody still waits for it.
-        let run = tokio::spawn(taken.run(request, queued, cancel).in_current_span()).await;
+        let run = Run(Some(taken.run(request, queued, cancel).in_current_span().boxed())).await;
         gone.disarm();
-        run.unwrap_or_else(|error| Err(EngineError::Stopped(error.to_string())))
+        run
     }
 
     /// Waits for a session.
@@ -199,6 +202,29 @@ impl Sessions {
         let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
         hanging.retain(|session| session.health() == Health::Busy);
         hanging.len()
+    }
+}
+
+/// A run that somebody waits for. Where nobody does any more, it goes on as a task of its own: the session is free again when
+/// the run has ended, and not before.
+struct Run(Option<BoxFuture<'static, Result<Attempt, EngineError>>>);
+
+impl Future for Run {
+    type Output = Result<Attempt, EngineError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let ended = || EngineError::Stopped("its run has ended".into());
+        let result = ready!(self.0.as_mut().map_or(Poll::Ready(Err(ended())), |run| run.poll_unpin(context)));
+        self.0 = None;
+        Poll::Ready(result)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let (Some(run), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(run);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, btree_map};
 use alloy::primitives::{B256, Bytes};
 
 use super::{
-    Batch,
+    Batch, JournalError,
     index::{Entries, Home, Indexed},
 };
 use crate::domain::{Claim, Entry, InvalidTransition, Job, Seen, Transition};
@@ -18,23 +18,21 @@ pub(super) type EventCounts = BTreeMap<(B256, &'static str, &'static str), u64>;
 
 /// The records as they were before a batch.
 pub(super) trait Before {
-    type Error;
-
-    fn job(&self, id: B256) -> Result<Option<Job>, Self::Error>;
-    fn claim(&self, id: B256) -> Result<Option<Claim>, Self::Error>;
-    fn entry(&self, hour: u64, model: B256) -> Result<Option<Entry>, Self::Error>;
+    fn job(&self, id: B256) -> Result<Option<Job>, JournalError>;
+    fn claim(&self, id: B256) -> Result<Option<Claim>, JournalError>;
+    fn entry(&self, hour: u64, model: B256) -> Result<Option<Entry>, JournalError>;
 }
 
 /// Why a batch changes nothing.
-pub(super) enum Rejected<E> {
+pub(super) enum Rejected {
     /// A job's state does not allow that its answer is sent.
     Send(B256, InvalidTransition),
     /// A record cannot be read.
-    Read(E),
+    Read(JournalError),
 }
 
-impl<E> From<E> for Rejected<E> {
-    fn from(error: E) -> Self {
+impl From<JournalError> for Rejected {
+    fn from(error: JournalError) -> Self {
         Self::Read(error)
     }
 }
@@ -74,7 +72,7 @@ pub(super) struct Changes<'a> {
 
 impl<'a> Changes<'a> {
     /// What a batch does to the records.
-    pub(super) fn of<B: Before>(batch: &'a Batch, before: &B) -> Result<Self, Rejected<B::Error>> {
+    pub(super) fn of<B: Before>(batch: &'a Batch, before: &B) -> Result<Self, Rejected> {
         let mut jobs = Records::new(|id| before.job(id));
         let mut event_counts = EventCounts::new();
         let refused = change_jobs(batch, &mut jobs, &mut event_counts)?;
@@ -97,13 +95,13 @@ struct Records<T, F> {
     changed: BTreeMap<B256, (Option<Entries>, Option<T>)>,
 }
 
-impl<T: Indexed, E, F: Fn(B256) -> Result<Option<T>, E>> Records<T, F> {
+impl<T: Indexed, F: Fn(B256) -> Result<Option<T>, JournalError>> Records<T, F> {
     fn new(read: F) -> Self {
         Self { read, changed: BTreeMap::new() }
     }
 
     /// A record as the batch has made it so far.
-    fn get(&mut self, id: B256) -> Result<&mut Option<T>, E> {
+    fn get(&mut self, id: B256) -> Result<&mut Option<T>, JournalError> {
         Ok(match self.changed.entry(id) {
             btree_map::Entry::Occupied(entry) => &mut entry.into_mut().1,
             btree_map::Entry::Vacant(entry) => {
@@ -113,7 +111,7 @@ impl<T: Indexed, E, F: Fn(B256) -> Result<Option<T>, E>> Records<T, F> {
         })
     }
 
-    fn set(&mut self, id: B256, record: Option<T>) -> Result<(), E> {
+    fn set(&mut self, id: B256, record: Option<T>) -> Result<(), JournalError> {
         *self.get(id)? = record;
         Ok(())
     }
@@ -125,11 +123,11 @@ impl<T: Indexed, E, F: Fn(B256) -> Result<Option<T>, E>> Records<T, F> {
 }
 
 /// Changes jobs; returns the moves that were refused.
-fn change_jobs<E, F: Fn(B256) -> Result<Option<Job>, E>>(
+fn change_jobs<F: Fn(B256) -> Result<Option<Job>, JournalError>>(
     batch: &Batch,
     jobs: &mut Records<Job, F>,
     event_counts: &mut EventCounts,
-) -> Result<Vec<(B256, InvalidTransition)>, Rejected<E>> {
+) -> Result<Vec<(B256, InvalidTransition)>, Rejected> {
     let mut refused = Vec::new();
     for id in &batch.vanished {
         jobs.set(*id, None)?;
@@ -169,7 +167,7 @@ fn change_inputs<'a, F>(batch: &'a Batch, jobs: &Records<Job, F>) -> (Vec<Key>, 
 }
 
 /// The sums of the ledger that a batch adds to.
-fn sums<B: Before>(batch: &Batch, before: &B) -> Result<Vec<Entry>, B::Error> {
+fn sums<B: Before>(batch: &Batch, before: &B) -> Result<Vec<Entry>, JournalError> {
     let mut sums = BTreeMap::new();
     for entry in &batch.booked {
         match sums.entry((entry.hour, entry.model)) {

@@ -20,22 +20,15 @@ use crate::{
     domain::{Claim, Entry, InvalidTransition, Job, SignedAnswer, TrackedTransaction},
 };
 
-/// What ends a process, and how much of what was committed since the last [`Journal::sync`] is still there afterwards.
-/// Writes are counted from that sync on, in their order; a number beyond the last one means all of them.
+/// What ends a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Crash {
-    /// The process is killed: of the writes after the first `writes`, only transactions that may be in a pool
-    /// and signed answers are left.
-    Killed {
-        /// Number of writes that are still there whole.
-        writes: usize,
-    },
-    /// The machine loses power: the same, but what follows the first `appended` writes is gone altogether.
+    /// The process is killed, which takes nothing that was committed.
+    Killed,
+    /// The machine loses power, and with it the last writes.
     PowerLost {
-        /// Number of writes that are still there whole.
+        /// Number of writes since the last [`Journal::sync`] that are still there; all of them at most.
         writes: usize,
-        /// Number of writes whose transactions and signed answers are still there; no fewer than `writes` count.
-        appended: usize,
     },
 }
 
@@ -84,8 +77,6 @@ struct Records {
 }
 
 impl Before for Records {
-    type Error = JournalError;
-
     fn job(&self, id: B256) -> Result<Option<Job>, JournalError> {
         Ok(get(&self.jobs, &self.index, id))
     }
@@ -144,15 +135,11 @@ impl Records {
         for sent in &batch.transactions_gone {
             self.transactions.remove(sent);
         }
-        self.put_transactions(&batch.transactions);
+        let keyed = |transaction: &TrackedTransaction| ((transaction.sender, transaction.nonce), transaction.clone());
+        self.transactions.extend(batch.transactions.iter().map(keyed));
         write(&mut self.claims, &mut self.index, claims);
         self.ledger.extend(ledger.into_iter().map(|sum| ((sum.hour, sum.model), sum)));
         Ok(Ok((refused, event_counts)))
-    }
-
-    fn put_transactions(&mut self, transactions: &[TrackedTransaction]) {
-        let keyed = |transaction: &TrackedTransaction| ((transaction.sender, transaction.nonce), transaction.clone());
-        self.transactions.extend(transactions.iter().map(keyed));
     }
 
     fn clear(&mut self) {
@@ -233,21 +220,12 @@ impl MemoryJournal {
     /// None that the writes did not have when they were made.
     pub fn crash(&self, crash: Crash) -> Result<Self, JournalError> {
         let state = self.state();
-        let (whole, appended) = match crash {
-            Crash::Killed { writes } => (writes, usize::MAX),
-            Crash::PowerLost { writes, appended } => (writes, appended.max(writes)),
+        let kept = match crash {
+            Crash::Killed => usize::MAX,
+            Crash::PowerLost { writes } => writes,
         };
         let mut found = state.synced.clone();
-        for (at, write) in state.unsynced.iter().enumerate() {
-            match write {
-                _ if at < whole => found.replay(write)?,
-                Write::Batch(batch) if at < appended && batch.has_pending_transactions() => {
-                    found.put_transactions(&batch.transactions);
-                }
-                Write::Signed(answer) if at < appended => found.put_answer(answer),
-                _ => {}
-            }
-        }
+        state.unsynced.iter().take(kept).try_for_each(|write| found.replay(write))?;
         found.limits.unknown |= state.signed && matches!(crash, Crash::PowerLost { .. });
         let state = State { now: found.clone(), synced: found, signed: state.signed, ..State::default() };
         Ok(Self { state: Mutex::new(state) })

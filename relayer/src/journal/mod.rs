@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The version of the layout, and of exported lines.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// The first version whose exported lines were like today's.
 const FIRST_LINES: u32 = 3;
 
@@ -66,14 +66,6 @@ pub struct Batch {
     pub claims_gone: Vec<B256>,
     /// Amounts to add to the ledger.
     pub booked: Vec<Entry>,
-}
-
-impl Batch {
-    /// Whether it writes transactions that may be in a pool, which outlive a kill. That one was mined is asked for again at
-    /// a start.
-    fn has_pending_transactions(&self) -> bool {
-        self.transactions.iter().any(|transaction| transaction.mined.is_none())
-    }
 }
 
 /// Number of times that something happened to jobs of a model since the journal was opened.
@@ -139,6 +131,9 @@ pub enum JournalError {
     /// A journal or its lines have a second record of the same thing.
     #[error("there is more than one record of {0}")]
     Twice(String),
+    /// Lost power took a commit's line and left a part of what it wrote.
+    #[error("the journal has only a part of its commit {0}: lost power took the rest")]
+    Torn(u64),
     /// The disk or the database failed.
     #[error("the journal failed: {0}")]
     Store(#[from] sled::Error),
@@ -155,17 +150,16 @@ pub enum JournalError {
     },
 }
 
-/// Durable memory. All methods are quick: nothing here waits for the disk but `sync`, and a commit now and then, after some
-/// megabytes of transactions.
+/// Durable memory. All methods are quick: nothing here waits for the disk but `sync`.
 pub trait Journal: Send + Sync + 'static {
     /// Writes a batch. Moves that a job's state does not allow are left out and returned; so are moves
     /// of unknown jobs. If a `Sent` move is refused, so is the whole batch.
     ///
-    /// A kill takes none of the transactions that were written, so they may be broadcast, and at most the last moments of
-    /// the rest, which the chain tells again. Lost power may take the last moments of either.
+    /// A kill takes nothing of it. Lost power may take the last moments, which the chain tells again.
     ///
     /// # Errors
-    /// `Store` or `Record`; nothing is written then. `Folder` if the transactions may not outlive a kill.
+    /// `Record` or `Folder`; nothing is written then. After `Store` nothing more can be committed until the journal is opened
+    /// again, and the batch may be there then.
     fn commit(&self, batch: &Batch) -> Result<Vec<(B256, InvalidTransition)>, JournalError>;
     /// Remembers an answer before its signature leaves the process. Once this has returned `Ok`, another answer to the
     /// request in the same block is refused for ever; the same answer is taken again.

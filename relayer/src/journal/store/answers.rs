@@ -1,7 +1,7 @@
 //! Signed answers, and whether lost power took any.
 //!
-//! A record is written like a transaction: into the database and as a line beside it, so that a kill takes none. It does
-//! not wait for the disk, which can take hundreds of milliseconds. Instead a small file, `signing.json`, is brought to the
+//! A record is written as every commit is, so a kill takes none. It does not wait for the disk, which can take hundreds of
+//! milliseconds. Instead a small file, `signing.json`, is brought to the
 //! disk before the first answer after a sync is signed. It says under which boot of the machine that was: if the next
 //! opening finds it under another boot, power may have taken records, and nothing is signed for requests as old as that
 //! without a record. The file is beside the database's folder, so it also tells of a database that was deleted or moved
@@ -15,12 +15,13 @@ use std::{
 
 use alloy::primitives::B256;
 use serde::{Deserialize, Serialize};
-use sled::{
-    Transactional, Tree,
-    transaction::{ConflictableTransactionError, TransactionError},
-};
+use sled::Tree;
 
-use super::trees::{Trees, WRITTEN, damaged, folder};
+use super::{
+    line::TreeName,
+    trees::{damaged, folder},
+    writes::Writes,
+};
 use crate::{
     chain::BlockRef,
     domain::SignedAnswer,
@@ -60,29 +61,9 @@ pub(super) fn digest(answers: &Tree, answer: &SignedAnswer) -> Result<Option<B25
     digest.map(|digest| B256::try_from(digest.as_ref()).map_err(|_| damaged())).transpose()
 }
 
-/// Writes an answer with the number of its line in the log of transactions.
-pub(super) fn put(trees: &Trees, answer: &SignedAnswer, number: u64) -> Result<(), JournalError> {
-    let written = (&trees.meta, &trees.answers).transaction(|(meta, answers)| {
-        meta.insert(WRITTEN, &number.to_be_bytes())?;
-        answers.insert(key(answer), answer.digest.as_slice())?;
-        Ok::<_, ConflictableTransactionError<()>>(())
-    });
-    written.map_err(|error| match error {
-        TransactionError::Storage(error) => error.into(),
-        TransactionError::Abort(()) => damaged(),
-    })
-}
-
-/// Writes an answer as it is.
-pub(super) fn restore(answers: &Tree, answer: &SignedAnswer) -> Result<(), JournalError> {
-    answers.insert(key(answer), answer.digest.as_slice())?;
-    Ok(())
-}
-
-/// Takes an answer back whose signature did not leave.
-pub(super) fn take_back(answers: &Tree, answer: &SignedAnswer) -> Result<(), JournalError> {
-    answers.remove(key(answer))?;
-    Ok(())
+/// Puts an answer.
+pub(super) fn put(writes: &mut Writes<'_>, answer: &SignedAnswer) {
+    writes.put(TreeName::Answers, key(answer), answer.digest.as_slice());
 }
 
 /// Keys of at most `limit` answers whose deadline is `last` or earlier.
@@ -96,9 +77,12 @@ pub(super) fn limits(meta: &Tree) -> Result<SigningLimits, JournalError> {
     Ok(limits.unwrap_or_default())
 }
 
-pub(super) fn set_limits(meta: &Tree, limits: &SigningLimits) -> Result<(), JournalError> {
-    meta.insert(LIMITS, serde_json::to_vec(limits)?)?;
-    Ok(())
+/// Puts the limits.
+///
+/// # Errors
+/// `Record`.
+pub(super) fn put_limits(writes: &mut Writes<'_>, limits: &SigningLimits) -> Result<(), JournalError> {
+    writes.put_record(TreeName::Meta, LIMITS, limits)
 }
 
 /// What the file says.

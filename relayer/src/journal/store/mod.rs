@@ -1,23 +1,25 @@
 //! The adapter over sled.
 
 mod answers;
-mod commit;
+mod flusher;
+mod line;
 mod migrate;
 mod open;
+mod plan;
 mod record;
 mod rewrite;
 mod transactions;
 mod transfer;
 mod trees;
 mod wal;
+mod writes;
 
 pub use record::Record;
 
 use std::{
-    fs,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use alloy::primitives::{B256, Bytes};
@@ -27,9 +29,12 @@ use tracing::warn;
 
 use self::{
     answers::Marker,
-    commit::{Committed, commit},
-    trees::{CURSOR, Trees, WRITTEN, all, blocks, damaged, folder},
+    flusher::Flusher,
+    line::TreeName,
+    plan::{Plan, plan},
+    trees::{CURSOR, Trees, all, blocks, damaged},
     wal::Wal,
+    writes::Writes,
 };
 use super::{
     Batch, EventCount, Journal, JournalError, RecordSignedError, SigningLimits,
@@ -45,7 +50,7 @@ use crate::{
 /// Records that one step of a long operation takes.
 const STEP: usize = 1_024;
 
-/// The journal in a sled database.
+/// The journal in a sled database, with a write-ahead log before it: a kill takes nothing that was committed.
 #[derive(Debug)]
 pub struct SledJournal {
     /// The database's.
@@ -54,8 +59,9 @@ pub struct SledJournal {
     index: RwLock<Index>,
     event_counts: Mutex<EventCounts>,
     signing: Mutex<Signing>,
-    /// Locked after `signing`, and before `index`.
-    wal: Mutex<Wal>,
+    /// Whoever writes holds this. Locked after `signing`, and before `index`.
+    wal: Arc<Mutex<Wal>>,
+    _flusher: Flusher,
 }
 
 /// What may be signed, and whether records of that wait for the disk.
@@ -67,63 +73,33 @@ struct Signing {
 }
 
 impl SledJournal {
-    /// The journal in an open database, with what that lost of the log of transactions. Reads every job and claim.
+    /// The journal in an open database, with what that lost of the log. Reads every job and claim.
     fn with(folder: &Path, db: sled::Db) -> Result<Self, JournalError> {
         let trees = Trees::open(db)?;
-        let written = trees.written()?;
+        let last = recover(&trees, folder)?;
         let limits = answers::limits(&trees.meta)?;
+        let wal = Arc::new(Mutex::new(Wal::after(folder, last)));
+        let flusher = Flusher::start(wal.clone(), trees.db.clone(), folder.to_owned())?;
         let journal = Self {
             folder: folder.to_owned(),
             trees,
             index: RwLock::default(),
             event_counts: Mutex::default(),
             signing: Mutex::new(Signing { limits, marked: false }),
-            wal: Mutex::new(Wal::after(folder, written)),
+            wal,
+            _flusher: flusher,
         };
         journal.jobs().try_for_each(|job| journal.find(&job?))?;
         journal.claims().try_for_each(|claim| journal.find(&claim?))?;
-        let lost = wal::lines(folder, written)?;
-        if let Some(last) = lost.last() {
-            let last = last.number;
-            for answer in lost.iter().flat_map(|line| line.answers.iter()) {
-                answers::restore(&journal.trees.answers, answer)?;
-            }
-            for transaction in lost.into_iter().flat_map(|line| line.transactions.into_owned()) {
-                // Whatever is under its nonce, this came after that.
-                let transactions_gone = vec![(transaction.sender, transaction.nonce)];
-                journal
-                    .write(&Batch { transactions_gone, transactions: vec![transaction], ..Batch::default() }, None)?;
-            }
-            journal.trees.meta.insert(WRITTEN, &last.to_be_bytes())?;
-            *journal.wal() = Wal::after(folder, last);
-        }
-        journal.trees.db.flush()?;
-        wal::clear(folder)?;
         Ok(journal)
     }
 
-    /// Writes a batch, all or nothing, with the number of its line in the log of transactions. Returns what was refused,
-    /// and whether anything was written.
-    fn write(
-        &self,
-        batch: &Batch,
-        number: Option<u64>,
-    ) -> Result<(Vec<(B256, InvalidTransition)>, bool), JournalError> {
-        // Held until what was written is known to whoever reads.
-        let mut index = self.index_mut();
-        let Committed { refused, event_counts, moved } = match commit(&self.trees, &index, batch, number)? {
-            Ok(committed) => committed,
-            Err(refused) => return Ok((vec![refused], false)),
-        };
-        for (old, new) in moved {
-            index.replace(old.as_ref(), new);
-        }
-        drop(index);
-        let mut counts = self.counts();
-        for (event, count) in event_counts {
-            *counts.entry(event).or_default() += count;
-        }
-        Ok((refused, true))
+    /// Commits writes that change no job and no claim.
+    fn write(&self, change: impl FnOnce(&mut Writes<'_>) -> Result<(), JournalError>) -> Result<(), JournalError> {
+        let mut wal = self.wal();
+        let mut writes = Writes::over(&self.trees);
+        change(&mut writes)?;
+        self.trees.write(&wal.append(writes.finish())?)
     }
 
     /// Takes over what the file beside the database says: whether records wait for the disk, and whether some may be lost.
@@ -132,7 +108,7 @@ impl SledJournal {
         signing.marked = marked || lost;
         if lost {
             signing.limits.unknown = true;
-            answers::set_limits(&self.trees.meta, &signing.limits)?;
+            self.write(|writes| answers::put_limits(writes, &signing.limits))?;
             warn!(
                 "what was signed may be forgotten, after a loss of power or without the old journal: requests that are \
                  older than this start are not answered"
@@ -204,15 +180,37 @@ impl SledJournal {
         limit: usize,
         from_end: bool,
     ) -> Result<Vec<Position>, JournalError> {
+        // Held, so that a record that moves is in one place.
+        let index = self.index();
         let tree = match view {
             View::Requested => &self.trees.jobs,
             View::Vesting | View::Paid => &self.trees.claims,
-            _ => return taken(self.index().of_state(view, range).map(Ok), limit, from_end),
+            _ => return taken(index.of_state(view, range).map(Ok), limit, from_end),
         };
         // An empty range is a mistake to sled.
         let [start, end] = [range.start, range.end.max(range.start)].map(|at| view_key(view, at));
         taken(tree.range(start..end).keys().map(|key| position(&key?).ok_or_else(damaged)), limit, from_end)
     }
+}
+
+/// Writes what the trees lost of the log; returns the number of the last commit.
+///
+/// # Errors
+/// `Torn` if the trees have a part of a commit whose line is lost.
+fn recover(trees: &Trees, path: &Path) -> Result<u64, JournalError> {
+    let (written, begun) = (trees.written()?, trees.begun()?);
+    let lines = wal::lines(path, written)?;
+    if begun > written && lines.iter().all(|line| line.number != begun) {
+        return Err(JournalError::Torn(begun));
+    }
+    lines.iter().try_for_each(|line| trees.write(line))?;
+    let last = lines.last().map_or(written, |line| line.number);
+    trees.db.flush()?;
+    if last > written {
+        wal::sync_database(path)?;
+    }
+    wal::clear(path)?;
+    Ok(last)
 }
 
 fn taken(
@@ -230,34 +228,39 @@ fn get<T: Indexed + DeserializeOwned>(tree: &Tree, index: &Index, id: B256) -> R
 
 impl Journal for SledJournal {
     fn commit(&self, batch: &Batch) -> Result<Vec<(B256, InvalidTransition)>, JournalError> {
-        if !batch.has_pending_transactions() {
-            return Ok(self.write(batch, None)?.0);
-        }
         let mut wal = self.wal();
-        let (refused, written) = self.write(batch, Some(wal.next()))?;
-        if written {
-            wal.append(&batch.transactions, &[], &self.trees.db)?;
+        let Plan { writes, refused, event_counts, moved } = match plan(&self.trees, &self.index(), batch)? {
+            Ok(plan) => plan,
+            Err(refused) => return Ok(vec![refused]),
+        };
+        let line = if writes.is_empty() { None } else { Some(wal.append(writes)?) };
+        // Held until what was written is known to whoever reads.
+        let mut index = self.index_mut();
+        line.map_or(Ok(()), |line| self.trees.write(&line))?;
+        for (old, new) in moved {
+            index.replace(old.as_ref(), new);
+        }
+        drop(index);
+        let mut counts = self.counts();
+        for (event, count) in event_counts {
+            *counts.entry(event).or_default() += count;
         }
         Ok(refused)
     }
 
     fn record_signed(&self, answer: &SignedAnswer) -> Result<(), RecordSignedError> {
-        let Trees { db, answers, .. } = &self.trees;
         let mut signing = self.signing();
-        if !signing.limits.check(answer, answers::digest(answers, answer)?)? {
+        if !signing.limits.check(answer, answers::digest(&self.trees.answers, answer)?)? {
             return Ok(());
         }
         if !signing.marked {
             Marker::now(false).write(self.path())?;
             signing.marked = true;
         }
-        let mut wal = self.wal();
-        answers::put(&self.trees, answer, wal.next())?;
-        if let Err(error) = wal.append(&[], std::slice::from_ref(answer), db) {
-            // Else the same answer would be taken next time, and a kill could take the record.
-            answers::take_back(answers, answer)?;
-            return Err(error.into());
-        }
+        self.write(|writes| {
+            answers::put(writes, answer);
+            Ok(())
+        })?;
         Ok(())
     }
 
@@ -266,18 +269,17 @@ impl Journal for SledJournal {
     }
 
     fn prune_signed(&self, last_final: u64) -> Result<(), JournalError> {
-        let Trees { meta, answers, .. } = &self.trees;
         let mut signing = self.signing();
-        let due = answers::due(answers, last_final, PRUNE_BATCH)?;
+        let due = answers::due(&self.trees.answers, last_final, PRUNE_BATCH)?;
         if due.is_empty() {
             return Ok(());
         }
         let limits = signing.limits.pruned_to(last_final);
-        answers::set_limits(meta, &limits)?;
+        self.write(|writes| {
+            due.into_iter().for_each(|key| writes.remove(TreeName::Answers, key.as_ref()));
+            answers::put_limits(writes, &limits)
+        })?;
         signing.limits = limits;
-        for key in due {
-            answers.remove(key)?;
-        }
         Ok(())
     }
 
@@ -287,7 +289,7 @@ impl Journal for SledJournal {
             return Ok(());
         }
         let limits = signing.limits.caught_up(self.cursor()?.map(|block| block.number));
-        answers::set_limits(&self.trees.meta, &limits)?;
+        self.write(|writes| answers::put_limits(writes, &limits))?;
         signing.limits = limits;
         drop(signing);
         self.sync()
@@ -336,6 +338,8 @@ impl Journal for SledJournal {
     }
 
     fn transactions(&self) -> Result<Vec<TrackedTransaction>, JournalError> {
+        // Held, so that a transaction is there with its signed bytes.
+        let _index = self.index();
         transactions::all_of(&self.trees.transactions, &self.trees.attempts).collect()
     }
 
@@ -354,10 +358,14 @@ impl Journal for SledJournal {
 
     fn clear(&self) -> Result<(), JournalError> {
         // Without a cursor the scan begins anew, whatever is still here if this is cut off.
-        self.trees.meta.remove(CURSOR)?;
+        self.write(|writes| {
+            writes.remove(TreeName::Meta, CURSOR);
+            Ok(())
+        })?;
         let all = || Position::first_at(0)..Position::last_at(u64::MAX);
         let ids = |at: Vec<Position>| at.into_iter().map(|at| at.id).collect::<Vec<_>>();
-        self.trees.recent_blocks.clear()?;
+        let recent_blocks_gone = self.recent_blocks()?.into_iter().map(|block| block.number).collect();
+        self.commit(&Batch { recent_blocks_gone, ..Batch::default() })?;
         loop {
             let vanished = ids(self.walk(View::Requested, all(), STEP)?);
             let paid = self.walk(View::Paid, all(), STEP)?;
@@ -373,9 +381,7 @@ impl Journal for SledJournal {
         // No answer is recorded between the disk and the word that it has all.
         let mut signing = self.signing();
         self.trees.db.flush()?;
-        // sled's flush does not reach the disk by itself (its issue 1452).
-        let file = self.folder.join("db");
-        fs::File::open(&file).and_then(|file| file.sync_all()).map_err(|source| folder(&file, source))?;
+        wal::sync_database(&self.folder)?;
         if std::mem::take(&mut signing.marked) {
             Marker::now(true).write(self.path())?;
         }

@@ -1,7 +1,8 @@
 //! Opening a journal: whose it is, which layout it has, whether it can be read, and what is done if not.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{self, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -10,7 +11,8 @@ use tracing::{info, warn};
 
 use super::{
     answers::{self, Marker},
-    migrate::{v1, v2},
+    line::TreeName,
+    migrate::{outbox, v1, v2},
     rewrite::{DB, OLD, is_locked, open_database, recover, rewrite, swap},
     transactions,
     trees::{IDENTITY, SCHEMA, all, folder},
@@ -27,17 +29,16 @@ const BLOATED: u64 = 4;
 
 impl SledJournal {
     /// Opens or creates the journal in a folder. One of an older layout is brought to this one, a bloated one is
-    /// compacted, and a damaged one is moved aside: the chain has all it held.
+    /// compacted, and one that is proven to be damaged is moved aside: the chain has all it held but the ledger.
     ///
     /// # Errors
     /// `Locked` if another process has it open, `Foreign` if it was written for another deployment or key, `Newer` if a
-    /// later version wrote it.
+    /// later version wrote it, `Folder` if its files cannot be read and written: then all of it stays as it is.
     pub fn open(path: &Path, identity: &Identity) -> Result<Self, JournalError> {
         fs::create_dir_all(path).map_err(|source| folder(path, source))?;
         let journal = match Self::open_sound(path) {
-            Err(error @ (JournalError::Store(_) | JournalError::Record(_) | JournalError::Twice(_)))
-                if !is_full(&error) =>
-            {
+            Err(error) if is_damage(&error) => {
+                probe(path)?;
                 let aside = move_aside(path)?;
                 warn!(%error, aside = %aside.display(), "the journal is damaged: moved aside, rebuilding it from the chain");
                 Self::open_sound(path)?
@@ -45,10 +46,10 @@ impl SledJournal {
             other => other?,
         };
         match journal.identity()? {
-            None => {
-                journal.trees.meta.insert(IDENTITY, serde_json::to_vec(identity)?)?;
-                journal.trees.meta.insert(SCHEMA, serde_json::to_vec(&VERSION)?)?;
-            }
+            None => journal.write(|writes| {
+                writes.put_record(TreeName::Meta, IDENTITY, identity)?;
+                writes.put_record(TreeName::Meta, SCHEMA, &VERSION)
+            })?,
             Some(found) if found != *identity => {
                 return Err(JournalError::Foreign { path: path.display().to_string(), found: Box::new(found) });
             }
@@ -100,6 +101,8 @@ impl SledJournal {
     fn open_layout(path: &Path) -> Result<Self, JournalError> {
         let locked = |error| match error {
             JournalError::Store(error) if is_locked(&error) => JournalError::Locked(path.display().to_string()),
+            // Of which file, sled does not say.
+            JournalError::Store(sled::Error::Io(source)) => folder(&path.join(DB), source),
             error => error,
         };
         let db = recover(path, |db| open_database(db).map_err(locked))?;
@@ -110,12 +113,14 @@ impl SledJournal {
             Some(VERSION) => Self::with(&at, db),
             // It is new.
             None if meta.get(IDENTITY)?.is_none() => Self::with(&at, db),
-            // It kept in a tree what is now in memory.
-            // and names of states that are read as before.
-            Some(3 | 4) => {
+            // They had another log. The third kept in a tree what is now in memory; names of states are read as before.
+            Some(3..=5) => {
                 db.drop_tree("index")?;
+                let journal = Self::with(&at, db)?;
+                outbox::take_over(&journal, &at, journal.trees.written()?)?;
                 meta.insert(SCHEMA, serde_json::to_vec(&VERSION)?)?;
-                Self::with(&at, db)
+                journal.sync()?;
+                Ok(journal)
             }
             // The first layout did not say which it is.
             None | Some(2) => {
@@ -151,9 +156,48 @@ impl SledJournal {
     }
 }
 
-/// A disk without room is no damage: the journal may have been on its way into another layout.
-fn is_full(error: &JournalError) -> bool {
-    matches!(error, JournalError::Store(sled::Error::Io(io)) if io.kind() == std::io::ErrorKind::StorageFull)
+/// Whether an error proves that the journal's content is damaged, if its files can be read and written.
+fn is_damage(error: &JournalError) -> bool {
+    matches!(
+        error,
+        JournalError::Store(
+            sled::Error::Corruption { .. } | sled::Error::Unsupported(_) | sled::Error::ReportableBug(_)
+        ) | JournalError::Record(_)
+            | JournalError::Twice(_)
+            | JournalError::Torn(_)
+    )
+}
+
+/// Files that a database has open at once, and more.
+const DESCRIPTORS: usize = 32;
+/// Bytes that a database wants to write when it is opened.
+const ROOM: usize = 1 << 20;
+
+/// Finds out whether the journal's files can be read and written: where they cannot, nothing that is read tells of damage.
+///
+/// # Errors
+/// `Folder` for the first file that cannot, or the folder if there is no room or no descriptor.
+fn probe(path: &Path) -> Result<(), JournalError> {
+    let mut folders = vec![path.join(DB)];
+    while let Some(at) = folders.pop() {
+        for entry in fs::read_dir(&at).map_err(|source| folder(&at, source))? {
+            let file = entry.map_err(|source| folder(&at, source))?.path();
+            if file.is_dir() {
+                folders.push(file);
+                continue;
+            }
+            let opened = File::options().read(true).write(true).open(&file);
+            let read = opened.and_then(|mut content| io::copy(&mut content, &mut io::sink()));
+            read.map_err(|source| folder(&file, source))?;
+        }
+    }
+    let writes = || {
+        let _open: Vec<_> = (0..DESCRIPTORS).map(|_| File::open(path)).collect::<Result<_, _>>()?;
+        let mut file = tempfile::tempfile_in(path)?;
+        file.write_all(&vec![1; ROOM])?;
+        file.sync_all()
+    };
+    writes().map_err(|source| folder(path, source))
 }
 
 fn move_aside(path: &Path) -> Result<PathBuf, JournalError> {

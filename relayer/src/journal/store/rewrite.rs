@@ -18,11 +18,12 @@ use super::{
     record::Record,
     transactions,
     trees::{CURSOR, IDENTITY, SCHEMA, damaged, entry_key, folder},
+    writes::Writes,
 };
 use crate::{
     domain::{Entry, Job, TrackedTransaction},
     journal::{
-        Batch, Journal, JournalError, SledJournal, VERSION,
+        Journal, JournalError, SledJournal, VERSION,
         index::{Entries, Indexed, home_key},
     },
 };
@@ -87,7 +88,7 @@ pub(super) fn recover(
 /// Opens a database. One that is in use is tried again for a while: sled's threads keep it for a moment after it was
 /// closed, and so does a process that is about to end.
 pub(super) fn open_database(path: &Path) -> Result<sled::Db, JournalError> {
-    let config = sled::Config::new().path(path).cache_capacity(16 << 20).flush_every_ms(Some(200));
+    let config = sled::Config::new().path(path).cache_capacity(16 << 20).flush_every_ms(None);
     let began = Instant::now();
     loop {
         // sled panics on some damaged files instead of returning an error.
@@ -138,9 +139,12 @@ impl SledJournal {
                 if answers::digest(&trees.answers, answer)?.is_some() {
                     return Err(JournalError::Twice(format!("the answer to request {}", answer.request)));
                 }
-                answers::restore(&trees.answers, answer)?;
+                self.put_all(|writes| {
+                    answers::put(writes, answer);
+                    Ok(())
+                })?;
             }
-            Record::SigningLimits(limits) => answers::set_limits(&trees.meta, limits)?,
+            Record::SigningLimits(limits) => self.put_all(|writes| answers::put_limits(writes, limits))?,
         }
         Ok(())
     }
@@ -156,8 +160,13 @@ impl SledJournal {
         if transactions::is_there(&self.trees.transactions, transaction)? {
             return Err(JournalError::Twice(format!("nonce {} of {}", transaction.nonce, transaction.sender)));
         }
-        self.write(&Batch { transactions: vec![transaction.clone()], ..Batch::default() }, None)?;
-        Ok(())
+        self.put_all(|writes| transactions::put(writes, transaction))
+    }
+
+    fn put_all(&self, change: impl FnOnce(&mut Writes<'_>) -> Result<(), JournalError>) -> Result<(), JournalError> {
+        let mut writes = Writes::over(&self.trees);
+        change(&mut writes)?;
+        self.trees.put(&writes.finish())
     }
 
     fn put_entry(&self, entry: &Entry) -> Result<(), JournalError> {

@@ -3,9 +3,13 @@
 //! up.
 
 use alloy::primitives::{Address, Bytes};
-use sled::{Tree, transaction::TransactionalTree};
+use sled::Tree;
 
-use super::trees::{Step, all, damaged, encode, read};
+use super::{
+    line::TreeName,
+    trees::{all, damaged},
+    writes::Writes,
+};
 use crate::{
     domain::{Attempt, TrackedTransaction},
     journal::JournalError,
@@ -28,8 +32,9 @@ fn piece_key(attempt: &[u8], piece: usize) -> Vec<u8> {
     [attempt, &(piece as u32).to_be_bytes()].concat()
 }
 
-fn attempts(transactions: &TransactionalTree, key: &[u8]) -> Step<usize> {
-    Ok(read::<TrackedTransaction>(transactions, key)?.map_or(0, |transaction| transaction.attempts.len()))
+fn attempts(writes: &Writes<'_>, key: &[u8]) -> Result<usize, JournalError> {
+    let transaction = writes.read::<TrackedTransaction>(TreeName::Transactions, key)?;
+    Ok(transaction.map_or(0, |transaction| transaction.attempts.len()))
 }
 
 /// Whether there is a transaction under the same nonce.
@@ -37,42 +42,33 @@ pub(super) fn is_there(transactions: &Tree, transaction: &TrackedTransaction) ->
     Ok(transactions.contains_key(key(transaction.sender, transaction.nonce))?)
 }
 
-/// Writes a transaction, and the signed bytes of those of its attempts that are new.
-pub(super) fn put(
-    transactions: &TransactionalTree,
-    signed: &TransactionalTree,
-    transaction: &TrackedTransaction,
-) -> Step<()> {
+/// Puts a transaction, and the signed bytes of those of its attempts that are new.
+pub(super) fn put(writes: &mut Writes<'_>, transaction: &TrackedTransaction) -> Result<(), JournalError> {
     let key = key(transaction.sender, transaction.nonce);
-    let written = attempts(transactions, &key)?;
+    let written = attempts(writes, &key)?;
     for (at, attempt) in transaction.attempts.iter().enumerate().skip(written) {
         let attempt_key = attempt_key(&key, at);
         for (at, piece) in attempt.raw.chunks(PIECE).enumerate() {
-            signed.insert(piece_key(&attempt_key, at), piece)?;
+            writes.put(TreeName::Attempts, piece_key(&attempt_key, at), piece);
         }
     }
     let attempts = transaction.attempts.iter().map(|attempt| Attempt { raw: Bytes::new(), ..*attempt }).collect();
-    transactions
-        .insert(key, encode(&TrackedTransaction { purpose: transaction.purpose.clone(), attempts, ..*transaction })?)?;
-    Ok(())
+    let record = TrackedTransaction { purpose: transaction.purpose.clone(), attempts, ..*transaction };
+    writes.put_record(TreeName::Transactions, key, &record)
 }
 
 /// Forgets a transaction.
-pub(super) fn forget(
-    transactions: &TransactionalTree,
-    signed: &TransactionalTree,
-    sender: Address,
-    nonce: u64,
-) -> Step<()> {
+pub(super) fn forget(writes: &mut Writes<'_>, sender: Address, nonce: u64) -> Result<(), JournalError> {
     let key = key(sender, nonce);
-    for at in 0..attempts(transactions, &key)? {
+    for at in 0..attempts(writes, &key)? {
         let attempt_key = attempt_key(&key, at);
         let mut piece = 0;
-        while signed.remove(piece_key(&attempt_key, piece))?.is_some() {
+        while writes.has(TreeName::Attempts, &piece_key(&attempt_key, piece))? {
+            writes.remove(TreeName::Attempts, piece_key(&attempt_key, piece));
             piece += 1;
         }
     }
-    transactions.remove(key)?;
+    writes.remove(TreeName::Transactions, key);
     Ok(())
 }
 

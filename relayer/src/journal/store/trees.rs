@@ -3,18 +3,18 @@
 use std::path::Path;
 
 use alloy::primitives::B256;
-use serde::{Serialize, de::DeserializeOwned};
-use sled::{
-    Tree,
-    transaction::{ConflictableTransactionError, TransactionalTree},
-};
+use serde::de::DeserializeOwned;
+use sled::Tree;
 
-use crate::{chain::BlockRef, domain::InvalidTransition, journal::JournalError};
+use super::line::{KeyWrite, Line, TreeName};
+use crate::{chain::BlockRef, journal::JournalError};
 
 /// The key of the last block whose logs were taken in.
 pub(super) const CURSOR: &[u8] = b"cursor";
-/// The key of the number of the last commit that wrote transactions or a signed answer.
-pub(super) const WRITTEN: &[u8] = b"written";
+/// The key of the number of the last commit of which something may be in the trees.
+const BEGUN: &[u8] = b"begun";
+/// The key of the number of the last commit that is in the trees as a whole.
+const WRITTEN: &[u8] = b"written";
 /// The key of what the journal was written for.
 pub(super) const IDENTITY: &[u8] = b"identity";
 /// The key of the layout's version. The first layout has none.
@@ -54,40 +54,77 @@ impl Trees {
         })
     }
 
+    pub(super) fn get(&self, name: TreeName) -> &Tree {
+        match name {
+            TreeName::Meta => &self.meta,
+            TreeName::RecentBlocks => &self.recent_blocks,
+            TreeName::Jobs => &self.jobs,
+            TreeName::Inputs => &self.inputs,
+            TreeName::Transactions => &self.transactions,
+            TreeName::Attempts => &self.attempts,
+            TreeName::Claims => &self.claims,
+            TreeName::Ledger => &self.ledger,
+            TreeName::Answers => &self.answers,
+        }
+    }
+
     pub(super) fn each(&self) -> [&Tree; 9] {
         let Self { db: _, meta, recent_blocks, jobs, inputs, transactions, attempts, claims, ledger, answers } = self;
         [meta, recent_blocks, jobs, inputs, transactions, attempts, claims, ledger, answers]
     }
 
-    /// The number of the last commit that wrote transactions or a signed answer; 0 if there was none.
+    /// Writes a line of the log.
+    ///
+    /// # Errors
+    /// `Store`; what was written of it then is written again when the journal is opened.
+    pub(super) fn write(&self, line: &Line) -> Result<(), JournalError> {
+        let number = line.number.to_be_bytes();
+        self.meta.insert(BEGUN, &number)?;
+        self.put(&line.writes)?;
+        self.meta.insert(WRITTEN, &number)?;
+        Ok(())
+    }
+
+    /// Writes keys one after another.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub(super) fn put(&self, writes: &[KeyWrite]) -> Result<(), JournalError> {
+        for write in writes {
+            let tree = self.get(write.tree());
+            match &write.value {
+                Some(value) => tree.insert(&write.key, value.as_slice())?,
+                None => tree.remove(&write.key)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// The number of the last commit that is here as a whole; 0 if there was none.
+    ///
+    /// # Errors
+    /// `Store`.
     pub(super) fn written(&self) -> Result<u64, JournalError> {
+        self.number(WRITTEN)
+    }
+
+    /// The number of the last commit of which something may be here; 0 if there was none.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub(super) fn begun(&self) -> Result<u64, JournalError> {
+        self.number(BEGUN)
+    }
+
+    fn number(&self, key: &[u8]) -> Result<u64, JournalError> {
         let number = |bytes: sled::IVec| <[u8; 8]>::try_from(bytes.as_ref()).map(u64::from_be_bytes);
-        Ok(self.meta.get(WRITTEN)?.map(number).transpose().map_err(|_| damaged())?.unwrap_or(0))
+        Ok(self.meta.get(key)?.map(number).transpose().map_err(|_| damaged())?.unwrap_or(0))
     }
 }
 
-/// What ends a transaction over trees without writing anything.
-pub(super) enum Abort {
-    Record(serde_json::Error),
-    Refused(B256, InvalidTransition),
-}
-
-/// A step within a transaction over trees.
-pub(super) type Step<T> = Result<T, ConflictableTransactionError<Abort>>;
-
-pub(super) fn encode<T: Serialize>(value: &T) -> Step<Vec<u8>> {
-    // As much as a job takes: it does not grow as it is written.
-    let mut bytes = Vec::with_capacity(1_536);
-    serde_json::to_writer(&mut bytes, value)
-        .map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))?;
-    Ok(bytes)
-}
-
-pub(super) fn read<T: DeserializeOwned>(tree: &TransactionalTree, key: &[u8]) -> Step<Option<T>> {
-    tree.get(key)?
-        .map(|bytes| serde_json::from_slice(&bytes))
-        .transpose()
-        .map_err(|error| ConflictableTransactionError::Abort(Abort::Record(error)))
+/// The record under a key.
+pub(super) fn read<T: DeserializeOwned>(tree: &Tree, key: &[u8]) -> Result<Option<T>, JournalError> {
+    Ok(tree.get(key)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
 }
 
 /// The records of a tree in the order of their keys, one at a time.

@@ -36,7 +36,7 @@ impl DynJournal for MemoryJournal {
     }
 
     fn killed(&self) -> Box<dyn DynJournal> {
-        Box::new(self.crash(Crash::Killed { writes: 0 }).unwrap())
+        Box::new(self.crash(Crash::Killed).unwrap())
     }
 }
 
@@ -111,9 +111,9 @@ fn is_careful_after_a_loss(journal: &impl Journal, head: u64) {
 fn lost_power_costs_answers_and_never_signs_a_second_one() {
     let journal = MemoryJournal::new();
     journal.record_signed(&answer(3, 0, 1)).unwrap();
-    is_careful_after_a_loss(&journal.crash(Crash::PowerLost { writes: 0, appended: 0 }).unwrap(), 3);
+    is_careful_after_a_loss(&journal.crash(Crash::PowerLost { writes: 0 }).unwrap(), 3);
     journal.sync().unwrap();
-    let after = journal.crash(Crash::PowerLost { writes: 0, appended: 0 }).unwrap();
+    let after = journal.crash(Crash::PowerLost { writes: 0 }).unwrap();
     after.record_signed(&answer(4, 0, 1)).unwrap();
     assert_eq!(refusal(after.record_signed(&answer(3, 0, 2))), another(), "all was on the disk");
 

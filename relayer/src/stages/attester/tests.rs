@@ -114,7 +114,7 @@ async fn attested(journal: MemoryJournal, outputs: &[&'static [u8]], fork: u64) 
 async fn a_restart_never_signs_a_second_different_answer_to_one_request() {
     let (signed, journal) = attested(MemoryJournal::new(), &[b"first"], 1).await;
     assert_eq!(signed, [&b"first"[..]]);
-    let killed = journal.crash(Crash::Killed { writes: 0 }).unwrap();
+    let killed = journal.crash(Crash::Killed).unwrap();
     let (signed, journal) = attested(killed, &[b"second", b"first"], 1).await;
     assert_eq!(signed, [&b"first"[..]], "the same again, and no other");
     let (signed, journal) = attested(journal, &[b"second"], 1).await;

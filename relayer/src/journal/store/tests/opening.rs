@@ -238,3 +238,37 @@ fn a_journal_of_the_fourth_layout_is_read_with_its_old_names_of_states() {
     let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["db"], "nothing was moved aside");
 }
+
+/// Set for the test below when it runs itself in an environment where files cannot be used.
+const CHILD: &str = "ORACULUM_TEST_JOURNAL";
+
+/// F1. Only what is proven to be damaged is moved aside.
+#[test]
+fn a_sound_journal_whose_files_cannot_be_used_is_left_as_it_is() {
+    if let Some(path) = std::env::var_os(CHILD) {
+        match SledJournal::open(path.as_ref(), &identity()) {
+            Err(error) => eprintln!("refused: {error}"),
+            Ok(journal) => eprintln!("opened at {:?}", journal.cursor().unwrap()),
+        }
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    journal.commit(&seen(1)).unwrap();
+    drop(journal);
+    // As another user, with too few descriptors, and where nothing can be written. Nobody else can be had without root.
+    let other = "[ \"$(id -u)\" = 0 ] || { echo 'skipped: this is not root'; exit; }; chmod go+rx \"$0\" \"$0/db\"; chmod go= \"$0\"/db/*; exec setpriv --reuid 65534 --clear-groups \"$@\"";
+    let few = (5..12).map(|descriptors| format!("ulimit -n {descriptors}; exec \"$@\""));
+    let full = "trap '' XFSZ; ulimit -f 0; exec \"$@\"";
+    for script in [other.to_owned(), full.to_owned()].into_iter().chain(few) {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script]).arg(folder.path()).arg(std::env::current_exe().unwrap());
+        command.args(["--exact", std::thread::current().name().unwrap(), "--nocapture"]).env(CHILD, folder.path());
+        let output = command.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(names, ["db"], "{script}: {told}");
+        assert!(["refused: ", "opened at Some", "skipped: "].iter().any(|how| told.contains(how)), "{script}: {told}");
+        assert_eq!(open(&folder).cursor().unwrap(), Some(block(1)), "{script}: {told}");
+    }
+}
