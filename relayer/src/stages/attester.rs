@@ -55,6 +55,7 @@ impl<C, J: Journal> Attester<C, J> {
     /// `Signer` if the signer refuses for good; `Journal` where the journal fails; `Gone` if the submitter is.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StageError> {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => Ok(()),
             ended = self.sign_all() => ended,
         }
@@ -71,13 +72,14 @@ impl<C, J: Journal> Attester<C, J> {
             }
             let has_room = self.calls.len() + self.unsigned.len() < SIGNATURES_AT_ONCE;
             tokio::select! {
+                biased;
+                () = sleep_until(rests_until.unwrap_or_else(Instant::now)), if rests_until.is_some() => {}
                 Some((executed, signed)) = self.calls.next() => self.signed(executed, signed).await?,
                 executed = self.executed.recv(), if has_room => match executed {
                     Some(executed) if rests_until.is_some() => self.unsigned.push_back(executed),
                     Some(executed) => self.sign(executed).await?,
                     None => return Ok(()),
                 },
-                () = sleep_until(rests_until.unwrap_or_else(Instant::now)), if rests_until.is_some() => {}
             }
         }
     }

@@ -57,6 +57,7 @@ impl<C: Send + Sync, J: Journal> Claimer<C, J> {
         let mut next_poll = 0;
         loop {
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return Ok(()),
                 changed = self.heads.changed() => if changed.is_err() { return Ok(()) },
             }
@@ -90,6 +91,7 @@ impl<C: Send + Sync, J: Journal> Claimer<C, J> {
                 }
                 offered.extend(batch.iter().map(|claim| (claim.id, head)));
                 tokio::select! {
+                    biased;
                     () = shutdown.cancelled() => return Ok(()),
                     sent = self.out.send(batch.to_vec()) => sent.map_err(|_| StageError::Gone("submitter"))?,
                 }

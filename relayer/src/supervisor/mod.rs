@@ -7,7 +7,7 @@
 mod config_updates;
 mod connect;
 mod error;
-mod stages;
+pub mod stages;
 
 pub use config_updates::ConfigUpdates;
 pub use connect::connect;
@@ -24,6 +24,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, error, error_span, info};
 
+use self::stages::Pipeline;
 use crate::{
     api::{self, NodeStatus, PipelineHandles},
     chain::{AlloyChain, Endpoints},
@@ -35,6 +36,8 @@ use crate::{
     model::ModelStore,
     node::StageError,
     policy::Policy,
+    protocol::statement::Domain,
+    stages::{executor::ExecuteSettings, watcher::WatchSettings},
 };
 
 /// Restarts within [`RESTART_WINDOW`] after which a node that serves one chain gives up.
@@ -187,7 +190,7 @@ impl ServedChain {
         let mut failures: Vec<Instant> = Vec::new();
         let result = loop {
             let ended = tokio::select! {
-                ended = stages::run(&self.settings, &self.keys, &started, &shutdown) => ended,
+                ended = stages::run(self.pipeline(&started), &started.pipeline, &shutdown) => ended,
                 never = &mut following => match never {},
             };
             let Err(error) = ended else { break Ok(()) };
@@ -208,9 +211,33 @@ impl ServedChain {
         result
     }
 
+    fn pipeline(&self, started: &Started) -> Pipeline<Pool, SledJournal> {
+        let Settings { chain, engine, .. } = &self.settings;
+        Pipeline {
+            chain: started.chain.clone(),
+            journal: started.journal.clone(),
+            engine: started.engine.clone(),
+            keys: self.keys.clone(),
+            domain: Domain { chain_id: chain.chain_id, coordinator: chain.coordinator },
+            policy: started.policy.subscribe(),
+            metrics: started.metrics.clone(),
+            watch: WatchSettings {
+                deployment_block: chain.deployment_block,
+                finality: chain.finality(),
+                depth: chain.reorg_depth,
+                page: chain.log_page,
+                models: started.models.clone(),
+            },
+            execute: ExecuteSettings {
+                limit: engine.queue.div_ceil(self.chains),
+                sessions: started.engine.sessions(),
+            },
+        }
+    }
+
     /// Everything that can be found wrong before work is taken.
     async fn start(&self) -> Result<Started, NodeError> {
-        let Self { settings, keys, engine, chains, .. } = self;
+        let Self { settings, keys, engine, .. } = self;
         let chain = connect(settings).await?;
         let identity = Identity {
             chain_id: settings.chain.chain_id,
@@ -238,7 +265,7 @@ impl ServedChain {
         let policy = watch::Sender::new(policy);
         connect::warn_of_what_is_missing(settings, keys, &chain, &models).await;
         let (engine, metrics, pipeline) = (engine.clone(), Arc::default(), watch::Sender::new(None));
-        Ok(Started { chain, journal, engine, chains: *chains, models, named, policy, metrics, pipeline })
+        Ok(Started { chain, journal, engine, models, named, policy, metrics, pipeline })
     }
 }
 
@@ -247,8 +274,6 @@ struct Started {
     chain: Arc<Pool>,
     journal: Arc<SledJournal>,
     engine: Arc<OnnxEngine>,
-    /// Number of chains that share the engine.
-    chains: usize,
     models: HashSet<B256>,
     /// The names and ids of the models.
     named: Vec<(String, B256)>,

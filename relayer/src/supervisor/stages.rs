@@ -9,16 +9,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info};
 
-use super::Started;
 use crate::{
     api::PipelineHandles,
     chain::{Chain, HeadUpdate},
-    config::Settings,
     engine::Engine,
-    journal::SledJournal,
+    journal::Journal,
     keys::Keys,
     metrics::Metrics,
     node::{Node, StageError},
+    policy::Policy,
     protocol::statement::Domain,
     stages::{
         attester::Attester,
@@ -36,27 +35,40 @@ const CLAIM_BUFFER: usize = 4;
 /// The pause between two log lines of counters.
 const METRICS_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Runs all stages, until shutdown is asked for or one of them ends.
+/// What the stages of a chain are made of.
+pub struct Pipeline<C, J> {
+    /// Endpoints of the chain.
+    pub chain: Arc<C>,
+    /// Journal of the deployment.
+    pub journal: Arc<J>,
+    /// Runs the models.
+    pub engine: Arc<dyn Engine>,
+    /// Sign answers and transactions.
+    pub keys: Keys,
+    /// Chain and coordinator.
+    pub domain: Domain,
+    /// Policy of what is answered, and what that may cost.
+    pub policy: watch::Receiver<Policy>,
+    /// Counters of what the node did.
+    pub metrics: Arc<Metrics>,
+    /// How the chain is watched.
+    pub watch: WatchSettings,
+    /// How models are run.
+    pub execute: ExecuteSettings,
+}
+
+/// Runs all stages, until shutdown is asked for or one of them ends. Meanwhile `running` has the handles to look at them.
 ///
 /// # Errors
 /// `StageError`: of the stage that ended the others.
-pub(super) async fn run(
-    settings: &Settings,
-    keys: &Keys,
-    started: &Started,
+pub async fn run<C: Chain, J: Journal>(
+    pipeline: Pipeline<C, J>,
+    running: &watch::Sender<Option<PipelineHandles>>,
     shutdown: &CancellationToken,
 ) -> Result<(), StageError> {
-    let Started { chain, journal, engine, models, metrics, .. } = started;
-    let domain = Domain { chain_id: settings.chain.chain_id, coordinator: settings.chain.coordinator };
+    let Pipeline { chain, journal, engine, keys, domain, policy, metrics, watch: watch_settings, execute } = pipeline;
     let signer = keys.signer.address();
-    let node = Arc::new(Node::new(
-        chain.clone(),
-        journal.clone(),
-        domain,
-        signer,
-        started.policy.subscribe(),
-        metrics.clone(),
-    ));
+    let node = Arc::new(Node::new(chain.clone(), journal.clone(), domain, signer, policy, metrics.clone()));
 
     let (heads, heads_seen) = watch::channel(None);
     let (tips, tips_seen) = watch::channel(None);
@@ -65,22 +77,12 @@ pub(super) async fn run(
     let (answers, answers_in) = mpsc::channel(ANSWER_BUFFER);
     let (claims, claims_in) = mpsc::channel(CLAIM_BUFFER);
 
-    let watch_settings = WatchSettings {
-        deployment_block: settings.chain.deployment_block,
-        finality: settings.chain.finality(),
-        depth: settings.chain.reorg_depth,
-        page: settings.chain.log_page,
-        models: models.clone(),
-    };
     let claim_settings = ClaimSettings { batch: 32, patience: 256 };
-    let execute_settings =
-        ExecuteSettings { limit: settings.engine.queue.div_ceil(started.chains), sessions: engine.sessions() };
     let ports = SubmitPorts { answers: answers_in, claims: claims_in, heads: tips_seen.clone(), funded };
 
     let watcher = Watcher::new(node.clone(), watch_settings, heads_seen, tips)?;
-    let engine: Arc<dyn Engine> = engine.clone();
     let executor =
-        Executor::new(node.clone(), engine, execute_settings, tips_seen.clone(), funded_seen.clone(), executed);
+        Executor::new(node.clone(), engine, execute, tips_seen.clone(), funded_seen.clone(), executed);
     let attester = Attester::new(node.clone(), keys.signer.clone(), executed_in, answers);
     let submitter = Submitter::new(node.clone(), keys.senders.clone(), ports)?;
     let seats = {
@@ -110,9 +112,9 @@ pub(super) async fn run(
     set.spawn(claimer.run(token.clone()).in_current_span());
     set.spawn(report(counters, journal.clone(), token.clone()).in_current_span());
 
-    started.pipeline.send_replace(Some(handles));
+    running.send_replace(Some(handles));
     let first = set.join_next().await;
-    started.pipeline.send_replace(None);
+    running.send_replace(None);
     let asked = shutdown.is_cancelled();
     token.cancel();
     let mut ends: Vec<_> = first.into_iter().map(StageEnd::from).collect();
@@ -161,14 +163,15 @@ fn outcome(asked: bool, ends: Vec<StageEnd>) -> Result<(), StageError> {
     if asked { Ok(()) } else { Err(StageError::Gone(lost.unwrap_or("pipeline"))) }
 }
 
-async fn report(
+async fn report<J: Journal>(
     metrics: Arc<Metrics>,
-    journal: Arc<SledJournal>,
+    journal: Arc<J>,
     shutdown: CancellationToken,
 ) -> Result<(), StageError> {
     let mut last = None;
     loop {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return Ok(()),
             () = tokio::time::sleep(METRICS_INTERVAL) => {
                 let now = metrics.so_far(&*journal);

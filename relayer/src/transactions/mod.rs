@@ -173,6 +173,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         tokio::pin!(grace);
         while self.broadcasting > 0 {
             tokio::select! {
+                biased;
                 () = &mut grace => break,
                 Some(outcome) = self.tasks.next() => {
                     if matches!(outcome, CallOutcome::Broadcast(..)) {

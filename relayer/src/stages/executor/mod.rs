@@ -106,17 +106,19 @@ impl<C: Chain, J: Journal> Executor<C, J> {
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StageError> {
         let mut tick = tokio::time::interval(POLL_INTERVAL);
         loop {
+            // What comes rarely goes first, so that nothing keeps it waiting.
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return Ok(()),
-                Some(ran) = self.runs.next(), if !self.runs.is_empty() => self.finish(ran).await?,
+                _ = tick.tick() => self.poll().await?,
+                changed = self.funded.changed() => if changed.is_err() { return Ok(()) },
                 changed = self.heads.changed() => {
                     if changed.is_err() {
                         return Ok(());
                     }
                     self.poll().await?;
                 }
-                changed = self.funded.changed() => if changed.is_err() { return Ok(()) },
-                _ = tick.tick() => self.poll().await?,
+                Some(ran) = self.runs.next(), if !self.runs.is_empty() => self.finish(ran).await?,
             }
             self.start().await?;
         }

@@ -130,10 +130,12 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     /// `Journal` where the journal fails, `Signer` where a key does.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StageError> {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return Ok(()),
             begun = self.transactions.recover() => begun?,
         }
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return Ok(()),
             looks_ahead = simulate::looks_ahead(&*self.node.chain) => self.looks_ahead = looks_ahead,
         }
@@ -143,15 +145,17 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         loop {
             let room = MAX_QUEUED.saturating_sub(self.ready.len() + self.waiting.len());
             let batch_due = self.batch_due();
+            // What comes rarely goes first, so that nothing keeps it waiting.
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => {
                     self.transactions.drain().await;
                     return Ok(());
                 }
-                Some(simulated) = self.simulations.next(), if !self.simulations.is_empty() => {
-                    self.simulated(simulated)?;
+                _ = tick.tick() => {
+                    self.transactions.on_tick()?;
+                    self.retry_waiting()?;
                 }
-                stepped = self.transactions.step() => stepped?,
                 changed = self.ports.heads.changed() => {
                     if changed.is_err() {
                         return Ok(());
@@ -163,15 +167,15 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                         self.retry_waiting()?;
                     }
                 }
+                Some(claims) = self.ports.claims.recv(), if self.claims.len() < 4 => self.claims.push_back(claims),
+                () = tokio::time::sleep_until(batch_due.unwrap_or_else(Instant::now)), if batch_due.is_some() => {}
+                Some(simulated) = self.simulations.next(), if !self.simulations.is_empty() => {
+                    self.simulated(simulated)?;
+                }
+                stepped = self.transactions.step() => stepped?,
                 1.. = self.ports.answers.recv_many(&mut arrived, room), if room > 0 => {
                     let since = Instant::now();
                     self.ready.extend(arrived.drain(..).map(|answer| QueuedAnswer { answer, since }));
-                }
-                Some(claims) = self.ports.claims.recv(), if self.claims.len() < 4 => self.claims.push_back(claims),
-                () = tokio::time::sleep_until(batch_due.unwrap_or_else(Instant::now)), if batch_due.is_some() => {}
-                _ = tick.tick() => {
-                    self.transactions.on_tick()?;
-                    self.retry_waiting()?;
                 }
             }
             self.pump()?;

@@ -132,6 +132,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 }
             };
             let stepped = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return Ok(()),
                 stepped = step => stepped,
             };
@@ -151,6 +152,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 }
             };
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return Ok(()),
                 changed = self.heads.changed(), if wait.is_none() => {
                     if changed.is_err() {
