@@ -111,7 +111,8 @@ async fn every_stage_has_metrics_with_chain_and_model() {
     let node = Fixture::new();
     node.ask(90..94);
     let sender = Address::repeat_byte(2);
-    let attempt = |max_fee| Attempt { hash: B256::ZERO, raw: vec![1].into(), gas: 1, max_fee, tip: 1, at: 92 };
+    let attempt =
+        |max_fee| Attempt { hash: B256::ZERO, raw: vec![1].into(), gas: 1, max_fee, max_priority_fee: 1, at: 92 };
     let slot = TrackedTransaction {
         sender,
         nonce: 0,
@@ -198,7 +199,7 @@ async fn a_job_is_told_with_its_transaction_and_its_pay() {
     let node = Fixture::new();
     node.ask(7..8);
     let (id, sender) = (task(7).id, Address::repeat_byte(2));
-    let attempt = Attempt { hash: MODEL, raw: vec![1].into(), gas: 30_000, max_fee: 1, tip: 1, at: 92 };
+    let attempt = Attempt { hash: MODEL, raw: vec![1].into(), gas: 30_000, max_fee: 1, max_priority_fee: 1, at: 92 };
     let slot = TrackedTransaction {
         sender,
         nonce: 4,
@@ -244,7 +245,7 @@ async fn the_metrics_read_no_signed_bytes() {
     node.ask(90..91);
     let sender = Address::repeat_byte(2);
     // Where there are no signed bytes, reading them is an error.
-    let attempt = Attempt { hash: B256::ZERO, raw: Bytes::new(), gas: 1, max_fee: 10, tip: 1, at: 92 };
+    let attempt = Attempt { hash: B256::ZERO, raw: Bytes::new(), gas: 1, max_fee: 10, max_priority_fee: 1, at: 92 };
     let purpose = Purpose::Answer { items: vec![AnswerRef { id: task(90).id, block: task(90).block.hash }] };
     let slot = TrackedTransaction { sender, nonce: 0, purpose, attempts: vec![attempt], mined: None };
     node.bench.node.journal.commit(&Batch { transactions: vec![slot], ..Batch::default() }).unwrap();

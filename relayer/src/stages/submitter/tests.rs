@@ -291,7 +291,10 @@ async fn a_fee_below_the_next_block_is_raised_step_by_step_within_the_cap() {
     rig.sent(1).await;
     let slot = rig.journal().transactions().unwrap().remove(0);
     for pair in slot.attempts.windows(2) {
-        assert!(pair[1].max_fee * 10 >= pair[0].max_fee * 11 && pair[1].tip * 10 >= pair[0].tip * 11);
+        assert!(
+            pair[1].max_fee * 10 >= pair[0].max_fee * 11
+                && pair[1].max_priority_fee * 10 >= pair[0].max_priority_fee * 11
+        );
     }
     assert!(slot.attempts.iter().all(|attempt| attempt.max_fee <= 909_090));
     assert_eq!(rig.chain().sent()[0].to(), Some(DOMAIN.coordinator), "made anew from the bytes in the journal");

@@ -78,7 +78,7 @@ async fn the_books_hold_what_final_transactions_cost_and_earned_once() {
     let books = rig.journal().ledger(0).unwrap();
     let model = books.iter().find(|entry| entry.model == crate::testing::MODEL).unwrap();
     assert_eq!((model.earned, model.answers), (2_000, 2));
-    // 50,000 gas at a base fee of 1,000 and a tip of 100.
+    // 50,000 gas at a base fee of 1,000 and a priority fee of 100.
     assert_eq!(books.iter().map(|entry| entry.spent).sum::<u128>(), 50_000 * 1_100);
     let mut rig = rig.restart().await;
     rig.block(10, 0).await;
