@@ -20,7 +20,7 @@ library Defaults {
         });
     }
 
-    /// @notice For a local chain: the shortest durations within the bounds, and a bond of 0.01 ETH.
+    /// @notice For a local chain: a window of two blocks, all else as short as the bounds allow, and a bond of 0.01 ETH.
     function dev() internal pure returns (Parameters memory) {
         return Parameters({
             window: 2,

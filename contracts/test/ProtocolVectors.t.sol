@@ -142,6 +142,7 @@ contract ProtocolVectorsTest is Fixture, Vectors {
         coordinator = InferenceCoordinator(where);
     }
 
+    /// @dev A line a field: neither JSON nor Solidity can name a field by a value.
     function _fields(string memory json, string memory path) private pure returns (RequestFields memory f) {
         f.modelId = wordAt(json, path, ".modelId");
         f.inputHash = wordAt(json, path, ".inputHash");

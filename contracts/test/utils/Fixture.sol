@@ -50,7 +50,7 @@ abstract contract Fixture is Test {
         return Build.coordinator();
     }
 
-    /// @notice The shortest durations within the bounds, as on a local chain.
+    /// @notice Those of a local chain, with room for several signers.
     function parameters() internal pure returns (Parameters memory p) {
         p = Defaults.dev();
         p.maxQuorum = 4;
