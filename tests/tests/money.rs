@@ -54,7 +54,7 @@ async fn ask_binary(node: &Node, words: &[&str]) -> Res<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_of_one_block_share_transactions_and_the_books_agree_with_the_chain() -> Res<()> {
+async fn requests_of_one_block_share_transactions_and_the_ledger_agrees_with_the_chain() -> Res<()> {
     let anvil = Anvil::start().await?;
     // Without a wait the pace of the machine would decide how many answers meet in a batch.
     let policy = [("policy", "max_batch = 16"), ("policy", "batch_wait = 0.3")];
