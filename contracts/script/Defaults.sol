@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {Parameters} from "../src/types/Parameters.sol";
 
 /// @title Parameters that deployments start with
+/// @dev Each set stands in full, so that who deploys reads it in one place.
 library Defaults {
     /// @notice For a public chain with blocks of 12 seconds. `Parameters` says what each does.
     function standard() internal pure returns (Parameters memory) {
@@ -19,7 +20,7 @@ library Defaults {
         });
     }
 
-    /// @notice For a local chain: the shortest durations within the bounds, and a bond of 0.01 ETH.
+    /// @notice For a local chain: a window of two blocks, all else as short as the bounds allow, and a bond of 0.01 ETH.
     function dev() internal pure returns (Parameters memory) {
         return Parameters({
             window: 2,

@@ -7,18 +7,12 @@ import {INodeRegistry} from "../src/interfaces/INodeRegistry.sol";
 import {IErrors} from "../src/types/Errors.sol";
 import {Ask, Fulfillment, Outcome, Request, Result} from "../src/types/Request.sol";
 import {BurningConsumer, LoudConsumer, RecordingConsumer, ReentrantConsumer} from "./utils/Consumers.sol";
-import {Fixture, Node} from "./utils/Fixture.sol";
+import {LiveNodeFixture, Node} from "./utils/Fixture.sol";
 import {SwitchConsumer} from "./utils/Receivers.sol";
 
 /// @notice Callbacks, batches, redelivery and pay.
-contract DeliveryTest is Fixture {
+contract DeliveryTest is LiveNodeFixture {
     address private stranger = makeAddr("stranger");
-    Node private node;
-
-    function setUp() public override {
-        super.setUp();
-        (node,) = liveNode("node");
-    }
 
     function askFor(address consumer, uint32 gasLimit) private returns (Request memory) {
         Ask memory ask = newAsk(consumer);

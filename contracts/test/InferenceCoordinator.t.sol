@@ -7,17 +7,11 @@ import {Statement, StatementLib} from "../src/libraries/StatementLib.sol";
 import {Feature, IErrors} from "../src/types/Errors.sol";
 import {Ask, Attestation, Fulfillment, InputKind, Level, Outcome, Request, Result} from "../src/types/Request.sol";
 import {SeatRef} from "../src/interfaces/INodeRegistry.sol";
-import {Fixture, Node} from "./utils/Fixture.sol";
+import {LiveNodeFixture, Node} from "./utils/Fixture.sol";
 
 /// @notice Who may answer, with what, and when. Asking is in `Requests.t.sol`; delivery, batches and pay in `Delivery.t.sol`.
-contract InferenceCoordinatorTest is Fixture {
+contract InferenceCoordinatorTest is LiveNodeFixture {
     address private consumer = makeAddr("consumer");
-    Node private node;
-
-    function setUp() public override {
-        super.setUp();
-        (node,) = liveNode("node");
-    }
 
     function expectNoAnswer(Fulfillment memory f, bytes memory fault) private {
         vm.expectRevert(fault);
@@ -240,13 +234,18 @@ contract InferenceCoordinatorTest is Fixture {
     // Ranks
 
     /// @dev The seats of a request in the order of their ranks.
-    function byRank(Request memory r, uint32 seats) private view returns (uint32[] memory order) {
-        order = new uint32[](seats);
-        bytes32 id = coordinator.requestIdOf(r);
-        uint256 asked = uint256(uint40(uint256(r.terms) >> 120));
-        for (uint32 s = 0; s < seats; ++s) {
-            order[coordinator.rankOf(id, hashOf(asked), s, seats)] = s;
-        }
+    /// @notice Asks until a seat is drawn at a rank. Gives the seats by rank, too, in the block after the request.
+    function sendUntilDrawn(uint32 seat, uint256 rank) private returns (Request memory r, uint32[] memory order) {
+        do {
+            r = sendUsual(consumer);
+            roll(1);
+            order = byRank(r);
+        } while (order[rank] != seat);
+    }
+
+    function only(uint32 seat) private pure returns (uint32[] memory seats) {
+        seats = new uint32[](1);
+        seats[0] = seat;
     }
 
     function test_TheFirstWindowIsTheDrawnSeatsAndEachFurtherOneOneRankMore() external {
@@ -255,7 +254,7 @@ contract InferenceCoordinatorTest is Fixture {
         Request memory r = sendUsual(consumer);
         uint256 asked = vm.getBlockNumber();
         roll(1);
-        uint32[] memory order = byRank(r, 3);
+        uint32[] memory order = byRank(r);
         uint32[] memory none;
         for (uint256 elapsed = 1; elapsed <= 6; ++elapsed) {
             vm.roll(asked + elapsed);
@@ -276,16 +275,8 @@ contract InferenceCoordinatorTest is Fixture {
     function test_HolesLowerTheRankAndEveryOneIsChecked() external {
         (Node memory gone, uint32 index) = liveNode("gone");
         liveSeat(node);
-        Request memory r;
-        uint32[] memory order;
-        // Until the seat that goes is drawn first.
-        do {
-            r = sendUsual(consumer);
-            roll(1);
-            order = byRank(r, 3);
-        } while (order[0] != index);
-        uint32[] memory hole = new uint32[](1);
-        hole[0] = index;
+        (Request memory r, uint32[] memory order) = sendUntilDrawn(index, 0);
+        uint32[] memory hole = only(index);
         uint32[] memory none;
         expectNoAnswer(
             answerBy(r, Outcome.Ok, "output", order[1], hole),
@@ -303,10 +294,8 @@ contract InferenceCoordinatorTest is Fixture {
             answerBy(r, Outcome.Ok, "output", order[2], twice),
             abi.encodeWithSelector(IInferenceCoordinator.NotAscending.selector, index)
         );
-        uint32[] memory beyond = new uint32[](1);
-        beyond[0] = 3;
         expectNoAnswer(
-            answerBy(r, Outcome.Ok, "output", order[1], beyond),
+            answerBy(r, Outcome.Ok, "output", order[1], only(3)),
             abi.encodeWithSelector(IInferenceCoordinator.UnknownSeat.selector, 3, 3)
         );
         coordinator.fulfill(answerBy(r, Outcome.Ok, "output", order[1], hole));
@@ -315,23 +304,14 @@ contract InferenceCoordinatorTest is Fixture {
     function test_AHoleOfAHigherRankLowersNothing() external {
         (Node memory gone, uint32 index) = liveNode("gone");
         liveSeat(node);
-        Request memory r;
-        uint32[] memory order;
-        // Until the seat that goes is drawn last.
-        do {
-            r = sendUsual(consumer);
-            roll(1);
-            order = byRank(r, 3);
-        } while (order[2] != index);
+        (Request memory r, uint32[] memory order) = sendUntilDrawn(index, 2);
         vm.prank(gone.signer);
         coordinator.revokeSigner(gone.owner, refs(index));
-        uint32[] memory hole = new uint32[](1);
-        hole[0] = index;
         expectNoAnswer(
-            answerBy(r, Outcome.Ok, "output", order[1], hole),
+            answerBy(r, Outcome.Ok, "output", order[1], only(index)),
             abi.encodeWithSelector(IInferenceCoordinator.RankTooHigh.selector, 1, 1)
         );
-        coordinator.fulfill(answerBy(r, Outcome.Ok, "output", order[0], hole));
+        coordinator.fulfill(answerBy(r, Outcome.Ok, "output", order[0], only(index)));
     }
 
     function test_AnIneligibleOrUnknownSeatDoesNotAnswer() external {
@@ -346,10 +326,5 @@ contract InferenceCoordinatorTest is Fixture {
         expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.SeatNotEligible.selector, index));
         f.attestations[0].seat = 2;
         expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.UnknownSeat.selector, 2, 2));
-    }
-
-    function refs(uint32 index) private view returns (SeatRef[] memory list) {
-        list = new SeatRef[](1);
-        list[0] = SeatRef(modelId, index);
     }
 }

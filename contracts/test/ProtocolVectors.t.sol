@@ -7,135 +7,121 @@ import {StatementLib} from "../src/libraries/StatementLib.sol";
 import {Attestation, InputKind, Level, Outcome, Request, Result} from "../src/types/Request.sol";
 import {ProtocolHarness} from "./harness/ProtocolHarness.sol";
 import {Fixture} from "./utils/Fixture.sol";
+import {Vectors} from "./utils/Vectors.sol";
 
-/// @notice The vectors of request ids, statements and ranks that the relayer is held to as well.
-contract ProtocolVectorsTest is Fixture {
+/// @notice The vectors of request ids, statements and ranks.
+contract ProtocolVectorsTest is Fixture, Vectors {
+    ProtocolHarness private harness = new ProtocolHarness();
+    /// @dev The most seats of a draw.
+    uint256 private largest;
+
     function test_RequestsPackAndHashAsTheirVectors() external {
-        string memory json = vm.readFile("../tests/vectors/requests.json");
-        uint256 i;
-        for (; vm.keyExistsJson(json, _case("cases", i)); ++i) {
-            string memory path = _case("cases", i);
-            string memory name = vm.parseJsonString(json, string.concat(path, ".name"));
-            RequestFields memory fields = _fields(json, string.concat(path, ".fields"));
-            bytes32[] memory words = vm.parseJsonBytes32Array(json, string.concat(path, ".words"));
-            assertEq(words.length, 6, name);
+        eachCase("requests.json", "cases", 20, _checkRequest);
+    }
 
-            Request memory r = RequestLib.pack(fields);
-            assertEq(abi.encode(r), abi.encodePacked(words), name);
-            assertEq(abi.encode(RequestLib.unpack(r)), abi.encode(fields), name);
-            _coordinatorOf(json, path);
-            assertEq(coordinator.requestIdOf(r), vm.parseJsonBytes32(json, string.concat(path, ".id")), name);
-        }
-        assertGe(i, 20);
+    function _checkRequest(string memory json, string memory path) private {
+        string memory name = textAt(json, path, ".name");
+        RequestFields memory fields = _fields(json, string.concat(path, ".fields"));
+        bytes32[] memory words = vm.parseJsonBytes32Array(json, string.concat(path, ".words"));
+        assertEq(words.length, 6, name);
+
+        Request memory r = RequestLib.pack(fields);
+        assertEq(abi.encode(r), abi.encodePacked(words), name);
+        assertEq(abi.encode(RequestLib.unpack(r)), abi.encode(fields), name);
+        _coordinatorOf(json, path);
+        assertEq(coordinator.requestIdOf(r), wordAt(json, path, ".id"), name);
     }
 
     function test_StatementsHashAsTheirVectors() external {
-        string memory json = vm.readFile("../tests/vectors/statements.json");
-        uint256 i;
-        for (; vm.keyExistsJson(json, _case("cases", i)); ++i) {
-            string memory path = _case("cases", i);
-            _coordinatorOf(json, path);
-            bytes32 digest = coordinator.digestOf(
-                vm.parseJsonBytes32(json, string.concat(path, ".requestId")),
-                vm.parseJsonBytes32(json, string.concat(path, ".blockHash")),
-                vm.parseJsonBytes32(json, string.concat(path, ".inputHash")),
-                Outcome(vm.parseJsonUint(json, string.concat(path, ".outcome"))),
-                vm.parseJsonBytes32(json, string.concat(path, ".outputCommitment")),
-                uint32(vm.parseJsonUint(json, string.concat(path, ".seat")))
-            );
-            assertEq(
-                digest,
-                vm.parseJsonBytes32(json, string.concat(path, ".digest")),
-                vm.parseJsonString(json, string.concat(path, ".name"))
-            );
-        }
-        assertGe(i, 20);
+        eachCase("statements.json", "cases", 20, _checkStatement);
+    }
+
+    function _checkStatement(string memory json, string memory path) private {
+        _coordinatorOf(json, path);
+        bytes32 digest = coordinator.digestOf(
+            wordAt(json, path, ".requestId"),
+            wordAt(json, path, ".blockHash"),
+            wordAt(json, path, ".inputHash"),
+            Outcome(uintAt(json, path, ".outcome")),
+            wordAt(json, path, ".outputCommitment"),
+            uint32(uintAt(json, path, ".seat"))
+        );
+        assertEq(digest, wordAt(json, path, ".digest"), textAt(json, path, ".name"));
     }
 
     function test_ResultsHashAsTheirVectors() external {
-        ProtocolHarness harness = new ProtocolHarness();
-        string memory json = vm.readFile("../tests/vectors/results.json");
-        uint256 i;
-        for (; vm.keyExistsJson(json, _case("cases", i)); ++i) {
-            string memory path = _case("cases", i);
-            string memory name = vm.parseJsonString(json, string.concat(path, ".name"));
-            Result memory result;
-            result.outcome = Outcome(_uint(json, path, ".outcome"));
-            result.outputCommitment = vm.parseJsonBytes32(json, string.concat(path, ".outputCommitment"));
-            result.seats = vm.parseJsonBytes(json, string.concat(path, ".seats"));
-            result.fulfilledAt = uint64(_uint(json, path, ".fulfilledAt"));
-            uint256 hash = harness.resultHash(result) & type(uint248).max;
-            assertEq(bytes32(hash), vm.parseJsonBytes32(json, string.concat(path, ".hash")), name);
+        eachCase("results.json", "cases", 12, _checkResult);
+    }
 
-            // What the coordinator announces and records of such an answer, of any number of signers.
-            bytes memory output = vm.parseJsonBytes(json, string.concat(path, ".output"));
-            Attestation[] memory signers = new Attestation[](result.seats.length / 4);
-            for (uint256 k; k < signers.length; ++k) {
-                signers[k].seat = uint32(bytes4(bytes32(_slice(result.seats, 4 * k))));
-            }
-            vm.roll(result.fulfilledAt);
-            vm.recordLogs();
-            assertEq(harness.announce(output, result.outcome, signers) & type(uint248).max, hash, name);
-            bytes memory answer = vm.parseJsonBytes(json, string.concat(path, ".answer"));
-            assertEq(vm.getRecordedLogs()[0].data, abi.encode(answer), name);
+    function _checkResult(string memory json, string memory path) private {
+        string memory name = textAt(json, path, ".name");
+        Result memory result;
+        result.outcome = Outcome(uintAt(json, path, ".outcome"));
+        result.outputCommitment = wordAt(json, path, ".outputCommitment");
+        result.seats = bytesAt(json, path, ".seats");
+        result.fulfilledAt = uint64(uintAt(json, path, ".fulfilledAt"));
+        uint256 hash = harness.resultHash(result) & type(uint248).max;
+        assertEq(bytes32(hash), wordAt(json, path, ".hash"), name);
+
+        // What the coordinator announces and records of such an answer, of any number of signers.
+        Attestation[] memory signers = new Attestation[](result.seats.length / 4);
+        for (uint256 k; k < signers.length; ++k) {
+            signers[k].seat = uint32(bytes4(bytes32(_slice(result.seats, 4 * k))));
         }
-        assertGe(i, 12);
+        vm.roll(result.fulfilledAt);
+        vm.recordLogs();
+        bytes memory output = bytesAt(json, path, ".output");
+        assertEq(harness.announce(output, result.outcome, signers) & type(uint248).max, hash, name);
+        assertEq(vm.getRecordedLogs()[0].data, abi.encode(bytesAt(json, path, ".answer")), name);
     }
 
     function test_SignersProofsHashAsTheirVectors() external {
-        string memory json = vm.readFile("../tests/vectors/statements.json");
-        uint256 i;
-        for (; vm.keyExistsJson(json, _case("signers", i)); ++i) {
-            string memory path = _case("signers", i);
-            _coordinatorOf(json, path);
-            bytes32 separator = domain();
-            assertEq(separator, vm.parseJsonBytes32(json, string.concat(path, ".separator")));
-            address owner = vm.parseJsonAddress(json, string.concat(path, ".owner"));
-            bytes32 digest = vm.parseJsonBytes32(json, string.concat(path, ".digest"));
-            assertEq(StatementLib.signerDigest(separator, owner), digest);
-
-            // The coordinator takes a proof over exactly this digest.
-            address signer = newKey(path);
-            (uint8 v, bytes32 r, bytes32 s) = vm.sign(keyOf[signer], digest);
-            vm.prank(owner);
-            coordinator.registerNode(signer, abi.encodePacked(r, s, v), "");
-            assertEq(coordinator.signerOf(owner), signer);
-        }
-        assertGe(i, 5);
+        eachCase("statements.json", "signers", 5, _checkProof);
     }
 
-    function test_AllRanksOfSmallModelsAreThoseOfTheirVectors() external view {
-        string memory json = vm.readFile("../tests/vectors/ranks.json");
-        uint256 i;
-        for (; vm.keyExistsJson(json, _case("permutations", i)); ++i) {
-            string memory path = _case("permutations", i);
-            (bytes32 blockHash, bytes32 requestId, uint32 n) = _draw(json, path);
-            uint256[] memory ranks = vm.parseJsonUintArray(json, string.concat(path, ".ranks"));
-            assertEq(ranks.length, n);
-            for (uint32 seat; seat < n; ++seat) {
-                assertEq(coordinator.rankOf(requestId, blockHash, seat, n), ranks[seat], path);
-            }
-        }
-        assertGe(i, 22);
+    function _checkProof(string memory json, string memory path) private {
+        _coordinatorOf(json, path);
+        bytes32 separator = domain();
+        assertEq(separator, wordAt(json, path, ".separator"));
+        address owner = vm.parseJsonAddress(json, string.concat(path, ".owner"));
+        bytes32 digest = wordAt(json, path, ".digest");
+        assertEq(StatementLib.signerDigest(separator, owner), digest);
+
+        // The coordinator takes a proof over exactly this digest.
+        address signer = newKey(path);
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(keyOf[signer], digest);
+        vm.prank(owner);
+        coordinator.registerNode(signer, abi.encodePacked(r, s, v), "");
+        assertEq(coordinator.signerOf(owner), signer);
     }
 
-    function test_RanksOfLargeModelsAreThoseOfTheirVectors() external view {
-        string memory json = vm.readFile("../tests/vectors/ranks.json");
-        uint256 i;
-        uint256 largest;
-        for (; vm.keyExistsJson(json, _case("pairs", i)); ++i) {
-            string memory path = _case("pairs", i);
-            (bytes32 blockHash, bytes32 requestId, uint32 n) = _draw(json, path);
-            uint256[] memory seats = vm.parseJsonUintArray(json, string.concat(path, ".seats"));
-            uint256[] memory ranks = vm.parseJsonUintArray(json, string.concat(path, ".ranks"));
-            assertEq(ranks.length, seats.length);
-            for (uint256 k; k < seats.length; ++k) {
-                assertEq(coordinator.rankOf(requestId, blockHash, uint32(seats[k]), n), ranks[k], path);
-            }
-            if (n > largest) largest = n;
+    function test_AllRanksOfSmallModelsAreThoseOfTheirVectors() external {
+        eachCase("ranks.json", "permutations", 22, _checkPermutation);
+    }
+
+    function _checkPermutation(string memory json, string memory path) private view {
+        (bytes32 blockHash, bytes32 requestId, uint32 n) = _draw(json, path);
+        uint256[] memory ranks = vm.parseJsonUintArray(json, string.concat(path, ".ranks"));
+        assertEq(ranks.length, n);
+        for (uint32 seat; seat < n; ++seat) {
+            assertEq(coordinator.rankOf(requestId, blockHash, seat, n), ranks[seat], path);
         }
-        assertGe(i, 20);
+    }
+
+    function test_RanksOfLargeModelsAreThoseOfTheirVectors() external {
+        eachCase("ranks.json", "pairs", 20, _checkRanks);
         assertEq(largest, type(uint32).max);
+    }
+
+    function _checkRanks(string memory json, string memory path) private {
+        (bytes32 blockHash, bytes32 requestId, uint32 n) = _draw(json, path);
+        uint256[] memory seats = vm.parseJsonUintArray(json, string.concat(path, ".seats"));
+        uint256[] memory ranks = vm.parseJsonUintArray(json, string.concat(path, ".ranks"));
+        assertEq(ranks.length, seats.length);
+        for (uint256 k; k < seats.length; ++k) {
+            assertEq(coordinator.rankOf(requestId, blockHash, uint32(seats[k]), n), ranks[k], path);
+        }
+        if (n > largest) largest = n;
     }
 
     function _draw(string memory json, string memory path)
@@ -143,44 +129,41 @@ contract ProtocolVectorsTest is Fixture {
         pure
         returns (bytes32 blockHash, bytes32 requestId, uint32 n)
     {
-        blockHash = vm.parseJsonBytes32(json, string.concat(path, ".blockHash"));
-        requestId = vm.parseJsonBytes32(json, string.concat(path, ".requestId"));
-        n = uint32(vm.parseJsonUint(json, string.concat(path, ".n")));
+        blockHash = wordAt(json, path, ".blockHash");
+        requestId = wordAt(json, path, ".requestId");
+        n = uint32(uintAt(json, path, ".n"));
     }
 
     /// @dev Puts a coordinator at the case's address, on its chain.
     function _coordinatorOf(string memory json, string memory path) private {
         address where = vm.parseJsonAddress(json, string.concat(path, ".coordinator"));
-        vm.chainId(vm.parseJsonUint(json, string.concat(path, ".chainId")));
+        vm.chainId(uintAt(json, path, ".chainId"));
         deployCodeTo(bytecode(), abi.encode(governor, parameters()), where);
         coordinator = InferenceCoordinator(where);
     }
 
+    /// @dev A line a field: neither JSON nor Solidity can name a field by a value.
     function _fields(string memory json, string memory path) private pure returns (RequestFields memory f) {
-        f.modelId = vm.parseJsonBytes32(json, string.concat(path, ".modelId"));
-        f.inputHash = vm.parseJsonBytes32(json, string.concat(path, ".inputHash"));
+        f.modelId = wordAt(json, path, ".modelId");
+        f.inputHash = wordAt(json, path, ".inputHash");
         f.consumer = vm.parseJsonAddress(json, string.concat(path, ".consumer"));
-        f.nonce = uint64(_uint(json, path, ".nonce"));
-        f.seatCount = uint32(_uint(json, path, ".seatCount"));
+        f.nonce = uint64(uintAt(json, path, ".nonce"));
+        f.seatCount = uint32(uintAt(json, path, ".seatCount"));
         f.refundTo = vm.parseJsonAddress(json, string.concat(path, ".refundTo"));
-        f.fee = uint96(_uint(json, path, ".fee"));
+        f.fee = uint96(uintAt(json, path, ".fee"));
         f.token = vm.parseJsonAddress(json, string.concat(path, ".token"));
-        f.submitFee = uint96(_uint(json, path, ".submitFee"));
-        f.valueAtRisk = uint96(_uint(json, path, ".valueAtRisk"));
-        f.requestBlock = uint40(_uint(json, path, ".requestBlock"));
-        f.callbackGasLimit = uint32(_uint(json, path, ".callbackGasLimit"));
-        f.outputMask = uint16(_uint(json, path, ".outputMask"));
-        f.version = uint16(_uint(json, path, ".version"));
-        f.deadlineBlocks = uint16(_uint(json, path, ".deadlineBlocks"));
-        f.inputKind = InputKind(_uint(json, path, ".inputKind"));
-        f.outputWidth = uint8(_uint(json, path, ".outputWidth"));
-        f.outputDecimals = uint8(_uint(json, path, ".outputDecimals"));
-        f.quorum = uint8(_uint(json, path, ".quorum"));
-        f.level = Level(_uint(json, path, ".level"));
-    }
-
-    function _uint(string memory json, string memory path, string memory field) private pure returns (uint256) {
-        return vm.parseJsonUint(json, string.concat(path, field));
+        f.submitFee = uint96(uintAt(json, path, ".submitFee"));
+        f.valueAtRisk = uint96(uintAt(json, path, ".valueAtRisk"));
+        f.requestBlock = uint40(uintAt(json, path, ".requestBlock"));
+        f.callbackGasLimit = uint32(uintAt(json, path, ".callbackGasLimit"));
+        f.outputMask = uint16(uintAt(json, path, ".outputMask"));
+        f.version = uint16(uintAt(json, path, ".version"));
+        f.deadlineBlocks = uint16(uintAt(json, path, ".deadlineBlocks"));
+        f.inputKind = InputKind(uintAt(json, path, ".inputKind"));
+        f.outputWidth = uint8(uintAt(json, path, ".outputWidth"));
+        f.outputDecimals = uint8(uintAt(json, path, ".outputDecimals"));
+        f.quorum = uint8(uintAt(json, path, ".quorum"));
+        f.level = Level(uintAt(json, path, ".level"));
     }
 
     /// @dev The word that begins at a byte, of which only the first four are looked at.
@@ -188,9 +171,5 @@ contract ProtocolVectorsTest is Fixture {
         assembly ("memory-safe") {
             word := mload(add(add(data, 0x20), from))
         }
-    }
-
-    function _case(string memory list, uint256 i) private pure returns (string memory) {
-        return string.concat(".", list, "[", vm.toString(i), "]");
     }
 }

@@ -6,7 +6,7 @@ import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol
 import {RequestFields, RequestLib} from "../src/libraries/RequestLib.sol";
 import {Feature, IErrors} from "../src/types/Errors.sol";
 import {Ask, InputKind, Level, Request} from "../src/types/Request.sol";
-import {Fixture, Node} from "./utils/Fixture.sol";
+import {LiveNodeFixture, Node} from "./utils/Fixture.sol";
 
 /// @notice Asks many times in one transaction, for nothing.
 contract EagerConsumer {
@@ -22,17 +22,11 @@ contract EagerConsumer {
 }
 
 /// @notice Asking: what is refused, what is announced, and how requests are named.
-contract RequestsTest is Fixture {
+contract RequestsTest is LiveNodeFixture {
     using RequestLib for Request;
     using stdStorage for StdStorage;
 
     address private consumer = makeAddr("consumer");
-    Node private node;
-
-    function setUp() public override {
-        super.setUp();
-        (node,) = liveNode("node");
-    }
 
     function expectRefused(Ask memory ask, bytes memory input, bytes memory fault) private {
         uint256 sum = uint256(ask.fee) + ask.submitFee;

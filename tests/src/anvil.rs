@@ -16,11 +16,17 @@ pub struct Anvil {
 
 impl Anvil {
     /// Starts an automining chain.
+    ///
+    /// # Errors
+    /// As [`Self::with`].
     pub async fn start() -> Res<Self> {
         Self::with(&[]).await
     }
 
     /// Starts a chain with further arguments.
+    ///
+    /// # Errors
+    /// If Anvil is not installed, or does not listen within 10 seconds.
     pub async fn with(arguments: &[&str]) -> Res<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/tool");

@@ -66,6 +66,9 @@ pub struct Answer {
 
 impl Consumer {
     /// Registers the models of the repository and deploys a consumer with a prepaid account.
+    ///
+    /// # Errors
+    /// If a model's files cannot be read, the registry gives a model another id than its card, or a call fails.
     pub async fn new(deployment: &Deployment, names: &[&'static str]) -> Res<Self> {
         let models = names.iter().map(|name| models::load(name)).collect::<Res<Vec<_>>>()?;
         for model in &models {
@@ -96,6 +99,9 @@ impl Consumer {
 
     /// Asks `count` questions, going round the models, their cases and the two kinds of payment, without waiting for
     /// answers. Returns the ids.
+    ///
+    /// # Errors
+    /// If a call fails or a transaction made no request.
     pub async fn ask(&mut self, count: usize) -> Res<Vec<B256>> {
         let mut pending = Vec::new();
         for sent in self.post(count).await? {
@@ -105,6 +111,9 @@ impl Consumer {
     }
 
     /// Sends the transactions of `count` questions, and does not wait for their blocks.
+    ///
+    /// # Errors
+    /// If a call fails; none is sent after it.
     pub async fn post(&mut self, count: usize) -> Res<Vec<PendingTransactionBuilder<Ethereum>>> {
         let mut pending = Vec::new();
         for _ in 0..count {
@@ -126,6 +135,9 @@ impl Consumer {
     }
 
     /// The requests on the chain, with their blocks.
+    ///
+    /// # Errors
+    /// If the logs cannot be read.
     pub async fn requests(&self, deployment: &Deployment) -> Res<HashMap<B256, u64>> {
         let logs = deployment.logs_from(0).await?;
         let requests =

@@ -36,6 +36,9 @@ pub const KEYS: [&str; 8] = [
 ];
 
 /// The account of one of `KEYS`.
+///
+/// # Errors
+/// If that key does not parse.
 pub fn account(index: usize) -> Res<PrivateKeySigner> {
     Ok(KEYS[index].parse()?)
 }
@@ -87,6 +90,9 @@ pub struct Deployment {
 
 impl Deployment {
     /// Deploys the coordinator, on a chain that mines by itself.
+    ///
+    /// # Errors
+    /// If the endpoint cannot be reached or a call fails.
     pub async fn deploy(url: &str) -> Res<Self> {
         let mut wallet = EthereumWallet::from(account(0)?);
         for index in 1..KEYS.len() {
@@ -109,6 +115,9 @@ impl Deployment {
     }
 
     /// Deploys the coordinator with one model of no file and an activated seat of `KEYS[1]`, to be answered by hand.
+    ///
+    /// # Errors
+    /// As [`Self::deploy`], [`Self::register`] and [`Self::seat`].
     pub async fn open(url: &str) -> Res<Self> {
         let mut deployment = Self::deploy(url).await?;
         deployment.model = deployment
@@ -127,6 +136,9 @@ impl Deployment {
     }
 
     /// Registers a model.
+    ///
+    /// # Errors
+    /// If a call fails.
     pub async fn register(&self, card: ModelCard) -> Res<B256> {
         let model = self.coordinator.registerModel(card.clone(), String::new()).call().await?;
         self.coordinator.registerModel(card, String::new()).send().await?.get_receipt().await?;
@@ -134,6 +146,9 @@ impl Deployment {
     }
 
     /// Makes `KEYS[owner]` a node with a signing key, and gives it an activated seat on each model.
+    ///
+    /// # Errors
+    /// If the key does not sign, a call fails, or no seat was taken.
     pub async fn seat(&self, owner: usize, signer: &PrivateKeySigner, models: &[B256]) -> Res<()> {
         let owner = account(owner)?.address();
         let proof = signer.sign_hash_sync(&self.domain.signer_digest(owner))?.as_bytes().to_vec();
@@ -160,12 +175,18 @@ impl Deployment {
     }
 
     /// Mines empty blocks.
+    ///
+    /// # Errors
+    /// If the call fails.
     pub async fn mine(&self, blocks: u64) -> Res<()> {
         self.provider.raw_request::<_, serde_json::Value>("anvil_mine".into(), [format!("{blocks:#x}")]).await?;
         Ok(())
     }
 
     /// The coordinator's logs from a height on, in order, read by pages: all of a long chain are too much for a message.
+    ///
+    /// # Errors
+    /// If a call fails.
     pub async fn logs_from(&self, from: u64) -> Res<Vec<Log>> {
         // A message of more than 16 MiB ends a WebSocket, and benches put hundreds of requests into a block.
         const PAGE: u64 = 8;
@@ -180,11 +201,17 @@ impl Deployment {
     }
 
     /// Calls a method of Anvil.
+    ///
+    /// # Errors
+    /// If the call fails.
     pub async fn rpc(&self, method: &'static str, params: Value) -> Res<Value> {
         Ok(self.provider.raw_request(method.into(), params).await?)
     }
 
     /// Sends a transaction from `KEYS[0]` and waits for its receipt, which must say success.
+    ///
+    /// # Errors
+    /// If the call fails or the transaction reverted.
     pub async fn send(&self, to: Address, data: Bytes, value: u64) -> Res<TransactionReceipt> {
         // An estimate would find the least gas that does not revert, with which a batch skips its items.
         let transaction =
@@ -197,6 +224,9 @@ impl Deployment {
     }
 
     /// The request in a receipt's logs, with its id.
+    ///
+    /// # Errors
+    /// If the transaction made no request.
     pub fn requested(receipt: &TransactionReceipt) -> Res<(B256, Request)> {
         let event = receipt.logs().iter().find_map(|log| Requested::decode_log(&log.inner).ok());
         let event = event.ok_or("the transaction made no request")?;
@@ -204,6 +234,9 @@ impl Deployment {
     }
 
     /// A signed answer to the request that a receipt holds.
+    ///
+    /// # Errors
+    /// If the transaction made no request or is in no block, or the key does not sign.
     pub fn answer(&self, receipt: &TransactionReceipt, output: &[u8]) -> Res<Fulfillment> {
         let (id, request) = Self::requested(receipt)?;
         let statement = Statement {
@@ -225,12 +258,18 @@ impl Deployment {
     }
 
     /// Answers the request that a receipt holds, in a transaction of its own.
+    ///
+    /// # Errors
+    /// As [`Self::answer`] and [`Self::send`].
     pub async fn fulfill(&self, receipt: &TransactionReceipt, output: &[u8]) -> Res<TransactionReceipt> {
         let call = fulfillCall { fulfillment: self.answer(receipt, output)? };
         self.send(*self.coordinator.address(), call.abi_encode().into(), 0).await
     }
 
     /// The answer to a request, as `claim` wants it.
+    ///
+    /// # Errors
+    /// If the first transaction made no request, or the second is in no block.
     pub fn result(asked: &TransactionReceipt, answered: &TransactionReceipt, output: &[u8]) -> Res<Answered> {
         Ok(Answered {
             request: Self::requested(asked)?.1,

@@ -158,6 +158,9 @@ pub fn nonces(deployment: &Deployment, sent: &[Sent], mined: &HashSet<B256>) -> 
 }
 
 /// The hashes of an account's mined transactions.
+///
+/// # Errors
+/// If a call fails.
 pub async fn mined_of(deployment: &Deployment, account: Address) -> Res<HashSet<B256>> {
     let mut hashes = HashSet::new();
     for number in 0..=deployment.provider.get_block_number().await? {
@@ -168,7 +171,7 @@ pub async fn mined_of(deployment: &Deployment, account: Address) -> Res<HashSet<
 }
 
 /// Checks the fees of all that a sender signed: none above the cap, and of one nonce each new transaction offers at
-/// least a tenth more than the one before, rounded up, for the fee and the tip alike.
+/// least a tenth more than the one before, rounded up, for the fee and the priority fee alike.
 ///
 /// # Errors
 /// The first nonce for which this does not hold.
@@ -176,7 +179,7 @@ pub fn fees(sent: &[Sent], cap: u128) -> Res<usize> {
     let mut last: BTreeMap<u64, &Sent> = BTreeMap::new();
     let mut replaced = 0;
     for one in sent {
-        if one.max_fee > cap || one.tip > one.max_fee {
+        if one.max_fee > cap || one.max_priority_fee > one.max_fee {
             return Err(format!("nonce {}: {} wei per gas with a cap of {cap}", one.nonce, one.max_fee).into());
         }
         let Some(before) = last.insert(one.nonce, one) else { continue };
@@ -185,10 +188,10 @@ pub fn fees(sent: &[Sent], cap: u128) -> Res<usize> {
         }
         replaced += 1;
         let enough = |old: u128, new: u128| new >= old + old.div_ceil(10);
-        if !enough(before.max_fee, one.max_fee) || !enough(before.tip, one.tip) {
+        if !enough(before.max_fee, one.max_fee) || !enough(before.max_priority_fee, one.max_priority_fee) {
             return Err(format!(
-                "nonce {}: {} and tip {} replaced by {} and tip {}",
-                one.nonce, before.max_fee, before.tip, one.max_fee, one.tip
+                "nonce {}: {} and priority fee {} replaced by {} and priority fee {}",
+                one.nonce, before.max_fee, before.max_priority_fee, one.max_fee, one.max_priority_fee
             )
             .into());
         }
@@ -197,6 +200,9 @@ pub fn fees(sent: &[Sent], cap: u128) -> Res<usize> {
 }
 
 /// The raw bytes of a mined transaction.
+///
+/// # Errors
+/// If the call fails, or the chain does not have the transaction.
 pub async fn raw(deployment: &Deployment, hash: B256) -> Res<Bytes> {
     Ok(deployment.provider.raw_request("eth_getRawTransactionByHash".into(), [hash]).await?)
 }

@@ -63,6 +63,9 @@ fn tolerance(value: &Value) -> Res<u128> {
 }
 
 /// Reads a model's card and golden cases.
+///
+/// # Errors
+/// If a file is missing, or is not what a card or golden cases are.
 pub fn load(name: &'static str) -> Res<Model> {
     let folder = folder().join(name);
     let card = read(folder.join("card.json"))?;
@@ -127,6 +130,9 @@ fn packed(value: &Value) -> Res<Tensor> {
 impl Model {
     /// Says what is wrong with an output in 4-byte elements with 6 decimals (integers as they are), if anything is:
     /// it must be within the card's tolerance, and half a unit of rounding, of what ONNX Runtime gave directly.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
     pub fn check(&self, case: &Case, output: &Bytes) -> Result<(), String> {
         let tensors = tensor::decode(output).map_err(|error| error.to_string())?;
         if tensors.len() != case.outputs.len() {

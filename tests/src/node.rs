@@ -19,6 +19,9 @@ use crate::{
 };
 
 /// The binary that `cargo build` made for this profile.
+///
+/// # Errors
+/// If it is not there.
 pub fn binary() -> Res<PathBuf> {
     let here = std::env::current_exe()?;
     let profile = here.ancestors().find(|folder| folder.join("deps").is_dir()).ok_or("no build folder")?;
@@ -43,6 +46,9 @@ pub struct Node {
 impl Node {
     /// The home of node 0, 1 or 2, whose owner is `KEYS[1 + number]` and whose sender is `KEYS[4 + number]`.
     /// `url` may be several, joined by commas; `extra` are further lines of configuration by section, such as `("chain", "confirmations = 5")`.
+    ///
+    /// # Errors
+    /// If the home cannot be written.
     pub fn new(deployment: &Deployment, url: &str, number: usize, extra: &[(&str, &str)]) -> Res<Self> {
         let home = tempfile::tempdir()?;
         let password = home.path().join("password");
@@ -93,11 +99,17 @@ impl Node {
     }
 
     /// The command that starts it.
+    ///
+    /// # Errors
+    /// If the binary is not there.
     pub fn command(&self) -> Res<Command> {
         self.command_with(&[])
     }
 
     /// The command that starts one process for this and other nodes.
+    ///
+    /// # Errors
+    /// If the binary is not there.
     pub fn command_with(&self, others: &[&Self]) -> Res<Command> {
         let mut command = Command::new(binary()?);
         command.arg("run");
@@ -109,16 +121,25 @@ impl Node {
     }
 
     /// Starts the process; its log goes to a file in its home.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
     pub async fn start(&mut self) -> Res<()> {
         self.spawn(&mut self.command()?)
     }
 
     /// Starts one process for this and other nodes.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
     pub async fn start_with(&mut self, others: &[&Self]) -> Res<()> {
         self.spawn(&mut self.command_with(others)?)
     }
 
     /// Starts the process and waits until it has read the chain.
+    ///
+    /// # Errors
+    /// If the process cannot be started, or ends before.
     pub async fn start_up(&mut self) -> Res<()> {
         let before = self.log().len();
         self.start().await?;
@@ -132,11 +153,17 @@ impl Node {
     }
 
     /// Starts the process; it dies when it passes a crash point of `oraculum::failpoint` for the `count`-th time.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
     pub async fn start_to_crash(&mut self, point: &str, count: u32) -> Res<()> {
         self.spawn(self.command()?.env("ORACULUM_CRASH_AT", format!("{point}:{count}")))
     }
 
     /// Starts the process; a stage panics whenever it passes a crash point for another `every` times.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
     pub async fn start_to_panic(&mut self, point: &str, every: u32) -> Res<()> {
         self.spawn(self.command()?.env("ORACULUM_PANIC_AT", format!("{point}:{every}")))
     }
@@ -148,6 +175,9 @@ impl Node {
     }
 
     /// SIGKILL: no chance to tidy up.
+    ///
+    /// # Errors
+    /// If the process cannot be killed.
     pub async fn kill(&mut self) -> Res<()> {
         if let Some(mut process) = self.process.take()
             && process.try_wait()?.is_none()
@@ -158,6 +188,9 @@ impl Node {
     }
 
     /// SIGTERM, and the exit code it ends with.
+    ///
+    /// # Errors
+    /// If it has ended before, or does not end within 20 seconds.
     pub async fn stop(&mut self) -> Res<Option<i32>> {
         let Some(mut process) = self.process.take() else { return Ok(None) };
         let id = process.id().ok_or("the node ended by itself")?;
@@ -166,12 +199,18 @@ impl Node {
     }
 
     /// The exit code with which the process ends by itself.
+    ///
+    /// # Errors
+    /// If it does not run, or does not end in that time.
     pub async fn ends_within(&mut self, time: Duration) -> Res<Option<i32>> {
         let process = self.process.as_mut().ok_or("the node does not run")?;
         Ok(tokio::time::timeout(time, process.wait()).await.map_err(|_| "the node did not end")??.code())
     }
 
     /// Whether the process has ended by itself.
+    ///
+    /// # Errors
+    /// If the process cannot be asked.
     pub fn ended(&mut self) -> Res<bool> {
         Ok(match &mut self.process {
             Some(process) => process.try_wait()?.is_some(),
@@ -192,6 +231,9 @@ impl Node {
     }
 
     /// Deletes its journal.
+    ///
+    /// # Errors
+    /// If it cannot be deleted.
     pub fn forget(&self) -> Res<()> {
         match fs::remove_dir_all(self.home.path().join("data")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
@@ -201,6 +243,9 @@ impl Node {
 
     /// What is wrong with the transactions of its sender, if anything is: one that reverted, or that the coordinator
     /// skipped.
+    ///
+    /// # Errors
+    /// If a call fails.
     pub async fn wasted(&self, deployment: &Deployment) -> Res<Vec<String>> {
         let mut wasted = Vec::new();
         let head = deployment.provider.get_block_number().await?;

@@ -192,7 +192,7 @@ async fn pay_is_claimed_once_even_if_the_journal_is_lost_before() -> Res<()> {
     node.start().await?;
     let ids = consumer.ask(20).await?;
     consumer.settle(&deployment, &ids, 30).await?;
-    // Past the vesting, and past the patience for a full batch.
+    // Past the vesting, and past the wait for a full batch.
     let filter = Filter::new().address(*deployment.coordinator.address()).event_signature(Claimed::SIGNATURE_HASH);
     until("all forty are paid", async || {
         deployment.mine(40).await?;

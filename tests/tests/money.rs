@@ -1,4 +1,4 @@
-//! What a node spends and earns, and what it answers for: batches, books, several keys, and a policy that changes while it
+//! What a node spends and earns, and what it answers for: batches, the ledger, several keys, and a policy that changes while it
 //! runs.
 
 use std::fs;
@@ -54,7 +54,7 @@ async fn ask_binary(node: &Node, words: &[&str]) -> Res<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_of_one_block_share_transactions_and_the_books_agree_with_the_chain() -> Res<()> {
+async fn requests_of_one_block_share_transactions_and_the_ledger_agrees_with_the_chain() -> Res<()> {
     let anvil = Anvil::start().await?;
     // Without a wait the pace of the machine would decide how many answers meet in a batch.
     let policy = [("policy", "max_batch = 16"), ("policy", "batch_wait = 0.3")];
@@ -70,24 +70,24 @@ async fn requests_of_one_block_share_transactions_and_the_books_agree_with_the_c
     let spent: u128 = sent.iter().map(|one| u128::from(one.gas_used) * one.effective_gas_price).sum();
     for running in [true, false] {
         if running {
-            until("the books hold all sixty", async || {
-                let books = ask_binary(&node, &["pnl"]).await?;
-                Ok(books.as_array().into_iter().flatten().filter_map(|day| day["answers"].as_i64()).sum::<i64>() == 60)
+            until("the ledger holds all sixty", async || {
+                let ledger = ask_binary(&node, &["pnl"]).await?;
+                Ok(ledger.as_array().into_iter().flatten().filter_map(|day| day["answers"].as_i64()).sum::<i64>() == 60)
             })
             .await
             .map_err(|error| format!("{error}\n{}", node.log()))?;
         } else {
             node.stop().await?;
         }
-        let books = ask_binary(&node, &["pnl"]).await?;
+        let ledger = ask_binary(&node, &["pnl"]).await?;
         let sum = |key: &str| {
-            let days = books.as_array().into_iter().flatten();
+            let days = ledger.as_array().into_iter().flatten();
             days.filter_map(|day| day[key].as_str()?.parse::<i128>().ok()).sum::<i128>()
         };
-        assert_eq!(sum("spentWei"), i128::try_from(spent)?, "{books}");
+        assert_eq!(sum("spentWei"), i128::try_from(spent)?, "{ledger}");
         assert_eq!(sum("profitWei"), sum("earnedWei") - sum("spentWei"));
         let per_answer = sum("earnedWei") / 60;
-        assert!(per_answer > 0 && per_answer * 60 == sum("earnedWei"), "{books}");
+        assert!(per_answer > 0 && per_answer * 60 == sum("earnedWei"), "{ledger}");
     }
     Ok(())
 }

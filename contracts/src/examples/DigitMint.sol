@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {InferenceConsumer} from "../InferenceConsumer.sol";
 import {IInferenceCoordinator} from "../interfaces/IInferenceCoordinator.sol";
 import {Tensor} from "../libraries/Tensor.sol";
-import {DType} from "../libraries/TensorView.sol";
+import {DType} from "../types/DType.sol";
 import {Outcome} from "../types/Request.sol";
 
 /// @title Draw a digit, mint it

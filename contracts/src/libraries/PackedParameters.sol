@@ -11,7 +11,8 @@ using PackedParametersLib for PackedParameters global;
 /// @title Parameters in one storage word, so that a request pays for one read
 /// @dev From the lowest bit: window 8 · activationDelay 16 · vesting 16 · exitDelay 32 · parameterDelay 32 ·
 /// maxCallbackGas 24 · maxQuorum 8 · seatBondGwei 64 · version 16 · paused 1. The `ParameterBounds` make
-/// every field fit.
+/// every field fit. Each field has a getter alike but for place and width: a cast is the cheapest mask, and takes its width
+/// from no argument.
 library PackedParametersLib {
     uint256 private constant PAUSED = 1 << 216;
 

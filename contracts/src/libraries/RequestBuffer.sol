@@ -7,6 +7,7 @@ import {RequestLib} from "./RequestLib.sol";
 
 /// @notice A request being made, in memory: `chainid · coordinator · its six words · 0xa0 · length · input`. The first
 /// eight words are what its id hashes, and from `origin` on it is the event's data.
+/// @dev A type of its own, as `TensorView` is: no other number passes for it, and its functions are found on it.
 type RequestBuffer is uint256;
 
 using RequestBufferLib for RequestBuffer global;

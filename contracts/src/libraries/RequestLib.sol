@@ -28,7 +28,8 @@ struct RequestFields {
 }
 
 /// @title Reads and writes the six words of a request
-/// @dev A field's place is written once, as the shift of its lowest bit.
+/// @dev A field's place is written once, as the shift of its lowest bit. Each field that contracts read has a getter alike
+/// but for word, place and width: a cast is the cheapest mask, and takes its width from no argument.
 library RequestLib {
     uint256 private constant NONCE = 32;
     uint256 private constant ACCOUNT = 96;
@@ -56,7 +57,7 @@ library RequestLib {
         }
     }
 
-    /// @notice The same of a request in memory.
+    /// @notice The same of a request in memory, which another opcode copies.
     function idOf(Request memory request) internal view returns (bytes32 hash) {
         assembly ("memory-safe") {
             let at := mload(0x40)

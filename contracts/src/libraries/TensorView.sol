@@ -8,7 +8,8 @@ import {TensorUtf8} from "./TensorUtf8.sol";
 /// @notice One tensor where it lies, in calldata or memory: what it is and where its elements are. It fits a word and
 /// copies nothing. `Tensor.open` makes it; its header and extent are checked by then.
 /// @dev From the highest bit: number of elements 64 · in memory 8 · dtype 8 · decimals 8 · rank 8 · pointer to the
-/// elements 160. The dims lie right before the elements.
+/// elements 160. The dims lie right before the elements. A type of its own, as `RequestBuffer` is: no other number passes
+/// for it, and its functions are found on it.
 type TensorView is uint256;
 
 using TensorReader for TensorView global;

@@ -308,17 +308,9 @@ contract GovernanceTest is Fixture {
 
     // Helpers
 
+    /// @dev In the struct's order. No two fields are alike, and none is the fixture's.
     function _different() private pure returns (Parameters memory) {
-        return Parameters({
-            window: 7,
-            activationDelay: 300,
-            vesting: 400,
-            exitDelay: 9000,
-            parameterDelay: 8000,
-            maxCallbackGas: 123_456,
-            maxQuorum: 9,
-            seatBondGwei: 987_654_321
-        });
+        return Parameters(7, 300, 400, 9000, 8000, 123_456, 9, 987_654_321);
     }
 
     function _schedule(Parameters memory next) private {

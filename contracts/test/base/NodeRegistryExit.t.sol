@@ -224,11 +224,7 @@ contract ExitTest is NodeFixture {
         Request memory r = sendUsual(user);
         roll(100);
         assertEq(refusalOf(r, index, node.signer), "", "the seat may still answer");
-        vm.roll(left + 58_000);
-        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, left + 58_000, left + 58_001));
-        coordinator.releaseSeat(modelId, index);
-        roll(1);
-        coordinator.releaseSeat(modelId, index);
+        _releaseAt(left + 58_001, index);
     }
 
     function test_AChangeThatIsNotDueDoesNotHoldABond() external {
@@ -293,6 +289,15 @@ contract ExitTest is NodeFixture {
         assertApproxEqAbs(gas[2], gas[0], 100);
     }
 
+    /// @dev A seat is released in this block and in none before it.
+    function _releaseAt(uint256 free, uint32 index) private {
+        vm.roll(free - 1);
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, free - 1, free));
+        coordinator.releaseSeat(modelId, index);
+        roll(1);
+        coordinator.releaseSeat(modelId, index);
+    }
+
     /// @dev Ten versions are looked at: what older ones asked for has vested by then.
     function test_TheBondOutlastsTheOldestVersionInFlight() external {
         (Node memory node,) = liveNode("node");
@@ -314,11 +319,7 @@ contract ExitTest is NodeFixture {
 
         roll(8033);
         coordinator.releaseSeat(modelId, second);
-        vm.roll(left + 58_000);
-        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, left + 58_000, left + 58_001));
-        coordinator.releaseSeat(modelId, index);
-        roll(1);
-        coordinator.releaseSeat(modelId, index);
+        _releaseAt(left + 58_001, index);
     }
 
     // Pay

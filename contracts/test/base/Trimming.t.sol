@@ -73,9 +73,7 @@ contract TrimmingTest is NodeFixture {
     function test_IndicesThatWereGivenUpAreGivenOutAnew() external {
         _squat(4);
         roll(EXIT);
-        for (uint32 i = 1; i <= 4; ++i) {
-            coordinator.releaseSeat(modelId, i);
-        }
+        _release(4);
         for (uint32 i = 1; i <= 5; ++i) {
             assertEq(join(squatter), i);
             assertEq(seatCount(), i + 1);
@@ -96,17 +94,11 @@ contract TrimmingTest is NodeFixture {
     }
 
     function test_ARequestInFlightKeepsItsDrawThroughATrim() external {
-        _squat(20);
-        roll(EXIT - 10);
-        Ask memory ask = newAsk(user);
-        ask.deadlineBlocks = 8000;
-        Request memory r = send(user, ask, "input");
+        Request memory r = _sendLastingBeside(20);
         roll(1);
         (, uint32 index, uint32[] memory holes) = drawn(r);
         roll(9);
-        for (uint32 i = 1; i <= 20; ++i) {
-            coordinator.releaseSeat(modelId, i);
-        }
+        _release(20);
         assertEq(seatCount(), 1);
         Fulfillment memory f = answerBy(r, Outcome.Ok, "output", index, holes);
         assertEq(r.unpack().seatCount, 21);
@@ -114,15 +106,9 @@ contract TrimmingTest is NodeFixture {
     }
 
     function test_AnIndexThatWasGivenUpStaysAHoleToOlderRequestsWhoeverTakesIt() external {
-        _squat(20);
-        roll(EXIT - 10);
-        Ask memory ask = newAsk(user);
-        ask.deadlineBlocks = 8000;
-        Request memory r = send(user, ask, "input");
+        Request memory r = _sendLastingBeside(20);
         roll(10);
-        for (uint32 i = 1; i <= 20; ++i) {
-            coordinator.releaseSeat(modelId, i);
-        }
+        _release(20);
         for (uint32 i = 1; i <= 20; ++i) {
             assertEq(liveSeat(squatter), i);
         }
@@ -162,6 +148,22 @@ contract TrimmingTest is NodeFixture {
         for (uint32 i; i < seats; ++i) {
             depart(squatter, join(squatter));
         }
+    }
+
+    /// @dev Releases the seats from index 1 on.
+    function _release(uint32 seats) private {
+        for (uint32 i = 1; i <= seats; ++i) {
+            coordinator.releaseSeat(modelId, i);
+        }
+    }
+
+    /// @dev A request that can be answered for 8,000 blocks, sent ten blocks before so many squatted seats are free.
+    function _sendLastingBeside(uint32 seats) private returns (Request memory) {
+        _squat(seats);
+        roll(EXIT - 10);
+        Ask memory ask = newAsk(user);
+        ask.deadlineBlocks = 8000;
+        return send(user, ask, "input");
     }
 
     /// @dev An average of ten, and what each lists.

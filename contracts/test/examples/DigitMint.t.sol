@@ -6,8 +6,8 @@ import {InferenceConsumer} from "../../src/InferenceConsumer.sol";
 import {DigitMint} from "../../src/examples/DigitMint.sol";
 import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
 import {Tensor} from "../../src/libraries/Tensor.sol";
-import {DType} from "../../src/libraries/TensorView.sol";
 import {MockInferenceCoordinator} from "../../src/mocks/MockInferenceCoordinator.sol";
+import {DType} from "../../src/types/DType.sol";
 import {Outcome} from "../../src/types/Request.sol";
 
 contract DigitMintTest is Test {

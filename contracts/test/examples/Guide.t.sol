@@ -6,8 +6,8 @@ import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.
 import {ILedger} from "../../src/interfaces/ILedger.sol";
 import {RequestFields} from "../../src/libraries/RequestLib.sol";
 import {Tensor} from "../../src/libraries/Tensor.sol";
-import {DType} from "../../src/libraries/TensorView.sol";
 import {MockInferenceCoordinator} from "../../src/mocks/MockInferenceCoordinator.sol";
+import {DType} from "../../src/types/DType.sol";
 import {Ask, Result} from "../../src/types/Request.sol";
 import {GuideSnippets} from "./GuideSnippets.sol";
 

@@ -5,7 +5,8 @@ import {InferenceConsumer} from "../../src/InferenceConsumer.sol";
 import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
 import {RequestLib} from "../../src/libraries/RequestLib.sol";
 import {Tensor} from "../../src/libraries/Tensor.sol";
-import {DType, TensorView} from "../../src/libraries/TensorView.sol";
+import {TensorView} from "../../src/libraries/TensorView.sol";
+import {DType} from "../../src/types/DType.sol";
 import {Ask, Outcome, Request, Result} from "../../src/types/Request.sol";
 
 /// @notice The snippets of docs/guides/contract-author.md that are not in an example; a test holds the page to them.

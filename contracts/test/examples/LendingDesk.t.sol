@@ -6,8 +6,8 @@ import {InferenceConsumer} from "../../src/InferenceConsumer.sol";
 import {LendingDesk} from "../../src/examples/LendingDesk.sol";
 import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
 import {Tensor} from "../../src/libraries/Tensor.sol";
-import {DType} from "../../src/libraries/TensorView.sol";
 import {MockInferenceCoordinator} from "../../src/mocks/MockInferenceCoordinator.sol";
+import {DType} from "../../src/types/DType.sol";
 import {Outcome, Result} from "../../src/types/Request.sol";
 
 /// @notice A borrower that takes its loan again while it is being paid out.

@@ -31,6 +31,7 @@ contract ProtocolHarness {
         return StatementLib.domainSeparator(chainId, coordinator);
     }
 
+    /// @notice `digestOf` of a coordinator with this domain: the same arguments behind it.
     function statementDigest(
         bytes32 domain,
         bytes32 id,

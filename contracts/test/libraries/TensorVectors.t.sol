@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Test} from "forge-std/Test.sol";
 import {TensorError} from "../../src/libraries/TensorError.sol";
 import {DType} from "../../src/types/DType.sol";
 import {Decoded, TensorHarness} from "../harness/TensorHarness.sol";
+import {Vectors} from "../utils/Vectors.sol";
 
-/// @notice The vectors that the relayer's codec is held to as well.
-contract TensorVectorsTest is Test {
+/// @notice The vectors of packed tensors and of what floats become.
+contract TensorVectorsTest is Vectors {
     TensorHarness private harness = new TensorHarness();
     mapping(string name => DType) private dtypes;
     mapping(string reason => bytes4) private selectors;
+    uint256 private wads;
 
     function setUp() external {
         string[16] memory names = [
@@ -44,73 +45,65 @@ contract TensorVectorsTest is Test {
         selectors["utf8"] = TensorError.InvalidUtf8.selector;
     }
 
-    function test_EveryValidVectorReadsAndWritesAsItsStructure() external view {
-        string memory json = vm.readFile("../tests/vectors/tensors.json");
-        uint256 cases;
-        for (; vm.keyExistsJson(json, _path("valid", cases)); ++cases) {
-            string memory path = _path("valid", cases);
-            string memory name = vm.parseJsonString(json, string.concat(path, ".name"));
-            bytes memory packed = vm.parseJsonBytes(json, string.concat(path, ".hex"));
-            Decoded[] memory tensors = harness.decode(packed);
-            assertEq(abi.encode(tensors), abi.encode(harness.decodeMemory(packed)), name);
-            assertEq(harness.encode(tensors), packed, name);
-            assertFalse(vm.keyExistsJson(json, _tensor(path, tensors.length)), name);
-            for (uint256 t; t < tensors.length; ++t) {
-                _check(json, _tensor(path, t), tensors[t], name);
-            }
-        }
-        assertGe(cases, 60);
+    function test_EveryValidVectorReadsAndWritesAsItsStructure() external {
+        eachCase("tensors.json", "valid", 60, _checkValid);
     }
 
-    function test_EveryInvalidVectorIsRefusedForItsReason() external view {
-        string memory json = vm.readFile("../tests/vectors/tensors.json");
-        uint256 cases;
-        for (; vm.keyExistsJson(json, _path("invalid", cases)); ++cases) {
-            string memory path = _path("invalid", cases);
-            string memory name = vm.parseJsonString(json, string.concat(path, ".name"));
-            bytes memory packed = vm.parseJsonBytes(json, string.concat(path, ".hex"));
-            bytes4 expected = selectors[vm.parseJsonString(json, string.concat(path, ".reason"))];
-            assertNotEq(expected, bytes4(0), name);
-            assertEq(_refusal(abi.encodeCall(harness.validate, packed)), expected, name);
-            assertEq(_refusal(abi.encodeCall(harness.validateMemory, packed)), expected, name);
+    function _checkValid(string memory json, string memory path) private view {
+        string memory name = textAt(json, path, ".name");
+        bytes memory packed = bytesAt(json, path, ".hex");
+        Decoded[] memory tensors = harness.decode(packed);
+        assertEq(abi.encode(tensors), abi.encode(harness.decodeMemory(packed)), name);
+        assertEq(harness.encode(tensors), packed, name);
+        assertFalse(vm.keyExistsJson(json, _tensor(path, tensors.length)), name);
+        for (uint256 t; t < tensors.length; ++t) {
+            _check(json, _tensor(path, t), tensors[t], name);
         }
-        assertGe(cases, 60);
     }
 
-    /// @notice A wad is a 16-byte integer with 18 decimals, where such an integer can hold it.
-    function test_AFloatToWadIsTheQuantisedVector() external view {
-        string memory json = vm.readFile("../tests/vectors/tensors-quantise.json");
-        uint256 compared;
-        for (uint256 i; vm.keyExistsJson(json, _path("cases", i)); ++i) {
-            string memory path = _path("cases", i);
-            if (vm.parseJsonUint(json, string.concat(path, ".decimals")) != 18) continue;
-            if (vm.parseJsonUint(json, string.concat(path, ".width")) != 16) continue;
-            bytes memory bits = vm.parseJsonBytes(json, string.concat(path, ".bits"));
-            DType t = dtypes[vm.parseJsonString(json, string.concat(path, ".dtype"))];
-            bytes memory packed = harness.raw(t, 0, new uint256[](0), bits);
-            string memory expected = vm.parseJsonString(json, string.concat(path, ".integer"));
-            ++compared;
-            if (keccak256(bytes(expected)) != keccak256("unrepresentable")) {
-                assertEq(harness.toWad(packed, 0, 0), vm.parseInt(expected), string.concat(path, vm.toString(bits)));
-                continue;
-            }
-            (bool ok, bytes memory result) =
-                address(harness).staticcall(abi.encodeWithSignature("toWad(bytes,uint256,uint256)", packed, 0, 0));
-            if (ok) {
-                int256 wad = abi.decode(result, (int256));
-                assertTrue(wad > type(int128).max || wad < type(int128).min);
-            } else {
-                bytes4 selector = bytes4(result);
-                assertTrue(selector == TensorError.NotFinite.selector || selector == TensorError.WadOverflow.selector);
-            }
+    function test_EveryInvalidVectorIsRefusedForItsReason() external {
+        eachCase("tensors.json", "invalid", 60, _checkInvalid);
+    }
+
+    function _checkInvalid(string memory json, string memory path) private view {
+        string memory name = textAt(json, path, ".name");
+        bytes memory packed = bytesAt(json, path, ".hex");
+        bytes4 expected = selectors[textAt(json, path, ".reason")];
+        assertNotEq(expected, bytes4(0), name);
+        assertEq(_refusal(abi.encodeCall(harness.validate, packed)), expected, name);
+        assertEq(_refusal(abi.encodeCall(harness.validateMemory, packed)), expected, name);
+    }
+
+    function test_AFloatToWadIsTheQuantisedVector() external {
+        eachCase("tensors-quantise.json", "cases", 60, _checkWad);
+        assertGe(wads, 60);
+    }
+
+    /// @dev A wad is a 16-byte integer with 18 decimals, where such an integer can hold it; other cases are passed over.
+    function _checkWad(string memory json, string memory path) private {
+        if (uintAt(json, path, ".decimals") != 18 || uintAt(json, path, ".width") != 16) return;
+        bytes memory bits = bytesAt(json, path, ".bits");
+        bytes memory packed = harness.raw(dtypes[textAt(json, path, ".dtype")], 0, new uint256[](0), bits);
+        string memory expected = textAt(json, path, ".integer");
+        ++wads;
+        if (keccak256(bytes(expected)) != keccak256("unrepresentable")) {
+            assertEq(harness.toWad(packed, 0, 0), vm.parseInt(expected), string.concat(path, vm.toString(bits)));
+            return;
         }
-        assertGe(compared, 60);
+        (bool ok, bytes memory result) =
+            address(harness).staticcall(abi.encodeWithSignature("toWad(bytes,uint256,uint256)", packed, 0, 0));
+        if (ok) {
+            int256 wad = abi.decode(result, (int256));
+            assertTrue(wad > type(int128).max || wad < type(int128).min);
+        } else {
+            bytes4 selector = bytes4(result);
+            assertTrue(selector == TensorError.NotFinite.selector || selector == TensorError.WadOverflow.selector);
+        }
     }
 
     function _check(string memory json, string memory path, Decoded memory d, string memory name) private view {
-        string memory dtype = vm.parseJsonString(json, string.concat(path, ".dtype"));
-        assertEq(uint256(d.dtype), uint256(dtypes[dtype]), name);
-        assertEq(d.decimals, vm.parseJsonUint(json, string.concat(path, ".decimals")), name);
+        assertEq(uint256(d.dtype), uint256(dtypes[textAt(json, path, ".dtype")]), name);
+        assertEq(d.decimals, uintAt(json, path, ".decimals"), name);
         assertEq(d.shape, vm.parseJsonUintArray(json, string.concat(path, ".shape")), name);
         string[] memory data = vm.parseJsonStringArray(json, string.concat(path, ".data"));
         assertEq(d.elements.length, data.length, name);
@@ -134,10 +127,6 @@ contract TensorVectorsTest is Test {
     function _refusal(bytes memory call) private view returns (bytes4) {
         (bool ok, bytes memory reason) = address(harness).staticcall(call);
         return ok ? bytes4(0) : bytes4(reason);
-    }
-
-    function _path(string memory list, uint256 i) private pure returns (string memory) {
-        return string.concat(".", list, "[", vm.toString(i), "]");
     }
 
     function _tensor(string memory path, uint256 t) private pure returns (string memory) {

@@ -6,8 +6,8 @@ import {IrisClassifier} from "../../src/examples/IrisClassifier.sol";
 import {LendingDesk} from "../../src/examples/LendingDesk.sol";
 import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
 import {Tensor} from "../../src/libraries/Tensor.sol";
-import {DType} from "../../src/libraries/TensorView.sol";
 import {MockInferenceCoordinator} from "../../src/mocks/MockInferenceCoordinator.sol";
+import {DType} from "../../src/types/DType.sol";
 import {Ask, Request} from "../../src/types/Request.sol";
 import {Fixture} from "../utils/Fixture.sol";
 

@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {Test} from "forge-std/Test.sol";
 import {Defaults} from "../../script/Defaults.sol";
 import {InferenceCoordinator} from "../../src/InferenceCoordinator.sol";
+import {SeatRef} from "../../src/interfaces/INodeRegistry.sol";
 import {RequestFields, RequestLib} from "../../src/libraries/RequestLib.sol";
 import {StatementLib} from "../../src/libraries/StatementLib.sol";
 import {Agreement, AgreementKind, ModelCard} from "../../src/types/ModelCard.sol";
@@ -49,7 +50,7 @@ abstract contract Fixture is Test {
         return Build.coordinator();
     }
 
-    /// @notice The shortest durations within the bounds, as on a local chain.
+    /// @notice Those of a local chain, with room for several signers.
     function parameters() internal pure returns (Parameters memory p) {
         p = Defaults.dev();
         p.maxQuorum = 4;
@@ -156,6 +157,11 @@ abstract contract Fixture is Test {
         coordinator.activateSeat(modelId, index);
     }
 
+    function refs(uint32 index) internal view returns (SeatRef[] memory seats) {
+        seats = new SeatRef[](1);
+        seats[0] = SeatRef(modelId, index);
+    }
+
     function liveSeats() internal view returns (uint32 live) {
         (,,,, live) = coordinator.model(modelId);
     }
@@ -233,20 +239,25 @@ abstract contract Fixture is Test {
 
     /// @notice The eligible seat of the lowest rank, and the holes below it, ascending by rank.
     function drawn(Request memory r) internal view returns (bool any, uint32 index, uint32[] memory holes) {
+        uint32[] memory order = byRank(r);
+        uint256 lower;
+        while (lower < order.length && !isEligible(r, order[lower])) ++lower;
+        any = lower < order.length;
+        if (any) index = order[lower];
+        holes = new uint32[](lower);
+        for (uint256 i = 0; i < lower; ++i) {
+            holes[i] = order[i];
+        }
+    }
+
+    /// @notice A request's seats, ascending by rank.
+    function byRank(Request memory r) internal view returns (uint32[] memory order) {
         uint32 seatCount = r.unpack().seatCount;
-        uint32[] memory byRank = new uint32[](seatCount);
+        order = new uint32[](seatCount);
         bytes32 blockHash = hashOf(r.unpack().requestBlock);
         bytes32 requestId = coordinator.requestIdOf(r);
         for (uint32 s = 0; s < seatCount; ++s) {
-            byRank[coordinator.rankOf(requestId, blockHash, s, seatCount)] = s;
-        }
-        uint256 lower;
-        while (lower < seatCount && !isEligible(r, byRank[lower])) ++lower;
-        any = lower < seatCount;
-        if (any) index = byRank[lower];
-        holes = new uint32[](lower);
-        for (uint256 i = 0; i < lower; ++i) {
-            holes[i] = byRank[i];
+            order[coordinator.rankOf(requestId, blockHash, s, seatCount)] = s;
         }
     }
 
@@ -343,5 +354,15 @@ abstract contract Fixture is Test {
         Result[] memory results = new Result[](1);
         results[0] = result;
         coordinator.claim(results);
+    }
+}
+
+/// @title The same with one live node
+abstract contract LiveNodeFixture is Fixture {
+    Node internal node;
+
+    function setUp() public virtual override {
+        super.setUp();
+        (node,) = liveNode("node");
     }
 }

@@ -12,11 +12,6 @@ abstract contract NodeFixture is Fixture {
 
     address internal user = makeAddr("user");
 
-    function refs(uint32 index) internal view returns (SeatRef[] memory seats) {
-        seats = new SeatRef[](1);
-        seats[0] = SeatRef(modelId, index);
-    }
-
     function newSigner(Node memory node, string memory name) internal returns (Node memory renewed) {
         renewed = Node(node.owner, newKey(name));
         register(renewed);

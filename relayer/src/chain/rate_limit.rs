@@ -60,49 +60,40 @@ pub(super) fn backoff(failures: u32, asked_to_slow_down: bool) -> Duration {
 mod tests {
     use super::*;
 
+    /// Time that it takes to take so many tokens.
+    async fn time_of(bucket: &Bucket, tokens: u32) -> Duration {
+        let began = Instant::now();
+        for _ in 0..tokens {
+            bucket.take().await;
+        }
+        began.elapsed()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_seconds_tokens_go_at_once_and_the_rest_at_the_rate() {
         let bucket = Bucket::new(10.0);
-        let began = Instant::now();
-        for _ in 0..10 {
-            bucket.take().await;
-        }
-        assert_eq!(began.elapsed(), Duration::ZERO);
-        for _ in 0..50 {
-            bucket.take().await;
-        }
-        assert!((4_900..=5_100).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+        assert_eq!(time_of(&bucket, 10).await, Duration::ZERO);
+        let taken = time_of(&bucket, 50).await;
+        assert!((4_900..=5_100).contains(&taken.as_millis()), "{taken:?}");
         // What was not taken in a long silence is lost but for one second's.
         tokio::time::sleep(Duration::from_secs(60)).await;
-        let began = Instant::now();
-        for _ in 0..20 {
-            bucket.take().await;
-        }
-        assert!((900..=1_100).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+        let taken = time_of(&bucket, 20).await;
+        assert!((900..=1_100).contains(&taken.as_millis()), "{taken:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn less_than_one_a_second_is_a_rate_too() {
-        let bucket = Bucket::new(0.25);
-        let began = Instant::now();
-        for _ in 0..3 {
-            bucket.take().await;
-        }
-        assert!((7_900..=8_100).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+        let taken = time_of(&Bucket::new(0.25), 3).await;
+        assert!((7_900..=8_100).contains(&taken.as_millis()), "{taken:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_a_limit_nothing_waits() {
-        let bucket = Bucket::new(0.0);
-        let began = Instant::now();
-        for _ in 0..10_000 {
-            bucket.take().await;
-        }
-        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(time_of(&Bucket::new(0.0), 10_000).await, Duration::ZERO);
     }
 
     #[test]
-    fn rests_double_up_to_the_longest_and_differ() {
+    fn backoffs_double_up_to_the_longest_and_differ() {
         for failures in 1..200 {
             let whole = FIRST_BACKOFF.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_BACKOFF);
             let taken = backoff(failures, false);

@@ -157,8 +157,8 @@ impl RequestArgs {
         if !self.json {
             eprintln!("request {} is in block {} (transaction {})", asked.id, asked.block, asked.transaction);
         }
-        let patience = Duration::from_secs(self.terms.timeout);
-        let answered = wait_for_answer(account.client(), coordinator, &asked, patience).await?;
+        let timeout = Duration::from_secs(self.terms.timeout);
+        let answered = wait_for_answer(account.client(), coordinator, &asked, timeout).await?;
         let outputs = answered.outputs(details.as_ref().ok())?;
         self.report(AnswerReport::new(name, model, &asked, &answered, outputs))?;
         match answered.outcome {

@@ -89,7 +89,7 @@ impl Hangup {
     }
 }
 
-/// What asks a process to end.
+/// What asks a process to end. Not one type with `Hangup`: Ctrl-C ends a process on every system, and only Unix has hangups.
 struct Terminate {
     #[cfg(unix)]
     term: tokio::signal::unix::Signal,

@@ -4,7 +4,7 @@ use alloy::primitives::Bytes;
 use serde_json::Value;
 
 use crate::{
-    model::{Details, DetailsPort},
+    model::{Details, TensorMetadata},
     oip::{OipError, OipInputs, OipTensor},
     protocol::tensor::{self, TensorError},
 };
@@ -13,16 +13,16 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum InputError {
-    #[error("the model has {expected} inputs, but {actual} came: write --input for each, in this order: {ports}")]
-    Count { expected: usize, actual: usize, ports: String },
+    #[error("the model has {expected} inputs, but {actual} came: write --input for each, in this order: {inputs}")]
+    Count { expected: usize, actual: usize, inputs: String },
     #[error("--input for `{name}` is not JSON: {reason}; write nested arrays such as '[[5.1,3.5,1.4,0.2]]'")]
     Syntax { name: String, reason: String },
     #[error("the arrays for `{name}` are ragged: every row of a level needs the same length")]
     Ragged { name: String },
     #[error("`{name}` has shape {actual:?}, but the model takes {expected}")]
     Shape { name: String, expected: String, actual: Vec<u32> },
-    #[error("there is no input `{name}`; the model takes {ports}")]
-    Unknown { name: String, ports: String },
+    #[error("there is no input `{name}`; the model takes {inputs}")]
+    Unknown { name: String, inputs: String },
     #[error(transparent)]
     Oip(#[from] OipError),
     #[error(transparent)]
@@ -35,11 +35,15 @@ pub enum InputError {
 /// All but `Unknown`.
 pub fn input_from_arrays(texts: &[String], details: &Details) -> Result<Bytes, InputError> {
     if texts.len() != details.inputs.len() {
-        return Err(InputError::Count { expected: details.inputs.len(), actual: texts.len(), ports: ports(details) });
+        return Err(InputError::Count {
+            expected: details.inputs.len(),
+            actual: texts.len(),
+            inputs: inputs_of(details),
+        });
     }
     let mut tensors = Vec::new();
-    for (text, port) in texts.iter().zip(&details.inputs) {
-        let name = || port.name.clone();
+    for (text, spec) in texts.iter().zip(&details.inputs) {
+        let name = || spec.name.clone();
         let data: Value = serde_json::from_str(text)
             .map_err(|error| InputError::Syntax { name: name(), reason: error.to_string() })?;
         let mut shape = Vec::new();
@@ -48,7 +52,7 @@ pub fn input_from_arrays(texts: &[String], details: &Details) -> Result<Bytes, I
         }
         // The protocol writes a scalar as a list of one.
         let data = if shape.is_empty() { Value::Array(vec![data]) } else { data };
-        tensors.push(OipTensor { name: name(), shape, datatype: port.datatype.clone(), data });
+        tensors.push(OipTensor { name: name(), shape, datatype: spec.datatype.clone(), data });
     }
     pack(&tensors, details)
 }
@@ -59,28 +63,28 @@ pub fn input_from_arrays(texts: &[String], details: &Details) -> Result<Bytes, I
 /// `Oip` for other JSON, `Unknown`, `Count`, `Shape` or `Tensor`.
 pub fn input_from_json(text: &[u8], details: &Details) -> Result<Bytes, InputError> {
     let OipInputs { inputs } = serde_json::from_slice(text).map_err(OipError::from)?;
-    if let Some(unknown) = inputs.iter().find(|input| !details.inputs.iter().any(|port| port.name == input.name)) {
-        return Err(InputError::Unknown { name: unknown.name.clone(), ports: ports(details) });
+    if let Some(unknown) = inputs.iter().find(|input| !details.inputs.iter().any(|spec| spec.name == input.name)) {
+        return Err(InputError::Unknown { name: unknown.name.clone(), inputs: inputs_of(details) });
     }
     let wrong_count =
-        || InputError::Count { expected: details.inputs.len(), actual: inputs.len(), ports: ports(details) };
+        || InputError::Count { expected: details.inputs.len(), actual: inputs.len(), inputs: inputs_of(details) };
     if inputs.len() != details.inputs.len() {
         return Err(wrong_count());
     }
-    // As many as there are ports and none unknown: one is missing only if another came twice.
-    let ordered = details.inputs.iter().map(|port| inputs.iter().find(|input| input.name == port.name).cloned());
+    // As many as there are inputs and none unknown: one is missing only if another came twice.
+    let ordered = details.inputs.iter().map(|spec| inputs.iter().find(|input| input.name == spec.name).cloned());
     pack(&ordered.collect::<Option<Vec<_>>>().ok_or_else(wrong_count)?, details)
 }
 
 fn pack(tensors: &[OipTensor], details: &Details) -> Result<Bytes, InputError> {
     let mut packed = Vec::new();
-    for (tensor, port) in tensors.iter().zip(&details.inputs) {
-        let fits = tensor.shape.len() == port.shape.len()
-            && tensor.shape.iter().zip(&port.shape).all(|(dim, allowed)| *allowed < 0 || i64::from(*dim) == *allowed);
+    for (tensor, spec) in tensors.iter().zip(&details.inputs) {
+        let fits = tensor.shape.len() == spec.shape.len()
+            && tensor.shape.iter().zip(&spec.shape).all(|(dim, allowed)| *allowed < 0 || i64::from(*dim) == *allowed);
         if !fits {
             return Err(InputError::Shape {
-                name: port.name.clone(),
-                expected: show(port),
+                name: spec.name.clone(),
+                expected: show(spec),
                 actual: tensor.shape.clone(),
             });
         }
@@ -106,22 +110,22 @@ fn shape_of(data: &Value, level: usize, shape: &mut Vec<u32>) -> bool {
     })
 }
 
-fn ports(details: &Details) -> String {
-    details.inputs.iter().map(|port| format!("{} {}", port.name, show(port))).collect::<Vec<_>>().join(", ")
+fn inputs_of(details: &Details) -> String {
+    details.inputs.iter().map(|spec| format!("{} {}", spec.name, show(spec))).collect::<Vec<_>>().join(", ")
 }
 
-fn show(port: &DetailsPort) -> String {
-    let dims: Vec<_> = port.shape.iter().map(|dim| if *dim < 0 { "any".to_owned() } else { dim.to_string() }).collect();
-    format!("{} [{}]", port.datatype, dims.join(", "))
+fn show(spec: &TensorMetadata) -> String {
+    let dims: Vec<_> = spec.shape.iter().map(|dim| if *dim < 0 { "any".to_owned() } else { dim.to_string() }).collect();
+    format!("{} [{}]", spec.datatype, dims.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn details(ports: &[(&str, &str, &[i64])]) -> Details {
-        let port = |(name, datatype, shape): &(&str, &str, &[i64])| serde_json::json!({ "name": name, "datatype": datatype, "shape": shape });
-        let inputs: Vec<_> = ports.iter().map(port).collect();
+    fn details(inputs: &[(&str, &str, &[i64])]) -> Details {
+        let spec = |(name, datatype, shape): &(&str, &str, &[i64])| serde_json::json!({ "name": name, "datatype": datatype, "shape": shape });
+        let inputs: Vec<_> = inputs.iter().map(spec).collect();
         serde_json::from_value(serde_json::json!({ "inputs": inputs, "outputs": [] })).unwrap()
     }
 

@@ -71,16 +71,16 @@ fn named_outputs(output: &Bytes, format: OutputFormat, details: Option<&Details>
     Ok(oip::unpack_outputs(output, names.iter().map(String::as_str))?.outputs)
 }
 
-/// Waits until a request is answered, for `patience` at most.
+/// Waits until a request is answered, for `timeout` at most.
 ///
 /// # Errors
-/// `NotYet` once the patience is over, `Expired` once the deadline has passed; `Account`, `Event` or `Outcome` where the
+/// `NotYet` once that time is over, `Expired` once the deadline has passed; `Account`, `Event` or `Outcome` where the
 /// answer cannot be read.
 pub async fn wait_for_answer(
     client: &Client,
     coordinator: Address,
     asked: &Asked,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<Answered, RequestError> {
     let began = Instant::now();
     let filter = Filter::new()
@@ -111,7 +111,7 @@ pub async fn wait_for_answer(
         if head > deadline {
             return Err(RequestError::Expired { id, head, deadline });
         }
-        if began.elapsed() > patience {
+        if began.elapsed() > timeout {
             return Err(RequestError::NotYet { id, head, deadline });
         }
         sleep(pause).await;

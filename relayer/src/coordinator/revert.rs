@@ -26,7 +26,8 @@ pub enum RevertReason {
     Other,
 }
 
-/// A decoded revert. Its display is one sentence, with a remedy where there is one.
+/// A decoded revert. Its display is one sentence, with a remedy where there is one, and behind it the name under which
+/// `docs/errors.md` lists the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revert {
     /// Reason as far as the node acts on it.
@@ -40,7 +41,8 @@ impl Revert {
     pub fn decode(data: &[u8]) -> Self {
         if let Ok(error) = Errors::abi_decode(data) {
             let (reason, sentence) = meaning(&error);
-            return Self { reason, sentence };
+            let name = Errors::name_by_selector(error.selector()).unwrap_or_default();
+            return Self { reason, sentence: format!("{sentence} ({name})") };
         }
         let sentence = if data.is_empty() {
             "the contract reverts without a reason".into()
@@ -274,7 +276,7 @@ mod tests {
     use super::{super::abi::InferenceCoordinator as Coordinator, *};
 
     #[test]
-    fn every_error_of_the_artifact_has_a_sentence_of_its_own() {
+    fn every_error_of_the_artifact_is_named_and_has_a_sentence_of_its_own() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../contracts/artifacts/InferenceCoordinator.json");
         let artifact: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
         let abi: JsonAbi = serde_json::from_value(artifact["abi"].clone()).unwrap();
@@ -283,8 +285,9 @@ mod tests {
             // All arguments zero; texts are empty.
             let data = [error.selector().as_slice(), &[0; 32 * 8]].concat();
             let sentence = explain(&data);
-            assert!(!sentence.contains("not the coordinator's"), "{} is not listed", error.name);
-            assert!(sentences.insert(sentence), "{} is explained as another error is", error.name);
+            let name = format!(" ({})", error.name);
+            let sentence = sentence.strip_suffix(&name).unwrap_or_else(|| panic!("{sentence} does not name {name}"));
+            assert!(sentences.insert(sentence.to_owned()), "{} is explained as another error is", error.name);
         }
         assert_eq!(sentences.len(), Errors::SELECTORS.len());
     }
@@ -292,11 +295,11 @@ mod tests {
     #[test]
     fn errors_of_the_coordinator_become_sentences() {
         let wrong = Coordinator::WrongBond { sent: U256::ZERO, bond: U256::from(10).pow(U256::from(16)) };
-        assert_eq!(explain(&wrong.abi_encode()), "0 ETH sent, but the bond of a seat is 0.01 ETH");
+        assert_eq!(explain(&wrong.abi_encode()), "0 ETH sent, but the bond of a seat is 0.01 ETH (WrongBond)");
         let offered = Coordinator::NotOffered { feature: 2 };
-        assert_eq!(explain(&offered.abi_encode()), "this version does not offer more than one signer yet");
+        assert_eq!(explain(&offered.abi_encode()), "this version does not offer more than one signer yet (NotOffered)");
         let owner = Coordinator::NotOwner { caller: Address::ZERO };
-        assert!(explain(&owner.abi_encode()).ends_with("does not own the coordinator"));
+        assert!(explain(&owner.abi_encode()).ends_with("does not own the coordinator (NotOwner)"));
     }
 
     #[test]

@@ -43,8 +43,9 @@ pub struct Attempt {
     pub gas: u64,
     /// Base fee and priority fee together at most, wei per gas.
     pub max_fee: u128,
-    /// Priority fee, wei per gas.
-    pub tip: u128,
+    /// Priority fee at most, wei per gas. Journals have it under an older name.
+    #[serde(rename = "tip")]
+    pub max_priority_fee: u128,
     /// Height of the head when the attempt was written down, and broadcast for the first time.
     pub at: u64,
 }
@@ -62,4 +63,18 @@ pub struct TrackedTransaction {
     pub attempts: Vec<Attempt>,
     /// Receipt of the attempt that was mined; `None` while none was.
     pub mined: Option<Receipt>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_of_an_older_journal_reads_and_is_written_as_it_was() {
+        let hash = B256::repeat_byte(1);
+        let stored = format!(r#"{{"hash":"{hash}","raw":"0x02","gas":3,"max_fee":5,"tip":4,"at":6}}"#);
+        let attempt = Attempt { hash, raw: vec![2].into(), gas: 3, max_fee: 5, max_priority_fee: 4, at: 6 };
+        assert_eq!(serde_json::from_str::<Attempt>(&stored).unwrap(), attempt);
+        assert_eq!(serde_json::to_string(&attempt).unwrap(), stored);
+    }
 }

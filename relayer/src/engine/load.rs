@@ -45,7 +45,7 @@ impl Source {
     /// A model with its card; its file is read, and checked against the card, when it is loaded.
     #[must_use]
     pub fn card(model: &Model) -> Self {
-        let names = |specs: &[crate::model::DetailsPort]| specs.iter().map(|spec| spec.name.clone()).collect();
+        let names = |specs: &[crate::model::TensorMetadata]| specs.iter().map(|spec| spec.name.clone()).collect();
         Self {
             id: model.id,
             file: model.onnx(),

@@ -142,7 +142,7 @@ fn batch(ops: &[Op], there: &[TrackedTransaction]) -> Batch {
             }
             Op::Attempt(nonce, bytes) => {
                 let raw = vec![nonce as u8 + 1; bytes].into();
-                let attempt = Attempt { hash: B256::ZERO, raw, gas: 1, max_fee: 2, tip: 1, at: 0 };
+                let attempt = Attempt { hash: B256::ZERO, raw, gas: 1, max_fee: 2, max_priority_fee: 1, at: 0 };
                 let items = vec![AnswerRef { id: task(0).id, block: B256::ZERO }];
                 let mut transaction = current(&batch, nonce).unwrap_or(TrackedTransaction {
                     sender: Address::repeat_byte(2),

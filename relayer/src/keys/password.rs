@@ -1,6 +1,12 @@
 //! Passwords of keystores, and where they come from.
 
-use std::{fmt, io::IsTerminal, path::Path};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 use tracing::warn;
 use zeroize::Zeroizing;
@@ -88,10 +94,17 @@ impl Password {
         let contents = std::fs::read(path).map(Zeroizing::new).map_err(|error| unreadable(error.to_string()))?;
         let text = std::str::from_utf8(&contents).map_err(|_| unreadable("it is not UTF-8 text".into()))?;
         let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-        if others_can_read(path) {
-            warn!(path = %path.display(), "the password file can be read by others; `chmod 600` it");
-        }
+        warn_if_others_can_read(path);
         Self::new(text.to_owned(), format!("the file {}", path.display()))
+    }
+}
+
+/// Warns once in the life of the process: every key that a file opens reads it, and those of all nodes may be one file's.
+fn warn_if_others_can_read(path: &Path) {
+    static WARNED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
+    if others_can_read(path) && warned.insert(path.to_owned()) {
+        warn!(path = %path.display(), "the password file can be read by others; `chmod 600` it");
     }
 }
 

@@ -118,3 +118,28 @@ fn neither_keys_nor_passwords_are_shown() {
     let shown = format!("{keys:?} {:?} {key:?}", password("hunter2"));
     assert!(!shown.contains("hunter2") && !shown.contains(&hex::encode(key.to_bytes())), "{shown}");
 }
+
+#[test]
+#[cfg(unix)]
+fn of_a_password_file_that_others_can_read_is_warned_once_however_many_keys_it_opens() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let [file, log] = ["password", "log"].map(|name| folder.path().join(name));
+    std::fs::write(&file, "x").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let keystores = ["signer", "sender", "other"].map(|name| folder.path().join(name));
+    for path in &keystores {
+        create(path, &password("x")).unwrap();
+    }
+    let [signer, senders @ ..] = keystores;
+    let settings = KeySettings { signer, senders: senders.to_vec(), password_file: Some(file) };
+    let writer = std::sync::Mutex::new(std::fs::File::create(&log).unwrap());
+    let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        for _nodes_of_a_process in 0..2 {
+            Keys::load(&settings, None).unwrap();
+        }
+    });
+    let told = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(told.matches("can be read by others").count(), 1, "{told}");
+}

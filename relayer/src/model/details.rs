@@ -13,9 +13,9 @@ use super::ModelError;
 #[serde(rename_all = "camelCase")]
 pub struct Details {
     /// Inputs, in the model's order.
-    pub inputs: Vec<DetailsPort>,
+    pub inputs: Vec<TensorMetadata>,
     /// Outputs, in the model's order.
-    pub outputs: Vec<DetailsPort>,
+    pub outputs: Vec<TensorMetadata>,
     /// Inputs with the outputs they gave on the reference.
     #[serde(default)]
     pub probes: Vec<Probe>,
@@ -33,10 +33,10 @@ pub struct Details {
     pub licence: String,
 }
 
-/// An input or output as the details describe it.
+/// An input or output as the details describe it: `metadata_tensor` of the Open Inference Protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DetailsPort {
+pub struct TensorMetadata {
     /// Name that the model gives it.
     pub name: String,
     /// Type of the elements, in the words of the Open Inference Protocol.

@@ -12,7 +12,7 @@ mod file;
 pub mod graph;
 mod store;
 
-pub use details::{Details, DetailsPort, Probe};
+pub use details::{Details, Probe, TensorMetadata};
 pub use file::{ModelFile, OpenModelFile};
 pub use store::{ModelStore, Summary};
 

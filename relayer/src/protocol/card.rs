@@ -8,6 +8,8 @@ use alloy::{
     sol_types::SolValue,
 };
 
+/// `contracts/src/types/ModelCard.sol`, field by field: the binding of the coordinator, which has the struct, stands on a floor
+/// above. End-to-end tests hold the ids of both to each other.
 mod abi {
     #![allow(missing_docs, reason = "generated code")]
     super::sol! {

@@ -152,25 +152,25 @@ impl Failure {
     }
 }
 
-/// Reads packed tensors as the inputs of a model, one per port in the ports' order.
+/// Reads packed tensors as the inputs of a model, one per spec in their order.
 ///
 /// # Errors
 /// `NotTensors`, `Count`, `Shape`, `Type` and `Value`, at the first fault.
-pub fn to_inputs(ports: &[TensorSpec], input: &Bytes) -> Result<Vec<ModelTensor>, BadInput> {
+pub fn to_inputs(specs: &[TensorSpec], input: &Bytes) -> Result<Vec<ModelTensor>, BadInput> {
     let tensors = tensor::decode(input)?;
-    if tensors.len() != ports.len() {
-        return Err(BadInput::Count { expected: ports.len(), actual: tensors.len() });
+    if tensors.len() != specs.len() {
+        return Err(BadInput::Count { expected: specs.len(), actual: tensors.len() });
     }
     // Every shape is judged before any element is read, so a wrong one costs nothing.
-    for (port, tensor) in ports.iter().zip(&tensors) {
-        check_shape(port, tensor.shape())?;
+    for (spec, tensor) in specs.iter().zip(&tensors) {
+        check_shape(spec, tensor.shape())?;
     }
-    ports.iter().zip(&tensors).map(|(port, tensor)| to_input(port, tensor)).collect()
+    specs.iter().zip(&tensors).map(|(spec, tensor)| to_input(spec, tensor)).collect()
 }
 
-fn check_shape(port: &TensorSpec, actual: &[u32]) -> Result<(), BadInput> {
-    let wrong = |expected: String| BadInput::Shape { input: port.name.clone(), expected, actual: actual.to_vec() };
-    if let Some(expected) = &port.shape {
+fn check_shape(spec: &TensorSpec, actual: &[u32]) -> Result<(), BadInput> {
+    let wrong = |expected: String| BadInput::Shape { input: spec.name.clone(), expected, actual: actual.to_vec() };
+    if let Some(expected) = &spec.shape {
         let fits = |(expected, actual): (&Option<u64>, &u32)| expected.is_none_or(|size| size == u64::from(*actual));
         if expected.len() != actual.len() || !expected.iter().zip(actual).all(fits) {
             return Err(wrong(show_shape(expected)));
@@ -189,15 +189,15 @@ pub fn show_shape(shape: &[Option<u64>]) -> String {
     format!("[{}]", dims.join(", "))
 }
 
-fn to_input(port: &TensorSpec, tensor: &Tensor) -> Result<ModelTensor, BadInput> {
-    let element = port.element;
+fn to_input(spec: &TensorSpec, tensor: &Tensor) -> Result<ModelTensor, BadInput> {
+    let element = spec.element;
 
     macro_rules! each {
         ($variant:ident, $cast:expr) => {{
             let cast = $cast;
             let mut values = Vec::with_capacity(tensor.len());
             for (index, number) in numbers(tensor).enumerate() {
-                let wrong_value = || BadInput::Value { input: port.name.clone(), index, element };
+                let wrong_value = || BadInput::Value { input: spec.name.clone(), index, element };
                 values.push(cast(number).ok_or_else(wrong_value)?);
             }
             Elements::$variant(values)
@@ -211,7 +211,7 @@ fn to_input(port: &TensorSpec, tensor: &Tensor) -> Result<ModelTensor, BadInput>
 
     let text = |dtype| matches!(dtype, DType::Bool | DType::String);
     if (text(tensor.dtype()) || text(element.packed())) && tensor.dtype() != element.packed() {
-        return Err(BadInput::Type { input: port.name.clone(), dtype: tensor.dtype(), element });
+        return Err(BadInput::Type { input: spec.name.clone(), dtype: tensor.dtype(), element });
     }
     let elements = match element {
         ElementType::I8 => integers!(I8, i8, to_i128),
@@ -230,7 +230,7 @@ fn to_input(port: &TensorSpec, tensor: &Tensor) -> Result<ModelTensor, BadInput>
         ElementType::String => {
             // Runtimes take strings that end at their first zero byte.
             if let Some(index) = tensor.iter_strings().position(|text| text.contains('\0')) {
-                return Err(BadInput::Value { input: port.name.clone(), index, element });
+                return Err(BadInput::Value { input: spec.name.clone(), index, element });
             }
             Elements::String(tensor.iter_strings().map(str::to_owned).collect())
         }

@@ -106,6 +106,9 @@ fn field<const N: usize>(word: &B256, start: usize) -> [u8; N] {
 
 impl Request {
     /// Reads the six words.
+    ///
+    /// # Errors
+    /// `UnknownInputKind` or `UnknownLevel` where a byte is none that this version knows.
     pub fn from_words(words: &RequestWords) -> Result<Self, RequestError> {
         let [model_id, input_hash, origin, escrow, payment, terms] = words;
         let [input_kind, width, decimals, quorum, level] = field::<5>(terms, 27);

@@ -89,6 +89,9 @@ impl Statement {
     }
 
     /// Signs the statement.
+    ///
+    /// # Errors
+    /// What the signer fails with; a key in memory does not.
     pub fn sign(&self, domain: Domain, signer: &impl SignerSync) -> Result<CompactSignature, alloy::signers::Error> {
         Ok(signer.sign_hash_sync(&self.digest(domain))?.into())
     }

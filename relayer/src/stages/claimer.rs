@@ -18,7 +18,7 @@ pub struct ClaimSettings {
     /// Items of a transaction at most.
     pub batch: usize,
     /// Number of blocks for which vested pay waits for a full batch.
-    pub patience: u64,
+    pub max_wait: u64,
 }
 
 /// Stage that claims vested pay.
@@ -85,7 +85,7 @@ impl<C: Send + Sync, J: Journal> Claimer<C, J> {
             }
             let full = self.settings.batch.max(1);
             for batch in due.chunks(full) {
-                let overdue = |claim: &Claim| claim.vests_at + self.settings.patience < head;
+                let overdue = |claim: &Claim| claim.vests_at + self.settings.max_wait < head;
                 if batch.len() < full && !batch.iter().any(overdue) {
                     break;
                 }
@@ -125,7 +125,7 @@ mod tests {
         bench.node.journal.commit(&Batch { claims: claims.collect(), ..Batch::default() }).unwrap();
         let (heads, heads_in) = watch::channel(None);
         let (out, mut batches) = mpsc::channel(1_000);
-        let settings = ClaimSettings { batch: 4, patience: 20 };
+        let settings = ClaimSettings { batch: 4, max_wait: 20 };
         let stop = CancellationToken::new();
         tokio::spawn(Claimer::new(bench.node.clone(), settings, heads_in, out).run(stop.clone()));
         let mut seen = Vec::new();

@@ -30,7 +30,7 @@ fn endpoints(chain: &ChainSettings) -> Result<Pool, NodeError> {
         trust: chain.trust()?,
     };
     let endpoint = |url: &Endpoint| (url.to_string(), Arc::new(AlloyChain::new(url.clone(), client.clone())));
-    let settings = PoolSettings { chain_id: chain.chain_id, quorum: chain.quorum, patience: chain.request_timeout };
+    let settings = PoolSettings { chain_id: chain.chain_id, quorum: chain.quorum, timeout: chain.request_timeout };
     Ok(Endpoints::new(chain.rpc_urls.iter().map(endpoint).collect(), settings))
 }
 

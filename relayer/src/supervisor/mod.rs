@@ -228,10 +228,7 @@ impl ServedChain {
                 page: chain.log_page,
                 models: started.models.clone(),
             },
-            execute: ExecuteSettings {
-                limit: engine.queue.div_ceil(self.chains),
-                sessions: started.engine.sessions(),
-            },
+            execute: ExecuteSettings { limit: engine.queue.div_ceil(self.chains), sessions: started.engine.sessions() },
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     stages::{
         attester::Attester,
         claimer::{ClaimSettings, Claimer},
-        executor::{ExecuteSettings, Executor},
+        executor::{ExecutePorts, ExecuteSettings, Executor},
         submitter::{SubmitPorts, Submitter},
         watcher::{WatchSettings, Watcher},
     },
@@ -70,27 +70,27 @@ pub async fn run<C: Chain, J: Journal>(
     let signer = keys.signer.address();
     let node = Arc::new(Node::new(chain.clone(), journal.clone(), domain, signer, policy, metrics.clone()));
 
-    let (heads, heads_seen) = watch::channel(None);
-    let (tips, tips_seen) = watch::channel(None);
+    let (headers, headers_in) = watch::channel(None);
+    let (heads, heads_in) = watch::channel(None);
     let (funded, funded_seen) = watch::channel(true);
     let (executed, executed_in) = mpsc::channel(ANSWER_BUFFER);
     let (answers, answers_in) = mpsc::channel(ANSWER_BUFFER);
     let (claims, claims_in) = mpsc::channel(CLAIM_BUFFER);
 
-    let claim_settings = ClaimSettings { batch: 32, patience: 256 };
-    let ports = SubmitPorts { answers: answers_in, claims: claims_in, heads: tips_seen.clone(), funded };
+    let claim_settings = ClaimSettings { batch: 32, max_wait: 256 };
+    let ports = SubmitPorts { answers: answers_in, claims: claims_in, heads: heads_in.clone(), funded };
 
-    let watcher = Watcher::new(node.clone(), watch_settings, heads_seen, tips)?;
-    let executor =
-        Executor::new(node.clone(), engine, execute, tips_seen.clone(), funded_seen.clone(), executed);
+    let watcher = Watcher::new(node.clone(), watch_settings, headers_in, heads)?;
+    let execute_ports = ExecutePorts { heads: heads_in.clone(), funded: funded_seen.clone(), executed };
+    let executor = Executor::new(node.clone(), engine, execute, execute_ports);
     let attester = Attester::new(node.clone(), keys.signer.clone(), executed_in, answers);
     let submitter = Submitter::new(node.clone(), keys.senders.clone(), ports)?;
     let seats = {
         let node = node.clone();
         Arc::new(move || node.seats().models().iter().map(|model| node.seats().held(*model, node.signer)).sum())
     };
-    let handles = PipelineHandles { heads: tips_seen.clone(), funded: funded_seen, seats };
-    let claimer = Claimer::new(node, claim_settings, tips_seen, claims);
+    let handles = PipelineHandles { heads: heads_in.clone(), funded: funded_seen, seats };
+    let claimer = Claimer::new(node, claim_settings, heads_in, claims);
 
     let token = shutdown.child_token();
     let mut set = JoinSet::new();
@@ -98,7 +98,7 @@ pub async fn run<C: Chain, J: Journal>(
     let follow = async move {
         let tell = |heard: HeadUpdate| {
             if let Ok(head) = heard.head {
-                heads.send_replace(Some(head));
+                headers.send_replace(Some(head));
             }
         };
         following.follow(&tell, &stop).await;

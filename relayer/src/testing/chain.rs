@@ -263,8 +263,9 @@ impl Pool {
         }
         let at = (signer_of(transaction), transaction.nonce());
         if let Some(old) = self.waiting.get(&at).filter(|old| old.tx_hash() != transaction.tx_hash()) {
-            let tip = |one: &TxEnvelope| one.max_priority_fee_per_gas().unwrap_or_default();
-            if transaction.max_fee_per_gas() * 10 < old.max_fee_per_gas() * 11 || tip(transaction) * 10 < tip(old) * 11
+            let priority_fee = |one: &TxEnvelope| one.max_priority_fee_per_gas().unwrap_or_default();
+            if transaction.max_fee_per_gas() * 10 < old.max_fee_per_gas() * 11
+                || priority_fee(transaction) * 10 < priority_fee(old) * 11
             {
                 return Err(ChainError::Underpriced);
             }

@@ -63,7 +63,14 @@ impl Unsigned {
         let signed = transaction.into_signed(signature);
         let hash = *signed.hash();
         let raw = TxEnvelope::from(signed).encoded_2718().into();
-        Attempt { hash, raw, gas: self.candidate.gas, max_fee: self.fees.max_fee, tip: self.fees.priority_fee, at }
+        Attempt {
+            hash,
+            raw,
+            gas: self.candidate.gas,
+            max_fee: self.fees.max_fee,
+            max_priority_fee: self.fees.priority_fee,
+            at,
+        }
     }
 }
 

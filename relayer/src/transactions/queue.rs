@@ -178,7 +178,7 @@ impl NonceQueue {
     pub(super) fn is_stuck(&self, nonce: u64, height: u64, base_fee: u128) -> bool {
         let Some(tracked) = self.tracked.get(&nonce) else { return false };
         let Some(last) = tracked.state.pending().and_then(Pending::current) else { return false };
-        let below = last.max_fee < base_fee.saturating_add(last.tip);
+        let below = last.max_fee < base_fee.saturating_add(last.max_priority_fee);
         (nonce == self.used || below)
             && tracked.attempted.elapsed() >= REPLACE_TIMEOUT
             && height >= last.at + REPLACE_AFTER

@@ -34,7 +34,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             return Ok(SendOutcome::Later);
         }
         let Some(last) = pending.current() else { return Ok(SendOutcome::Later) };
-        let old = Fees { max_fee: last.max_fee, priority_fee: last.tip };
+        let old = Fees { max_fee: last.max_fee, priority_fee: last.max_priority_fee };
         let Some(candidate) = other.or_else(|| pending.candidate()) else { return Ok(SendOutcome::Later) };
         let settings = self.node.policy.borrow().fees;
         // What gives up may pay a bump more than what it gives up.

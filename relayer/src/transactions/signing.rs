@@ -132,7 +132,12 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         }
         failpoint("replaced.after");
         if let Some(current) = moved.current() {
-            debug!(nonce = id.nonce, max_fee = current.max_fee, priority_fee = current.tip, "replacing a transaction");
+            debug!(
+                nonce = id.nonce,
+                max_fee = current.max_fee,
+                priority_fee = current.max_priority_fee,
+                "replacing a transaction"
+            );
         }
         self.node.metrics.replaced.add();
         self.insert(id, moved);

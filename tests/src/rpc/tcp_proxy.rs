@@ -20,6 +20,9 @@ pub struct TcpProxy {
 
 impl TcpProxy {
     /// A proxy to a port of this machine.
+    ///
+    /// # Errors
+    /// If no port is free.
     pub async fn to(target: u16) -> Res<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let local = Local { port: listener.local_addr()?.port() };

@@ -135,14 +135,14 @@ fn transactions<J: Journal>(status: &NodeStatus<J>, registry: &mut Registry) -> 
     let (count, attempts, fee, age) = (Gauges::default(), Gauges::default(), Gauges::default(), Gauges::default());
     let (mut by_state, mut of_sender) = (BTreeMap::new(), BTreeMap::<_, (usize, u128, u64)>::new());
     let head = status.head().map(|head| head.header.block.number);
-    for slot in status.journal.transactions_without_bytes()? {
-        let mined = slot.mined.is_some();
-        *by_state.entry((slot.sender, mined)).or_insert(0u64) += 1;
+    for tracked in status.journal.transactions_without_bytes()? {
+        let mined = tracked.mined.is_some();
+        *by_state.entry((tracked.sender, mined)).or_insert(0u64) += 1;
         if !mined {
-            let (most, highest, oldest) = of_sender.entry(slot.sender).or_default();
-            *most = slot.attempts.len().max(*most);
-            *highest = slot.attempts.last().map_or(0, |last| last.max_fee).max(*highest);
-            let since = slot.attempts.first().zip(head).map_or(0, |(first, head)| head.saturating_sub(first.at));
+            let (most, highest, oldest) = of_sender.entry(tracked.sender).or_default();
+            *most = tracked.attempts.len().max(*most);
+            *highest = tracked.attempts.last().map_or(0, |last| last.max_fee).max(*highest);
+            let since = tracked.attempts.first().zip(head).map_or(0, |(first, head)| head.saturating_sub(first.at));
             *oldest = since.max(*oldest);
         }
     }

@@ -111,8 +111,9 @@ async fn every_stage_has_metrics_with_chain_and_model() {
     let node = Fixture::new();
     node.ask(90..94);
     let sender = Address::repeat_byte(2);
-    let attempt = |max_fee| Attempt { hash: B256::ZERO, raw: vec![1].into(), gas: 1, max_fee, tip: 1, at: 92 };
-    let slot = TrackedTransaction {
+    let attempt =
+        |max_fee| Attempt { hash: B256::ZERO, raw: vec![1].into(), gas: 1, max_fee, max_priority_fee: 1, at: 92 };
+    let tracked = TrackedTransaction {
         sender,
         nonce: 0,
         purpose: Purpose::Answer { items: vec![AnswerRef { id: task(90).id, block: task(90).block.hash }] },
@@ -122,7 +123,7 @@ async fn every_stage_has_metrics_with_chain_and_model() {
     let sent = Transition::Sent { block: task(90).block.hash, sender, nonce: 0, hash: B256::ZERO };
     let entry = Entry { hour: 1, model: MODEL, spent: 70, earned: 100, answers: 1 };
     let moves = vec![(task(90).id, sent), (task(91).id, Transition::Skipped(Skip::NoSeat))];
-    let batch = Batch { moves, transactions: vec![slot], booked: vec![entry], ..Batch::default() };
+    let batch = Batch { moves, transactions: vec![tracked], booked: vec![entry], ..Batch::default() };
     node.bench.node.journal.commit(&batch).unwrap();
     node.metrics.ran(MODEL, "cpu", Duration::from_millis(2), Duration::from_millis(1));
     node.metrics.did_not_run(MODEL, "timeout");
@@ -198,8 +199,8 @@ async fn a_job_is_told_with_its_transaction_and_its_pay() {
     let node = Fixture::new();
     node.ask(7..8);
     let (id, sender) = (task(7).id, Address::repeat_byte(2));
-    let attempt = Attempt { hash: MODEL, raw: vec![1].into(), gas: 30_000, max_fee: 1, tip: 1, at: 92 };
-    let slot = TrackedTransaction {
+    let attempt = Attempt { hash: MODEL, raw: vec![1].into(), gas: 30_000, max_fee: 1, max_priority_fee: 1, at: 92 };
+    let tracked = TrackedTransaction {
         sender,
         nonce: 4,
         purpose: Purpose::Answer { items: vec![AnswerRef { id, block: task(7).block.hash }] },
@@ -207,7 +208,7 @@ async fn a_job_is_told_with_its_transaction_and_its_pay() {
         mined: None,
     };
     let sent = Transition::Sent { block: task(7).block.hash, sender, nonce: 4, hash: MODEL };
-    let batch = Batch { moves: vec![(id, sent)], transactions: vec![slot], ..Batch::default() };
+    let batch = Batch { moves: vec![(id, sent)], transactions: vec![tracked], ..Batch::default() };
     node.bench.node.journal.commit(&batch).unwrap();
     let (code, body) = node.get(&format!("/jobs/{id}")).await;
     let told: Value = serde_json::from_str(&body).unwrap();
@@ -244,10 +245,10 @@ async fn the_metrics_read_no_signed_bytes() {
     node.ask(90..91);
     let sender = Address::repeat_byte(2);
     // Where there are no signed bytes, reading them is an error.
-    let attempt = Attempt { hash: B256::ZERO, raw: Bytes::new(), gas: 1, max_fee: 10, tip: 1, at: 92 };
+    let attempt = Attempt { hash: B256::ZERO, raw: Bytes::new(), gas: 1, max_fee: 10, max_priority_fee: 1, at: 92 };
     let purpose = Purpose::Answer { items: vec![AnswerRef { id: task(90).id, block: task(90).block.hash }] };
-    let slot = TrackedTransaction { sender, nonce: 0, purpose, attempts: vec![attempt], mined: None };
-    node.bench.node.journal.commit(&Batch { transactions: vec![slot], ..Batch::default() }).unwrap();
+    let tracked = TrackedTransaction { sender, nonce: 0, purpose, attempts: vec![attempt], mined: None };
+    node.bench.node.journal.commit(&Batch { transactions: vec![tracked], ..Batch::default() }).unwrap();
     assert!(node.bench.node.journal.transactions().is_err());
     let (code, text) = node.get("/metrics").await;
     assert!(code == 200 && text.contains("oraculum_transactions{"), "{text}");

@@ -36,7 +36,7 @@ pub struct PoolSettings {
     /// Number of endpoints that must agree on what moves money; at least 1.
     pub quorum: usize,
     /// Time for which a read waits for an endpoint to come back.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 /// The endpoints of one chain.
@@ -126,7 +126,7 @@ impl<C: Chain> Endpoints<C> {
                 }
             }
         };
-        timeout(self.settings.patience, waiting).await.map_err(|_| self.unready())
+        timeout(self.settings.timeout, waiting).await.map_err(|_| self.unready())
     }
 
     fn unready(&self) -> ChainError {

@@ -156,7 +156,7 @@ impl Rig {
             })
             .collect();
         let named = windows.iter().enumerate().map(|(index, window)| (format!("http://{index}/…"), window.clone()));
-        let settings = PoolSettings { chain_id: 31_337, quorum, patience: Duration::from_secs(10) };
+        let settings = PoolSettings { chain_id: 31_337, quorum, timeout: Duration::from_secs(10) };
         Self { chain, pool: Arc::new(Endpoints::new(named.collect(), settings)), windows }
     }
 

@@ -35,7 +35,14 @@ fn transaction(nonce: u64, id: B256) -> TrackedTransaction {
         sender: Address::repeat_byte(2),
         nonce,
         purpose: Purpose::Answer { items: vec![AnswerRef { id, block: B256::ZERO }] },
-        attempts: vec![Attempt { hash: B256::ZERO, raw, gas: 1, max_fee: u128::from(u64::MAX) + 1, tip: 1, at: 0 }],
+        attempts: vec![Attempt {
+            hash: B256::ZERO,
+            raw,
+            gas: 1,
+            max_fee: u128::from(u64::MAX) + 1,
+            max_priority_fee: 1,
+            at: 0,
+        }],
         mined: None,
     }
 }

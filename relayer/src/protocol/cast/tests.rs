@@ -2,14 +2,14 @@ use proptest::prelude::*;
 
 use super::{super::tensor::encode, *};
 
-fn port(element: ElementType, shape: &[Option<u64>]) -> TensorSpec {
+fn spec(element: ElementType, shape: &[Option<u64>]) -> TensorSpec {
     TensorSpec { name: "x".into(), element, shape: Some(shape.to_vec()) }
 }
 
 /// Casts one tensor to a vector of `element`.
 fn cast(tensor: Tensor, element: ElementType) -> Result<Elements, BadInput> {
     let shape = vec![None; tensor.shape().len()];
-    let inputs = to_inputs(&[port(element, &shape)], &encode(&[tensor]).unwrap())?;
+    let inputs = to_inputs(&[spec(element, &shape)], &encode(&[tensor]).unwrap())?;
     Ok(inputs.into_iter().next().unwrap().elements)
 }
 
@@ -114,25 +114,25 @@ fn shapes_and_counts_must_match_the_model() {
         let count = shape.iter().product::<u32>() as usize;
         encode(&[Tensor::f32(shape, &vec![0.0; count]).unwrap()]).unwrap()
     };
-    let ports = [port(ElementType::F32, &[None, Some(4)])];
+    let specs = [spec(ElementType::F32, &[None, Some(4)])];
     for rows in [0, 1, 7] {
-        assert!(to_inputs(&ports, &packed(vec![rows, 4])).is_ok());
+        assert!(to_inputs(&specs, &packed(vec![rows, 4])).is_ok());
     }
     for shape in [vec![4], vec![1, 3], vec![1, 4, 1], vec![]] {
-        assert!(matches!(to_inputs(&ports, &packed(shape)), Err(BadInput::Shape { .. })));
+        assert!(matches!(to_inputs(&specs, &packed(shape)), Err(BadInput::Shape { .. })));
     }
-    let two = [ports[0].clone(), ports[0].clone()];
+    let two = [specs[0].clone(), specs[0].clone()];
     assert_eq!(to_inputs(&two, &packed(vec![1, 4])), Err(BadInput::Count { expected: 2, actual: 1 }));
-    assert!(matches!(to_inputs(&ports, &"0x01".parse().unwrap()), Err(BadInput::NotTensors(_))));
-    let open = [TensorSpec { shape: None, ..ports[0].clone() }];
+    assert!(matches!(to_inputs(&specs, &"0x01".parse().unwrap()), Err(BadInput::NotTensors(_))));
+    let open = [TensorSpec { shape: None, ..specs[0].clone() }];
     assert!(to_inputs(&open, &packed(vec![2, 2, 2])).is_ok());
 }
 
 #[test]
 fn shapes_beyond_machine_words_are_bad_input_even_when_empty() {
-    let ports = [port(ElementType::U8, &[None; 4])];
+    let specs = [spec(ElementType::U8, &[None; 4])];
     let huge = Tensor::new(DType::U8, 0, vec![u32::MAX, u32::MAX, u32::MAX, 0], Bytes::new()).unwrap();
-    assert!(matches!(to_inputs(&ports, &encode(&[huge]).unwrap()), Err(BadInput::Shape { .. })));
+    assert!(matches!(to_inputs(&specs, &encode(&[huge]).unwrap()), Err(BadInput::Shape { .. })));
 }
 
 fn written(elements: Elements, shape: Vec<u32>, format: OutputFormat) -> Result<Bytes, Unrepresentable> {

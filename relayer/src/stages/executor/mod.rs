@@ -44,14 +44,23 @@ pub struct ExecuteSettings {
     pub sessions: usize,
 }
 
+/// Channels of the executor.
+#[derive(Debug)]
+pub struct ExecutePorts {
+    /// Head of the chain as the watcher took it in.
+    pub heads: watch::Receiver<Option<ChainHead>>,
+    /// Whether a key can pay for transactions; nothing runs while none can.
+    pub funded: watch::Receiver<bool>,
+    /// Outputs for the attester.
+    pub executed: mpsc::Sender<Executed>,
+}
+
 /// Stage that runs the models of open jobs.
 pub struct Executor<C, J> {
     node: Arc<Node<C, J>>,
     engine: Arc<dyn Engine>,
     settings: ExecuteSettings,
-    heads: watch::Receiver<Option<ChainHead>>,
-    funded: watch::Receiver<bool>,
-    out: mpsc::Sender<Executed>,
+    ports: ExecutePorts,
     queues: HashMap<B256, ModelBacklog>,
     blocks: BlockPace,
     reorg_epoch: u64,
@@ -86,17 +95,10 @@ impl AttemptError {
 }
 
 impl<C: Chain, J: Journal> Executor<C, J> {
-    /// Makes an executor that runs nothing while `funded` is false.
-    pub fn new(
-        node: Arc<Node<C, J>>,
-        engine: Arc<dyn Engine>,
-        settings: ExecuteSettings,
-        heads: watch::Receiver<Option<ChainHead>>,
-        funded: watch::Receiver<bool>,
-        out: mpsc::Sender<Executed>,
-    ) -> Self {
+    /// Makes an executor that has not looked at the journal yet.
+    pub fn new(node: Arc<Node<C, J>>, engine: Arc<dyn Engine>, settings: ExecuteSettings, ports: ExecutePorts) -> Self {
         let (queues, blocks, reorg_epoch, runs) = Default::default();
-        Self { node, engine, settings, heads, funded, out, queues, blocks, reorg_epoch, runs }
+        Self { node, engine, settings, ports, queues, blocks, reorg_epoch, runs }
     }
 
     /// Runs jobs until shutdown. What is not signed by then is still in the journal.
@@ -111,8 +113,8 @@ impl<C: Chain, J: Journal> Executor<C, J> {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
                 _ = tick.tick() => self.poll().await?,
-                changed = self.funded.changed() => if changed.is_err() { return Ok(()) },
-                changed = self.heads.changed() => {
+                changed = self.ports.funded.changed() => if changed.is_err() { return Ok(()) },
+                changed = self.ports.heads.changed() => {
                     if changed.is_err() {
                         return Ok(());
                     }
@@ -125,12 +127,12 @@ impl<C: Chain, J: Journal> Executor<C, J> {
     }
 
     fn head(&self) -> Option<u64> {
-        self.heads.borrow().map(|head| head.header.block.number)
+        self.ports.heads.borrow().map(|head| head.header.block.number)
     }
 
     /// Reads the journal at a new head.
     async fn poll(&mut self) -> Result<(), StageError> {
-        let Some(head) = *self.heads.borrow_and_update() else { return Ok(()) };
+        let Some(head) = *self.ports.heads.borrow_and_update() else { return Ok(()) };
         self.blocks.observe(head.header);
         if std::mem::replace(&mut self.reorg_epoch, head.reorg_epoch) != head.reorg_epoch {
             for queue in self.queues.values_mut() {
@@ -176,7 +178,7 @@ impl<C: Chain, J: Journal> Executor<C, J> {
 
     /// Hands the engine what is due first, as much as it takes.
     async fn start(&mut self) -> Result<(), StageError> {
-        let Some(head) = self.head().filter(|_| *self.funded.borrow()) else { return Ok(()) };
+        let Some(head) = self.head().filter(|_| *self.ports.funded.borrow()) else { return Ok(()) };
         let most = self.settings.sessions.max(1) * JOBS_PER_SESSION;
         while self.runs.len() < self.settings.limit.max(1) {
             let free = self.queues.iter().filter(|(_, queue)| queue.runs() < queue.backoff.allows(most));
@@ -214,7 +216,7 @@ impl<C: Chain, J: Journal> Executor<C, J> {
         if let Err(error) = &result {
             self.node.metrics.did_not_run(task.request.model_id, error.label());
         }
-        let next = self.heads.borrow().map_or(0, |head| head.header.block.number) + 1;
+        let next = self.ports.heads.borrow().map_or(0, |head| head.header.block.number) + 1;
         match result {
             Ok(inference) => {
                 if queue.backoff.succeeded(id) {
@@ -227,7 +229,7 @@ impl<C: Chain, J: Journal> Executor<C, J> {
                 // Without a seat by now, the job is given up: at the next head it is asked again whether it is ours.
                 let Some(seat) = self.node.seat_for(&task) else { return Ok(()) };
                 let executed = Seen { task }.executed(inference.outcome, inference.output, seat).held(lease);
-                self.out.send(executed).await.map_err(|_| StageError::Gone("attester"))
+                self.ports.executed.send(executed).await.map_err(|_| StageError::Gone("attester"))
             }
             Err(AttemptError::Journal(error)) => Err(error.into()),
             Err(AttemptError::Engine(error)) if error.fault() == Fault::Request => {

@@ -63,9 +63,10 @@ impl Rig {
         let (bench, engine) = (Bench::new(), Arc::new(Slow { time, ..Slow::default() }));
         let (heads, heads_in) = watch::channel(None);
         let (funded, funded_in) = watch::channel(true);
-        let (out, executed) = mpsc::channel(100_000);
+        let (executed_out, executed) = mpsc::channel(100_000);
+        let ports = ExecutePorts { heads: heads_in, funded: funded_in, executed: executed_out };
         let settings = ExecuteSettings { limit, sessions: 1 };
-        let executor = Executor::new(bench.node.clone(), engine.clone(), settings, heads_in, funded_in, out);
+        let executor = Executor::new(bench.node.clone(), engine.clone(), settings, ports);
         Self { bench, engine, executor, heads, _funded: funded, executed }
     }
 

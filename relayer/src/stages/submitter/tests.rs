@@ -115,11 +115,11 @@ async fn answers_are_journalled_signed_and_sent_with_nonces_in_a_row() {
     let tasks = [rig.answer(0).await, rig.answer(1).await, rig.answer(2).await];
     let mut sent = rig.sent(3).await;
     sent.sort_by_key(Transaction::nonce);
-    let slots = rig.journal().transactions().unwrap();
+    let tracked = rig.journal().transactions().unwrap();
     for (nonce, transaction) in sent.iter().enumerate() {
         assert_eq!(transaction.nonce(), nonce as u64);
         assert_eq!(transaction.to(), Some(DOMAIN.coordinator));
-        assert_eq!(slots[nonce].attempts[0].hash, *transaction.tx_hash());
+        assert_eq!(tracked[nonce].attempts[0].hash, *transaction.tx_hash());
         assert_eq!(transaction.max_fee_per_gas(), 2 * 1_000 + 100);
     }
     assert!(tasks.iter().all(|task| rig.state(task) == "sent"));
@@ -190,7 +190,7 @@ async fn a_mined_transaction_is_final_at_the_depth() {
     let sent = rig.sent(1).await;
     rig.chain().mine_transaction(&sent[0], true);
     rig.tell(0);
-    rig.until(|rig| rig.journal().transactions().unwrap().iter().any(|slot| slot.mined.is_some())).await;
+    rig.until(|rig| rig.journal().transactions().unwrap().iter().any(|tracked| tracked.mined.is_some())).await;
     rig.chain().mine(Vec::new());
     rig.chain().mine(Vec::new());
     rig.tell(0);
@@ -285,15 +285,19 @@ async fn a_fee_below_the_next_block_is_raised_step_by_step_within_the_cap() {
     let rig = Rig::start(Bench::new());
     rig.chain().refuse_broadcasts(Some(ChainError::FeeTooLow("below".into())));
     rig.answer(0).await;
-    rig.until(|rig| rig.journal().transactions().unwrap().first().is_some_and(|slot| slot.attempts.len() > 3)).await;
+    rig.until(|rig| rig.journal().transactions().unwrap().first().is_some_and(|tracked| tracked.attempts.len() > 3))
+        .await;
     tokio::time::sleep(Duration::from_secs(600)).await;
     rig.chain().refuse_broadcasts(None);
     rig.sent(1).await;
-    let slot = rig.journal().transactions().unwrap().remove(0);
-    for pair in slot.attempts.windows(2) {
-        assert!(pair[1].max_fee * 10 >= pair[0].max_fee * 11 && pair[1].tip * 10 >= pair[0].tip * 11);
+    let tracked = rig.journal().transactions().unwrap().remove(0);
+    for pair in tracked.attempts.windows(2) {
+        assert!(
+            pair[1].max_fee * 10 >= pair[0].max_fee * 11
+                && pair[1].max_priority_fee * 10 >= pair[0].max_priority_fee * 11
+        );
     }
-    assert!(slot.attempts.iter().all(|attempt| attempt.max_fee <= 909_090));
+    assert!(tracked.attempts.iter().all(|attempt| attempt.max_fee <= 909_090));
     assert_eq!(rig.chain().sent()[0].to(), Some(DOMAIN.coordinator), "made anew from the bytes in the journal");
 }
 

@@ -284,7 +284,7 @@ async fn a_reorganisation_deeper_than_the_ring_halts_and_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_reorganisation_as_deep_as_the_ring_is_rewound() {
+async fn a_reorganisation_as_deep_as_the_recent_blocks_reach_is_rewound() {
     let mut rig = Rig::new();
     let kept = rig.ask(0);
     for _ in 0..20 {

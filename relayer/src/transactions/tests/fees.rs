@@ -84,13 +84,13 @@ async fn blocks_at(rig: &mut Rig, base_fee: u128) {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_cap_keeps_from_a_raise_is_sent_again_within_a_second_of_the_base_fee_that_lets_it() {
-    for patience in 10..15 {
+    for waited in 10..15 {
         let (mut rig, _) = refused_at_the_cap().await;
-        rig.seconds(patience).await;
+        rig.seconds(waited).await;
         rig.chain().refuse_broadcasts(None);
         blocks_at(&mut rig, 1_500).await;
         rig.seconds(1).await;
-        assert_eq!(rig.chain().distinct().len(), 3, "{patience}");
+        assert_eq!(rig.chain().distinct().len(), 3, "{waited}");
         assert!(rig.tracked().iter().all(|tracked| tracked.attempts.len() == 1), "the cap forbids another");
     }
 }
@@ -107,9 +107,9 @@ async fn what_an_endpoint_refuses_for_good_is_not_sent_to_it_every_second() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_came_too_late_is_not_sent_when_it_becomes_affordable() {
-    for patience in 10..15 {
+    for waited in 10..15 {
         let (mut rig, items) = refused_at_the_cap().await;
-        rig.seconds(patience).await;
+        rig.seconds(waited).await;
         let at = rig.chain().head().await.unwrap().block;
         let moves = items.iter().map(|item| (item.id, settled(at, None, false))).collect();
         rig.journal().commit(&Batch { moves, ..Batch::default() }).unwrap();

@@ -75,14 +75,14 @@ async fn the_books_hold_what_final_transactions_cost_and_earned_once() {
     for _ in 0..5 {
         rig.block(10, 0).await;
     }
-    let books = rig.journal().ledger(0).unwrap();
-    let model = books.iter().find(|entry| entry.model == crate::testing::MODEL).unwrap();
+    let ledger = rig.journal().ledger(0).unwrap();
+    let model = ledger.iter().find(|entry| entry.model == crate::testing::MODEL).unwrap();
     assert_eq!((model.earned, model.answers), (2_000, 2));
-    // 50,000 gas at a base fee of 1,000 and a tip of 100.
-    assert_eq!(books.iter().map(|entry| entry.spent).sum::<u128>(), 50_000 * 1_100);
+    // 50,000 gas at a base fee of 1,000 and a priority fee of 100.
+    assert_eq!(ledger.iter().map(|entry| entry.spent).sum::<u128>(), 50_000 * 1_100);
     let mut rig = rig.restart().await;
     rig.block(10, 0).await;
-    assert_eq!(rig.journal().ledger(0).unwrap(), books);
+    assert_eq!(rig.journal().ledger(0).unwrap(), ledger);
 }
 
 #[tokio::test(start_paused = true)]

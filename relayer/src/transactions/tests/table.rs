@@ -135,7 +135,7 @@ async fn a_job_that_is_sent_under_a_nonce_with_another_purpose_is_open_after_a_s
     let mut rig = Rig::new().await;
     let (kept, other) = (rig.answer().await, rig.ask().await);
     let step = |nonce| Transition::Sent { block: other.block, sender: rig.keys[0].address(), nonce, hash: B256::ZERO };
-    // The second time, the watcher took in a reorganisation before the first tip.
+    // The second time, the watcher took in a reorganisation before the first head.
     for (reorg_epoch, nonce) in [(0, 0), (1, 7)] {
         let moves = vec![(other.id, step(nonce)), (other.id, Transition::Reopened), (other.id, step(nonce))];
         rig.journal().commit(&Batch { moves, ..Batch::default() }).unwrap();
@@ -215,7 +215,10 @@ async fn underpriced_replacement_both_fees_are_raised_by_a_tenth_or_to_the_marke
     let attempts = &rig.tracked()[0].attempts;
     assert!(attempts.len() > 4);
     for pair in attempts.windows(2) {
-        assert!(pair[1].max_fee * 10 >= pair[0].max_fee * 11 && pair[1].tip * 10 >= pair[0].tip * 11);
+        assert!(
+            pair[1].max_fee * 10 >= pair[0].max_fee * 11
+                && pair[1].max_priority_fee * 10 >= pair[0].max_priority_fee * 11
+        );
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Unsigned {
     pub(crate) value: u128,
     pub(crate) gas_limit: u64,
     pub(crate) max_fee: u128,
-    pub(crate) tip: u128,
+    pub(crate) max_priority_fee: u128,
 }
 
 /// Signs transactions under successive nonces.
@@ -47,7 +47,7 @@ pub(crate) fn sign(all: &[Unsigned], key: &PrivateKeySigner, chain_id: u64, from
             nonce,
             gas_limit: one.gas_limit,
             max_fee_per_gas: one.max_fee,
-            max_priority_fee_per_gas: one.tip,
+            max_priority_fee_per_gas: one.max_priority_fee,
             to: TxKind::Call(one.to),
             value: U256::from(one.value),
             input: one.input.clone(),
@@ -73,7 +73,7 @@ pub(crate) async fn send_until_mined(
     account: Address,
     from: u64,
     raw: &[Vec<u8>],
-    patience: Duration,
+    timeout: Duration,
 ) -> Res<()> {
     send(provider, raw).await?;
     let began = Instant::now();
@@ -83,8 +83,8 @@ pub(crate) async fn send_until_mined(
         if mined >= raw.len() {
             return Ok(());
         }
-        if began.elapsed() > patience {
-            return Err(format!("{mined} of {} transactions are mined after {patience:?}", raw.len()).into());
+        if began.elapsed() > timeout {
+            return Err(format!("{mined} of {} transactions are mined after {timeout:?}", raw.len()).into());
         }
         for raw in raw[mined..].iter().take(GAPS) {
             // It may be known, or mined by now.
@@ -142,7 +142,7 @@ async fn asks(deployment: &Deployment, consumer: &Consumer, key: &PrivateKeySign
                 value: FEE.into(),
                 gas_limit: GAS,
                 max_fee: 500 * GWEI,
-                tip: GWEI,
+                max_priority_fee: GWEI,
             }
         })
         .collect();

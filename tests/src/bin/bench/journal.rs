@@ -99,7 +99,8 @@ impl Writer {
             noise = keccak256(noise);
         }
         let raw = Bytes::from(data);
-        let attempt = Attempt { hash: keccak256(&raw), raw, gas: 1_000_000, max_fee: 1, tip: 1, at: number };
+        let attempt =
+            Attempt { hash: keccak256(&raw), raw, gas: 1_000_000, max_fee: 1, max_priority_fee: 1, at: number };
         let mut slot = TrackedTransaction { sender: SENDER, nonce, purpose, attempts: vec![attempt], mined: None };
         self.commit(&Batch { transactions: vec![slot.clone()], moves: moves(nonce), ..Batch::default() })?;
         slot.mined = Some(Receipt { block: block(number + 1), success: true, gas_used: 1, gas_price: 1, data_fee: 0 });

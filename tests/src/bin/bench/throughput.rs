@@ -139,7 +139,7 @@ async fn read(deployment: &Deployment, above: u64, sender: Address) -> Res<(Pace
                 gas_limit: transaction.gas_limit(),
                 // Full blocks raise the base fee; the floor must not run out of it.
                 max_fee: 100 * Transaction::max_fee_per_gas(transaction),
-                tip: transaction.max_priority_fee_per_gas().unwrap_or_default(),
+                max_priority_fee: transaction.max_priority_fee_per_gas().unwrap_or_default(),
             });
         }
     }

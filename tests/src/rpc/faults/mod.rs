@@ -61,6 +61,9 @@ struct State {
 
 impl FaultProxy {
     /// A proxy to a WebSocket endpoint, without faults until [`Self::fail`] asks for some.
+    ///
+    /// # Errors
+    /// If the endpoint cannot be reached, or no port is free.
     pub async fn before(url: &str, seed: u64) -> Res<Self> {
         let upstream: RootProvider = ProviderBuilder::default().connect_http(url.replacen("ws", "http", 1).parse()?);
         let state = Arc::new(State {

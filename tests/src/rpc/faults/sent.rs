@@ -27,7 +27,7 @@ pub struct Sent {
     /// Wei per gas at most.
     pub max_fee: u128,
     /// Wei per gas for the block's producer.
-    pub tip: u128,
+    pub max_priority_fee: u128,
     /// Its gas limit.
     pub gas_limit: u64,
     /// Its calldata.
@@ -58,7 +58,7 @@ impl Sent {
             from: envelope.recover_signer().ok()?,
             nonce: envelope.nonce(),
             max_fee: envelope.max_fee_per_gas(),
-            tip: envelope.max_priority_fee_per_gas().unwrap_or_default(),
+            max_priority_fee: envelope.max_priority_fee_per_gas().unwrap_or_default(),
             gas_limit: envelope.gas_limit(),
             input: envelope.input().clone(),
             at: Instant::now(),

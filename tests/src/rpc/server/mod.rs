@@ -48,6 +48,9 @@ pub struct RpcServer {
 
 impl RpcServer {
     /// Serves a backend on a free port.
+    ///
+    /// # Errors
+    /// If no port is free.
     pub async fn serve<B: Backend>(backend: Arc<B>) -> Res<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let local = Local { port: listener.local_addr()?.port() };

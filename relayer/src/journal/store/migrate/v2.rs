@@ -73,7 +73,7 @@ impl OldAttempt {
     /// The gas limit was the transaction's.
     pub(super) fn today(self, gas: u64) -> Attempt {
         let Self { hash, raw, max_fee, tip, at } = self;
-        Attempt { hash, raw, gas, max_fee, tip, at }
+        Attempt { hash, raw, gas, max_fee, max_priority_fee: tip, at }
     }
 }
 
