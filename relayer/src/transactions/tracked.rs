@@ -149,11 +149,14 @@ impl Mined {
         self.hash
     }
 
-    /// Whether what was mined does what the nonce is for: an attempt of before it got another purpose does not.
+    /// Whether what was mined is what the nonce is for, where it was meant to be: an attempt of before the nonce got another
+    /// purpose is not, nor one that a reorganisation brought into a block no higher than the head at which it was tried. A
+    /// seat's rank, for one, may not answer in a block that low.
     pub(super) fn is_to_purpose(&self) -> bool {
         let attempts = &self.transaction.attempts;
-        let mined = attempts.iter().find(|attempt| attempt.hash == self.hash);
-        mined.and_then(content).is_some_and(|mined| attempts.last().and_then(content) == Some(mined))
+        let Some(mined) = attempts.iter().find(|attempt| attempt.hash == self.hash) else { return false };
+        let content_of_last = attempts.last().and_then(content);
+        mined.at < self.receipt.block.number && content_of_last.is_some() && content(mined) == content_of_last
     }
 }
 

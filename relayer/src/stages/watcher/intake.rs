@@ -1,6 +1,6 @@
 //! Meaning of a block's logs, and of their loss, for jobs and claims.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::B256;
 use tracing::{debug, info, warn};
@@ -63,7 +63,7 @@ pub(super) fn take<C: Chain, J: Journal>(
     batch: &mut Batch,
 ) -> Result<(), JournalError> {
     let mut intake =
-        Intake { node, heights, batch, fresh: HashMap::new(), claims: HashMap::new(), over: HashSet::new() };
+        Intake { node, heights, batch, fresh: BTreeMap::new(), claims: BTreeMap::new(), over: BTreeSet::new() };
     logs.iter().try_for_each(|log| intake.take(log))?;
     intake.finish();
     Ok(())
@@ -75,10 +75,10 @@ struct Intake<'a, C, J> {
     heights: Heights,
     batch: &'a mut Batch,
     /// Indices of the batch's jobs, for it may hold many.
-    fresh: HashMap<B256, usize>,
-    claims: HashMap<B256, Claim>,
+    fresh: BTreeMap<B256, usize>,
+    claims: BTreeMap<B256, Claim>,
     /// Jobs that begin and end in this batch, so long ago that they would be forgotten at once.
-    over: HashSet<B256>,
+    over: BTreeSet<B256>,
 }
 
 impl<C: Chain, J: Journal> Intake<'_, C, J> {
@@ -189,8 +189,8 @@ pub(super) fn rewind<C: Chain, J: Journal>(node: &Node<C, J>, ancestor: BlockRef
     let mut batch = Batch { cursor: Some(ancestor), ..Batch::default() };
     let above = || Position::first_at(ancestor.number + 1)..Position::last_at(u64::MAX);
     let lost = |view: View| journal.walk(view, above(), usize::MAX).map(|at| at.into_iter().map(|at| at.id));
-    let vanished: HashSet<B256> = lost(View::Requested)?.collect();
-    let settled: HashSet<B256> = lost(View::Included)?.chain(lost(View::Finalized)?).collect();
+    let vanished: BTreeSet<B256> = lost(View::Requested)?.collect();
+    let settled: BTreeSet<B256> = lost(View::Included)?.chain(lost(View::Finalized)?).collect();
     for &id in settled.difference(&vanished) {
         batch.moves.push((id, Transition::Reopened));
         // What this node passed over, another had answered.

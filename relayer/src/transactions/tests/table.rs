@@ -365,6 +365,24 @@ async fn insufficient_funds_for_many_answers_is_too_much_and_the_key_goes_on_wit
     assert_eq!(rig.send(&items[..1]), SendOutcome::Sent);
 }
 
+/// The simulation found it, with the seed 6: in a block that low, the seat's rank may not answer yet.
+#[tokio::test(start_paused = true)]
+async fn reverted_in_a_block_below_the_head_at_which_it_was_tried_an_answer_is_sent_anew() {
+    let mut rig = Rig::new().await;
+    for _ in 0..3 {
+        rig.block(0, 0).await;
+    }
+    let item = rig.answer().await;
+    let early = rig.last_sent();
+    rig.chain().reorg(2);
+    rig.chain().mine_transaction(&early, false);
+    rig.head().await;
+    for _ in 0..3 {
+        rig.block(0, 0).await;
+    }
+    assert_eq!(rig.state(&item), "seen", "it is answered anew");
+}
+
 #[tokio::test(start_paused = true)]
 async fn reverted_an_answered_request_is_done_and_another_is_reported() {
     let mut rig = Rig::new().await;
