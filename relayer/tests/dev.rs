@@ -227,7 +227,8 @@ fn an_owner_sees_and_collects_what_its_node_earned() {
     std::fs::write(&password, "x").unwrap();
     let owner = oraculum::dev::NodeKeys::new(0).owner;
     let secret = oraculum::keys::Password::from_file(&password).unwrap();
-    oraculum::keys::store(&folder.path().join("keys/owner.json"), &owner, &secret).unwrap();
+    oraculum::keys::store(&folder.path().join("keys/owner.json"), &owner, &secret, oraculum::keys::Cost::Light)
+        .unwrap();
     let text = |value: &dyn std::fmt::Display| format!("\"{value}\"");
     let written = oraculum::config::example(&[
         ("chain.rpc_urls", format!("[\"{}\"]", dev.url())),

@@ -29,7 +29,7 @@ pub(super) struct InferArgs {
     /// checked and its probes are run first.
     model: String,
     /// The inputs: a file, or `-` for standard input.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, alias = "input", value_name = "FILE")]
     inputs: PathBuf,
     /// The folder of models that names are looked up in.
     #[arg(long, value_name = "FOLDER", env = "ORACULUM_MODELS", default_value = "onnx-models")]

@@ -2,7 +2,10 @@
 //!
 //! Data goes to standard output, everything else to standard error. What exit codes say is in [`exit`].
 
+mod completions;
+mod config;
 mod dev;
+mod environment;
 mod exit;
 mod infer;
 mod init;
@@ -10,21 +13,26 @@ mod jobs;
 mod journal;
 mod model;
 mod node;
+mod output;
 mod pnl;
 mod request;
 mod run;
 
-use std::{collections::HashMap, error::Error, fmt::Display, io::IsTerminal, process::ExitCode, str::FromStr};
+use std::{collections::HashMap, error::Error, fmt::Display, process::ExitCode, str::FromStr};
 
 use alloy::primitives::B256;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde::{Serialize, Serializer};
-use tracing_subscriber::{EnvFilter, filter::Directive};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use serde::Serializer;
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{Directive, LevelFilter},
+};
 
-use crate::{config::Settings, model::ModelStore, stages::watcher::REQUEST_LOG};
+use exit::Mistyped;
+pub use output::CommandResult;
+use output::{LogWriter, is_colored, print, print_json, print_json_line, tell};
 
-/// What every command ends with; the error says what to do.
-pub type CommandResult = Result<(), Box<dyn Error + Send + Sync>>;
+use crate::{config::Settings, model::ModelStore, stages::watcher::REQUEST_LOG, text};
 
 /// Smart contracts ask a neural network a question in one call and get the answer, signed and bonded, in the next block.
 #[derive(Debug, Parser)]
@@ -73,11 +81,16 @@ enum Command {
     Jobs(jobs::JobsArgs),
     Pnl(pnl::PnlArgs),
     Journal(journal::JournalArgs),
+    Config(config::ConfigArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(error) = environment::check(std::env::vars_os(), &Cli::command()) {
+        return fail(&error);
+    }
     if let Err(error) = cli.logging.start(matches!(cli.command, Command::Dev(_))) {
         return fail(&*error);
     }
@@ -103,15 +116,8 @@ async fn run(command: Command) -> CommandResult {
         Command::Infer(args) => args.run().await,
         Command::Model(args) => args.run().await,
         Command::Journal(args) => args.run(),
-    }
-}
-
-/// Prints data on standard output. A reader that has gone away is no error: `oraculum … | head` is fine.
-fn print(text: &str) -> CommandResult {
-    use std::io::{ErrorKind, Write};
-    match writeln!(std::io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+        Command::Config(args) => config::run(&args),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 
@@ -120,20 +126,16 @@ fn request_id(text: &str) -> Result<B256, String> {
     text.parse().map_err(|_| "a request's id is 0x and 64 hex digits".to_owned())
 }
 
+/// A chain's id, as a user writes it.
+fn chain_id(text: &str) -> Result<u64, String> {
+    let id = text::whole_number(text).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
+    id.ok_or_else(|| "a chain's id is a whole number, such as 1 or 0x1".to_owned())
+}
+
 /// The names of a node's models, for people; empty where the models are not on this machine.
 fn model_names(settings: &Settings) -> HashMap<B256, String> {
     let models = ModelStore::new(&settings.node.models_dir).list().unwrap_or_default();
     models.into_iter().filter_map(|one| one.model.ok()).map(|model| (model.id, model.name)).collect()
-}
-
-/// Prints a value as JSON on standard output, indented.
-fn print_json(value: &impl Serialize) -> CommandResult {
-    print(&serde_json::to_string_pretty(value)?)
-}
-
-/// Prints a value as JSON on standard output, in one line.
-fn print_json_line(value: &impl Serialize) -> CommandResult {
-    print(&serde_json::to_string(value)?)
 }
 
 /// An amount in wei as a decimal text, for JSON's numbers do not hold it.
@@ -143,13 +145,13 @@ fn as_text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok,
 
 fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     let mut told = error.to_string();
-    eprintln!("error: {told}");
+    tell!("error: {told}");
     let mut source = error.source();
     while let Some(cause) = source {
         // Many errors tell their cause themselves.
         let cause_told = cause.to_string();
         if !told.contains(&cause_told) {
-            eprintln!("  because: {cause_told}");
+            tell!("  because: {cause_told}");
         }
         told = cause_told;
         source = cause.source();
@@ -170,6 +172,12 @@ const SECRET_TARGETS: [&str; 9] = [
     "tokio_tungstenite",
 ];
 
+/// Whether a part of a filter is a misspelt level: the filter would take it for the name of a crate, and log nothing else.
+fn is_no_level(word: &str) -> bool {
+    let plain = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    plain && word != env!("CARGO_PKG_NAME") && word.parse::<LevelFilter>().is_err()
+}
+
 impl LoggingArgs {
     /// Starts logging. With `tells_requests`, requests and answers are logged as they come, unless a filter is given.
     fn start(&self, tells_requests: bool) -> CommandResult {
@@ -177,14 +185,21 @@ impl LoggingArgs {
         if tells_requests && log == DEFAULT_LOG {
             log += &format!(",{REQUEST_LOG}=debug");
         }
-        let mut filter = EnvFilter::try_new(&log)
-            .map_err(|error| format!("--log `{}`: {error}; write a level such as `info`", self.log))?;
+        let mistyped = |what: &dyn Display| {
+            Mistyped(format!("--log `{}`: {what}; write a level such as `info`", text::shown(&self.log)))
+        };
+        if let Some(word) = self.log.split(',').map(str::trim).find(|word| is_no_level(word)) {
+            return Err(mistyped(&format_args!("`{}` is no level", text::shown(word))).into());
+        }
+        let mut filter = EnvFilter::try_new(&log).map_err(|error| mistyped(&text::shown(&error.to_string())))?;
         for target in SECRET_TARGETS {
             filter = filter.add_directive(Directive::from_str(&format!("{target}=off"))?);
         }
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // What the subscriber says of its own failures it says on standard error, and panics where that fails.
+        let builder =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(LogWriter).log_internal_errors(false);
         match self.log_format {
-            LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+            LogFormat::Text => builder.with_ansi(is_colored()).init(),
             LogFormat::Json => builder.json().init(),
         }
         Ok(())

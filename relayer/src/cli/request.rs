@@ -17,7 +17,7 @@ use alloy::{
 use clap::Args;
 use serde::Serialize;
 
-use super::{CommandResult, as_text, print, print_json};
+use super::{CommandResult, as_text, exit::Mistyped, print, print_json, tell};
 use crate::{
     chain::{Endpoint, RootCertificates},
     client::{
@@ -29,6 +29,7 @@ use crate::{
     model::{Details, ModelError, ModelStore},
     oip::OipTensor,
     protocol::{Outcome, OutputFormat},
+    text,
 };
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -113,7 +114,7 @@ struct ChainArgs {
     )]
     rpc_url: Vec<Endpoint>,
     /// The coordinator's address.
-    #[arg(long, env = "ORACULUM_CHAIN_COORDINATOR", default_value_t = dev::COORDINATOR)]
+    #[arg(long, env = "ORACULUM_CHAIN_COORDINATOR", value_parser = text::address, default_value_t = dev::COORDINATOR)]
     coordinator: Address,
     /// The keystore of the account that asks and pays; not needed on a local development chain.
     #[arg(long, value_name = "FILE")]
@@ -129,7 +130,8 @@ impl RequestArgs {
         // Everything that can be wrong with what was typed, before anything else.
         let format = OutputFormat { width: self.terms.width, decimals: self.terms.decimals, mask: self.terms.mask };
         if !format.is_valid() {
-            return Err("--width is 1, 2, 4, 8 or 16 with up to 36 --decimals, or 0 with --decimals 0".into());
+            let message = "--width is 1, 2, 4, 8 or 16 with up to 36 --decimals, or 0 with --decimals 0";
+            return Err(Mistyped(message.into()).into());
         }
         let coordinator = self.chain.coordinator;
         let client = Client::connect_any(&self.chain.rpc_url, None, &RootCertificates::default()).await?;
@@ -155,7 +157,7 @@ impl RequestArgs {
         let terms = RequestTerms { model, fee, prepaid, format, deadline_blocks };
         let asked = ask(&account, coordinator, terms, input).await?;
         if !self.json {
-            eprintln!("request {} is in block {} (transaction {})", asked.id, asked.block, asked.transaction);
+            tell!("request {} is in block {} (transaction {})", asked.id, asked.block, asked.transaction);
         }
         let patience = Duration::from_secs(self.terms.timeout);
         let answered = wait_for_answer(account.client(), coordinator, &asked, patience).await?;
@@ -199,7 +201,7 @@ impl RequestArgs {
         if self.json {
             return print_json(&RefundReport { id, account, wei, transaction });
         }
-        eprintln!("{} ETH are credited to the balance of {account} in the coordinator", format_ether(wei));
+        tell!("{} ETH are credited to the balance of {account} in the coordinator", format_ether(wei));
         Ok(())
     }
 
@@ -207,7 +209,7 @@ impl RequestArgs {
         if self.json {
             return print_json(&report);
         }
-        eprintln!(
+        tell!(
             "{} in block {}, {} after the request ({} ms, transaction {}); gas {} to ask, {} to answer",
             report.outcome,
             report.fulfilled_block,

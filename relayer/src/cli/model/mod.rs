@@ -8,7 +8,7 @@ use alloy::primitives::B256;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{CommandResult, print, print_json_line};
+use super::{CommandResult, print, print_json_line, tell};
 use crate::{
     model::{Model, ModelStore, graph},
     protocol::{card::Agreement, cast::TensorSpec},
@@ -136,12 +136,12 @@ fn list(store: &ModelStore, as_json: bool) -> CommandResult {
         return print_json_line(&rows.collect::<Vec<_>>());
     }
     if models.is_empty() {
-        eprintln!("There are no models in {}: add one with `oraculum model add FOLDER`.", store.root().display());
+        tell!("There are no models in {}: add one with `oraculum model add FOLDER`.", store.root().display());
     }
     for summary in models {
         match summary.model {
             Ok(model) => print(&format!("{:<16} {}  {}", model.name, model.id, model.details.task))?,
-            Err(error) => eprintln!("{}: {error}", summary.folder),
+            Err(error) => tell!("{}: {error}", summary.folder),
         }
     }
     Ok(())
