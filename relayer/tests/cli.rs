@@ -88,7 +88,29 @@ fn infer_says_what_is_wrong_with_an_input() {
     fails(1, &infer, &flower(json!([1, 3]), json!([1, 2, 3])), &["BadInput", "[1, 3]", "[?, 4]"]);
     fails(1, &infer, &flower(json!([1, 4]), json!([1, 2, 3])), &["`features`", "[1, 4]"]);
     fails(1, &infer, &iris().replace("features", "feature"), &["no input `feature`", "features"]);
-    fails(1, &infer, &iris().replace("5.1", "\"NaN\""), &["Unrepresentable", "NaN"]);
+    fails(
+        1,
+        &infer,
+        &iris().replace("\"FP32\"", "\"FP64\"").replace("}]", "}],\"outputs\":[{\"name\":\"p\"}]"),
+        &["no output `p`", "probabilities"],
+    );
+}
+
+/// F12: a request as clients write it, NaN in and out, and what that would be on-chain.
+#[test]
+fn infer_takes_and_gives_what_the_protocol_has() {
+    let request = iris().replace("5.1", "NaN").replacen(
+        '{',
+        r#"{"id":"a","parameters":{},"outputs":[{"name":"probabilities"}],"#,
+        1,
+    );
+    let ran = oraculum(&["infer", "iris", "--inputs", "-"], &format!("\u{feff}{request}"));
+    let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let answer = stdout(&ran);
+    assert_eq!(answer["id"], "a");
+    assert_eq!(answer["outputs"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["outputs"][0]["data"], json!(["NaN", "NaN", "NaN"]));
+    assert!(told.contains("Unrepresentable"), "{told}");
 }
 
 #[test]

@@ -21,8 +21,8 @@ use super::{CommandResult, as_text, exit::Mistyped, print, print_json, tell};
 use crate::{
     chain::{Endpoint, RootCertificates},
     client::{
-        Account, Answered, Asked, Client, RequestTerms, ask, input_from_arrays, input_from_json, refund, resolve_model,
-        wait_for_answer,
+        Account, Answered, Asked, Client, JsonInput, RequestTerms, ask, input_from_arrays, input_from_json, refund,
+        resolve_model, wait_for_answer,
     },
     dev,
     keys::{self, PasswordSource},
@@ -151,11 +151,13 @@ impl RequestArgs {
         let name = self.model.as_deref().unwrap_or_default();
         let model = resolve_model(&client, coordinator, name).await?;
         let details = ModelStore::new(&self.models).open(&model.to_string()).map(|model| model.details);
-        let input = self.packed_input(&details)?;
+        let JsonInput { packed, mask } = self.packed_input(&details)?;
+        // What is typed comes before what a file says.
+        let format = OutputFormat { mask: if format.mask == 0 { mask } else { format.mask }, ..format };
         let account = Account::new(client, self.chain.key(local)?);
         let (prepaid, deadline_blocks) = (self.terms.prepaid, self.terms.deadline);
         let terms = RequestTerms { model, fee, prepaid, format, deadline_blocks };
-        let asked = ask(&account, coordinator, terms, input).await?;
+        let asked = ask(&account, coordinator, terms, packed).await?;
         if !self.json {
             tell!("request {} is in block {} (transaction {})", asked.id, asked.block, asked.transaction);
         }
@@ -169,17 +171,17 @@ impl RequestArgs {
                 Err("the model cannot take this input (BadInput); the answer is signed and paid".into())
             }
             Outcome::Unrepresentable => {
-                Err("the output does not fit the requested format (Unrepresentable): try a larger \
-                --width or fewer --decimals; the answer is signed and paid"
+                Err("the output does not fit the requested format, or has NaN or infinities, which `oraculum infer` \
+                    shows (Unrepresentable): try a larger --width or fewer --decimals; the answer is signed and paid"
                     .into())
             }
         }
     }
 
-    /// The inputs as packed tensors. Without the model's details they can only be given as such.
-    fn packed_input(&self, details: &Result<Details, ModelError>) -> Result<Bytes, Error> {
+    /// The inputs as packed tensors, and the outputs asked for. Without the model's details they can only be given as such.
+    fn packed_input(&self, details: &Result<Details, ModelError>) -> Result<JsonInput, Error> {
         let details = match (&self.input_hex, details) {
-            (Some(packed), _) => return Ok(packed.clone()),
+            (Some(packed), _) => return Ok(JsonInput { packed: packed.clone(), mask: 0 }),
             (None, Ok(details)) => details,
             (None, Err(error)) => {
                 let remedy = "name its folder with --models, or give packed tensors with --input-hex";
@@ -187,7 +189,7 @@ impl RequestArgs {
             }
         };
         match &self.input_json {
-            None => Ok(input_from_arrays(&self.input, details)?),
+            None => Ok(JsonInput { packed: input_from_arrays(&self.input, details)?, mask: 0 }),
             Some(file) => {
                 let unreadable = |error| format!("cannot read the inputs from {}: {error}", file.display());
                 Ok(input_from_json(&read_file(file).map_err(unreadable)?, details)?)

@@ -14,7 +14,7 @@ use super::{
 use crate::protocol::{
     Outcome, OutputFormat,
     agreement::{Verdict, compare},
-    cast::{self, BadInput, Failure, ModelTensor, Unrepresentable},
+    cast::{self, BadInput, Failure, ModelTensor, NotFinite, Unrepresentable},
 };
 
 /// Result of a run, ready to be signed.
@@ -39,7 +39,12 @@ impl LoadedModel {
     ///
     /// # Errors
     /// Every variant of `EngineError` but `UnknownModel`.
-    pub(super) async fn infer(&self, input: Bytes, format: OutputFormat) -> Result<Inference, EngineError> {
+    pub(super) async fn infer(
+        &self,
+        input: Bytes,
+        format: OutputFormat,
+        not_finite: NotFinite,
+    ) -> Result<Inference, EngineError> {
         if !format.is_valid() {
             return Err(EngineError::InvalidFormat(format));
         }
@@ -53,7 +58,9 @@ impl LoadedModel {
         let again = (self.device != Device::Cpu).then(|| request.clone());
         let Attempt { report: RunReport { result, run_time }, device, queue_time } = self.sessions.run(request).await?;
         let result = match result {
-            Ok(outputs) => cast::from_outputs(&outputs, format, self.max_output_bytes).map_err(Failure::from),
+            Ok(outputs) => {
+                cast::from_outputs(&outputs, format, not_finite, self.max_output_bytes).map_err(Failure::from)
+            }
             Err(ModelFailure::NotTensor { output, reason }) => {
                 Err(Unrepresentable::NotTensor { output, reason }.into())
             }
@@ -69,7 +76,7 @@ impl LoadedModel {
     pub(super) async fn probe(&self) -> Result<(), LoadError> {
         for (index, probe) in self.probes.iter().enumerate() {
             let Inference { outcome, output, .. } = self
-                .infer(probe.input.clone(), OutputFormat::NATIVE)
+                .infer(probe.input.clone(), OutputFormat::NATIVE, NotFinite::Refused)
                 .await
                 .map_err(|error| LoadError::ProbeFailed { index, error })?;
             let verdict = compare(&output, &probe.output, &self.agreement, OutputFormat::NATIVE);
