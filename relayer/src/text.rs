@@ -2,8 +2,10 @@
 
 use alloy::primitives::Address;
 
-/// Characters of a foreign text that a message shows at most.
+/// Characters of a foreign name or value that a message shows at most.
 const SHOWN: usize = 200;
+/// Characters of a foreign message at most.
+const LINE: usize = 1000;
 
 /// The bytes of a text without the byte order mark that editors on Windows put before UTF-8.
 #[must_use]
@@ -15,9 +17,19 @@ pub fn without_bom(bytes: &[u8]) -> &[u8] {
 /// steer a terminal.
 #[must_use]
 pub fn shown(text: &str) -> String {
+    escaped(text, SHOWN)
+}
+
+/// A foreign message in one line, without what would steer a terminal, and not longer than a thousand characters.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    escaped(text, LINE)
+}
+
+fn escaped(text: &str, most: usize) -> String {
     let mut line = String::new();
     for (index, character) in text.trim().chars().enumerate() {
-        if index == SHOWN {
+        if index == most {
             line.push('…');
             break;
         }

@@ -123,6 +123,8 @@ fn infer_says_what_is_wrong_with_a_model_or_a_runtime() {
     infer(&bad("random.onnx"), &["RandomNormal"]);
     infer(&bad("sequence.onnx"), &["a sequence"]);
     infer(&bad("not-onnx.onnx"), &["not an ONNX file"]);
+    infer(&bad("newer-opset.onnx"), &["newer than this ONNX Runtime", "opset_version"]);
+    infer(&bad("no-outputs.onnx"), &["no outputs"]);
     let runtime = ["infer", "iris", "--inputs", "-", "--runtime"];
     fails(7, &[&runtime[..], &["/nowhere.so"]].concat(), &iris(), &["/nowhere.so", "--runtime", "ORT_DYLIB_PATH"]);
     let other = models().join("iris/card.json");
@@ -144,8 +146,40 @@ fn the_models_of_a_store_are_listed_inspected_and_added() {
     assert_eq!(all["modelId"], added["modelId"]);
 
     std::fs::write(store.path().join("iris/model.onnx"), "altered").unwrap();
-    fails(7, &[&["model", "inspect", "iris"], &at[..]].concat(), "", &["altered", "SHA-256"]);
-    fails(7, &[&["infer", "iris", "--inputs", "-"], &at[..2]].concat(), &iris(), &["altered", "SHA-256"]);
+    fails(7, &[&["model", "inspect", "iris"], &at[..]].concat(), "", &["SHA-256", "it is text"]);
+    fails(7, &[&["infer", "iris", "--inputs", "-"], &at[..2]].concat(), &iris(), &["SHA-256", "it is text"]);
+}
+
+/// F15: a clone without Git LFS, for a bare file and for one with a card.
+#[test]
+fn a_git_lfs_pointer_is_called_that() {
+    let store = tempfile::tempdir().unwrap();
+    let folder = store.path().join("iris");
+    std::fs::create_dir(&folder).unwrap();
+    for name in ["card.json", "details.json"] {
+        std::fs::copy(models().join("iris").join(name), folder.join(name)).unwrap();
+    }
+    let file = folder.join("model.onnx");
+    std::fs::write(&file, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1119\n").unwrap();
+    for model in [file.to_str().unwrap(), folder.to_str().unwrap()] {
+        fails(7, &["infer", model, "--inputs", "-"], &iris(), &["a Git LFS pointer", "`git lfs pull`"]);
+    }
+}
+
+/// F15: a classifier as skl2onnx exports it answers with its label alone, and says how to get the rest.
+#[test]
+fn infer_serves_a_zipmap_model_without_its_maps() {
+    let model = models().join("bad/zipmap.onnx");
+    let model = model.to_str().unwrap();
+    let request = r#"{"inputs":[{"name":"x","shape":[1,1],"datatype":"FP32","data":[3]}]}"#;
+    fails(
+        1,
+        &["infer", model, "--inputs", "-"],
+        request,
+        &["`probabilities` is a sequence", "options={'zipmap': False}"],
+    );
+    let label = request.replacen('{', r#"{"outputs":[{"name":"label"}],"#, 1);
+    assert_eq!(stdout(&oraculum(&["infer", model, "--inputs", "-"], &label))["outputs"][0]["data"], json!([1]));
 }
 
 /// A node's home as `init` makes it, for a chain on which nothing listens.

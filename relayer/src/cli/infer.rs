@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::{CommandResult, print_json_line};
 use crate::{
     engine::{EngineOptions, Inference, OnnxEngine, Provider, Source},
-    model::{Model, ModelFile, ModelStore},
+    model::{Model, ModelFile, ModelStore, graph::OutputSpec},
     oip::{self, OipResponse},
     protocol::OutputFormat,
 };
@@ -92,7 +92,7 @@ impl InferArgs {
         let id = source.id;
         let model = engine.load(source).await?;
         let request = oip::read_request(&json)?;
-        let names = model.signature.outputs.iter().map(|output| output.name.as_str());
+        let names = model.signature.outputs.iter().map(OutputSpec::name);
         let mask = request.mask(names.clone())?;
         let input = oip::pack_inputs(&request.inputs, &model.signature.inputs)?;
         let Inference { outcome, output, failure, profile, queue_time, run_time } =

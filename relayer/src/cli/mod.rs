@@ -145,13 +145,13 @@ fn as_text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok,
 
 fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     let mut told = error.to_string();
-    tell!("error: {told}");
+    tell!("error: {}", text::one_line(&told));
     let mut source = error.source();
     while let Some(cause) = source {
         // Many errors tell their cause themselves.
         let cause_told = cause.to_string();
         if !told.contains(&cause_told) {
-            tell!("  because: {cause_told}");
+            tell!("  because: {}", text::one_line(&cause_told));
         }
         told = cause_told;
         source = cause.source();

@@ -11,10 +11,14 @@ use super::{
     profile::{Device, ExecutionProfile},
     sessions::Attempt,
 };
-use crate::protocol::{
-    Outcome, OutputFormat,
-    agreement::{Verdict, compare},
-    cast::{self, BadInput, Failure, ModelTensor, NotFinite, Unrepresentable},
+use crate::{
+    model::graph::{self, OutputSpec},
+    protocol::{
+        Outcome, OutputFormat,
+        agreement::{Verdict, compare},
+        cast::{self, BadInput, Failure, ModelTensor, NotFinite, Unrepresentable},
+    },
+    text,
 };
 
 /// Result of a run, ready to be signed.
@@ -62,6 +66,7 @@ impl LoadedModel {
                 cast::from_outputs(&outputs, format, not_finite, self.max_output_bytes).map_err(Failure::from)
             }
             Err(ModelFailure::NotTensor { output, reason }) => {
+                let reason = self.not_tensor(output).unwrap_or(reason);
                 Err(Unrepresentable::NotTensor { output, reason }.into())
             }
             Err(ModelFailure::Failed(reason)) => Err(self.confirm(again, reason).await?.into()),
@@ -95,6 +100,18 @@ impl LoadedModel {
         }
         cast::check_mask(format.mask, self.signature.outputs.len())?;
         cast::to_inputs(&self.signature.inputs, input)
+    }
+
+    /// Why an output that the model declares as something else is no tensor, and what to do.
+    fn not_tensor(&self, output: usize) -> Option<String> {
+        match self.signature.outputs.get(output)? {
+            OutputSpec::Tensor(_) => None,
+            OutputSpec::Other { name, kind } => Some(format!(
+                "`{}` is {kind}: ask for the other outputs alone, or export the model without it{}",
+                text::shown(name),
+                graph::zipmap(kind)
+            )),
+        }
     }
 
     /// Finds out whether a failing run makes a bad input, which only the reference can tell; `again` is what failed, if it

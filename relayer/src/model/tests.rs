@@ -113,7 +113,7 @@ fn an_id_or_a_hash_that_does_not_match_is_named() {
 
     let folder = Draft::iris().write();
     let model = Model::open(folder.path()).unwrap();
-    fs::write(&model.file, "altered").unwrap();
+    fs::write(&model.file, b"\x08altered").unwrap();
     let error = model.read_file().unwrap_err();
     assert!(matches!(&error, ModelError::Altered { .. }) && error.to_string().contains("fetch"), "{error}");
 }
