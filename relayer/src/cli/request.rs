@@ -94,7 +94,7 @@ struct TermArgs {
     #[arg(long, default_value_t = 0)]
     mask: u16,
     /// Number of blocks in which an answer may come, 2 to 8000.
-    #[arg(long, value_name = "BLOCKS", default_value_t = 300)]
+    #[arg(long, value_name = "BLOCKS", default_value_t = 300, value_parser = clap::value_parser!(u16).range(2..=8000))]
     deadline: u16,
     /// Seconds to wait for the answer; the request stays open afterwards.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
@@ -145,7 +145,7 @@ impl RequestArgs {
             None if local => U96::from(LOCAL_FEE),
             None => {
                 let remedy = "this is not a local chain: name the fee in ETH with --fee, such as --fee 0.001";
-                return Err(remedy.into());
+                return Err(Mistyped(remedy.into()).into());
             }
         };
         let name = self.model.as_deref().unwrap_or_default();
@@ -304,9 +304,11 @@ impl ChainArgs {
                 Ok(keys::open(path, source)?)
             }
             None if local => Ok(dev::user()),
-            None => Err("this is not a local development chain: name the keystore of the account that pays with \
-                --keystore"
-                .into()),
+            None => {
+                let remedy =
+                    "this is not a local development chain: name the keystore of the account that pays with --keystore";
+                Err(Mistyped(remedy.into()).into())
+            }
         }
     }
 }

@@ -75,7 +75,7 @@ impl RawConfig {
                 Some(name) => format!("{name}: {}", error.message()),
                 None => error.message().to_owned(),
             };
-            ConfigError::Syntax { file: file.clone(), line: line(offset), reason }
+            ConfigError::Syntax { file: file.clone(), line: line(offset), reason: text::one_line(&reason) }
         };
         for (name, section) in DeTable::parse(text).map_err(syntax)?.into_inner() {
             let at = origin(name.span().start);
@@ -226,7 +226,7 @@ fn known_key<'a>(known: &'a [KeyInfo], name: &str, section: &str, origin: &str) 
 
 fn unknown<'a>(origin: &str, what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> ConfigError {
     let remedy = suggestion(name, known);
-    ConfigError::Unknown { origin: origin.to_owned(), what: what.to_owned(), remedy }
+    ConfigError::Unknown { origin: origin.to_owned(), what: text::shown(what), remedy }
 }
 
 /// The known name that is likely meant, or all where none is near.

@@ -21,7 +21,8 @@ pub(super) struct RawValue {
 impl RawValue {
     /// The error for this value, with a reason that ends in a remedy.
     pub(super) fn wrong(&self, reason: impl Into<String>) -> ConfigError {
-        ConfigError::Value { origin: self.origin.clone(), key: self.key.clone(), reason: reason.into() }
+        let reason = text::one_line(&reason.into());
+        ConfigError::Value { origin: self.origin.clone(), key: self.key.clone(), reason }
     }
 
     /// The error for a value of another kind. It does not repeat the value.
