@@ -44,8 +44,12 @@ pub struct Cli {
     command: Command,
 }
 
-/// The filter where none is given; alloy's subscriptions log each connection that ends.
-const DEFAULT_LOG: &str = "info,alloy_pubsub=warn";
+/// The filter where none is given.
+const DEFAULT_LOG: &str = "info";
+
+/// A target that logs an error for every subscription whose endpoint goes away, also while a node is ending. What a lost
+/// endpoint means is logged by `chain`; so it is off unless a filter names it.
+const NOISY_TARGET: &str = "alloy_pubsub";
 
 /// How much is logged, and in which form; logs go to standard error.
 #[derive(Clone, Debug, Args)]
@@ -181,9 +185,28 @@ fn is_no_level(word: &str) -> bool {
 impl LoggingArgs {
     /// Starts logging. With `tells_requests`, requests and answers are logged as they come, unless a filter is given.
     fn start(&self, tells_requests: bool) -> CommandResult {
+        let filter = self.filter(tells_requests)?;
+        // What the subscriber says of its own failures it says on standard error, and panics where that fails.
+        let builder =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(LogWriter).log_internal_errors(false);
+        match self.log_format {
+            LogFormat::Text => builder.with_ansi(is_colored()).init(),
+            LogFormat::Json => builder.json().init(),
+        }
+        Ok(())
+    }
+
+    /// What is logged.
+    ///
+    /// # Errors
+    /// `Mistyped` for a filter that is none.
+    fn filter(&self, tells_requests: bool) -> Result<EnvFilter, Box<dyn Error + Send + Sync>> {
         let mut log = self.log.clone();
         if tells_requests && log == DEFAULT_LOG {
             log += &format!(",{REQUEST_LOG}=debug");
+        }
+        if !log.contains(NOISY_TARGET) {
+            log += &format!(",{NOISY_TARGET}=off");
         }
         let mistyped = |what: &dyn Display| {
             Mistyped(format!("--log `{}`: {what}; write a level such as `info`", text::shown(&self.log)))
@@ -195,13 +218,33 @@ impl LoggingArgs {
         for target in SECRET_TARGETS {
             filter = filter.add_directive(Directive::from_str(&format!("{target}=off"))?);
         }
-        // What the subscriber says of its own failures it says on standard error, and panics where that fails.
-        let builder =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(LogWriter).log_internal_errors(false);
-        match self.log_format {
-            LogFormat::Text => builder.with_ansi(is_colored()).init(),
-            LogFormat::Json => builder.json().init(),
+        Ok(filter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(log: &str) -> String {
+        let arguments = LoggingArgs { log: log.to_owned(), log_format: LogFormat::Text };
+        arguments.filter(true).unwrap().to_string()
+    }
+
+    /// A node that is told to end logs no error: an endpoint that goes away in the meantime is no news.
+    #[test]
+    fn subscriptions_that_end_are_logged_only_where_a_filter_names_them() {
+        for log in [DEFAULT_LOG, "debug", "oraculum=trace,warn"] {
+            assert!(filter(log).contains("alloy_pubsub=off"), "{log}");
         }
-        Ok(())
+        assert!(filter("info,alloy_pubsub=debug").contains("alloy_pubsub=debug"));
+    }
+
+    #[test]
+    fn what_logs_keys_of_endpoints_is_off_whatever_the_filter() {
+        let filter = filter("trace,hyper=trace");
+        for target in SECRET_TARGETS {
+            assert!(filter.contains(&format!("{target}=off")), "{target}: {filter}");
+        }
     }
 }

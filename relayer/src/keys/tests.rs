@@ -77,7 +77,9 @@ fn files_that_are_no_keystore_are_refused_before_a_password_is_asked_for() {
 fn a_password_file_loses_the_end_of_its_line_and_nothing_more() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("password");
-    for (contents, expected) in [("a b\n", "a b"), ("a b\r\n", "a b"), ("a b", "a b"), (" a \n\n", " a \n")] {
+    for (contents, expected) in
+        [("a b\n", "a b"), ("\u{feff}a b\n", "a b"), ("a b\r\n", "a b"), ("a b", "a b"), (" a \n\n", " a \n")]
+    {
         std::fs::write(&path, contents).unwrap();
         assert_eq!(*Password::from_file(&path).unwrap().text, expected);
     }

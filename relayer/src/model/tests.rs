@@ -128,6 +128,15 @@ fn a_missing_file_is_named() {
     }
 }
 
+/// A card is no part of what is hashed: an editor may put a byte order mark before it.
+#[test]
+fn a_card_may_begin_with_a_byte_order_mark() {
+    let folder = Draft::iris().write();
+    let path = folder.path().join("card.json");
+    fs::write(&path, format!("\u{feff}{}", fs::read_to_string(&path).unwrap())).unwrap();
+    assert!(Model::open(folder.path()).is_ok());
+}
+
 #[test]
 fn details_must_be_canonical() {
     for text in [
