@@ -11,15 +11,15 @@ from graph import FLOAT, IR_VERSION, INT64, OPSET
 INT8, BOOL, STRING = TensorProto.INT8, TensorProto.BOOL, TensorProto.STRING
 
 
-def model(name, nodes, inputs, outputs, constants=(), domains=()) -> bytes:
+def model(name, nodes, inputs, outputs, constants=(), domains=(), sparse=(), ir=IR_VERSION, opset=OPSET) -> bytes:
     """Unlike graph.Graph, checks nothing: some of these files are meant to be wrong."""
     ports = [
         [port if not isinstance(port, tuple) else helper.make_tensor_value_info(*port) for port in side]
         for side in (inputs, outputs)
     ]
-    graph = helper.make_graph(nodes, name, *ports, list(constants))
-    opsets = [helper.make_opsetid("", OPSET)] + [helper.make_opsetid(domain, 1) for domain in domains]
-    made = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+    graph = helper.make_graph(nodes, name, *ports, list(constants), sparse_initializer=list(sparse))
+    opsets = [helper.make_opsetid("", opset)] + [helper.make_opsetid(domain, 1) for domain in domains]
+    made = helper.make_model(graph, opset_imports=opsets, ir_version=ir)
     made.producer_name = "oraculum"
     return made.SerializeToString(deterministic=True)
 
@@ -109,6 +109,50 @@ def no_batch() -> bytes:
     )
 
 
+def zipmap() -> bytes:
+    """As skl2onnx exports a classifier by default: the label, and a sequence of maps. Only the label is a tensor."""
+    classifier = helper.make_node(
+        "LinearClassifier", ["x"], ["label", "scores"], domain="ai.onnx.ml", coefficients=[-1.0, 1.0],
+        intercepts=[0.5, -0.5], classlabels_ints=[0, 1], multi_class=0, post_transform="SOFTMAX",
+    )
+    maps = helper.make_node("ZipMap", ["scores"], ["probabilities"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+    element = helper.make_map_type_proto(INT64, helper.make_tensor_type_proto(FLOAT, []))
+    output = helper.make_value_info("probabilities", helper.make_sequence_type_proto(element))
+    return model("zipmap", [classifier, maps], [X], [("label", INT64, ["N"]), output], domains=["ai.onnx.ml"])
+
+
+def sparse_input() -> bytes:
+    """y = x + [0, 2, 0]: a sparse initializer that is listed among the inputs, too, as initializers may be."""
+    values = numpy_helper.from_array(np.array([2], np.float32), "w")
+    indices = numpy_helper.from_array(np.array([1], np.int64), "w_indices")
+    weight = helper.make_sparse_tensor(values, indices, [3])
+    inputs = [("x", FLOAT, ["N", 3]), ("w", FLOAT, [3])]
+    return model("sparse-input", [helper.make_node("Add", ["x", "w"], ["y"])], inputs, [("y", FLOAT, ["N", 3])], sparse=[weight])
+
+
+def dropout() -> bytes:
+    """Three times a Dropout that never drops: its training input is false, as an initializer or a Constant."""
+    off = helper.make_node("Constant", [], ["off"], value=helper.make_tensor("off", BOOL, [], [False]))
+    constants = [
+        numpy_helper.from_array(np.array(0.5, np.float32), "ratio"),
+        numpy_helper.from_array(np.array(False), "raw"),
+        helper.make_tensor("typed", BOOL, [], [False]),
+    ]
+    nodes = [off] + [
+        helper.make_node("Dropout", [x, "ratio", training], [y])
+        for x, training, y in (("x", "raw", "a"), ("a", "typed", "b"), ("b", "off", "y"))
+    ]
+    return model("dropout", nodes, [X], [Y], constants)
+
+
+def training() -> bytes:
+    """A Dropout whose training input is true."""
+    constants = [numpy_helper.from_array(np.array(0.5, np.float32), "ratio"), numpy_helper.from_array(np.array(True), "on")]
+    return model("training", [helper.make_node("Dropout", ["x", "ratio", "on"], ["y"])], [X], [Y], constants)
+
+
+IDENTITY = [helper.make_node("Identity", ["x"], ["y"])]
+
 FILES = {
     "external.onnx": external,
     "external.bin": lambda: np.array([1], "<f4").tobytes(),
@@ -118,6 +162,13 @@ FILES = {
     "slow.onnx": slow,
     "sequence.onnx": sequence,
     "not-onnx.onnx": not_onnx,
+    "zipmap.onnx": zipmap,
+    "sparse-input.onnx": sparse_input,
+    "dropout.onnx": dropout,
+    "training.onnx": training,
+    "newer-ir.onnx": lambda: model("newer-ir", IDENTITY, [X], [Y], ir=99),
+    "newer-opset.onnx": lambda: model("newer-opset", IDENTITY, [X], [Y], opset=99),
+    "no-outputs.onnx": lambda: model("no-outputs", IDENTITY, [X], []),
     "no-batch.onnx": no_batch,
 }
 

@@ -50,6 +50,9 @@ pub const POINTS: &[&str] = &[
     "broadcast.after",
 ];
 
+/// The environment variables that name them; none are known where there are no crash points.
+pub const VARIABLES: &[&str] = if cfg!(feature = "chaos") { &["ORACULUM_CRASH_AT", "ORACULUM_PANIC_AT"] } else { &[] };
+
 /// What an environment variable asks for at a point.
 #[cfg(feature = "chaos")]
 struct Trap {
@@ -79,11 +82,11 @@ impl Trap {
 #[allow(clippy::panic)] // a stage that panics is what a test asked for
 pub fn failpoint(name: &str) {
     use std::sync::LazyLock;
-    static DEATH: LazyLock<Trap> = LazyLock::new(|| Trap::of("ORACULUM_CRASH_AT"));
-    static PANIC: LazyLock<Trap> = LazyLock::new(|| Trap::of("ORACULUM_PANIC_AT"));
+    static DEATH: LazyLock<Trap> = LazyLock::new(|| Trap::of(VARIABLES[0]));
+    static PANIC: LazyLock<Trap> = LazyLock::new(|| Trap::of(VARIABLES[1]));
     debug_assert!(POINTS.contains(&name), "{name} is not among the crash points");
     if DEATH.pass(name).is_some_and(|(passed, count)| passed == count) {
-        eprintln!("crash point {name}");
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("crash point {name}\n"));
         std::process::abort();
     }
     if PANIC.pass(name).is_some_and(|(passed, count)| passed.is_multiple_of(count)) {

@@ -14,8 +14,11 @@
 //!  3  engine, journal, coordinator, pricing
 //!  2  domain, model, oip
 //!  1  protocol, chain
-//!  0  failpoint
+//!  0  failpoint, text
 //! ```
+
+// A message that cannot be written must not end a node: `cli::output` has what may be written to.
+#![cfg_attr(not(test), warn(clippy::print_stderr))]
 
 pub mod api;
 pub mod chain;
@@ -40,4 +43,5 @@ pub mod stages;
 pub mod supervisor;
 #[cfg(test)]
 mod testing;
+pub mod text;
 pub mod transactions;

@@ -1,18 +1,23 @@
-//! Tensors in the JSON of the Open Inference Protocol: `{"inputs":[{"name","shape","datatype","data"}]}` in,
-//! `{"outputs":[…]}` out.
+//! Requests and answers in the JSON of the Open Inference Protocol: `{"inputs":[{"name","shape","datatype","data"}]}` in,
+//! `{"outputs":[…]}` out, each with what the protocol allows beside.
 //!
 //! Data may be nested like the shape or flat, and is written flat. A number is taken to the nearest value of its datatype,
-//! and written so that reading it gives the same value. JSON has no NaN and no infinities: they are the strings
-//! `"NaN"`, `"Infinity"` and `"-Infinity"`.
+//! and written so that reading it gives the same value. JSON has no NaN and no infinities: they are written as the strings
+//! `"NaN"`, `"Infinity"` and `"-Infinity"`, and read by any of their usual names, in quotes or bare.
+
+mod lenient;
 
 use alloy::primitives::Bytes;
 use half::f16;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::protocol::{
-    cast::{self, TensorSpec},
-    tensor::{self, DType, Tensor, TensorError},
+use crate::{
+    protocol::{
+        cast::{self, TensorSpec},
+        tensor::{self, DType, Tensor, TensorError},
+    },
+    text,
 };
 
 /// A tensor as the Open Inference Protocol writes it.
@@ -25,23 +30,55 @@ pub struct OipTensor {
     pub shape: Vec<u32>,
     /// Type of the elements: BOOL, INT8 … INT64, UINT8 … UINT64, FP16, FP32, FP64 or BYTES.
     pub datatype: String,
-    /// Elements in row-major order, flat or nested like the shape.
+    /// What a client says beside; nothing of it means anything here.
+    #[serde(default, skip_serializing)]
+    parameters: Parameters,
+    /// Elements in row-major order, flat or nested like the shape; null where a client sends them outside the JSON.
+    #[serde(default)]
     pub data: Value,
 }
 
-/// Inputs of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Hints of a client to a server, none of which means anything here.
+type Parameters = Option<Map<String, Value>>;
+
+/// A request, as the protocol and its clients write it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct OipInputs {
+pub struct OipRequest {
+    /// Name of the request, which its answer repeats.
+    #[serde(default)]
+    pub id: Option<String>,
     /// Tensors, one per input, in any order.
     pub inputs: Vec<OipTensor>,
+    /// Outputs that are asked for, in any order; none named means all.
+    #[serde(default)]
+    pub outputs: Option<Vec<OipRequestedOutput>>,
+    #[serde(default, rename = "parameters")]
+    _parameters: Parameters,
+    // A server finds the model by them; here it is known.
+    #[serde(default, rename = "model_name")]
+    _model_name: Option<String>,
+    #[serde(default, rename = "model_version")]
+    _model_version: Option<String>,
 }
 
-/// Outputs of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// An output that is asked for.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct OipOutputs {
-    /// Tensors, one per output, in the model's order.
+pub struct OipRequestedOutput {
+    /// Name that the model gives it.
+    pub name: String,
+    #[serde(default, rename = "parameters")]
+    _parameters: Parameters,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OipResponse {
+    /// Name that the request gave itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Tensors that were asked for, in the model's order.
     pub outputs: Vec<OipTensor>,
 }
 
@@ -50,33 +87,77 @@ pub struct OipOutputs {
 #[allow(missing_docs, reason = "each message says it")]
 pub enum OipError {
     #[error(
-        "not Open Inference Protocol tensors: {0}\n  write {{\"inputs\":[{{\"name\":…,\"shape\":[…],\"datatype\":\"FP32\",\"data\":[…]}}]}}"
+        "not an Open Inference Protocol request: {}; write {{\"inputs\":[{{\"name\":…,\"shape\":[…],\"datatype\":\"FP32\",\"data\":[…]}}]}}",
+        text::shown(.0)
     )]
-    Syntax(#[from] serde_json::Error),
-    #[error("the model has no input `{name}`; it takes {expected}")]
+    Syntax(String),
+    #[error("the model has no input `{}`; it takes {}", text::shown(name), text::shown(expected))]
     UnknownName { name: String, expected: String },
-    #[error("input `{name}` is missing; the model takes {expected}")]
+    #[error("input `{}` is missing; the model takes {}", text::shown(name), text::shown(expected))]
     MissingName { name: String, expected: String },
-    #[error("input `{name}` is given twice")]
+    #[error("input `{}` is given twice; leave one out", text::shown(name))]
     Repeated { name: String },
+    #[error("the model has no output `{}`; it gives {}", text::shown(name), text::shown(expected))]
+    UnknownOutput { name: String, expected: String },
     #[error(
-        "`{datatype}` of `{name}` is no datatype: write BOOL, INT8 to INT64, UINT8 to UINT64, FP16, FP32, FP64 or BYTES"
+        "`data` of `{}` is missing: write it into the JSON, for binary data and shared memory are not read",
+        text::shown(name)
+    )]
+    NoData { name: String },
+    #[error(
+        "`{}` of `{}` is no datatype: write BOOL, INT8 to INT64, UINT8 to UINT64, FP16, FP32, FP64 or BYTES",
+        text::shown(datatype),
+        text::shown(name)
     )]
     UnknownDatatype { name: String, datatype: String },
-    #[error("the data of `{name}` do not have the shape {shape:?}")]
+    #[error("the data of `{}` do not have the shape {}: correct one of the two", text::shown(name), shown_shape(shape))]
     Shape { name: String, shape: Vec<u32> },
-    #[error("{value} in `{name}` is no {datatype}")]
+    #[error("{} in `{}` is no {datatype}: correct it, or name another datatype", text::shown(value), text::shown(name))]
     Value { name: String, datatype: String, value: String },
     #[error("the tensors cannot be packed: {0}")]
     Tensor(#[from] TensorError),
 }
 
-/// Reads inputs from JSON and packs them in the order of `specs`, a model's inputs.
+/// Reads a request.
 ///
 /// # Errors
-/// `OipError::Syntax`; else as `pack_inputs`.
-pub fn read_inputs(json: &[u8], specs: &[TensorSpec]) -> Result<Bytes, OipError> {
-    pack_inputs(&serde_json::from_slice::<OipInputs>(json)?.inputs, specs)
+/// `OipError::Syntax` for what is no such JSON.
+pub fn read_request(json: &[u8]) -> Result<OipRequest, OipError> {
+    serde_json::from_slice(&lenient::as_json(json)).map_err(|error| OipError::Syntax(error.to_string()))
+}
+
+/// Reads JSON that may hold NaN and infinities, as strings or bare.
+///
+/// # Errors
+/// Those of JSON.
+pub fn read_json(json: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(&lenient::as_json(json))
+}
+
+impl OipRequest {
+    /// The output mask that asks for what the request names, of outputs with these names in the model's order; 0 where it
+    /// names none, or one that is beyond a mask's sixteen.
+    ///
+    /// # Errors
+    /// `OipError::UnknownOutput` for a name that is not among them.
+    pub fn mask<'a>(&self, outputs: impl Iterator<Item = &'a str> + Clone) -> Result<u16, OipError> {
+        let mut mask = Some(0u16);
+        for OipRequestedOutput { name, .. } in self.outputs.iter().flatten() {
+            let expected = || outputs.clone().collect::<Vec<_>>().join(", ");
+            let unknown = || OipError::UnknownOutput { name: name.clone(), expected: expected() };
+            let position = outputs.clone().position(|output| output == name).ok_or_else(unknown)?;
+            let bit = u32::try_from(position).ok().and_then(|position| 1u16.checked_shl(position));
+            mask = mask.zip(bit).map(|(mask, bit)| mask | bit);
+        }
+        Ok(mask.unwrap_or_default())
+    }
+
+    /// Whether the request asks for an output.
+    #[must_use]
+    pub fn wants(&self, name: &str) -> bool {
+        let named = self.outputs.iter().flatten();
+        named.clone().next().is_none() || named.clone().any(|output| output.name == name)
+    }
 }
 
 /// Packs inputs, which may be in any order, in the order of `specs`, a model's inputs.
@@ -105,20 +186,39 @@ pub fn pack_inputs(inputs: &[OipTensor], specs: &[TensorSpec]) -> Result<Bytes, 
 ///
 /// # Errors
 /// `OipError::Tensor` where the bytes are no packed tensors.
-pub fn unpack_outputs<'a>(output: &Bytes, names: impl IntoIterator<Item = &'a str>) -> Result<OipOutputs, OipError> {
+pub fn unpack_outputs<'a>(
+    output: &Bytes,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<OipTensor>, OipError> {
     let tensors = tensor::decode(output)?;
-    let outputs = tensors.iter().zip(names).map(|(tensor, name)| OipTensor::from_tensor(name, tensor));
-    Ok(OipOutputs { outputs: outputs.collect() })
+    Ok(tensors.iter().zip(names).map(|(tensor, name)| OipTensor::from_tensor(name, tensor)).collect())
+}
+
+/// The first dimensions of a shape, for a message: a request may write any number.
+fn shown_shape(shape: &[u32]) -> String {
+    match shape.split_at_checked(8) {
+        Some((first, rest)) if !rest.is_empty() => format!("{first:?} and {} dimensions more", rest.len()),
+        _ => format!("{shape:?}"),
+    }
 }
 
 impl OipTensor {
+    /// A tensor with elements in row-major order, flat or nested like the shape.
+    #[must_use]
+    pub fn new(name: String, shape: Vec<u32>, datatype: String, data: Value) -> Self {
+        Self { name, shape, datatype, parameters: None, data }
+    }
+
     /// Converts to a packed tensor, in the type that the datatype names.
     ///
     /// # Errors
-    /// `OipError::UnknownDatatype`, `Shape`, `Value` or `Tensor`.
+    /// `OipError::UnknownDatatype`, `NoData`, `Shape`, `Value` or `Tensor`.
     pub fn to_tensor(&self) -> Result<Tensor, OipError> {
         let unknown = || OipError::UnknownDatatype { name: self.name.clone(), datatype: self.datatype.clone() };
         let dtype = dtype(&self.datatype).ok_or_else(unknown)?;
+        if self.data.is_null() {
+            return Err(OipError::NoData { name: self.name.clone() });
+        }
         let wrong_shape = || OipError::Shape { name: self.name.clone(), shape: self.shape.clone() };
         let mut elements = Vec::new();
         let nested = self.data.get(0).is_some_and(Value::is_array);
@@ -133,7 +233,10 @@ impl OipTensor {
             put(dtype, element, &mut data).ok_or_else(|| OipError::Value {
                 name: self.name.clone(),
                 datatype: self.datatype.clone(),
-                value: element.to_string(),
+                value: match element.as_str().and_then(lenient::bare_float) {
+                    Some(token) => token.to_owned(),
+                    None => element.to_string(),
+                },
             })?;
         }
         if count != Some(elements.len()) {
@@ -156,8 +259,16 @@ impl OipTensor {
             name: name.to_owned(),
             shape: tensor.shape().to_vec(),
             datatype: if fixed { "FP64" } else { datatype(tensor.dtype()) }.to_owned(),
+            parameters: None,
             data: Value::Array(data),
         }
+    }
+
+    /// Whether a tensor that `from_tensor` made has no NaN and no infinity.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        let floats = self.datatype.starts_with("FP");
+        !floats || !self.data.as_array().is_some_and(|data| data.iter().any(Value::is_string))
     }
 }
 
@@ -223,7 +334,7 @@ fn put(dtype: DType, value: &Value, out: &mut Vec<u8>) -> Option<()> {
         DType::F32 => out.extend(cast::to_f32(float(value)?)?.to_be_bytes()),
         DType::F64 => out.extend(float(value)?.to_be_bytes()),
         DType::Bool => out.push(u8::from(value.as_bool()?)),
-        DType::String => tensor::put_string(out, value.as_str()?),
+        DType::String => tensor::put_string(out, value.as_str().filter(|text| lenient::bare_float(text).is_none())?),
         DType::I128 | DType::U128 => return None,
     }
     Some(())
@@ -231,12 +342,7 @@ fn put(dtype: DType, value: &Value, out: &mut Vec<u8>) -> Option<()> {
 
 fn float(value: &Value) -> Option<f64> {
     match value {
-        Value::String(text) => match text.as_str() {
-            "NaN" => Some(f64::NAN),
-            "Infinity" => Some(f64::INFINITY),
-            "-Infinity" => Some(f64::NEG_INFINITY),
-            _ => None,
-        },
+        Value::String(text) => lenient::float_by_name(text),
         number => number.as_f64(),
     }
 }

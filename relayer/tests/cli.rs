@@ -14,16 +14,20 @@ fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx-models")
 }
 
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oraculum"));
+    command.args(arguments).env("ORACULUM_MODELS", models());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
 /// Runs the command with a text on standard input.
 fn oraculum(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_oraculum"))
-        .args(arguments)
-        .env("ORACULUM_MODELS", models())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    output(command(arguments), input)
+}
+
+fn output(mut command: Command, input: &str) -> Output {
+    let mut child = command.spawn().unwrap();
     // A command that fails before it reads closes the pipe.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
@@ -84,7 +88,29 @@ fn infer_says_what_is_wrong_with_an_input() {
     fails(1, &infer, &flower(json!([1, 3]), json!([1, 2, 3])), &["BadInput", "[1, 3]", "[?, 4]"]);
     fails(1, &infer, &flower(json!([1, 4]), json!([1, 2, 3])), &["`features`", "[1, 4]"]);
     fails(1, &infer, &iris().replace("features", "feature"), &["no input `feature`", "features"]);
-    fails(1, &infer, &iris().replace("5.1", "\"NaN\""), &["Unrepresentable", "NaN"]);
+    fails(
+        1,
+        &infer,
+        &iris().replace("\"FP32\"", "\"FP64\"").replace("}]", "}],\"outputs\":[{\"name\":\"p\"}]"),
+        &["no output `p`", "probabilities"],
+    );
+}
+
+/// F12: a request as clients write it, NaN in and out, and what that would be on-chain.
+#[test]
+fn infer_takes_and_gives_what_the_protocol_has() {
+    let request = iris().replace("5.1", "NaN").replacen(
+        '{',
+        r#"{"id":"a","parameters":{},"outputs":[{"name":"probabilities"}],"#,
+        1,
+    );
+    let ran = oraculum(&["infer", "iris", "--inputs", "-"], &format!("\u{feff}{request}"));
+    let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let answer = stdout(&ran);
+    assert_eq!(answer["id"], "a");
+    assert_eq!(answer["outputs"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["outputs"][0]["data"], json!(["NaN", "NaN", "NaN"]));
+    assert!(told.contains("Unrepresentable"), "{told}");
 }
 
 #[test]
@@ -97,6 +123,8 @@ fn infer_says_what_is_wrong_with_a_model_or_a_runtime() {
     infer(&bad("random.onnx"), &["RandomNormal"]);
     infer(&bad("sequence.onnx"), &["a sequence"]);
     infer(&bad("not-onnx.onnx"), &["not an ONNX file"]);
+    infer(&bad("newer-opset.onnx"), &["newer than this ONNX Runtime", "opset_version"]);
+    infer(&bad("no-outputs.onnx"), &["no outputs"]);
     let runtime = ["infer", "iris", "--inputs", "-", "--runtime"];
     fails(7, &[&runtime[..], &["/nowhere.so"]].concat(), &iris(), &["/nowhere.so", "--runtime", "ORT_DYLIB_PATH"]);
     let other = models().join("iris/card.json");
@@ -118,8 +146,40 @@ fn the_models_of_a_store_are_listed_inspected_and_added() {
     assert_eq!(all["modelId"], added["modelId"]);
 
     std::fs::write(store.path().join("iris/model.onnx"), "altered").unwrap();
-    fails(7, &[&["model", "inspect", "iris"], &at[..]].concat(), "", &["altered", "SHA-256"]);
-    fails(7, &[&["infer", "iris", "--inputs", "-"], &at[..2]].concat(), &iris(), &["altered", "SHA-256"]);
+    fails(7, &[&["model", "inspect", "iris"], &at[..]].concat(), "", &["SHA-256", "it is text"]);
+    fails(7, &[&["infer", "iris", "--inputs", "-"], &at[..2]].concat(), &iris(), &["SHA-256", "it is text"]);
+}
+
+/// F15: a clone without Git LFS, for a bare file and for one with a card.
+#[test]
+fn a_git_lfs_pointer_is_called_that() {
+    let store = tempfile::tempdir().unwrap();
+    let folder = store.path().join("iris");
+    std::fs::create_dir(&folder).unwrap();
+    for name in ["card.json", "details.json"] {
+        std::fs::copy(models().join("iris").join(name), folder.join(name)).unwrap();
+    }
+    let file = folder.join("model.onnx");
+    std::fs::write(&file, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1119\n").unwrap();
+    for model in [file.to_str().unwrap(), folder.to_str().unwrap()] {
+        fails(7, &["infer", model, "--inputs", "-"], &iris(), &["a Git LFS pointer", "`git lfs pull`"]);
+    }
+}
+
+/// F15: a classifier as skl2onnx exports it answers with its label alone, and says how to get the rest.
+#[test]
+fn infer_serves_a_zipmap_model_without_its_maps() {
+    let model = models().join("bad/zipmap.onnx");
+    let model = model.to_str().unwrap();
+    let request = r#"{"inputs":[{"name":"x","shape":[1,1],"datatype":"FP32","data":[3]}]}"#;
+    fails(
+        1,
+        &["infer", model, "--inputs", "-"],
+        request,
+        &["`probabilities` is a sequence", "options={'zipmap': False}"],
+    );
+    let label = request.replacen('{', r#"{"outputs":[{"name":"label"}],"#, 1);
+    assert_eq!(stdout(&oraculum(&["infer", model, "--inputs", "-"], &label))["outputs"][0]["data"], json!([1]));
 }
 
 /// A node's home as `init` makes it, for a chain on which nothing listens.
@@ -222,5 +282,150 @@ fn every_command_has_help_with_an_example() {
 fn a_mistyped_command_exits_with_two() {
     assert_eq!(oraculum(&["infre"], "").status.code(), Some(2));
     fails(2, &["jobs", "show", "0x12"], "", &["0x12", "0x and 64 hex digits"]);
-    assert_eq!(oraculum(&["--log", "oraculum=loud", "model", "list"], "").status.code(), Some(1));
+    for filter in ["oraculum=loud", "loud", "inof", "info,debig"] {
+        fails(2, &["--log", filter, "model", "list"], "", &["--log", "`info`"]);
+    }
+    for filter in ["warn", "info,alloy_pubsub=off", "oraculum", "oraculum::engine=debug,error", "off"] {
+        assert!(oraculum(&["--log", filter, "model", "list"], "").status.success(), "{filter}");
+    }
+    fails(2, &["request", "--model", "iris/v1", "--width", "3"], "", &["--width"]);
+    fails(2, &["init", "--chain-id", "0"], "", &["0x1"]);
+    fails(2, &["init", "--owner", "0x5fbDB2315678afecb367f032d93F642f64180aa3"], "", &["checksum"]);
+    fails(
+        2,
+        &["request", "--model", "iris/v1", "--coordinator", "0x5fbDB2315678afecb367f032d93F642f64180aa3"],
+        "",
+        &["checksum"],
+    );
+}
+
+/// F7: what cannot be logged or told is lost, and nothing else.
+#[cfg(unix)]
+#[test]
+fn a_full_device_or_a_reader_that_left_ends_nothing() {
+    let full = || Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let left = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for form in ["text", "json"] {
+        for stderr in [full(), left()] {
+            let mut infer = command(&["infer", "iris", "--inputs", "-", "--log", "trace", "--log-format", form]);
+            infer.stderr(stderr);
+            let ran = output(infer, &iris());
+            assert!(ran.status.success(), "{form}: {}", ran.status);
+            assert!(ran.stdout.starts_with(b"{\"outputs\""));
+        }
+    }
+    for stderr in [full(), left()] {
+        let mut fails = command(&["model", "inspect", "nothing"]);
+        fails.stderr(stderr);
+        assert_eq!(output(fails, "").status.code(), Some(7));
+    }
+    // Data that cannot be written are an error; data that nobody wants are not.
+    let mut list = command(&["model", "list"]);
+    list.stdout(full());
+    let lost = output(list, "");
+    assert_eq!(lost.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&lost.stderr).starts_with("error: cannot write to standard output"));
+    let mut list = command(&["model", "list"]);
+    list.stdout(left());
+    assert!(output(list, "").status.success());
+}
+
+/// F16: a variable with our prefix that means nothing ends every command but help.
+#[test]
+fn an_unknown_variable_is_refused() {
+    let mut list = command(&["model", "list"]);
+    list.env("ORACULUM_MODEL", "onnx-models");
+    let refused = output(list, "");
+    assert_eq!(refused.status.code(), Some(3));
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        told.contains("ORACULUM_MODEL means nothing") && told.contains("did you mean `ORACULUM_MODELS`?"),
+        "{told}"
+    );
+    let mut help = command(&["--help"]);
+    help.env("ORACULUM_MODEL", "onnx-models");
+    assert!(output(help, "").status.success());
+}
+
+/// F16: a hexadecimal id, and addresses whose checksums are right, from the environment.
+#[test]
+fn the_environment_sets_a_chain_id_in_hexadecimal() {
+    let home = home();
+    let config = home.path().join("node/oraculum.toml");
+    let check = |id: &str, coordinator: &str| {
+        let mut check = command(&["config", "check", "--config", config.to_str().unwrap()]);
+        check.env("ORACULUM_CHAIN_CHAIN_ID", id).env("ORACULUM_CHAIN_COORDINATOR", coordinator);
+        output(check, "")
+    };
+    let right = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
+    assert_eq!(check("0x7a69", right).status.code(), Some(0));
+    let wrong = check("31337", &right.replace('F', "f"));
+    assert_eq!(wrong.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("checksum"));
+}
+
+#[test]
+fn a_configuration_is_checked_without_being_run() {
+    let home = home();
+    let config = home.path().join("node/oraculum.toml");
+    let config = config.to_str().unwrap();
+    let good = oraculum(&["config", "check", "--config", config], "");
+    assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
+    assert!(String::from_utf8_lossy(&good.stderr).contains("can be used"));
+    let text = std::fs::read_to_string(config).unwrap();
+    std::fs::write(config, format!("\u{feff}{text}")).unwrap();
+    assert!(oraculum(&["config", "check", "--config", config], "").status.success());
+    std::fs::write(config, text.replace("reorg_depth = 64", "reorg_depth = 1")).unwrap();
+    fails(3, &["config", "check", "--config", config], "", &["reorg_depth"]);
+    std::fs::write(config, text).unwrap();
+    std::fs::remove_file(home.path().join("node/keys/sender.json")).unwrap();
+    fails(4, &["config", "check", "--config", config], "", &["there is no keystore", "sender.json"]);
+}
+
+#[test]
+fn completions_are_written_for_every_shell() {
+    for (shell, word) in [("bash", "complete -F"), ("zsh", "#compdef oraculum"), ("fish", "complete -c oraculum")] {
+        let script = oraculum(&["completions", shell], "");
+        assert!(script.status.success() && String::from_utf8(script.stdout).unwrap().contains(word), "{shell}");
+    }
+    assert_eq!(oraculum(&["completions", "cobol"], "").status.code(), Some(2));
+}
+
+#[test]
+fn infer_takes_its_inputs_by_either_name() {
+    for flag in ["--inputs", "--input"] {
+        stdout(&oraculum(&["infer", "iris", flag, "-"], &iris()));
+    }
+}
+
+#[test]
+fn a_weak_password_makes_no_keys() {
+    let home = tempfile::tempdir().unwrap();
+    let password = home.path().join("password");
+    std::fs::write(&password, "hunter2").unwrap();
+    let folder = home.path().join("node");
+    let init = ["init", folder.to_str().unwrap(), "--password-file", password.to_str().unwrap()];
+    fails(4, &init, "", &["12 characters"]);
+    assert!(!folder.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_keystore_that_others_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = home();
+    let (config, key) = (home.path().join("node/oraculum.toml"), home.path().join("node/keys/signer.json"));
+    let check = || {
+        let checked = oraculum(&["config", "check", "--config", config.to_str().unwrap()], "");
+        assert!(checked.status.success());
+        String::from_utf8(checked.stderr).unwrap()
+    };
+    assert!(!check().contains("can be read by others"));
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let told = check();
+    assert!(told.contains("keystore can be read by others") && told.contains("chmod 600"), "{told}");
 }

@@ -101,6 +101,26 @@ fn failure(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr.clone()).unwrap())
 }
 
+/// F7: a node whose log goes to a full device answers, and ends as it was told. A node whose log can be read says nothing
+/// of an error when it is told to end.
+#[test]
+fn a_node_neither_dies_of_its_log_nor_ends_with_an_error_in_it() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    for stderr in [full, log.reopen().unwrap()] {
+        let mut command = oraculum();
+        command.stderr(stderr).env("ORACULUM_LOG", "debug");
+        let mut dev = Dev::start_by(command, &[]);
+        json(&dev.request(&["--model", "iris/v1", "--input", "[[5.1,3.5,1.4,0.2]]"]));
+        dev.signal("-TERM");
+        assert_eq!(dev.process.wait().unwrap().code(), Some(0));
+        dev.expect_nothing_left();
+    }
+    let text = std::fs::read_to_string(log.path()).unwrap();
+    assert!(text.contains("oraculum::supervisor: stopped"), "{text}");
+    assert!(!text.contains(" ERROR ") && !text.contains(" WARN "), "{text}");
+}
+
 #[test]
 fn dev_becomes_ready_answers_requests_and_ends_cleanly_when_told() {
     let mut dev = Dev::start(&[]);
@@ -167,8 +187,8 @@ fn what_a_user_types_wrongly_is_said_with_the_remedy() {
     for ((code, told), says, expected) in [
         (iris(&["--input", "[[1,2]]"]), "but the model takes FP32 [any, 4]", 1),
         (iris(&[]), "write --input for each", 1),
-        (iris(&[&input[..], &["--width", "3"]].concat()), "--width is 1, 2, 4, 8 or 16", 1),
-        (iris(&[&input[..], &["--deadline", "1"]].concat()), "a deadline of 1 blocks: write 2 to 8000", 5),
+        (iris(&[&input[..], &["--width", "3"]].concat()), "--width is 1, 2, 4, 8 or 16", 2),
+        (iris(&[&input[..], &["--deadline", "1"]].concat()), "1 is not in 2..=8000", 2),
         (iris(&[&input[..], &["--models", "/nowhere"]].concat()), "--models", 1),
         (iris(&[&input[..], &["--keystore", "/nowhere/key.json"]].concat()), "there is no keystore at", 4),
         (
@@ -227,7 +247,8 @@ fn an_owner_sees_and_collects_what_its_node_earned() {
     std::fs::write(&password, "x").unwrap();
     let owner = oraculum::dev::NodeKeys::new(0).owner;
     let secret = oraculum::keys::Password::from_file(&password).unwrap();
-    oraculum::keys::store(&folder.path().join("keys/owner.json"), &owner, &secret).unwrap();
+    oraculum::keys::store(&folder.path().join("keys/owner.json"), &owner, &secret, oraculum::keys::Cost::Light)
+        .unwrap();
     let text = |value: &dyn std::fmt::Display| format!("\"{value}\"");
     let written = oraculum::config::example(&[
         ("chain.rpc_urls", format!("[\"{}\"]", dev.url())),

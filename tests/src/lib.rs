@@ -13,10 +13,10 @@ pub mod rpc;
 /// What the harness returns: a test ends at the first error, whatever it is.
 pub type Res<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// The seed of a test's random choices, printed so that a failure can be repeated: `ORACULUM_SEED` sets it.
+/// The seed of a test's random choices, printed so that a failure can be repeated: `TEST_SEED` sets it.
 #[must_use]
 pub fn seed() -> u64 {
-    let seed = std::env::var("ORACULUM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
-    eprintln!("ORACULUM_SEED={seed}");
+    let seed = std::env::var("TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    eprintln!("TEST_SEED={seed}");
     seed
 }

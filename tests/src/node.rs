@@ -54,9 +54,9 @@ impl Node {
         let password = home.path().join("password");
         fs::write(&password, "correct horse battery staple")?;
         let secret = Password::from_file(&password)?;
-        let signer = keys::create(&home.path().join("signer.json"), &secret)?;
+        let signer = keys::create(&home.path().join("signer.json"), &secret, keys::Cost::Light)?;
         let sender = account(4 + number)?;
-        keys::store(&home.path().join("sender.json"), &sender, &secret)?;
+        keys::store(&home.path().join("sender.json"), &sender, &secret, keys::Cost::Light)?;
         let mut text = String::new();
         for (section, lines) in [
             (

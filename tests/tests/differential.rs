@@ -1,5 +1,5 @@
 //! Solidity and Rust implement `docs/protocol.md` independently; here they answer the same random questions, Solidity on
-//! a real Anvil. The seed is printed and can be set with `ORACULUM_SEED`.
+//! a real Anvil. The seed is printed and can be set with `TEST_SEED`.
 
 #![allow(clippy::expect_used)] // a test's helpers may fail loudly, as tests may
 

@@ -99,7 +99,7 @@ async fn several_sending_keys_share_the_work() -> Res<()> {
         one_node(&anvil, &anvil.local.ws_url(), &[("policy", "max_batch = 2")]).await?;
     let config = node.home().join("oraculum.toml");
     let secret = Password::from_file(&node.home().join("password"))?;
-    keys::store(&node.home().join("second.json"), &account(5)?, &secret)?;
+    keys::store(&node.home().join("second.json"), &account(5)?, &secret, keys::Cost::Light)?;
     let text = fs::read_to_string(&config)?.replace("[\"sender.json\"]", "[\"sender.json\", \"second.json\"]");
     fs::write(&config, text)?;
     node.start().await?;

@@ -82,7 +82,12 @@ async fn anybody_registers_a_model_once_and_takes_no_name_from_others() -> Res<(
     text["modelId"] = json!(id);
     fs::write(&card, text.to_string())?;
     let other = node.home().join("other.json");
-    oraculum::keys::store(&other, &account(5)?, &oraculum::keys::Password::from_file(&password)?)?;
+    oraculum::keys::store(
+        &other,
+        &account(5)?,
+        &oraculum::keys::Password::from_file(&password)?,
+        oraculum::keys::Cost::Light,
+    )?;
     let mut theirs = paid.clone();
     theirs[1] = other.to_string_lossy().into_owned();
     let taken = register(&["credit", "--models", &store], &theirs).await?;

@@ -28,11 +28,17 @@ pub(super) const TABLE: &str = "Exit codes:
   8  the chain was reorganised deeper than `chain.reorg_depth`
   9  the node's stages keep failing";
 
+/// What was typed makes no sense, which only the command itself could tell.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Mistyped(pub(super) String);
+
 /// Why a command failed. The number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Exit {
     Failed = 1,
+    Mistyped = 2,
     Configuration = 3,
     Keys = 4,
     Chain = 5,
@@ -62,7 +68,9 @@ impl Exit {
             return Some(Self::stage(error));
         }
         let is_engine = error.is::<StartError>() || error.is::<LoadError>() || error.is::<EngineError>();
-        if error.is::<ConfigError>() {
+        if error.is::<Mistyped>() {
+            Some(Self::Mistyped)
+        } else if error.is::<ConfigError>() {
             Some(Self::Configuration)
         } else if error.is::<KeyError>() {
             Some(Self::Keys)

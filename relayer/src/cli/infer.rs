@@ -7,13 +7,13 @@ use std::{
 };
 
 use clap::Args;
-use tracing::info;
+use tracing::{info, warn};
 
-use super::{CommandResult, print};
+use super::{CommandResult, print_json_line};
 use crate::{
-    engine::{Engine, EngineOptions, Inference, OnnxEngine, Provider, Source},
-    model::{Model, ModelFile, ModelStore},
-    oip,
+    engine::{EngineOptions, Inference, OnnxEngine, Provider, Source},
+    model::{Model, ModelFile, ModelStore, graph::OutputSpec},
+    oip::{self, OipResponse},
     protocol::OutputFormat,
 };
 
@@ -29,7 +29,7 @@ pub(super) struct InferArgs {
     /// checked and its probes are run first.
     model: String,
     /// The inputs: a file, or `-` for standard input.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, alias = "input", value_name = "FILE")]
     inputs: PathBuf,
     /// The folder of models that names are looked up in.
     #[arg(long, value_name = "FOLDER", env = "ORACULUM_MODELS", default_value = "onnx-models")]
@@ -91,15 +91,27 @@ impl InferArgs {
         let engine = OnnxEngine::start(self.engine.into()).await?;
         let id = source.id;
         let model = engine.load(source).await?;
-        let input = oip::read_inputs(&json, &model.signature.inputs)?;
+        let request = oip::read_request(&json)?;
+        let names = model.signature.outputs.iter().map(OutputSpec::name);
+        let mask = request.mask(names.clone())?;
+        let input = oip::pack_inputs(&request.inputs, &model.signature.inputs)?;
         let Inference { outcome, output, failure, profile, queue_time, run_time } =
-            engine.run(id, input, OutputFormat::NATIVE).await?;
+            engine.run_off_chain(id, input, mask).await?;
         info!(%profile, ?queue_time, ?run_time, "the model ran");
         if let Some(failure) = failure {
             return Err(format!("{outcome}: {failure}").into());
         }
-        let names = model.signature.outputs.iter().map(|output| output.name.as_str());
-        print(&serde_json::to_string(&oip::unpack_outputs(&output, names)?)?)
+        let format = OutputFormat { mask, ..OutputFormat::NATIVE };
+        let given = names.enumerate().filter(|(position, _)| format.wants(*position)).map(|(_, name)| name);
+        let mut outputs = oip::unpack_outputs(&output, given)?;
+        outputs.retain(|output| request.wants(&output.name));
+        if let Some(output) = outputs.iter().find(|output| !output.is_finite()) {
+            warn!(
+                output = output.name,
+                "there are NaN or infinities: as an answer to a contract this is Unrepresentable"
+            );
+        }
+        print_json_line(&OipResponse { id: request.id, outputs })
     }
 }
 

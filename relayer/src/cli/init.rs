@@ -8,17 +8,18 @@ use std::{
 use alloy::primitives::Address;
 use clap::Args;
 
-use super::{CommandResult, print_json};
+use super::{CommandResult, print_json, tell};
 use crate::{
     chain::Endpoint,
     config,
-    keys::{self, PasswordSource},
+    keys::{self, Cost, PasswordSource},
+    text,
 };
 
 /// Write a documented oraculum.toml and new encrypted keys into a folder.
 ///
-/// Nothing that exists is overwritten. The keys share one password, which comes from --password-file, from
-/// ORACULUM_PASSWORD or from the terminal.
+/// Nothing that exists is overwritten. The keys share one password of 12 characters or more, which comes from
+/// --password-file, from ORACULUM_PASSWORD or from the terminal.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oraculum init my-node --rpc-url wss://rpc.example.org --chain-id 1 \\\n    \
                         --coordinator 0x5FbDB2315678afecb367f032d93F642f64180aa3")]
@@ -30,13 +31,13 @@ pub(super) struct InitArgs {
     #[arg(long)]
     rpc_url: Vec<Endpoint>,
     /// The chain's id.
-    #[arg(long)]
+    #[arg(long, value_parser = super::chain_id)]
     chain_id: Option<u64>,
     /// The coordinator's address.
-    #[arg(long)]
+    #[arg(long, value_parser = text::address)]
     coordinator: Option<Address>,
     /// The account that will own the node's seats; without it a key for one is made too.
-    #[arg(long)]
+    #[arg(long, value_parser = text::address)]
     owner: Option<Address>,
     /// A file with the password of the new keys.
     #[arg(long, value_name = "FILE")]
@@ -48,6 +49,10 @@ pub(super) struct InitArgs {
 
 /// Makes the keystores, then the configuration, and tells where they are.
 pub(super) fn run(args: &InitArgs) -> CommandResult {
+    make(args, Cost::Standard)
+}
+
+fn make(args: &InitArgs, cost: Cost) -> CommandResult {
     let file = args.dir.join(config::FILE_NAME);
     let mut keystores =
         vec![("signer", args.dir.join("keys/signer.json")), ("sender", args.dir.join("keys/sender.json"))];
@@ -66,7 +71,7 @@ pub(super) fn run(args: &InitArgs) -> CommandResult {
     let mut addresses = serde_json::Map::new();
     let mut owner = args.owner;
     for (name, path) in &keystores {
-        let address = keys::create(path, &password)?.address();
+        let address = keys::create(path, &password, cost)?.address();
         addresses.insert((*name).to_owned(), address.to_string().into());
         if *name == "owner" {
             owner = Some(address);
@@ -81,16 +86,14 @@ pub(super) fn run(args: &InitArgs) -> CommandResult {
         report.extend(addresses);
         return print_json(&report);
     }
-    eprintln!("wrote {}", file.display());
+    tell!("wrote {}", file.display());
     for (name, path) in &keystores {
-        eprintln!("wrote {}: {name} {}", path.display(), addresses[*name].as_str().unwrap_or_default());
+        tell!("wrote {}: {name} {}", path.display(), addresses[*name].as_str().unwrap_or_default());
     }
     let config = file.display();
-    eprintln!(
-        "next: fill in {config}, put models into its folder, send the owner the bond and the sender money for gas,"
-    );
-    eprintln!("then `oraculum node register --config {config}`, `oraculum node join MODEL --config {config}` and");
-    eprintln!("`oraculum run --config {config}`");
+    tell!("next: fill in {config}, put models into its folder, send the owner the bond and the sender money for gas,");
+    tell!("then `oraculum node register --config {config}`, `oraculum node join MODEL --config {config}` and");
+    tell!("`oraculum run --config {config}`");
     Ok(())
 }
 
@@ -138,8 +141,8 @@ mod tests {
     #[test]
     fn what_is_written_can_be_read_again() {
         let folder = tempfile::tempdir().unwrap();
-        let args = args(folder.path(), "secret\n");
-        run(&args).unwrap();
+        let args = args(folder.path(), "correct horse\n");
+        make(&args, Cost::Light).unwrap();
         let file = args.dir.join(config::FILE_NAME);
         let settings = Settings::parse(&std::fs::read_to_string(&file).unwrap(), &file, []).unwrap();
         assert_eq!(settings.chain.rpc_urls, args.rpc_url);
@@ -152,10 +155,10 @@ mod tests {
     #[test]
     fn nothing_is_overwritten() {
         let folder = tempfile::tempdir().unwrap();
-        let args = args(folder.path(), "secret");
+        let args = args(folder.path(), "correct horse");
         std::fs::create_dir_all(args.dir.join("keys")).unwrap();
         std::fs::write(args.dir.join("keys/sender.json"), "mine").unwrap();
-        let error = run(&args).unwrap_err().to_string();
+        let error = make(&args, Cost::Light).unwrap_err().to_string();
         assert!(error.contains("sender.json exists already"), "{error}");
         assert!(!args.dir.join(config::FILE_NAME).exists() && !args.dir.join("keys/signer.json").exists());
     }
@@ -164,7 +167,7 @@ mod tests {
     fn an_empty_password_makes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let args = args(folder.path(), "\n");
-        assert!(run(&args).unwrap_err().to_string().contains("is empty"));
+        assert!(make(&args, Cost::Light).unwrap_err().to_string().contains("is empty"));
         assert!(!args.dir.exists());
     }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt::Display, path::PathBuf};
 use alloy::primitives::B256;
 use clap::{Args, Subcommand};
 
-use super::{CommandResult, model_names, print, print_json};
+use super::{CommandResult, model_names, print, print_json, tell};
 use crate::{
     api::{
         JournalReader,
@@ -85,7 +85,7 @@ fn model_id(settings: &Settings, name: &str) -> Result<B256, ModelError> {
 
 fn print_page(page: &JobsPage, names: &HashMap<B256, String>) -> CommandResult {
     if page.jobs.is_empty() {
-        eprintln!("There are no such requests.");
+        tell!("There are no such requests.");
         return Ok(());
     }
     print(&format!("{:<66}  {:<9}  {:>8}  {:<16}  what became of it", "request", "state", "block", "model"))?;
@@ -97,7 +97,7 @@ fn print_page(page: &JobsPage, names: &HashMap<B256, String>) -> CommandResult {
         print(line.trim_end())?;
     }
     if let Some(next) = page.next {
-        eprintln!("There is more: --after {next}");
+        tell!("There is more: --after {next}");
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::CommandResult;
+use super::{CommandResult, tell};
 use crate::{
     config::{FILE_NAME, Settings},
     journal::{Journal, SledJournal},
@@ -58,7 +58,7 @@ impl JournalArgs {
                     Box::new(File::create_new(&file).map_err(|error| named(&file, error))?)
                 };
                 let count = journal.export(&mut BufWriter::new(&mut out))?;
-                eprintln!("{count} records of the journal in {}", folder.display());
+                tell!("{count} records of the journal in {}", folder.display());
             }
             JournalCommand::Import { file } => {
                 let count = if file == Path::new("-") {
@@ -72,7 +72,7 @@ impl JournalArgs {
                 let journal = SledJournal::open_existing(folder)?;
                 let at =
                     journal.cursor()?.map_or_else(|| "no block".into(), |cursor| format!("block {}", cursor.number));
-                eprintln!("{count} records make the journal in {}, which ends at {at}", folder.display());
+                tell!("{count} records make the journal in {}, which ends at {at}", folder.display());
             }
         }
         Ok(())

@@ -2,7 +2,10 @@
 //!
 //! Data goes to standard output, everything else to standard error. What exit codes say is in [`exit`].
 
+mod completions;
+mod config;
 mod dev;
+mod environment;
 mod exit;
 mod infer;
 mod init;
@@ -10,21 +13,26 @@ mod jobs;
 mod journal;
 mod model;
 mod node;
+mod output;
 mod pnl;
 mod request;
 mod run;
 
-use std::{collections::HashMap, error::Error, fmt::Display, io::IsTerminal, process::ExitCode, str::FromStr};
+use std::{collections::HashMap, error::Error, fmt::Display, process::ExitCode, str::FromStr};
 
 use alloy::primitives::B256;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde::{Serialize, Serializer};
-use tracing_subscriber::{EnvFilter, filter::Directive};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use serde::Serializer;
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{Directive, LevelFilter},
+};
 
-use crate::{config::Settings, model::ModelStore, stages::watcher::REQUEST_LOG};
+use exit::Mistyped;
+pub use output::CommandResult;
+use output::{LogWriter, is_colored, print, print_json, print_json_line, tell};
 
-/// What every command ends with; the error says what to do.
-pub type CommandResult = Result<(), Box<dyn Error + Send + Sync>>;
+use crate::{config::Settings, model::ModelStore, stages::watcher::REQUEST_LOG, text};
 
 /// Smart contracts ask a neural network a question in one call and get the answer, signed and bonded, in the next block.
 #[derive(Debug, Parser)]
@@ -36,8 +44,12 @@ pub struct Cli {
     command: Command,
 }
 
-/// The filter where none is given; alloy's subscriptions log each connection that ends.
-const DEFAULT_LOG: &str = "info,alloy_pubsub=warn";
+/// The filter where none is given.
+const DEFAULT_LOG: &str = "info";
+
+/// A target that logs an error for every subscription whose endpoint goes away, also while a node is ending. What a lost
+/// endpoint means is logged by `chain`; so it is off unless a filter names it.
+const NOISY_TARGET: &str = "alloy_pubsub";
 
 /// How much is logged, and in which form; logs go to standard error.
 #[derive(Clone, Debug, Args)]
@@ -73,11 +85,16 @@ enum Command {
     Jobs(jobs::JobsArgs),
     Pnl(pnl::PnlArgs),
     Journal(journal::JournalArgs),
+    Config(config::ConfigArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(error) = environment::check(std::env::vars_os(), &Cli::command()) {
+        return fail(&error);
+    }
     if let Err(error) = cli.logging.start(matches!(cli.command, Command::Dev(_))) {
         return fail(&*error);
     }
@@ -103,15 +120,8 @@ async fn run(command: Command) -> CommandResult {
         Command::Infer(args) => args.run().await,
         Command::Model(args) => args.run().await,
         Command::Journal(args) => args.run(),
-    }
-}
-
-/// Prints data on standard output. A reader that has gone away is no error: `oraculum … | head` is fine.
-fn print(text: &str) -> CommandResult {
-    use std::io::{ErrorKind, Write};
-    match writeln!(std::io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+        Command::Config(args) => config::run(&args),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 
@@ -120,20 +130,16 @@ fn request_id(text: &str) -> Result<B256, String> {
     text.parse().map_err(|_| "a request's id is 0x and 64 hex digits".to_owned())
 }
 
+/// A chain's id, as a user writes it.
+fn chain_id(text: &str) -> Result<u64, String> {
+    let id = text::whole_number(text).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
+    id.ok_or_else(|| "a chain's id is a whole number, such as 1 or 0x1".to_owned())
+}
+
 /// The names of a node's models, for people; empty where the models are not on this machine.
 fn model_names(settings: &Settings) -> HashMap<B256, String> {
     let models = ModelStore::new(&settings.node.models_dir).list().unwrap_or_default();
     models.into_iter().filter_map(|one| one.model.ok()).map(|model| (model.id, model.name)).collect()
-}
-
-/// Prints a value as JSON on standard output, indented.
-fn print_json(value: &impl Serialize) -> CommandResult {
-    print(&serde_json::to_string_pretty(value)?)
-}
-
-/// Prints a value as JSON on standard output, in one line.
-fn print_json_line(value: &impl Serialize) -> CommandResult {
-    print(&serde_json::to_string(value)?)
 }
 
 /// An amount in wei as a decimal text, for JSON's numbers do not hold it.
@@ -143,13 +149,13 @@ fn as_text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok,
 
 fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     let mut told = error.to_string();
-    eprintln!("error: {told}");
+    tell!("error: {}", text::one_line(&told));
     let mut source = error.source();
     while let Some(cause) = source {
         // Many errors tell their cause themselves.
         let cause_told = cause.to_string();
         if !told.contains(&cause_told) {
-            eprintln!("  because: {cause_told}");
+            tell!("  because: {}", text::one_line(&cause_told));
         }
         told = cause_told;
         source = cause.source();
@@ -170,23 +176,75 @@ const SECRET_TARGETS: [&str; 9] = [
     "tokio_tungstenite",
 ];
 
+/// Whether a part of a filter is a misspelt level: the filter would take it for the name of a crate, and log nothing else.
+fn is_no_level(word: &str) -> bool {
+    let plain = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    plain && word != env!("CARGO_PKG_NAME") && word.parse::<LevelFilter>().is_err()
+}
+
 impl LoggingArgs {
     /// Starts logging. With `tells_requests`, requests and answers are logged as they come, unless a filter is given.
     fn start(&self, tells_requests: bool) -> CommandResult {
+        let filter = self.filter(tells_requests)?;
+        // What the subscriber says of its own failures it says on standard error, and panics where that fails.
+        let builder =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(LogWriter).log_internal_errors(false);
+        match self.log_format {
+            LogFormat::Text => builder.with_ansi(is_colored()).init(),
+            LogFormat::Json => builder.json().init(),
+        }
+        Ok(())
+    }
+
+    /// What is logged.
+    ///
+    /// # Errors
+    /// `Mistyped` for a filter that is none.
+    fn filter(&self, tells_requests: bool) -> Result<EnvFilter, Box<dyn Error + Send + Sync>> {
         let mut log = self.log.clone();
         if tells_requests && log == DEFAULT_LOG {
             log += &format!(",{REQUEST_LOG}=debug");
         }
-        let mut filter = EnvFilter::try_new(&log)
-            .map_err(|error| format!("--log `{}`: {error}; write a level such as `info`", self.log))?;
+        if !log.contains(NOISY_TARGET) {
+            log += &format!(",{NOISY_TARGET}=off");
+        }
+        let mistyped = |what: &dyn Display| {
+            Mistyped(format!("--log `{}`: {what}; write a level such as `info`", text::shown(&self.log)))
+        };
+        if let Some(word) = self.log.split(',').map(str::trim).find(|word| is_no_level(word)) {
+            return Err(mistyped(&format_args!("`{}` is no level", text::shown(word))).into());
+        }
+        let mut filter = EnvFilter::try_new(&log).map_err(|error| mistyped(&text::shown(&error.to_string())))?;
         for target in SECRET_TARGETS {
             filter = filter.add_directive(Directive::from_str(&format!("{target}=off"))?);
         }
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        match self.log_format {
-            LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-            LogFormat::Json => builder.json().init(),
+        Ok(filter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(log: &str) -> String {
+        let arguments = LoggingArgs { log: log.to_owned(), log_format: LogFormat::Text };
+        arguments.filter(true).unwrap().to_string()
+    }
+
+    /// A node that is told to end logs no error: an endpoint that goes away in the meantime is no news.
+    #[test]
+    fn subscriptions_that_end_are_logged_only_where_a_filter_names_them() {
+        for log in [DEFAULT_LOG, "debug", "oraculum=trace,warn"] {
+            assert!(filter(log).contains("alloy_pubsub=off"), "{log}");
         }
-        Ok(())
+        assert!(filter("info,alloy_pubsub=debug").contains("alloy_pubsub=debug"));
+    }
+
+    #[test]
+    fn what_logs_keys_of_endpoints_is_off_whatever_the_filter() {
+        let filter = filter("trace,hyper=trace");
+        for target in SECRET_TARGETS {
+            assert!(filter.contains(&format!("{target}=off")), "{target}: {filter}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use alloy::primitives::{Address, B256, U256, utils::format_ether};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{CommandResult, as_text, print_json};
+use super::{CommandResult, as_text, print_json, tell};
 use crate::{
     client::{
         Account, ActivationWait, Client, OwnedSeats, Revocation, Seat, Unpaid, activate_seat, balance_of, claim_pay,
@@ -149,7 +149,7 @@ async fn register(args: &NodeArgs, settings: &Settings, owner: &Account, uri: &s
     if args.json {
         return print_json(&Registered { owner, signer, transaction });
     }
-    eprintln!("{signer} answers for {owner} (transaction {transaction})");
+    tell!("{signer} answers for {owner} (transaction {transaction})");
     Ok(())
 }
 
@@ -176,7 +176,7 @@ async fn join(
         let model = resolve_model(client, coordinator, name).await?;
         for seat in owned.join(owner, signer, model).await? {
             if let Some(bond) = seat.paid {
-                eprintln!("seat {} on {name} with a bond of {} ETH", seat.index, format_ether(bond));
+                tell!("seat {} on {name} with a bond of {} ETH", seat.index, format_ether(bond));
             }
             joined.push(seat);
         }
@@ -193,11 +193,10 @@ async fn join(
     }
     for seat in seats {
         match seat.live {
-            true => eprintln!("seat {} on {} is live", seat.index, seat.model),
-            false => eprintln!(
-                "seat {} on {}: run this again from block {} to make it live",
-                seat.index, seat.model, seat.from
-            ),
+            true => tell!("seat {} on {} is live", seat.index, seat.model),
+            false => {
+                tell!("seat {} on {}: run this again from block {} to make it live", seat.index, seat.model, seat.from)
+            }
         }
     }
     Ok(())
@@ -206,11 +205,9 @@ async fn join(
 fn tell_wait(wait: ActivationWait) {
     let ActivationWait { index, from, head, stalled } = wait;
     if stalled {
-        eprintln!(
-            "still block {head}: if nobody makes blocks, as on `oraculum dev` without --block-time, this never ends"
-        );
+        tell!("still block {head}: if nobody makes blocks, as on `oraculum dev` without --block-time, this never ends");
     } else {
-        eprintln!("waiting for block {from} to make seat {index} live; this is block {head}");
+        tell!("waiting for block {from} to make seat {index} live; this is block {head}");
     }
 }
 
@@ -226,9 +223,11 @@ async fn leave(args: &NodeArgs, settings: &Settings, owner: &Account, name: &str
         return print_json(&ChangedSeats { seats });
     }
     for seat in seats {
-        eprintln!(
+        tell!(
             "seat {} on {name} answers no request from block {} on; `oraculum node claim` collects its bond {} blocks later",
-            seat.index, seat.until, owned.parameters.exitDelay
+            seat.index,
+            seat.until,
+            owned.parameters.exitDelay
         );
     }
     Ok(())
@@ -260,12 +259,13 @@ async fn revoke(args: &NodeArgs, settings: &Settings, client: &Client, by_key: b
         return print_json(&Revoked { signer, seats, transaction });
     }
     if let Some(signer) = signer {
-        eprintln!("{signer} is revoked (transaction {transaction})");
+        tell!("{signer} is revoked (transaction {transaction})");
     }
     for seat in &seats {
-        eprintln!(
+        tell!(
             "seat {} on {} has no key; `oraculum node register` another, and `join` gives it to the seat",
-            seat.index, seat.model
+            seat.index,
+            seat.model
         );
     }
     Ok(())
@@ -296,7 +296,7 @@ async fn claim(args: &NodeArgs, settings: &Settings, owner: &Account, withdraws:
     for seat in owned.seats.iter().filter(|seat| seat.is_leaving()) {
         match release_seat(owner, coordinator, seat).await {
             Ok(()) => released += 1,
-            Err(error) => eprintln!("seat {} on {} keeps its bond for now: {error}", seat.index, seat.model),
+            Err(error) => tell!("seat {} on {} keeps its bond for now: {error}", seat.index, seat.model),
         }
     }
     claim_pay(owner, coordinator, &unpaid.claimable).await?;
@@ -319,7 +319,7 @@ async fn claim(args: &NodeArgs, settings: &Settings, owner: &Account, withdraws:
         U256::ZERO => String::new(),
         wei => format!(", {} ETH went to the owner", format_ether(wei)),
     };
-    eprintln!(
+    tell!(
         "claimed {} ETH for {} answers, released {released} seats; the balance is {} ETH{withdrawn}",
         format_ether(report.claimed_wei),
         report.claimed,

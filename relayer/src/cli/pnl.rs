@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use alloy::primitives::{B256, utils::format_ether};
 use clap::Args;
 
-use super::{CommandResult, model_names, print, print_json};
+use super::{CommandResult, model_names, print, print_json, tell};
 use crate::{
     api::{JournalReader, types::LedgerLine},
     config::{FILE_NAME, Settings},
@@ -41,7 +41,7 @@ pub(super) async fn run(args: PnlArgs) -> CommandResult {
         return print_json(&lines);
     }
     if lines.is_empty() {
-        eprintln!("Nothing is final yet: answers are counted once they are deep enough.");
+        tell!("Nothing is final yet: answers are counted once they are deep enough.");
     }
     let names = model_names(&settings);
     print(&format!(

@@ -17,18 +17,19 @@ use alloy::{
 use clap::Args;
 use serde::Serialize;
 
-use super::{CommandResult, as_text, print, print_json};
+use super::{CommandResult, as_text, exit::Mistyped, print, print_json, tell};
 use crate::{
     chain::{Endpoint, RootCertificates},
     client::{
-        Account, Answered, Asked, Client, RequestTerms, ask, input_from_arrays, input_from_json, refund, resolve_model,
-        wait_for_answer,
+        Account, Answered, Asked, Client, JsonInput, RequestTerms, ask, input_from_arrays, input_from_json, refund,
+        resolve_model, wait_for_answer,
     },
     dev,
     keys::{self, PasswordSource},
     model::{Details, ModelError, ModelStore},
     oip::OipTensor,
     protocol::{Outcome, OutputFormat},
+    text,
 };
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -93,7 +94,7 @@ struct TermArgs {
     #[arg(long, default_value_t = 0)]
     mask: u16,
     /// Number of blocks in which an answer may come, 2 to 8000.
-    #[arg(long, value_name = "BLOCKS", default_value_t = 300)]
+    #[arg(long, value_name = "BLOCKS", default_value_t = 300, value_parser = clap::value_parser!(u16).range(2..=8000))]
     deadline: u16,
     /// Seconds to wait for the answer; the request stays open afterwards.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
@@ -113,7 +114,7 @@ struct ChainArgs {
     )]
     rpc_url: Vec<Endpoint>,
     /// The coordinator's address.
-    #[arg(long, env = "ORACULUM_CHAIN_COORDINATOR", default_value_t = dev::COORDINATOR)]
+    #[arg(long, env = "ORACULUM_CHAIN_COORDINATOR", value_parser = text::address, default_value_t = dev::COORDINATOR)]
     coordinator: Address,
     /// The keystore of the account that asks and pays; not needed on a local development chain.
     #[arg(long, value_name = "FILE")]
@@ -129,7 +130,8 @@ impl RequestArgs {
         // Everything that can be wrong with what was typed, before anything else.
         let format = OutputFormat { width: self.terms.width, decimals: self.terms.decimals, mask: self.terms.mask };
         if !format.is_valid() {
-            return Err("--width is 1, 2, 4, 8 or 16 with up to 36 --decimals, or 0 with --decimals 0".into());
+            let message = "--width is 1, 2, 4, 8 or 16 with up to 36 --decimals, or 0 with --decimals 0";
+            return Err(Mistyped(message.into()).into());
         }
         let coordinator = self.chain.coordinator;
         let client = Client::connect_any(&self.chain.rpc_url, None, &RootCertificates::default()).await?;
@@ -143,19 +145,21 @@ impl RequestArgs {
             None if local => U96::from(LOCAL_FEE),
             None => {
                 let remedy = "this is not a local chain: name the fee in ETH with --fee, such as --fee 0.001";
-                return Err(remedy.into());
+                return Err(Mistyped(remedy.into()).into());
             }
         };
         let name = self.model.as_deref().unwrap_or_default();
         let model = resolve_model(&client, coordinator, name).await?;
         let details = ModelStore::new(&self.models).open(&model.to_string()).map(|model| model.details);
-        let input = self.packed_input(&details)?;
+        let JsonInput { packed, mask } = self.packed_input(&details)?;
+        // What is typed comes before what a file says.
+        let format = OutputFormat { mask: if format.mask == 0 { mask } else { format.mask }, ..format };
         let account = Account::new(client, self.chain.key(local)?);
         let (prepaid, deadline_blocks) = (self.terms.prepaid, self.terms.deadline);
         let terms = RequestTerms { model, fee, prepaid, format, deadline_blocks };
-        let asked = ask(&account, coordinator, terms, input).await?;
+        let asked = ask(&account, coordinator, terms, packed).await?;
         if !self.json {
-            eprintln!("request {} is in block {} (transaction {})", asked.id, asked.block, asked.transaction);
+            tell!("request {} is in block {} (transaction {})", asked.id, asked.block, asked.transaction);
         }
         let timeout = Duration::from_secs(self.terms.timeout);
         let answered = wait_for_answer(account.client(), coordinator, &asked, timeout).await?;
@@ -167,17 +171,17 @@ impl RequestArgs {
                 Err("the model cannot take this input (BadInput); the answer is signed and paid".into())
             }
             Outcome::Unrepresentable => {
-                Err("the output does not fit the requested format (Unrepresentable): try a larger \
-                --width or fewer --decimals; the answer is signed and paid"
+                Err("the output does not fit the requested format, or has NaN or infinities, which `oraculum infer` \
+                    shows (Unrepresentable): try a larger --width or fewer --decimals; the answer is signed and paid"
                     .into())
             }
         }
     }
 
-    /// The inputs as packed tensors. Without the model's details they can only be given as such.
-    fn packed_input(&self, details: &Result<Details, ModelError>) -> Result<Bytes, Error> {
+    /// The inputs as packed tensors, and the outputs asked for. Without the model's details they can only be given as such.
+    fn packed_input(&self, details: &Result<Details, ModelError>) -> Result<JsonInput, Error> {
         let details = match (&self.input_hex, details) {
-            (Some(packed), _) => return Ok(packed.clone()),
+            (Some(packed), _) => return Ok(JsonInput { packed: packed.clone(), mask: 0 }),
             (None, Ok(details)) => details,
             (None, Err(error)) => {
                 let remedy = "name its folder with --models, or give packed tensors with --input-hex";
@@ -185,7 +189,7 @@ impl RequestArgs {
             }
         };
         match &self.input_json {
-            None => Ok(input_from_arrays(&self.input, details)?),
+            None => Ok(JsonInput { packed: input_from_arrays(&self.input, details)?, mask: 0 }),
             Some(file) => {
                 let unreadable = |error| format!("cannot read the inputs from {}: {error}", file.display());
                 Ok(input_from_json(&read_file(file).map_err(unreadable)?, details)?)
@@ -199,7 +203,7 @@ impl RequestArgs {
         if self.json {
             return print_json(&RefundReport { id, account, wei, transaction });
         }
-        eprintln!("{} ETH are credited to the balance of {account} in the coordinator", format_ether(wei));
+        tell!("{} ETH are credited to the balance of {account} in the coordinator", format_ether(wei));
         Ok(())
     }
 
@@ -207,7 +211,7 @@ impl RequestArgs {
         if self.json {
             return print_json(&report);
         }
-        eprintln!(
+        tell!(
             "{} in block {}, {} after the request ({} ms, transaction {}); gas {} to ask, {} to answer",
             report.outcome,
             report.fulfilled_block,
@@ -300,9 +304,11 @@ impl ChainArgs {
                 Ok(keys::open(path, source)?)
             }
             None if local => Ok(dev::user()),
-            None => Err("this is not a local development chain: name the keystore of the account that pays with \
-                --keystore"
-                .into()),
+            None => {
+                let remedy =
+                    "this is not a local development chain: name the keystore of the account that pays with --keystore";
+                Err(Mistyped(remedy.into()).into())
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     model::{Details, TensorMetadata},
-    oip::{OipError, OipInputs, OipTensor},
+    oip::{self, OipError, OipTensor},
     protocol::tensor::{self, TensorError},
 };
 
@@ -44,7 +44,7 @@ pub fn input_from_arrays(texts: &[String], details: &Details) -> Result<Bytes, I
     let mut tensors = Vec::new();
     for (text, spec) in texts.iter().zip(&details.inputs) {
         let name = || spec.name.clone();
-        let data: Value = serde_json::from_str(text)
+        let data = oip::read_json(text.as_bytes())
             .map_err(|error| InputError::Syntax { name: name(), reason: error.to_string() })?;
         let mut shape = Vec::new();
         if !shape_of(&data, 0, &mut shape) {
@@ -52,17 +52,28 @@ pub fn input_from_arrays(texts: &[String], details: &Details) -> Result<Bytes, I
         }
         // The protocol writes a scalar as a list of one.
         let data = if shape.is_empty() { Value::Array(vec![data]) } else { data };
-        tensors.push(OipTensor { name: name(), shape, datatype: spec.datatype.clone(), data });
+        tensors.push(OipTensor::new(name(), shape, spec.datatype.clone(), data));
     }
     pack(&tensors, details)
+}
+
+/// What an Open Inference Protocol request asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonInput {
+    /// Inputs, as packed tensors in the model's order.
+    pub packed: Bytes,
+    /// Outputs that it names, as a mask; 0 if it names none.
+    pub mask: u16,
 }
 
 /// Packs the JSON of Open Inference Protocol tensors, in any order.
 ///
 /// # Errors
 /// `Oip` for other JSON, `Unknown`, `Count`, `Shape` or `Tensor`.
-pub fn input_from_json(text: &[u8], details: &Details) -> Result<Bytes, InputError> {
-    let OipInputs { inputs } = serde_json::from_slice(text).map_err(OipError::from)?;
+pub fn input_from_json(text: &[u8], details: &Details) -> Result<JsonInput, InputError> {
+    let request = oip::read_request(text)?;
+    let mask = request.mask(details.outputs.iter().map(|spec| spec.name.as_str()))?;
+    let inputs = request.inputs;
     if let Some(unknown) = inputs.iter().find(|input| !details.inputs.iter().any(|spec| spec.name == input.name)) {
         return Err(InputError::Unknown { name: unknown.name.clone(), inputs: inputs_of(details) });
     }
@@ -73,7 +84,8 @@ pub fn input_from_json(text: &[u8], details: &Details) -> Result<Bytes, InputErr
     }
     // As many as there are inputs and none unknown: one is missing only if another came twice.
     let ordered = details.inputs.iter().map(|spec| inputs.iter().find(|input| input.name == spec.name).cloned());
-    pack(&ordered.collect::<Option<Vec<_>>>().ok_or_else(wrong_count)?, details)
+    let packed = pack(&ordered.collect::<Option<Vec<_>>>().ok_or_else(wrong_count)?, details)?;
+    Ok(JsonInput { packed, mask })
 }
 
 fn pack(tensors: &[OipTensor], details: &Details) -> Result<Bytes, InputError> {
@@ -167,19 +179,42 @@ mod tests {
         }
     }
 
+    /// F12: NaN and infinities may be typed as Python prints them.
+    #[test]
+    fn floats_that_json_does_not_have_may_be_typed() {
+        let typed = arrays(&iris(), &["[[NaN,-Infinity,\"inf\",1]]"]).unwrap();
+        let numbers = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY, 1.0];
+        assert_eq!(typed, tensor::encode(&[tensor::Tensor::f32(vec![1, 4], &numbers).unwrap()]).unwrap());
+    }
+
+    /// F12: a request names its outputs, and the chain is asked for those.
+    #[test]
+    fn outputs_that_json_names_become_the_mask() {
+        let mut two = details(&[("a", "UINT8", &[2])]);
+        two.outputs = ["x", "y"].map(|name| TensorMetadata { name: name.into(), ..two.inputs[0].clone() }).to_vec();
+        let ask = |outputs: &str| {
+            let a = r#"{"name":"a","shape":[2],"datatype":"UINT8","data":[1,2]}"#;
+            input_from_json(format!(r#"{{"id":"7","inputs":[{a}],"outputs":{outputs}}}"#).as_bytes(), &two)
+        };
+        assert_eq!(ask(r#"[{"name":"y"}]"#).unwrap().mask, 2);
+        assert_eq!(ask("[]").unwrap().mask, 0);
+        assert!(ask(r#"[{"name":"z"}]"#).unwrap_err().to_string().contains("no output `z`; it gives x, y"));
+    }
+
     #[test]
     fn open_inference_tensors_come_in_any_order() {
         let two = details(&[("a", "UINT8", &[2]), ("b", "FP32", &[1])]);
         let a = r#"{"name":"a","shape":[2],"datatype":"UINT8","data":[1,2]}"#;
         let b = r#"{"name":"b","shape":[1],"datatype":"FP32","data":[0.5]}"#;
         let packed = input_from_json(format!(r#"{{"inputs":[{b},{a}]}}"#).as_bytes(), &two).unwrap();
-        assert_eq!(packed, arrays(&two, &["[1,2]", "[0.5]"]).unwrap());
+        assert_eq!(packed.packed, arrays(&two, &["[1,2]", "[0.5]"]).unwrap());
+        assert_eq!(packed.mask, 0);
         for (json, says) in [
             (format!(r#"{{"inputs":[{a},{a}]}}"#), "2 inputs"),
             (format!(r#"{{"inputs":[{a}]}}"#), "but 1 came"),
             (format!(r#"{{"inputs":[{a},{}]}}"#, b.replace("\"b\"", "\"c\"")), "there is no input `c`"),
             (format!(r#"{{"inputs":[{a},{}]}}"#, b.replace("[1]", "[2]")), "has shape [2]"),
-            ("{}".into(), "not Open Inference Protocol tensors"),
+            ("{}".into(), "not an Open Inference Protocol request"),
         ] {
             let error = input_from_json(json.as_bytes(), &two).unwrap_err().to_string();
             assert!(error.contains(says), "{json}: {error}");

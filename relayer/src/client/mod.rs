@@ -16,7 +16,7 @@ mod wait;
 pub use account::{Account, AccountError, Client};
 pub use ask::{Asked, RequestError, RequestTerms, ask, resolve_model};
 pub use earnings::{DailyEarnings, daily_earnings};
-pub use input::{InputError, input_from_arrays, input_from_json};
+pub use input::{InputError, JsonInput, input_from_arrays, input_from_json};
 pub use models::{ModelRegistration, Naming, RegisterError, register_model};
 pub use pay::{Unpaid, UnpaidAnswer, balance_of, claim_pay, withdraw};
 pub use refund::{Refund, refund};

@@ -68,7 +68,7 @@ fn named_outputs(output: &Bytes, format: OutputFormat, details: Option<&Details>
             wanted.map(|index| format!("output{index}")).collect()
         }
     };
-    Ok(oip::unpack_outputs(output, names.iter().map(String::as_str))?.outputs)
+    oip::unpack_outputs(output, names.iter().map(String::as_str))
 }
 
 /// Waits until a request is answered, for `timeout` at most.

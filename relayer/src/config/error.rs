@@ -19,6 +19,6 @@ pub enum ConfigError {
     SharedVariable { variable: String, key: String },
     #[error("{0}; correct `chain.ca_file`")]
     CaFile(String),
-    #[error("the environment variable {variable} names no key of the configuration: {remedy}")]
+    #[error("the environment variable {variable} means nothing: {remedy}")]
     UnknownVariable { variable: String, remedy: String },
 }

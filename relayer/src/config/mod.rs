@@ -190,6 +190,19 @@ pub(crate) fn reloadable_keys() -> Vec<String> {
     keys.filter(|key| key.reloadable).map(|key| key.path()).collect()
 }
 
+/// The environment variables that override keys.
+#[must_use]
+pub fn variables() -> Vec<String> {
+    let keys = sections().into_iter().flat_map(|section| section.keys);
+    keys.map(|key| key.variable()).collect()
+}
+
+/// The error for an environment variable that is none of `known`, with the one that is likely meant.
+#[must_use]
+pub fn unknown_variable<'a>(variable: &str, known: impl Iterator<Item = &'a str> + Clone) -> ConfigError {
+    raw::unknown_variable(variable, known)
+}
+
 fn read_section<S: Section>(raw: &RawConfig) -> Result<S, ConfigError> {
     S::read(&raw.section(S::NAME))
 }

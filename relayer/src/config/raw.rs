@@ -16,6 +16,7 @@ use super::{
     key::{Key, KeyInfo, SectionInfo},
     value::{Kind, RawValue},
 };
+use crate::text;
 
 /// Values as written, each with the place that it comes from. They are never printed: an endpoint can carry a secret.
 pub(super) struct RawConfig {
@@ -74,7 +75,7 @@ impl RawConfig {
                 Some(name) => format!("{name}: {}", error.message()),
                 None => error.message().to_owned(),
             };
-            ConfigError::Syntax { file: file.clone(), line: line(offset), reason }
+            ConfigError::Syntax { file: file.clone(), line: line(offset), reason: text::one_line(&reason) }
         };
         for (name, section) in DeTable::parse(text).map_err(syntax)?.into_inner() {
             let at = origin(name.span().start);
@@ -174,8 +175,10 @@ impl RawSection<'_> {
 /// # Errors
 /// `Unreadable` if it cannot be read.
 pub(super) fn text(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
-        .map_err(|error| ConfigError::Unreadable { file: path.display().to_string(), reason: error.to_string() })
+    let unreadable = |reason: String| ConfigError::Unreadable { file: path.display().to_string(), reason };
+    let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let text = std::str::from_utf8(text::without_bom(&bytes));
+    text.map(str::to_owned).map_err(|_| unreadable("it is not UTF-8 text".into()))
 }
 
 /// Refuses variables that would give several chains the same endpoints, id or coordinator.
@@ -204,9 +207,14 @@ fn key_of<'a>(variable: &str, known: &'a [SectionInfo]) -> Result<Option<&'a Key
     let found = section.keys.iter().find(|key| key.variable() == variable);
     found.map(Some).ok_or_else(|| {
         let variables: Vec<_> = section.keys.iter().map(KeyInfo::variable).collect();
-        let remedy = format!("unset it; {}", suggestion(variable, variables.iter().map(String::as_str)));
-        ConfigError::UnknownVariable { variable: variable.to_owned(), remedy }
+        unknown_variable(variable, variables.iter().map(String::as_str))
     })
+}
+
+/// The error for a variable that means nothing, beside those that mean something.
+pub(super) fn unknown_variable<'a>(variable: &str, known: impl Iterator<Item = &'a str> + Clone) -> ConfigError {
+    let near = nearest(variable, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    ConfigError::UnknownVariable { variable: text::shown(variable), remedy: format!("unset it{near}") }
 }
 
 fn known_key<'a>(known: &'a [KeyInfo], name: &str, section: &str, origin: &str) -> Result<&'a KeyInfo, ConfigError> {
@@ -218,14 +226,18 @@ fn known_key<'a>(known: &'a [KeyInfo], name: &str, section: &str, origin: &str) 
 
 fn unknown<'a>(origin: &str, what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> ConfigError {
     let remedy = suggestion(name, known);
-    ConfigError::Unknown { origin: origin.to_owned(), what: what.to_owned(), remedy }
+    ConfigError::Unknown { origin: origin.to_owned(), what: text::shown(what), remedy }
 }
 
 /// The known name that is likely meant, or all where none is near.
 fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
-    match known.clone().min_by_key(distance) {
-        Some(nearest) if distance(&nearest) <= 1 + name.len() / 4 => format!("did you mean `{nearest}`?"),
-        _ => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
+    match nearest(name, known.clone()) {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
     }
+}
+
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
+    known.min_by_key(distance).filter(|nearest| distance(nearest) <= 1 + name.len() / 4)
 }

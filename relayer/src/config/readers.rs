@@ -1,12 +1,13 @@
 //! The readers of values: what a key may hold, in which unit it is written, and what it becomes. Ranges are closed.
 
-use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use alloy::primitives::Address;
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as VariantError};
 use toml::Value;
 
 use super::{key::Reader, value::Kind};
+use crate::text;
 
 /// More ether than there is.
 const MAX_ETHER: f64 = 1e9;
@@ -91,16 +92,17 @@ pub(super) fn ether() -> Reader<u128> {
 pub(super) fn wei() -> Reader<u128> {
     text().then(|text| {
         let fee = text.replace('_', "").parse::<u128>().ok().filter(|fee| *fee < 1 << 96);
-        fee.ok_or_else(|| format!("`{text}` is no fee; write wei as a whole number in quotes, such as \"1000000000\""))
+        fee.ok_or_else(|| {
+            format!("`{}` is no fee; write wei as a whole number in quotes, such as \"1000000000\"", text::shown(&text))
+        })
     })
 }
 
 /// An address other than zero.
 pub(super) fn address() -> Reader<Address> {
-    text().then(|text| match Address::from_str(&text) {
-        Ok(Address::ZERO) => Err("it is the zero address, which nobody has; write the right one".into()),
-        Ok(address) => Ok(address),
-        Err(_) => Err(format!("`{text}` is no address; write 0x and 40 hexadecimal digits")),
+    text().then(|text| match text::address(&text)? {
+        Address::ZERO => Err("it is the zero address, which nobody has; write the right one".into()),
+        address => Ok(address),
     })
 }
 

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::{key::KeyInfo, value::Kind, *};
 
 const ADDRESS: &str = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
@@ -351,4 +353,48 @@ fn a_variable_cannot_set_what_is_each_chains_own() {
     let error = refuse(["PATH", "ORACULUM_CHAIN_CHAIN_ID"]).unwrap_err().to_string();
     assert!(error.contains("ORACULUM_CHAIN_CHAIN_ID") && error.contains("write it into each file"), "{error}");
     refuse(["ORACULUM_ENGINE_QUEUE", "ORACULUM_LOG"]).unwrap();
+}
+
+#[test]
+fn a_name_that_steers_the_terminal_is_escaped() {
+    for text in ["\"a\\nb\" = 1", "[\"a\\u001b[2J\"]", "[chain]\n\"rpc\\nurls\" = 1"] {
+        let told = parse(text).unwrap_err().to_string();
+        assert!(!told.chars().any(char::is_control), "{told:?}");
+    }
+}
+
+proptest! {
+    /// F16: whatever a variable of ours is set to, it is taken or refused in one line that names it.
+    #[test]
+    fn a_variable_with_any_value_is_taken_or_refused_in_one_line(
+        key in any::<prop::sample::Index>(), text in prop_oneof!["\\PC{0,30}", ".{0,10}", "[-0-9a-fx_.,]{0,70}", "[\\x00-\\x1f]{1,3}"],
+    ) {
+        let variables = variables();
+        let variable = &variables[key.index(variables.len())];
+        if let Err(error) = parse_with(variable, &text) {
+            let told = error.to_string();
+            prop_assert!(told.contains(variable.as_str()) || told.contains("is wrong"), "{:?}", told);
+            prop_assert!(told.len() < 1500 && !told.chars().any(char::is_control), "{:?}", told);
+        }
+    }
+
+    /// However a valid file is damaged, it is read or refused in one line.
+    #[test]
+    fn a_damaged_file_is_read_or_refused_in_one_line(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<char>()), 1..4),
+        cut in any::<Option<prop::sample::Index>>(),
+    ) {
+        let mut text: Vec<char> = valid().chars().collect();
+        for (at, character) in changes {
+            let at = at.index(text.len());
+            text[at] = character;
+        }
+        if let Some(cut) = cut {
+            text.truncate(cut.index(text.len()));
+        }
+        if let Err(error) = parse(&text.into_iter().collect::<String>()) {
+            let told = error.to_string();
+            prop_assert!(told.len() < 2000 && !told.chars().any(char::is_control), "{:?}", told);
+        }
+    }
 }

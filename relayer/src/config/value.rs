@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use toml::Value;
 
 use super::error::ConfigError;
+use crate::text;
 
 /// A value as it was written, and where. It is never printed: an endpoint can carry a secret.
 pub(super) struct RawValue {
@@ -20,7 +21,8 @@ pub(super) struct RawValue {
 impl RawValue {
     /// The error for this value, with a reason that ends in a remedy.
     pub(super) fn wrong(&self, reason: impl Into<String>) -> ConfigError {
-        ConfigError::Value { origin: self.origin.clone(), key: self.key.clone(), reason: reason.into() }
+        let reason = text::one_line(&reason.into());
+        ConfigError::Value { origin: self.origin.clone(), key: self.key.clone(), reason }
     }
 
     /// The error for a value of another kind. It does not repeat the value.
@@ -60,16 +62,20 @@ impl Kind {
     /// The reason why the text is no such value.
     pub(super) fn parse(self, text: &str) -> Result<Value, String> {
         let integer = |text: &str| {
-            text.trim().parse::<i64>().map(Value::Integer).map_err(|_| format!("`{text}` is no whole number"))
+            text::whole_number(text)
+                .map(Value::Integer)
+                .ok_or_else(|| format!("`{}` is no whole number", text::shown(text)))
         };
         let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
         Ok(match self {
             Self::Text => Value::String(text.to_owned()),
             Self::Integer => integer(text)?,
-            Self::Number => Value::Float(text.trim().parse().map_err(|_| format!("`{text}` is no number"))?),
-            Self::Boolean => {
-                Value::Boolean(text.trim().parse().map_err(|_| format!("`{text}` is neither true nor false"))?)
+            Self::Number => {
+                Value::Float(text.trim().parse().map_err(|_| format!("`{}` is no number", text::shown(text)))?)
             }
+            Self::Boolean => Value::Boolean(
+                text.trim().parse().map_err(|_| format!("`{}` is neither true nor false", text::shown(text)))?,
+            ),
             Self::Texts => Value::Array(items().map(|item| Value::String(item.to_owned())).collect()),
             Self::Integers => Value::Array(items().map(integer).collect::<Result<_, _>>()?),
             Self::Table => return Err("a table has no variable; write it in the file".into()),

@@ -10,6 +10,7 @@ use super::backends::ort::runtime::RuntimeError;
 use crate::{
     model::{ModelError, graph::Refused},
     protocol::OutputFormat,
+    text,
 };
 
 /// Reason for which a request has no answer this time. Failures that anybody can reproduce are outcomes, not errors.
@@ -111,8 +112,14 @@ pub enum LoadError {
     DetailsDiffer(String),
     #[error("profile `{0}` cannot be reproduced: this engine's reference is `onnxruntime=VERSION;{settings}`", settings = super::profile::SETTINGS)]
     UnknownProfile(String),
-    #[error("ONNX Runtime does not load the model: {0}")]
+    #[error("ONNX Runtime does not load the model: {}", text::one_line(.0))]
     Session(String),
+    #[error(
+        "the model is newer than this ONNX Runtime: {}; export it for an older one (`opset_version`, and `ir_version` where \
+         that is named), or install a later ONNX Runtime",
+        text::one_line(.0)
+    )]
+    TooNew(String),
     #[error("the model did not load within {0:?}")]
     Timeout(Duration),
     #[error("probe {index} gives {found} here: this machine cannot serve the model within its tolerance")]

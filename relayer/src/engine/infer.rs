@@ -11,10 +11,14 @@ use super::{
     profile::{Device, ExecutionProfile},
     sessions::Attempt,
 };
-use crate::protocol::{
-    Outcome, OutputFormat,
-    agreement::{Verdict, compare},
-    cast::{self, BadInput, Failure, ModelTensor, Unrepresentable},
+use crate::{
+    model::graph::{self, OutputSpec},
+    protocol::{
+        Outcome, OutputFormat,
+        agreement::{Verdict, compare},
+        cast::{self, BadInput, Failure, ModelTensor, NotFinite, Unrepresentable},
+    },
+    text,
 };
 
 /// Result of a run, ready to be signed.
@@ -39,7 +43,12 @@ impl LoadedModel {
     ///
     /// # Errors
     /// Every variant of `EngineError` but `UnknownModel`.
-    pub(super) async fn infer(&self, input: Bytes, format: OutputFormat) -> Result<Inference, EngineError> {
+    pub(super) async fn infer(
+        &self,
+        input: Bytes,
+        format: OutputFormat,
+        not_finite: NotFinite,
+    ) -> Result<Inference, EngineError> {
         if !format.is_valid() {
             return Err(EngineError::InvalidFormat(format));
         }
@@ -53,8 +62,11 @@ impl LoadedModel {
         let again = (self.device != Device::Cpu).then(|| request.clone());
         let Attempt { report: RunReport { result, run_time }, device, queue_time } = self.sessions.run(request).await?;
         let result = match result {
-            Ok(outputs) => cast::from_outputs(&outputs, format, self.max_output_bytes).map_err(Failure::from),
+            Ok(outputs) => {
+                cast::from_outputs(&outputs, format, not_finite, self.max_output_bytes).map_err(Failure::from)
+            }
             Err(ModelFailure::NotTensor { output, reason }) => {
+                let reason = self.not_tensor(output).unwrap_or(reason);
                 Err(Unrepresentable::NotTensor { output, reason }.into())
             }
             Err(ModelFailure::Failed(reason)) => Err(self.confirm(again, reason).await?.into()),
@@ -69,7 +81,7 @@ impl LoadedModel {
     pub(super) async fn probe(&self) -> Result<(), LoadError> {
         for (index, probe) in self.probes.iter().enumerate() {
             let Inference { outcome, output, .. } = self
-                .infer(probe.input.clone(), OutputFormat::NATIVE)
+                .infer(probe.input.clone(), OutputFormat::NATIVE, NotFinite::Refused)
                 .await
                 .map_err(|error| LoadError::ProbeFailed { index, error })?;
             let verdict = compare(&output, &probe.output, &self.agreement, OutputFormat::NATIVE);
@@ -88,6 +100,18 @@ impl LoadedModel {
         }
         cast::check_mask(format.mask, self.signature.outputs.len())?;
         cast::to_inputs(&self.signature.inputs, input)
+    }
+
+    /// Why an output that the model declares as something else is no tensor, and what to do.
+    fn not_tensor(&self, output: usize) -> Option<String> {
+        match self.signature.outputs.get(output)? {
+            OutputSpec::Tensor(_) => None,
+            OutputSpec::Other { name, kind } => Some(format!(
+                "`{}` is {kind}: ask for the other outputs alone, or export the model without it{}",
+                text::shown(name),
+                graph::zipmap(kind)
+            )),
+        }
     }
 
     /// Finds out whether a failing run makes a bad input, which only the reference can tell; `again` is what failed, if it

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     model::{
         Model, ModelFile, OpenModelFile, Probe,
-        graph::{self, Signature},
+        graph::{self, OutputSpec, Signature},
     },
     protocol::card::Agreement,
 };
@@ -173,9 +173,10 @@ fn check_card(card: &CardLimits, signature: &Signature) -> Result<(), LoadError>
     if reference_version(&card.profile).is_none() {
         return Err(LoadError::UnknownProfile(card.profile.clone()));
     }
-    for (described, specs) in [(&card.inputs, &signature.inputs), (&card.outputs, &signature.outputs)] {
-        if !described.iter().eq(specs.iter().map(|spec| &spec.name)) {
-            let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    let inputs: Vec<_> = signature.inputs.iter().map(|spec| spec.name.as_str()).collect();
+    let outputs: Vec<_> = signature.outputs.iter().map(OutputSpec::name).collect();
+    for (described, names) in [(&card.inputs, inputs), (&card.outputs, outputs)] {
+        if *described != names {
             return Err(LoadError::DetailsDiffer(format!("{described:?}, where the model has {names:?}")));
         }
     }

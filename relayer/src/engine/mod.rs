@@ -35,7 +35,7 @@ use alloy::primitives::{B256, Bytes};
 use futures::future::BoxFuture;
 
 use self::{backend::Backend, backends::ort::OrtBackend, devices::Devices};
-use crate::protocol::OutputFormat;
+use crate::protocol::{OutputFormat, cast::NotFinite};
 
 /// Something that runs models.
 pub trait Engine: Send + Sync {
@@ -102,6 +102,15 @@ impl OnnxEngine {
         Ok(models.entry(loaded.id).or_insert(loaded).clone())
     }
 
+    /// Runs a model for people, not contracts: the outputs of a mask in the model's own types, with NaN and infinities.
+    ///
+    /// # Errors
+    /// Every variant of `EngineError` but `InvalidFormat`.
+    pub async fn run_off_chain(&self, model: B256, input: Bytes, mask: u16) -> Result<Inference, EngineError> {
+        let loaded = self.model(model).ok_or(EngineError::UnknownModel(model))?;
+        loaded.infer(input, OutputFormat { mask, ..OutputFormat::NATIVE }, NotFinite::Kept).await
+    }
+
     /// The loaded model with an id.
     #[must_use]
     pub fn model(&self, id: B256) -> Option<Arc<LoadedModel>> {
@@ -119,7 +128,7 @@ impl Engine for OnnxEngine {
     fn run(&self, model: B256, input: Bytes, format: OutputFormat) -> BoxFuture<'_, Result<Inference, EngineError>> {
         Box::pin(async move {
             let loaded = self.model(model).ok_or(EngineError::UnknownModel(model))?;
-            loaded.infer(input, format).await
+            loaded.infer(input, format, NotFinite::Refused).await
         })
     }
 }

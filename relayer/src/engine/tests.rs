@@ -15,12 +15,12 @@ use serde::Deserialize;
 use self::build::{graph, model, node, number, port};
 use super::*;
 use crate::{
-    model::{Model, ModelFile},
+    model::{Model, ModelFile, graph::OutputSpec},
     oip::{self, OipTensor},
     protocol::{
         Outcome,
         agreement::{Verdict, compare},
-        cast::{BadInput, Failure, Unrepresentable},
+        cast::{BadInput, Failure, TensorSpec, Unrepresentable},
         tensor::{self, DType, Tensor},
     },
 };
@@ -74,6 +74,11 @@ struct Case {
     outputs: Vec<OipTensor>,
 }
 
+fn tensor_of(output: &OutputSpec) -> TensorSpec {
+    let OutputSpec::Tensor(spec) = output else { panic!("{output} is no tensor") };
+    spec.clone()
+}
+
 /// Runs a shipped model on its golden inputs; how many outputs agree to the bit, and how many there are.
 async fn run_golden(engine: &OnnxEngine, name: &str) -> (usize, usize) {
     let agreement = Model::open(&models_folder().join(name)).unwrap().card.agreement;
@@ -84,7 +89,8 @@ async fn run_golden(engine: &OnnxEngine, name: &str) -> (usize, usize) {
     let mut same = 0;
     for case in &cases {
         let input = oip::pack_inputs(&case.inputs, &loaded.signature.inputs).unwrap();
-        let expected = oip::pack_inputs(&case.outputs, &loaded.signature.outputs).unwrap();
+        let outputs: Vec<_> = loaded.signature.outputs.iter().map(tensor_of).collect();
+        let expected = oip::pack_inputs(&case.outputs, &outputs).unwrap();
         let inference = engine.run(loaded.id, input, NATIVE).await.unwrap();
         // Some batches exceed what the card lets a request ask for.
         if let Some(Failure::BadInput(BadInput::TooLong { .. })) = inference.failure {

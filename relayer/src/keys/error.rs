@@ -20,14 +20,14 @@ pub enum KeyError {
     WrongPassword { path: PathBuf, source_of_password: String },
     #[error("the password from {source_of_password} is empty; a keystore needs one")]
     EmptyPassword { source_of_password: String },
+    #[error("the password from {source_of_password} is too weak to guard keys: {reason}; choose a longer one")]
+    WeakPassword { source_of_password: String, reason: &'static str },
     #[error("cannot read the password file {path}: {reason}")]
     PasswordFile { path: PathBuf, reason: String },
     #[error("no password for {what}: set {PASSWORD_VARIABLE}, give a password file, or run on a terminal")]
     NoPassword { what: String },
     #[error("cannot read a password from the terminal: {0}")]
     Terminal(String),
-    #[error("the two passwords differ; nothing was written")]
-    PasswordsDiffer,
     #[error("{path} exists already and is left as it is; choose another path")]
     Exists { path: PathBuf },
     #[error("{path} holds the key of {address} again; `keys.senders` needs different keys")]

@@ -7,11 +7,13 @@
 mod error;
 mod keystore;
 mod password;
+mod secret_storage;
 mod signer;
 
 pub use error::KeyError;
 pub use keystore::{create, decrypt, open, store};
 pub use password::{PASSWORD_VARIABLE, Password, PasswordSource};
+pub use secret_storage::Cost;
 pub use signer::{SignCall, SignError, Signer, SignerHealth, Signing};
 
 use std::{
@@ -49,6 +51,18 @@ impl Keys {
         }
         Ok(Self { signer, senders })
     }
+}
+
+/// Looks at the keystores of a node without opening them.
+///
+/// # Errors
+/// `NotFound`, `Unreadable` or `NotAKeystore` for the first that cannot be used, `PasswordFile` for the password's file.
+pub fn check(settings: &KeySettings) -> Result<(), KeyError> {
+    for path in settings.senders.iter().chain([&settings.signer]) {
+        keystore::check(path)?;
+    }
+    settings.password_file.as_deref().map(Password::from_file).transpose()?;
+    Ok(())
 }
 
 impl fmt::Debug for Keys {

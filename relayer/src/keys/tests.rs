@@ -10,7 +10,7 @@ fn password(text: &str) -> Password {
 fn a_new_keystore_opens_with_its_password_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys/signer.json");
-    let key = create(&path, &password("right")).unwrap();
+    let key = create(&path, &password("right"), Cost::Light).unwrap();
     assert_eq!(decrypt(&path, &password("right")).unwrap().address(), key.address());
     let error = decrypt(&path, &password("wrong")).unwrap_err();
     assert!(matches!(error, KeyError::WrongPassword { .. }));
@@ -25,7 +25,7 @@ fn a_new_keystore_is_readable_by_its_owner_alone_and_nothing_else_is_left() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key.json");
-    create(&path, &password("x")).unwrap();
+    create(&path, &password("x"), Cost::Light).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
@@ -34,8 +34,8 @@ fn a_new_keystore_is_readable_by_its_owner_alone_and_nothing_else_is_left() {
 fn a_keystore_is_never_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key.json");
-    let first = create(&path, &password("x")).unwrap();
-    assert_eq!(create(&path, &password("y")).unwrap_err(), KeyError::Exists { path: path.clone() });
+    let first = create(&path, &password("x"), Cost::Light).unwrap();
+    assert_eq!(create(&path, &password("y"), Cost::Light).unwrap_err(), KeyError::Exists { path: path.clone() });
     assert_eq!(decrypt(&path, &password("x")).unwrap().address(), first.address());
 }
 
@@ -49,13 +49,13 @@ fn a_missing_keystore_says_how_to_get_one() {
 fn files_that_are_no_keystore_are_refused_before_a_password_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key.json");
-    create(&path, &password("x")).unwrap();
+    create(&path, &password("x"), Cost::Light).unwrap();
     let good: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     let mut bad = vec!["".to_owned(), "{}".to_owned(), "0xac09".to_owned()];
     for (pointer, value) in [
         ("/version", serde_json::json!(1)),
         ("/crypto/cipher", serde_json::json!("aes-256-gcm")),
-        ("/crypto/cipherparams/iv", serde_json::json!("00")),
+        ("/crypto/cipherparams/iv", serde_json::json!("00".repeat(17))),
         ("/crypto/ciphertext", serde_json::json!("00")),
         ("/crypto/kdfparams/dklen", serde_json::json!(16)),
         ("/crypto/kdfparams/n", serde_json::json!(0)),
@@ -77,7 +77,9 @@ fn files_that_are_no_keystore_are_refused_before_a_password_is_asked_for() {
 fn a_password_file_loses_the_end_of_its_line_and_nothing_more() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("password");
-    for (contents, expected) in [("a b\n", "a b"), ("a b\r\n", "a b"), ("a b", "a b"), (" a \n\n", " a \n")] {
+    for (contents, expected) in
+        [("a b\n", "a b"), ("\u{feff}a b\n", "a b"), ("a b\r\n", "a b"), ("a b", "a b"), (" a \n\n", " a \n")]
+    {
         std::fs::write(&path, contents).unwrap();
         assert_eq!(*Password::from_file(&path).unwrap().text, expected);
     }
@@ -105,7 +107,7 @@ fn one_keystore_can_sign_and_send() {
     let path = folder.path().join("key.json");
     let file = folder.path().join("password");
     std::fs::write(&file, "x").unwrap();
-    create(&path, &password("x")).unwrap();
+    create(&path, &password("x"), Cost::Light).unwrap();
     let settings = KeySettings { signer: path.clone(), senders: vec![path], password_file: None };
     let keys = Keys::load(&settings, Some(&file)).unwrap();
     assert_eq!(keys.signer.address(), keys.senders[0].address());
@@ -129,7 +131,7 @@ fn of_a_password_file_that_others_can_read_is_warned_once_however_many_keys_it_o
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let keystores = ["signer", "sender", "other"].map(|name| folder.path().join(name));
     for path in &keystores {
-        create(path, &password("x")).unwrap();
+        create(path, &password("x"), Cost::Light).unwrap();
     }
     let [signer, senders @ ..] = keystores;
     let settings = KeySettings { signer, senders: senders.to_vec(), password_file: Some(file) };

@@ -6,7 +6,10 @@ use alloy::primitives::{Address, B256};
 use serde::Deserialize;
 
 use super::{MAX_JSON_BYTES, ModelError, read_limited, sha256};
-use crate::protocol::card::{Agreement, ModelCard, Tolerance};
+use crate::{
+    protocol::card::{Agreement, ModelCard, Tolerance},
+    text,
+};
 
 /// The file's keys. Unknown ones are errors: one that was misspelt must not count as left out.
 #[derive(Debug, Deserialize)]
@@ -37,7 +40,7 @@ const MAX_BYTES: u32 = 131_072;
 
 pub(super) fn read(path: &Path) -> Result<CardFile, ModelError> {
     let bytes = read_limited(path, MAX_JSON_BYTES)?;
-    serde_json::from_slice(&bytes).map_err(|error| syntax(path, error.to_string()))
+    serde_json::from_slice(text::without_bom(&bytes)).map_err(|error| syntax(path, error.to_string()))
 }
 
 fn syntax(path: &Path, reason: String) -> ModelError {

@@ -10,7 +10,10 @@ use std::{
 use alloy::primitives::{B256, Bytes};
 use sha2::{Digest, Sha256};
 
-use super::ModelError;
+use super::{
+    ModelError,
+    foreign::{self, Foreign},
+};
 
 /// Size at which a protobuf message, and so an ONNX file, ends.
 const MAX_FILE_BYTES: u64 = 2 << 30;
@@ -105,7 +108,7 @@ impl OpenModelFile {
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(ModelError::TooLarge { path: path.clone(), max: MAX_FILE_BYTES });
         }
-        self.check(path, B256::from_slice(&Sha256::digest(&bytes)))?;
+        self.check(path, B256::from_slice(&Sha256::digest(&bytes)), || foreign::recognise(&bytes))?;
         Ok(bytes.into())
     }
 
@@ -129,7 +132,7 @@ impl OpenModelFile {
     /// `ModelError::Read` or `TooLarge`; `Altered` where the hash is another.
     pub fn verify(&self) -> Result<(), ModelError> {
         match &self.place {
-            OpenPlace::Disk { path, file } => self.check(path, hash(path, file)?),
+            OpenPlace::Disk { path, file } => self.check(path, hash(path, file)?, || recognise(file)),
             OpenPlace::Memory(_) => Ok(()),
         }
     }
@@ -149,12 +152,20 @@ impl OpenModelFile {
         }
     }
 
-    fn check(&self, path: &Path, actual: B256) -> Result<(), ModelError> {
+    fn check(&self, path: &Path, actual: B256, found: impl Fn() -> Option<Foreign>) -> Result<(), ModelError> {
         if actual == self.sha256 {
             return Ok(());
         }
-        Err(ModelError::Altered { path: path.to_path_buf(), expected: self.sha256, actual })
+        Err(ModelError::Altered { path: path.to_path_buf(), expected: self.sha256, actual, found: found() })
     }
+}
+
+/// What a file is that is not the expected one; `None` if it does not say or cannot be read.
+fn recognise(mut file: &File) -> Option<Foreign> {
+    file.rewind().ok()?;
+    let mut beginning = Vec::new();
+    file.take(foreign::LOOKED_AT as u64).read_to_end(&mut beginning).ok()?;
+    foreign::recognise(&beginning)
 }
 
 fn open(path: &Path) -> Result<File, ModelError> {

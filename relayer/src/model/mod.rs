@@ -9,6 +9,7 @@
 mod card_file;
 mod details;
 mod file;
+pub mod foreign;
 pub mod graph;
 mod store;
 
@@ -25,6 +26,7 @@ use std::{
 use alloy::primitives::{B256, Bytes};
 use sha2::{Digest, Sha256};
 
+use self::foreign::Foreign;
 use crate::protocol::card::ModelCard;
 
 /// Size of a card or its details at most, in bytes.
@@ -48,8 +50,8 @@ pub enum ModelError {
     TooLarge { path: PathBuf, max: u64 },
     #[error("{} is not valid: {reason}", path.display())]
     Syntax { path: PathBuf, reason: String },
-    #[error("{} has SHA-256 {actual}, but {expected} is expected: it was altered, so fetch the model again", path.display())]
-    Altered { path: PathBuf, expected: B256, actual: B256 },
+    #[error("{} has SHA-256 {actual}, but {expected} is expected: {}", path.display(), why_altered(found))]
+    Altered { path: PathBuf, expected: B256, actual: B256, found: Option<Foreign> },
     #[error("{} hashes to {actual}, but gives {expected} as modelId: it was altered, so fetch the model again", path.display())]
     IdMismatch { path: PathBuf, expected: B256, actual: B256 },
     #[error("{} breaks a rule of cards: {rule}", path.display())]
@@ -120,13 +122,24 @@ impl Model {
     }
 }
 
+fn why_altered(found: &Option<Foreign>) -> String {
+    match found {
+        Some(found) => format!("it is {found}"),
+        None => "it was altered, so fetch the model again".to_owned(),
+    }
+}
+
 fn sha256(bytes: &[u8]) -> B256 {
     B256::from_slice(&Sha256::digest(bytes))
 }
 
 fn check_hash(path: &Path, bytes: &[u8], expected: B256) -> Result<(), ModelError> {
     let actual = sha256(bytes);
-    if actual == expected { Ok(()) } else { Err(ModelError::Altered { path: path.to_path_buf(), expected, actual }) }
+    if actual == expected {
+        return Ok(());
+    }
+    let found = None;
+    Err(ModelError::Altered { path: path.to_path_buf(), expected, actual, found })
 }
 
 fn read_limited(path: &Path, max: u64) -> Result<Vec<u8>, ModelError> {

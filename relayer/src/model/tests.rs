@@ -113,7 +113,7 @@ fn an_id_or_a_hash_that_does_not_match_is_named() {
 
     let folder = Draft::iris().write();
     let model = Model::open(folder.path()).unwrap();
-    fs::write(&model.file, "altered").unwrap();
+    fs::write(&model.file, b"\x08altered").unwrap();
     let error = model.read_file().unwrap_err();
     assert!(matches!(&error, ModelError::Altered { .. }) && error.to_string().contains("fetch"), "{error}");
 }
@@ -126,6 +126,15 @@ fn a_missing_file_is_named() {
         let error = Model::open(folder.path()).and_then(|model| model.read_file()).unwrap_err();
         assert!(matches!(&error, ModelError::Missing { path } if path.ends_with(name)), "{error}");
     }
+}
+
+/// A card is no part of what is hashed: an editor may put a byte order mark before it.
+#[test]
+fn a_card_may_begin_with_a_byte_order_mark() {
+    let folder = Draft::iris().write();
+    let path = folder.path().join("card.json");
+    fs::write(&path, format!("\u{feff}{}", fs::read_to_string(&path).unwrap())).unwrap();
+    assert!(Model::open(folder.path()).is_ok());
 }
 
 #[test]

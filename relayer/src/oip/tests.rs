@@ -10,12 +10,15 @@ fn ports() -> Vec<TensorSpec> {
 }
 
 fn read(inputs: Value) -> Result<Bytes, OipError> {
-    read_inputs(json!({ "inputs": inputs }).to_string().as_bytes(), &ports())
+    read_text(&json!({ "inputs": inputs }).to_string())
+}
+
+fn read_text(json: &str) -> Result<Bytes, OipError> {
+    pack_inputs(&read_request(json.as_bytes())?.inputs, &ports())
 }
 
 fn one(datatype: &str, shape: Value, data: Value) -> Result<Tensor, OipError> {
-    serde_json::from_value::<OipTensor>(json!({"name": "x", "shape": shape, "datatype": datatype, "data": data}))?
-        .to_tensor()
+    OipTensor::new("x".into(), serde_json::from_value(shape).unwrap(), datatype.into(), data).to_tensor()
 }
 
 #[test]
@@ -80,7 +83,7 @@ fn values_must_be_of_the_datatype() {
 #[test]
 fn what_is_no_request_is_refused_with_an_example() {
     for text in ["", "[]", "{}", r#"{"inputs":[{}]}"#, r#"{"inputs":[],"input":[]}"#] {
-        let error = read_inputs(text.as_bytes(), &ports()).unwrap_err();
+        let error = read_text(text).unwrap_err();
         assert!(matches!(error, OipError::Syntax(_)) && error.to_string().contains("\"inputs\""), "{text}");
     }
 }
@@ -89,6 +92,77 @@ fn what_is_no_request_is_refused_with_an_example() {
 fn what_json_has_no_number_for_is_a_string() {
     let tensor = one("FP32", json!([3]), json!(["NaN", "Infinity", "-Infinity"])).unwrap();
     assert_eq!(OipTensor::from_tensor("x", &tensor).data, json!(["NaN", "Infinity", "-Infinity"]));
+}
+
+/// F12: what the protocol allows beside the inputs, as its clients write it.
+#[test]
+fn requests_are_read_as_clients_write_them() {
+    let request = r#"{"id": "42", "model_name": "m", "model_version": "1", "parameters": {"binary_data_output": false},
+        "inputs": [{"name": "a", "shape": [2], "datatype": "FP32", "parameters": {"content_type": "np"}, "data": [1, 2]},
+                   {"name": "b", "shape": [1], "datatype": "INT64", "data": [3]}],
+        "outputs": [{"name": "y", "parameters": {"binary_data": false}}]}"#;
+    let read = read_request(format!("\u{feff}{request}").as_bytes()).unwrap();
+    assert_eq!(read.id.as_deref(), Some("42"));
+    assert!(read.wants("y") && !read.wants("x"));
+    assert_eq!(read.mask(["x", "y"].into_iter()).unwrap(), 2);
+    assert_eq!(pack_inputs(&read.inputs, &ports()).unwrap(), read_text(request).unwrap());
+    let unknown = read.mask(["x", "z"].into_iter()).unwrap_err().to_string();
+    assert_eq!(unknown, "the model has no output `y`; it gives x, z");
+    let all = read_request(br#"{"inputs": [], "outputs": []}"#).unwrap();
+    assert!(all.wants("x") && all.mask(["x"].into_iter()).unwrap() == 0);
+    // A seventeenth output is beyond a mask, so all are run and the named ones kept.
+    let names: Vec<_> = (0..17).map(|index| index.to_string()).collect();
+    let last = read_request(br#"{"inputs": [], "outputs": [{"name": "16"}, {"name": "0"}]}"#).unwrap();
+    assert_eq!(last.mask(names.iter().map(String::as_str)).unwrap(), 0);
+    let answer = OipResponse { id: read.id, outputs: vec![] };
+    assert_eq!(serde_json::to_string(&answer).unwrap(), r#"{"id":"42","outputs":[]}"#);
+}
+
+/// F12: bare and quoted, by every name that programs give them.
+#[test]
+fn floats_that_json_does_not_have_are_read() {
+    let read = |data: &str| {
+        let text = format!(
+            r#"{{"inputs":[{{"name":"a","shape":[3],"datatype":"FP32","data":{data}}},
+            {{"name":"b","shape":[1],"datatype":"INT64","data":[1]}}]}}"#
+        );
+        read_text(&text)
+    };
+    let expected = read(r#"["NaN", "Infinity", "-Infinity"]"#).unwrap();
+    for data in ["[NaN,Infinity,-Infinity]", r#"["nan","inf","-inf"]"#, r#"["NAN", "+Infinity", -Infinity]"#] {
+        assert_eq!(read(data).unwrap(), expected, "{data}");
+    }
+    for data in [r#"["1e999", 1, 1]"#, r#"["1", 1, 1]"#, r#"["", 1, 1]"#, r#"["Nancy", 1, 1]"#] {
+        assert!(matches!(read(data), Err(OipError::Value { .. })), "{data}");
+    }
+    for data in ["[nan, 1, 1]", "[Inf, 1, 1]", "[1e999, 1, 1]", "[NaNNaN, 1, 1]"] {
+        assert!(matches!(read(data), Err(OipError::Syntax(_))), "{data}");
+    }
+    // A missing text is no text, whatever pandas calls it.
+    let text = r#"{"inputs":[{"name":"a","shape":[2],"datatype":"BYTES","data":["NaN", NaN]}]}"#;
+    let tensor = read_request(text.as_bytes()).unwrap().inputs[0].to_tensor();
+    assert_eq!(tensor.unwrap_err().to_string(), "NaN in `a` is no BYTES: correct it, or name another datatype");
+    let quoted = r#"{"inputs":[{"name":"a \" NaN","shape":[],"datatype":"BYTES","data":["-Infinity"]}]}"#;
+    assert_eq!(read_request(quoted.as_bytes()).unwrap().inputs[0].name, "a \" NaN");
+}
+
+/// F12: the cause is named, in one line.
+#[test]
+fn a_request_that_cannot_be_read_says_why() {
+    for (text, says) in [
+        (
+            r#"{"inputs":[{"name":"a","shape":[1],"datatype":"FP32","parameters":{"binary_data_size":4}}]}"#,
+            "`data` of `a` is missing",
+        ),
+        (r#"{"inputs":[{"name":"a","shape":[-1],"datatype":"FP32","data":[1]}]}"#, "-1"),
+        (r#"{"inputs":[{"name":"a\nb","shape":[1],"datatype":"FP32","data":[1]}]}"#, "no input `a\\nb`"),
+        (r#"{"inputs":[],"in\nput":[]}"#, "in\\nput"),
+        (r#"{"inputs":{}}"#, "expected a sequence"),
+        ("\u{0}\u{1}", "line 1 column 1"),
+    ] {
+        let error = read_text(text).unwrap_err().to_string();
+        assert!(error.contains(says) && !error.chars().any(char::is_control), "{text}: {error}");
+    }
 }
 
 #[test]
@@ -108,6 +182,30 @@ fn survives(tensor: &Tensor) -> Result<(), TestCaseError> {
 }
 
 proptest! {
+    /// F12: however a valid request is damaged, it is read or refused in one line.
+    #[test]
+    fn a_damaged_request_is_read_or_refused_in_one_line(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), cut in any::<Option<prop::sample::Index>>(),
+    ) {
+        let mut json = br#"{"id":"7","inputs":[{"name":"a","shape":[3],"datatype":"FP32","data":[NaN,-Infinity,"inf"]},
+            {"name":"b","shape":[1,1],"datatype":"INT64","data":[[-3]]}],"outputs":[{"name":"y"}]}"#.to_vec();
+        for (at, byte) in changes {
+            let at = at.index(json.len());
+            json[at] = byte;
+        }
+        if let Some(cut) = cut {
+            json.truncate(cut.index(json.len()));
+        }
+        let read = read_request(&json).and_then(|request| {
+            request.mask(["y"].into_iter())?;
+            pack_inputs(&request.inputs, &ports())
+        });
+        if let Err(error) = read {
+            let told = error.to_string();
+            prop_assert!(told.len() < 1500 && !told.chars().any(char::is_control), "{:?}", told);
+        }
+    }
+
     #[test]
     fn every_float_survives_being_printed(bits in any::<u32>(), wide in any::<f64>(), half in any::<u16>()) {
         let value = f32::from_bits(bits);

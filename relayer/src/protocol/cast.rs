@@ -122,7 +122,7 @@ pub enum BadInput {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum Unrepresentable {
-    #[error("element {index} of output {output} is NaN or infinite")]
+    #[error("element {index} of output {output} is NaN or infinite, which no answer to a contract can hold")]
     NotFinite { output: usize, index: usize },
     #[error("element {index} of output {output} does not fit the asked {width} bytes with {decimals} decimals")]
     Overflow { output: usize, index: usize, width: u8, decimals: u8 },
@@ -259,6 +259,15 @@ pub fn check_mask(mask: u16, outputs: usize) -> Result<(), BadInput> {
     }
 }
 
+/// What becomes of NaN and infinities among the outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotFinite {
+    /// The outputs are `Unrepresentable`: the rule for contracts, whose arithmetic knows no such numbers.
+    Refused,
+    /// Floats that stay floats keep them.
+    Kept,
+}
+
 /// Writes outputs, numbered as the model does, in a format that `OutputFormat::is_valid`.
 /// The list must hold what the format's mask wants and nothing else.
 ///
@@ -268,13 +277,14 @@ pub fn check_mask(mask: u16, outputs: usize) -> Result<(), BadInput> {
 pub fn from_outputs(
     outputs: &[(usize, ModelTensor)],
     format: OutputFormat,
+    not_finite: NotFinite,
     max_bytes: u32,
 ) -> Result<Bytes, Unrepresentable> {
     let not_tensor = |output, error: TensorError| Unrepresentable::NotTensor { output, reason: error.to_string() };
     let tensors = outputs
         .iter()
         .map(|(output, tensor)| {
-            let (dtype, decimals, data) = packed_elements(*output, &tensor.elements, format)?;
+            let (dtype, decimals, data) = packed_elements(*output, &tensor.elements, format, not_finite)?;
             Tensor::new(dtype, decimals, tensor.shape.clone(), data.into()).map_err(|error| not_tensor(*output, error))
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -289,6 +299,7 @@ fn packed_elements(
     output: usize,
     elements: &Elements,
     format: OutputFormat,
+    not_finite: NotFinite,
 ) -> Result<(DType, u8, Vec<u8>), Unrepresentable> {
     let mut data = Vec::new();
     macro_rules! native {
@@ -299,6 +310,10 @@ fn packed_elements(
     macro_rules! floats {
         ($values:expr) => {{
             for (index, value) in $values.iter().enumerate() {
+                if format.width == 0 && not_finite == NotFinite::Kept {
+                    data.extend(value.to_be_bytes());
+                    continue;
+                }
                 let finite = Finite::new(f64::from(*value)).ok_or(Unrepresentable::NotFinite { output, index })?;
                 if format.width == 0 {
                     data.extend(value.to_be_bytes());

@@ -136,6 +136,29 @@ async fn start_engine(settings: &EngineSettings) -> Result<OnnxEngine, NodeError
     .await?)
 }
 
+/// What follows the failure of a stage.
+#[derive(Debug, PartialEq, Eq)]
+enum AfterFailure {
+    GiveUp,
+    Stop,
+    BuildAnew,
+}
+
+/// What follows a failure, the last of so many within [`RESTART_WINDOW`].
+fn after_failure(error: &StageError, is_stopping: bool, is_only_chain: bool, failures: usize) -> AfterFailure {
+    if error.is_lasting() {
+        AfterFailure::GiveUp
+    } else if is_stopping {
+        // Such as a call that was cut off: whoever stops a node is not to be told of an error.
+        AfterFailure::Stop
+    } else if is_only_chain && failures > MAX_RESTARTS {
+        // One of several chains is never given up: no other process could take its place.
+        AfterFailure::GiveUp
+    } else {
+        AfterFailure::BuildAnew
+    }
+}
+
 /// A chain and what serves it.
 struct ServedChain {
     settings: Settings,
@@ -196,11 +219,14 @@ impl ServedChain {
             let Err(error) = ended else { break Ok(()) };
             failures.retain(|at| at.elapsed() < RESTART_WINDOW);
             failures.push(Instant::now());
-            // One of several chains is never given up: no other process could take its place.
-            if error.is_lasting() || (self.chains == 1 && failures.len() > MAX_RESTARTS) {
-                break Err(error.into());
+            match after_failure(&error, shutdown.is_cancelled(), self.chains == 1, failures.len()) {
+                AfterFailure::GiveUp => break Err(error.into()),
+                AfterFailure::Stop => {
+                    info!(%error, "a stage failed while all were stopping; its work goes on at the next start");
+                    break Ok(());
+                }
+                AfterFailure::BuildAnew => error!(%error, "a stage ended; building all anew from the journal"),
             }
-            error!(%error, "a stage ended; building all anew from the journal");
             tokio::select! {
                 () = shutdown.cancelled() => break Ok(()),
                 () = tokio::time::sleep(Duration::from_secs(1 << failures.len().min(5))) => {}
@@ -278,4 +304,20 @@ struct Started {
     metrics: Arc<Metrics>,
     /// The running stages; `None` while they are built anew.
     pipeline: watch::Sender<Option<PipelineHandles>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_while_all_stop_is_no_error() {
+        let passing = StageError::Gone("submitter");
+        assert_eq!(after_failure(&passing, true, true, MAX_RESTARTS + 1), AfterFailure::Stop);
+        assert_eq!(after_failure(&passing, false, true, MAX_RESTARTS), AfterFailure::BuildAnew);
+        assert_eq!(after_failure(&passing, false, true, MAX_RESTARTS + 1), AfterFailure::GiveUp);
+        assert_eq!(after_failure(&passing, false, false, MAX_RESTARTS + 1), AfterFailure::BuildAnew);
+        let lasting = StageError::ReorgTooDeep { oldest: 1, cursor: 2 };
+        assert_eq!(after_failure(&lasting, true, false, 1), AfterFailure::GiveUp);
+    }
 }

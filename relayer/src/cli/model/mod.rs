@@ -8,10 +8,10 @@ use alloy::primitives::B256;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{CommandResult, print, print_json_line};
+use super::{CommandResult, print, print_json_line, tell};
 use crate::{
     model::{Model, ModelStore, graph},
-    protocol::{card::Agreement, cast::TensorSpec},
+    protocol::card::Agreement,
 };
 
 /// The models that this machine can serve.
@@ -136,12 +136,12 @@ fn list(store: &ModelStore, as_json: bool) -> CommandResult {
         return print_json_line(&rows.collect::<Vec<_>>());
     }
     if models.is_empty() {
-        eprintln!("There are no models in {}: add one with `oraculum model add FOLDER`.", store.root().display());
+        tell!("There are no models in {}: add one with `oraculum model add FOLDER`.", store.root().display());
     }
     for summary in models {
         match summary.model {
             Ok(model) => print(&format!("{:<16} {}  {}", model.name, model.id, model.details.task))?,
-            Err(error) => eprintln!("{}: {error}", summary.folder),
+            Err(error) => tell!("{}: {error}", summary.folder),
         }
     }
     Ok(())
@@ -151,14 +151,13 @@ fn inspect(store: &ModelStore, name: &str, as_json: bool) -> CommandResult {
     let model = store.open(name)?;
     let file = model.read_file()?;
     let signature = graph::inspect(&file)?;
-    let tensors = |specs: &[TensorSpec]| specs.iter().map(ToString::to_string).collect::<Vec<_>>();
     let report = ModelReport {
         summary: (&model).into(),
         file_hash: model.card.file_hash,
         file_bytes: file.len(),
         profile: model.profile.clone(),
-        inputs: tensors(&signature.inputs),
-        outputs: tensors(&signature.outputs),
+        inputs: signature.inputs.iter().map(ToString::to_string).collect(),
+        outputs: signature.outputs.iter().map(ToString::to_string).collect(),
         agreement: model.card.agreement.iter().map(agreement).collect(),
         max_input_bytes: model.card.max_input_bytes,
         max_output_bytes: model.card.max_output_bytes,

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    cli::{CommandResult, print_json_line},
+    cli::{CommandResult, print_json_line, tell},
     client::{Account, Client, ModelRegistration, Naming, register_model},
     config::{FILE_NAME, Settings},
     keys::{self, PasswordSource},
@@ -83,7 +83,7 @@ impl RegisterArgs {
         }
         let what = if done.registered { "is registered" } else { "was registered already" };
         let name = if done.named { format!(", by the name `{}`", model.name) } else { String::new() };
-        eprintln!("{} {what} with {coordinator}{name}", model.id);
+        tell!("{} {what} with {coordinator}{name}", model.id);
         Ok(())
     }
 }

@@ -24,9 +24,10 @@ impl Fixture {
         std::fs::write(folder.path().join("password"), "x").unwrap();
         let password = Password::from_file(&folder.path().join("password")).unwrap();
         let owner = dev::deployer();
-        keys::store(&folder.path().join("keys/owner.json"), &owner, &password).unwrap();
-        keys::store(&folder.path().join("keys/other.json"), &PrivateKeySigner::random(), &password).unwrap();
-        keys::create(&folder.path().join("keys/signer.json"), &password).unwrap();
+        keys::store(&folder.path().join("keys/owner.json"), &owner, &password, keys::Cost::Light).unwrap();
+        keys::store(&folder.path().join("keys/other.json"), &PrivateKeySigner::random(), &password, keys::Cost::Light)
+            .unwrap();
+        keys::create(&folder.path().join("keys/signer.json"), &password, keys::Cost::Light).unwrap();
         let text = |value: &dyn std::fmt::Display| format!("\"{value}\"");
         let config = example(&[
             ("chain.rpc_urls", format!("[\"{}\"]", anvil.http())),

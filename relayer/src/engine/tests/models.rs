@@ -89,3 +89,52 @@ async fn what_the_runtime_cannot_load_is_an_error_with_its_reason() {
         assert!(matches!(engine.load(in_memory(file)).await, Err(LoadError::Refused(_))), "{name}");
     }
 }
+
+/// F15: valid files that were refused: they run, and give what they should.
+#[tokio::test]
+async fn valid_models_of_unusual_form_are_served() {
+    let engine = cpu().await;
+    let dropout = bad_folder(&engine, "dropout.onnx").await;
+    let x = Tensor::f32(vec![2, 1], &[1.0, -2.5]).unwrap();
+    let ran = engine.run(dropout, pack(std::slice::from_ref(&x)), NATIVE).await.unwrap();
+    assert_eq!(tensor::decode(&ran.output).unwrap(), [x]);
+    let sparse = bad_folder(&engine, "sparse-input.onnx").await;
+    let x = Tensor::f32(vec![1, 3], &[1.0, 1.0, 1.0]).unwrap();
+    let ran = engine.run(sparse, pack(&[x]), NATIVE).await.unwrap();
+    assert_eq!(tensor::decode(&ran.output).unwrap(), [Tensor::f32(vec![1, 3], &[1.0, 3.0, 1.0]).unwrap()]);
+}
+
+/// F15: the maps of a ZipMap cannot be given, and a mask may leave them out.
+#[tokio::test]
+async fn a_model_with_a_zipmap_is_served_without_its_maps() {
+    let engine = cpu().await;
+    let id = bad_folder(&engine, "zipmap.onnx").await;
+    let input = pack(&[Tensor::f32(vec![2, 1], &[3.0, -3.0]).unwrap()]);
+    let label = engine.run(id, input.clone(), OutputFormat { mask: 1, ..NATIVE }).await.unwrap();
+    assert_eq!(tensor::decode(&label.output).unwrap(), [Tensor::i64(vec![2], &[1, 0]).unwrap()]);
+    let all = engine.run(id, input, NATIVE).await.unwrap();
+    assert_eq!(all.outcome, Outcome::Unrepresentable);
+    let told = all.failure.unwrap().to_string();
+    assert!(told.contains("`probabilities` is a sequence") && told.contains("options={'zipmap': False}"), "{told}");
+}
+
+/// F15: what the runtime says of a file is one line, without places in its source, and has a remedy where there is one.
+#[tokio::test]
+async fn a_model_that_is_newer_than_the_runtime_says_so() {
+    let engine = cpu().await;
+    let refusal = async |name: &str| {
+        let file = ModelFile::of_path(&models_folder().join("bad").join(name)).unwrap();
+        match engine.load(Source::file(file)).await {
+            Err(error @ LoadError::TooNew(_)) => error.to_string(),
+            other => panic!("{:?}", other.err()),
+        }
+    };
+    let told = refusal("newer-ir.onnx").await;
+    assert!(told.contains("model IR version: 99") && told.contains("`ir_version`"), "{told}");
+    let told = refusal("newer-opset.onnx").await;
+    assert!(
+        told.contains("its opset is 99") && told.contains("ai.onnx is till opset") && told.contains("export"),
+        "{told}"
+    );
+    assert!(!told.contains("onnxruntime_src") && !told.contains("/proc/"), "{told}");
+}

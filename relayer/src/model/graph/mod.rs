@@ -1,16 +1,27 @@
 //! The contents that an ONNX file may have, judged before a runtime sees it.
 
+mod constants;
 pub mod proto;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use prost::Message;
 
 use self::proto::{Attribute, Graph, Model, Node, SparseTensor, Tensor, ValueInfo};
-use crate::protocol::cast::{ElementType, TensorSpec};
+use crate::{
+    model::foreign::{self, Foreign},
+    protocol::cast::{ElementType, TensorSpec},
+    text,
+};
 
 /// Nodes of a model at most, with every function written out where it is called.
 pub const MAX_NODES: usize = 1_000_000;
+
+/// What a list of tensors or maps is called.
+const SEQUENCE: &str = "a sequence";
 
 /// Domains of the ONNX standard.
 const STANDARD_DOMAINS: [&str; 3] = ["", "ai.onnx", "ai.onnx.ml"];
@@ -25,30 +36,93 @@ const RANDOM: [&str; 6] =
 pub struct Signature {
     /// Tensors that must be fed.
     pub inputs: Vec<TensorSpec>,
-    /// Tensors that come out.
-    pub outputs: Vec<TensorSpec>,
+    /// What comes out; one at least is a tensor.
+    pub outputs: Vec<OutputSpec>,
+}
+
+/// An output that a model declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutputSpec {
+    /// A tensor.
+    Tensor(TensorSpec),
+    /// Something else, such as the maps of a `ZipMap`: a run may leave it out, and cannot give it.
+    Other {
+        /// The model's own name for it.
+        name: String,
+        /// What it is, in words.
+        kind: String,
+    },
+}
+
+impl OutputSpec {
+    /// The model's own name for it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Tensor(spec) => &spec.name,
+            Self::Other { name, .. } => name,
+        }
+    }
+}
+
+impl fmt::Display for OutputSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tensor(spec) => spec.fmt(f),
+            Self::Other { name, kind } => write!(f, "{name}, {kind}: leave it out"),
+        }
+    }
 }
 
 /// Reason for which a file is not run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum Refused {
-    #[error("not an ONNX file: {0}")]
+    #[error("not an ONNX file: {0}; if it was one it is damaged or cut off, so fetch it again")]
     NotOnnx(String),
-    #[error("the weights `{tensor}` lie in another file: save the model as one file")]
+    #[error("not an ONNX file, but {0}")]
+    Foreign(Foreign),
+    #[error("the model has no outputs: export it with at least one")]
+    NoOutputs,
+    #[error("the weights `{}` lie in another file: save the model as one file", text::shown(tensor))]
     ExternalData { tensor: String },
-    #[error("operator {domain}.{operator} is not standard: only those of {STANDARD_DOMAINS:?} are run")]
+    #[error(
+        "operator {}.{} is not standard: only those of {STANDARD_DOMAINS:?} are run, so export the model with them",
+        text::shown(domain),
+        text::shown(operator)
+    )]
     CustomOperator { domain: String, operator: String },
     #[error("operator {operator} draws random numbers, so nobody could check its output: export the model without it")]
     RandomOperator { operator: String },
-    #[error("function {domain}.{name} takes the name of a runtime's own operators")]
+    #[error(
+        "operator Dropout is in training unless `{}` is false, which is no constant of the main graph: export the model in \
+         evaluation mode, such as with `model.eval()`",
+        text::shown(training)
+    )]
+    TrainingDropout { training: String },
+    #[error(
+        "function {}.{} takes the name of a runtime's own operators: rename its domain",
+        text::shown(domain),
+        text::shown(name)
+    )]
     ReservedFunction { domain: String, name: String },
-    #[error("function {name} calls itself")]
+    #[error("function {} calls itself: export the model without it", text::shown(name))]
     RecursiveFunction { name: String },
-    #[error("more than {MAX_NODES} nodes with functions written out")]
+    #[error("more than {MAX_NODES} nodes with functions written out: export a smaller model")]
     TooManyNodes,
-    #[error("`{tensor}` is {kind}: only tensors of integers, f16, bf16, f32, f64, bool and string can be asked for")]
+    #[error(
+        "`{}` is {kind}: only tensors of integers, f16, bf16, f32, f64, bool and string can be asked for, so export the model \
+         with such{}",
+        text::shown(tensor),
+        zipmap(kind)
+    )]
     UnsupportedType { tensor: String, kind: String },
+}
+
+/// The option of exporters that spares classifiers their maps.
+#[must_use]
+pub fn zipmap(kind: &str) -> &'static str {
+    if kind == SEQUENCE { " (if it is a ZipMap, with skl2onnx's `options={'zipmap': False}`)" } else { "" }
 }
 
 /// Judges a file, and reads its inputs and outputs.
@@ -56,9 +130,13 @@ pub enum Refused {
 /// # Errors
 /// Every variant of `Refused`.
 pub fn inspect(file: &[u8]) -> Result<Signature, Refused> {
-    let model = Model::decode(file).map_err(|error| Refused::NotOnnx(error.to_string()))?;
-    let graph = model.graph.as_ref().ok_or_else(|| Refused::NotOnnx("there is no graph in it".into()))?;
-    let mut judge = Judge { functions: HashMap::new(), costs: HashMap::new() };
+    let not_onnx = |reason: String| foreign::recognise(file).map_or(Refused::NotOnnx(reason), Refused::Foreign);
+    let model = Model::decode(file).map_err(|error| not_onnx(error.to_string()))?;
+    let graph = model.graph.as_ref().ok_or_else(|| not_onnx("there is no graph in it".into()))?;
+    let off = constants::all_false(file, graph, &graph.node.iter().filter_map(training).collect());
+    let inactive = graph.node.iter().filter(|node| training(node).is_some_and(|name| off.contains(name)));
+    let inactive = inactive.map(std::ptr::from_ref).collect();
+    let mut judge = Judge { functions: HashMap::new(), costs: HashMap::new(), inactive };
     for function in &model.functions {
         let reserved = |prefix: &&str| {
             let rest = function.domain.strip_prefix(*prefix);
@@ -77,12 +155,27 @@ pub fn inspect(file: &[u8]) -> Result<Signature, Refused> {
     }
     judge.graph(graph)?;
 
-    let weights: HashSet<_> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let sparse = graph.sparse_initializer.iter().filter_map(|sparse| sparse.values.as_ref());
+    let weights: HashSet<_> = graph.initializer.iter().chain(sparse).map(|tensor| tensor.name.as_str()).collect();
     let inputs = graph.input.iter().filter(|input| !weights.contains(input.name.as_str()));
-    Ok(Signature {
-        inputs: inputs.map(tensor_spec).collect::<Result<_, _>>()?,
-        outputs: graph.output.iter().map(tensor_spec).collect::<Result<_, _>>()?,
-    })
+    let inputs = inputs.map(tensor_spec).collect::<Result<_, _>>()?;
+    let mut outputs = Vec::with_capacity(graph.output.len());
+    let mut refused = None;
+    for output in &graph.output {
+        outputs.push(match tensor_spec(output) {
+            Ok(spec) => OutputSpec::Tensor(spec),
+            Err(Refused::UnsupportedType { tensor: name, kind }) => {
+                refused =
+                    refused.or_else(|| Some(Refused::UnsupportedType { tensor: name.clone(), kind: kind.clone() }));
+                OutputSpec::Other { name, kind }
+            }
+            Err(error) => return Err(error),
+        });
+    }
+    if outputs.iter().any(|output| matches!(output, OutputSpec::Tensor(_))) {
+        return Ok(Signature { inputs, outputs });
+    }
+    Err(refused.unwrap_or(Refused::NoOutputs))
 }
 
 type FunctionName<'a> = (&'a str, &'a str, &'a str);
@@ -91,6 +184,8 @@ struct Judge<'a> {
     functions: HashMap<FunctionName<'a>, &'a proto::Function>,
     /// Nodes of each function, written out; `None` while they are being counted.
     costs: HashMap<FunctionName<'a>, Option<usize>>,
+    /// Nodes of the main graph that would train, were an input of theirs not the constant `false`.
+    inactive: HashSet<*const Node>,
 }
 
 impl<'a> Judge<'a> {
@@ -119,8 +214,10 @@ impl<'a> Judge<'a> {
             cost = cost.saturating_add(self.function(name)?);
         } else if !STANDARD_DOMAINS.contains(&node.domain.as_str()) {
             return Err(Refused::CustomOperator { domain: node.domain.clone(), operator: node.op_type.clone() });
-        } else if RANDOM.contains(&node.op_type.as_str()) || is_training_dropout(node) {
+        } else if RANDOM.contains(&node.op_type.as_str()) {
             return Err(Refused::RandomOperator { operator: node.op_type.clone() });
+        } else if let Some(training) = training(node).filter(|_| !self.inactive.contains(&std::ptr::from_ref(node))) {
+            return Err(Refused::TrainingDropout { training: training.to_owned() });
         }
         for attribute in &node.attribute {
             cost = cost.saturating_add(self.attribute(attribute)?);
@@ -155,9 +252,9 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Whether a node drops at random: since opset 12 a third input says so; before opset 7, an attribute.
-fn is_training_dropout(node: &Node) -> bool {
-    node.op_type == "Dropout" && node.input.get(2).is_some_and(|mode| !mode.is_empty())
+/// The input of a Dropout that says whether it drops at random: since opset 12 the third.
+fn training(node: &Node) -> Option<&str> {
+    node.input.get(2).map(String::as_str).filter(|training| node.op_type == "Dropout" && !training.is_empty())
 }
 
 fn tensor(tensor: &Tensor) -> Result<(), Refused> {
@@ -177,7 +274,7 @@ fn tensor_spec(info: &ValueInfo) -> Result<TensorSpec, Refused> {
     let unsupported = |kind: &str| Refused::UnsupportedType { tensor: info.name.clone(), kind: kind.to_owned() };
     let declared = info.r#type.as_ref().ok_or_else(|| unsupported("of no declared type"))?;
     let others = [
-        (&declared.sequence, "a sequence"),
+        (&declared.sequence, SEQUENCE),
         (&declared.map, "a map"),
         (&declared.optional, "optional"),
         (&declared.sparse_tensor, "a sparse tensor"),

@@ -136,7 +136,7 @@ fn shapes_beyond_machine_words_are_bad_input_even_when_empty() {
 }
 
 fn written(elements: Elements, shape: Vec<u32>, format: OutputFormat) -> Result<Bytes, Unrepresentable> {
-    from_outputs(&[(0, ModelTensor { shape, elements })], format, u32::MAX)
+    from_outputs(&[(0, ModelTensor { shape, elements })], format, NotFinite::Refused, u32::MAX)
 }
 
 fn quantised(value: f64, width: u8, decimals: u8) -> Option<i128> {
@@ -210,9 +210,9 @@ fn a_bf16_output_is_written_as_f32() {
 fn an_output_over_the_cards_limit_cannot_be_written() {
     let tensor = ModelTensor { shape: vec![2], elements: Elements::F32(vec![0.0; 2]) };
     let outputs = [(0, tensor)];
-    assert!(from_outputs(&outputs, OutputFormat::NATIVE, 16).is_ok());
+    assert!(from_outputs(&outputs, OutputFormat::NATIVE, NotFinite::Refused, 16).is_ok());
     let long = Unrepresentable::TooLong { length: 16, max: 15 };
-    assert_eq!(from_outputs(&outputs, OutputFormat::NATIVE, 15), Err(long));
+    assert_eq!(from_outputs(&outputs, OutputFormat::NATIVE, NotFinite::Refused, 15), Err(long));
 }
 
 #[test]

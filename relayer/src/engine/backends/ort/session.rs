@@ -17,9 +17,11 @@ use super::{
 use crate::{
     engine::{
         backend::{ModelFailure, RunError, RunRequest},
+        error::LoadError,
         profile::Device,
     },
     protocol::cast::ModelTensor,
+    text,
 };
 
 /// Prepares a session on a device. What CUDA cannot run is an error there, not work for the CPU.
@@ -57,11 +59,35 @@ pub(super) fn has_cuda(runtime: &Runtime) -> bool {
     runtime.path.with_file_name(library).exists() && CUDA::is_available().unwrap_or(false)
 }
 
-/// Message of the runtime, without the place in its source and its code.
+/// Message of the runtime in one line, without the places in its source, its code, and the path under which a file is
+/// pinned.
 pub(super) fn describe<R>(error: &ort::Error<R>) -> String {
     let message = error.message();
     let told = message.rsplit_once("[ONNXRuntimeError] : ").and_then(|(_, rest)| rest.splitn(3, " : ").nth(2));
-    told.unwrap_or(message).trim().to_owned()
+    text::one_line(without_source(told.unwrap_or(message)))
+}
+
+/// What the runtime says behind a place in its source: `failed:/…/model.cc:202 onnxruntime::Model::Model(…) What it says`.
+fn without_source(message: &str) -> &str {
+    let Some((_, place)) = message.split_once("/onnxruntime/core/") else { return message };
+    place.split_once(") ").map_or(message, |(_, said)| said)
+}
+
+/// Why a session does not open.
+pub(super) fn open_error(error: &ort::Error) -> LoadError {
+    // The runtime has no codes for these.
+    const NEWER: [&str; 2] = ["Unsupported model IR version", "Current official support for domain"];
+    let reason = describe(error);
+    if !NEWER.iter().any(|phrase| reason.contains(phrase)) {
+        return LoadError::Session(reason);
+    }
+    // Of four sentences about an opset these two say it.
+    let opset = reason.split_once("Opset ").and_then(|(_, rest)| rest.split_once(' '));
+    let support = reason.split_once("Current official support for ").map(|(_, rest)| rest.trim_end_matches('.'));
+    LoadError::TooNew(match opset.zip(support) {
+        Some(((opset, _), support)) => format!("its opset is {opset}, and support for {support}"),
+        None => reason,
+    })
 }
 
 /// Runs a session; returns the outputs that are wanted, each with its position.
@@ -119,5 +145,21 @@ fn classify(error: &ort::Error, device: Device) -> Result<ModelFailure, RunError
         }
         _ if device != Device::Cpu && says(&DEVICE) => Err(RunError::Device(message())),
         _ => Ok(ModelFailure::Failed(message())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_source;
+
+    #[test]
+    fn a_place_in_the_runtimes_source_is_left_out() {
+        let message = "Load model from /proc/self/fd/9 failed:/onnxruntime_src/onnxruntime/core/graph/model.cc:202 \
+                       onnxruntime::Model::Model(onnx::ModelProto&&, bool) Unsupported model IR version: 99";
+        assert_eq!(without_source(message), "Unsupported model IR version: 99");
+        assert_eq!(
+            without_source("Fatal error: NoSuchOperator(-1) is not registered"),
+            "Fatal error: NoSuchOperator(-1) is not registered"
+        );
     }
 }

@@ -200,7 +200,7 @@ fn open_session(
     device: Device,
     canceler: &Sender<LoadCanceler>,
 ) -> Result<(RuntimeSession, u64), LoadError> {
-    let failed = |error: ort::Error| LoadError::Session(session::describe(&error));
+    let failed = |error: ort::Error| session::open_error(&error);
     let mut builder =
         session::builder(runtime, device).map_err(|error| LoadError::Session(session::describe(&error)))?;
     let _ = canceler.send(builder.canceler());
@@ -216,7 +216,8 @@ fn open_session(
     let names = |outlets: &[ort::value::Outlet]| outlets.iter().map(|o| o.name().to_owned()).collect::<Vec<_>>();
     let declared = |specs: &[TensorSpec]| specs.iter().map(|spec| spec.name.clone()).collect::<Vec<_>>();
     let found = (names(session.inputs()), names(session.outputs()));
-    let expected = (declared(&signature.inputs), declared(&signature.outputs));
+    let outputs = signature.outputs.iter().map(|output| output.name().to_owned()).collect();
+    let expected = (declared(&signature.inputs), outputs);
     if found != expected {
         let reason = format!("the runtime reads {found:?} as inputs and outputs, the file says {expected:?}");
         return Err(LoadError::Session(reason));

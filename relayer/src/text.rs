@@ -1,0 +1,123 @@
+//! Text that others wrote: read as they mean it, shown so that it stays one line.
+
+use alloy::primitives::Address;
+
+/// Characters of a foreign name or value that a message shows at most.
+const SHOWN: usize = 200;
+/// Characters of a foreign message at most.
+const LINE: usize = 1000;
+
+/// The bytes of a text without the byte order mark that editors on Windows put before UTF-8.
+#[must_use]
+pub fn without_bom(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
+}
+
+/// A foreign text as a message may show it: in one line, not longer than two hundred characters, and without what would
+/// steer a terminal.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    escaped(text, SHOWN)
+}
+
+/// A foreign message in one line, without what would steer a terminal, and not longer than a thousand characters.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    escaped(text, LINE)
+}
+
+fn escaped(text: &str, most: usize) -> String {
+    let mut line = String::new();
+    for (index, character) in text.trim().chars().enumerate() {
+        if index == most {
+            line.push('…');
+            break;
+        }
+        // Such as the marks that turn the direction of writing: they are no control characters, and mislead the reader.
+        let misleads = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if character.is_control() || misleads {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+/// A whole number as TOML writes it: decimal or, after 0x, hexadecimal, and with `_` between digits.
+#[must_use]
+pub fn whole_number(text: &str) -> Option<i64> {
+    let digits = text.trim().replace('_', "");
+    match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        // A sign may not come after the prefix.
+        Some(hex) if hex.bytes().all(|byte| byte.is_ascii_hexdigit()) => i64::from_str_radix(hex, 16).ok(),
+        Some(_) => None,
+        None => digits.parse().ok(),
+    }
+}
+
+/// An account as people write it: 0x and 40 hexadecimal digits. Where small and capital letters are mixed they are a checksum
+/// (EIP-55), which must be right.
+///
+/// # Errors
+/// The reason, with what to write.
+pub fn address(text: &str) -> Result<Address, String> {
+    let text = text.trim();
+    let address: Address =
+        text.parse().map_err(|_| format!("`{}` is no address; write 0x and 40 hexadecimal digits", shown(text)))?;
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let mixed = digits.contains(|c: char| c.is_ascii_lowercase()) && digits.contains(|c: char| c.is_ascii_uppercase());
+    if mixed && !address.to_string().ends_with(digits) {
+        return Err(format!(
+            "the checksum of `{text}` is wrong, so a digit or a letter is: copy the address again, or write it in small \
+             letters if you are sure of it"
+        ));
+    }
+    Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// F16: a chain's id is as often seen in hexadecimal.
+    #[test]
+    fn whole_numbers_are_decimal_or_hexadecimal() {
+        for (text, expected) in
+            [("1", Some(1)), (" 0x7a69 ", Some(31337)), ("0XFF", Some(255)), ("1_000", Some(1000)), ("-3", Some(-3))]
+        {
+            assert_eq!(whole_number(text), expected, "{text}");
+        }
+        for text in ["", "0x", "0x-1", "0x+1", "1.0", "mainnet", "0x10000000000000000"] {
+            assert_eq!(whole_number(text), None, "{text}");
+        }
+    }
+
+    /// F16: a wrong checksum is a wrong address.
+    #[test]
+    fn an_address_with_a_wrong_checksum_is_refused() {
+        let right = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
+        for text in [right, &right[2..], &right.to_lowercase(), &format!("0x{}", right[2..].to_uppercase())] {
+            assert_eq!(address(text).unwrap().to_string(), right);
+        }
+        let wrong = address(&right.replace('F', "f")).unwrap_err();
+        assert!(wrong.contains("checksum") && wrong.contains("copy the address again"), "{wrong}");
+        assert!(address(&right.replace("aa3", "aa4")).unwrap_err().contains("checksum"));
+        for text in ["", "0x12", "vitalik.eth", "0x5FbDB2315678afecb367f032d93F642f64180aa3\n00"] {
+            let told = address(text).unwrap_err();
+            assert!(told.contains("40 hexadecimal digits") && !told.contains('\n'), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_text() {
+        assert_eq!(without_bom(b"\xef\xbb\xbf{}"), b"{}");
+        assert_eq!(without_bom(b"{}"), b"{}");
+    }
+
+    #[test]
+    fn what_is_shown_is_one_short_line_that_steers_nothing() {
+        assert_eq!(shown("a\nb\x1b[31m\u{202e}é"), "a\\nb\\u{1b}[31m\\u{202e}é");
+        assert_eq!(shown(&"x".repeat(1000)).chars().count(), SHOWN + 1);
+    }
+}
