@@ -14,14 +14,28 @@ use crate::{evm::CHAIN_ID, faults::Faults, process::Process, world::World};
 /// Blocks below the head at which the chain calls a block final.
 const FINAL: u64 = 12;
 
+/// Times in a row that logs are left out of a block at most: a node reads an empty block once more than that.
+const HIDDEN_IN_A_ROW: u32 = 3;
+
 /// See the module.
 pub(crate) struct Endpoint {
     pub(crate) world: Arc<Mutex<World>>,
     pub(crate) process: Arc<Process>,
     pub(crate) faults: Faults,
+    /// The block whose logs were left out last, and how often in a row.
+    pub(crate) hidden: Mutex<(B256, u32)>,
 }
 
 impl Endpoint {
+    /// Whether the logs of a block are left out this time.
+    fn hides(&self, block: B256) -> bool {
+        let mut hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = if hidden.0 == block { hidden.1 } else { 0 };
+        let hides = times < HIDDEN_IN_A_ROW && self.faults.happens(|mode| mode.hidden);
+        *hidden = (block, if hides { times + 1 } else { 0 });
+        hides
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,7 +87,7 @@ impl Chain for Endpoint {
 
     async fn logs(&self, address: Address, scope: LogScope) -> Result<Vec<Log>, ChainError> {
         self.reach().await?;
-        let hidden = self.faults.happens(|mode| mode.hidden);
+        let hidden = matches!(scope, LogScope::Block(hash) if self.hides(hash));
         let world = self.world();
         let head = self.seen(&world).block.number;
         let (from, to) = match scope {

@@ -176,7 +176,12 @@ impl SimulatedNode {
             batch_wait: Duration::ZERO,
         };
         Pipeline {
-            chain: Arc::new(Endpoint { world: self.world.clone(), process: process.clone(), faults: faults.clone() }),
+            chain: Arc::new(Endpoint {
+                world: self.world.clone(),
+                process: process.clone(),
+                faults: faults.clone(),
+                hidden: Mutex::default(),
+            }),
             journal: Arc::new(NodeJournal {
                 node: self.index,
                 memory,

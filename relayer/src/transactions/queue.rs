@@ -1,6 +1,6 @@
 //! One sending key: its nonces in a row, and what is under them until it is final.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use alloy::primitives::{Address, U256};
 use tokio::time::Instant;
@@ -23,6 +23,9 @@ pub(super) struct Hold {
     pub(super) since: Instant,
 }
 
+/// How long a lower nonce may be the reading of an endpoint that lags.
+const LOWER_NONCE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The nonces of one key. Only the states of what is tracked, from `Pending` on, outlive the process, in the journal.
 #[derive(Debug)]
 pub(super) struct NonceQueue {
@@ -32,9 +35,11 @@ pub(super) struct NonceQueue {
     pub(super) tracked: BTreeMap<u64, Tracked>,
     /// The nonce after the last one given.
     pub(super) next: u64,
-    /// Nonces below it are used on chain. It falls only with a reorganisation, or where receipts are missing: an endpoint may
-    /// lag.
+    /// Nonces below it are used on chain. It falls with a reorganisation, where receipts are missing, or if the chain says so
+    /// for a while: an endpoint may lag.
     pub(super) used: u64,
+    /// Since when the chain says that fewer are used.
+    pub(super) lower_since: Option<Instant>,
     /// The nonce after the last one that is final: but for a reorganisation, what is used never falls below that.
     pub(super) closed: u64,
     pub(super) hold: Option<Hold>,
@@ -63,6 +68,7 @@ impl NonceQueue {
             tracked: BTreeMap::new(),
             next: 0,
             used: 0,
+            lower_since: None,
             closed: 0,
             hold: None,
             balance: U256::ZERO,
@@ -166,8 +172,14 @@ impl NonceQueue {
 
     /// Takes in a reading of the account's nonce.
     pub(super) fn set_used(&mut self, latest: u64) {
-        let least = if std::mem::take(&mut self.may_fall) { self.closed } else { self.used };
-        self.used = latest.max(least);
+        // A reorganisation of blocks that were not taken in goes unnoticed otherwise.
+        let lasts =
+            latest < self.used && self.lower_since.get_or_insert_with(Instant::now).elapsed() >= LOWER_NONCE_TIMEOUT;
+        let falls = std::mem::take(&mut self.may_fall) || lasts;
+        if falls || latest >= self.used {
+            self.lower_since = None;
+        }
+        self.used = latest.max(if falls { self.closed } else { self.used });
         self.next = self.next.max(self.used);
         for (_, tracked) in self.tracked.range_mut(self.used..) {
             tracked.missing = None;

@@ -365,6 +365,26 @@ async fn insufficient_funds_for_many_answers_is_too_much_and_the_key_goes_on_wit
     assert_eq!(rig.send(&items[..1]), SendOutcome::Sent);
 }
 
+/// The simulation found it, with the seed 10206: the nonce was read in a block that the watcher never took in.
+#[tokio::test(start_paused = true)]
+async fn a_nonce_that_a_reorganisation_nobody_heard_of_took_back_is_filled() {
+    let mut rig = Rig::new().await;
+    let taken = rig.answer().await;
+    rig.chain().drop_pool();
+    rig.chain().set_nonces(1, 1);
+    for _ in 0..4 {
+        rig.seconds(6).await;
+    }
+    assert_eq!(rig.state(&taken), "seen", "without a receipt, the nonce counts as taken by others");
+    rig.chain().set_nonces(0, 0);
+    rig.answer().await;
+    assert_eq!(rig.last_sent().nonce(), 1);
+    for _ in 0..8 {
+        rig.seconds(6).await;
+    }
+    assert!(rig.chain().sent().iter().skip(1).any(|one| one.nonce() == 0), "else what is behind it waits for ever");
+}
+
 /// The simulation found it, with the seed 6: in a block that low, the seat's rank may not answer yet.
 #[tokio::test(start_paused = true)]
 async fn reverted_in_a_block_below_the_head_at_which_it_was_tried_an_answer_is_sent_anew() {
