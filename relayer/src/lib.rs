@@ -14,7 +14,7 @@
 //!  3  engine, journal, coordinator, pricing
 //!  2  domain, model, oip
 //!  1  protocol, chain
-//!  0  failpoint
+//!  0  failpoint, foreign
 //! ```
 
 pub mod api;
@@ -27,6 +27,7 @@ pub mod dev;
 pub mod domain;
 pub mod engine;
 pub mod failpoint;
+pub mod foreign;
 pub mod journal;
 pub mod keys;
 pub mod metrics;

@@ -1,19 +1,23 @@
 //! What the relayer needs of an EVM chain, and nothing else: blocks, logs, calls, and raw transactions.
 
 mod client;
+mod connection;
 mod endpoint;
 mod error;
+mod http;
 mod pool;
 mod rate_limit;
+mod reply;
 mod trust;
 mod ws;
 
-pub(crate) use client::dial;
 pub use client::{AlloyChain, ClientSettings};
+pub(crate) use connection::dial;
 pub use endpoint::Endpoint;
 pub use error::ChainError;
 pub(crate) use error::classify;
 pub use pool::{EndpointHealth, EndpointState, Endpoints, PoolSettings};
+pub(crate) use rate_limit::Backoff;
 pub use trust::RootCertificates;
 pub use ws::LowLatencyWs;
 
@@ -180,6 +184,10 @@ pub trait Chain: Send + Sync + 'static {
     fn code(&self, account: Address) -> impl Future<Output = Result<Bytes, ChainError>> + Send;
     /// Returns the priority fee that half the gas of each recent block paid at least, wei per gas.
     fn recent_priority_fees(&self) -> impl Future<Output = Result<Vec<u128>, ChainError>> + Send;
+    /// Returns the number of connections that were made, where they are made one after another.
+    fn connections(&self) -> u64 {
+        0
+    }
     /// Calls `on_head` with every news of the head until shutdown. Heads may be left out and repeated: they wake the watcher,
     /// which reads the chain itself.
     fn follow(

@@ -157,8 +157,10 @@ fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     ExitCode::from(exit::Exit::of(error) as u8)
 }
 
-/// Targets that log whole URLs and headers, in which endpoints carry their keys. No filter brings them back.
-const SECRET_TARGETS: [&str; 9] = [
+/// Targets that log whole URLs and headers, in which endpoints carry their keys, or every attempt and an endpoint's words as
+/// they come. No filter brings them back.
+const SECRET_TARGETS: [&str; 10] = [
+    "alloy_pubsub",
     "alloy_transport_http",
     "alloy_transport_http::reqwest_transport",
     "alloy_transport_ws",

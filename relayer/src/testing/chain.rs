@@ -233,7 +233,7 @@ impl State {
         }
         let arguments = &data[Probe::BYTECODE.len()..];
         let Ok((_, calls)) = <(Address, Vec<Bytes>)>::abi_decode_params(arguments) else {
-            return ChainError::Malformed { method: "eth_call", reason: "no probe".into() };
+            return ChainError::Malformed { endpoint: "it".into(), method: "eth_call", reason: "no probe".into() };
         };
         let ending = |call: &Bytes| match (self.views.get(call), &self.refusal) {
             (Some(_), _) | (None, None) => (true, Bytes::new()),

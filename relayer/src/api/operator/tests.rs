@@ -33,7 +33,16 @@ struct Fixture {
 fn endpoint(state: EndpointState) -> EndpointHealth {
     let (head, latency) = (Some(100), Some(Duration::from_millis(3)));
     let errors = std::collections::BTreeMap::from([("timeout", 2)]);
-    EndpointHealth { endpoint: "http://localhost/…".into(), state, head, behind_by: 0, latency, calls: 9, errors }
+    EndpointHealth {
+        endpoint: "http://localhost/…".into(),
+        state,
+        head,
+        behind_by: 0,
+        latency,
+        calls: 9,
+        connections: 3,
+        errors,
+    }
 }
 
 fn head(number: u64) -> ChainHead {

@@ -1,5 +1,7 @@
 //! The adapter over TLS, against servers with certificates of their own making.
 
+mod faulty;
+
 use std::{path::PathBuf, sync::Arc};
 
 use futures::{SinkExt, StreamExt};
