@@ -126,6 +126,13 @@ impl Policy {
         if pays < least { Profitability::Never { asks: least } } else { Profitability::NotNow { asks } }
     }
 
+    /// Pay that an answer must at least bring not to be a loss, wei: what it costs, less where the terms allow a loss.
+    #[must_use]
+    pub(crate) fn breaks_even_at(&self, model: B256, expected: Expected, price: Price) -> u128 {
+        let margin_percent = self.terms(model).margin_percent.min(0);
+        PriceTerms { min_pay: 0, margin_percent }.asks(expected, price)
+    }
+
     /// Terms of requests for a model.
     #[must_use]
     pub fn terms(&self, model: B256) -> PriceTerms {

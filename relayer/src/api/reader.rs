@@ -92,7 +92,7 @@ impl JournalReader {
     pub async fn jobs(&self, query: &JobsQuery) -> Result<JobsPage, ReaderError> {
         match self {
             Self::Running(node) => node.jobs(query).await,
-            Self::Stopped(journal) => Ok(jobs::list(&**journal, query)?),
+            Self::Stopped(journal) => Ok(jobs::list(&**journal, query, |_| None)?),
         }
     }
 
@@ -103,7 +103,7 @@ impl JournalReader {
     pub async fn job(&self, id: B256) -> Result<Option<JobDetails>, ReaderError> {
         match self {
             Self::Running(node) => node.job(id).await,
-            Self::Stopped(journal) => Ok(jobs::show(&**journal, id)?),
+            Self::Stopped(journal) => Ok(jobs::show(&**journal, id, |_| None)?),
         }
     }
 

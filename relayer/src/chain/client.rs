@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    At, Backoff, BlockRef, Call, Chain, ChainError, Endpoint, HeadUpdate, Header, LogScope, Receipt, RootCertificates,
-    Tag, connection::Connection, error::classify, rate_limit::Bucket, ws::STEADY,
+    At, Backoff, BlockFees, BlockRef, Call, Chain, ChainError, Endpoint, HeadUpdate, Header, LogScope, Receipt,
+    RootCertificates, Tag, connection::Connection, error::classify, rate_limit::Bucket, ws::STEADY,
 };
 
 /// Time for which an endpoint is polled that refused a subscription, before it is asked for one again.
@@ -95,9 +95,13 @@ struct RpcReceipt {
 }
 
 #[derive(Deserialize, Debug, Clone)]
+#[serde(rename_all = "camelCase")]
 struct FeeHistory {
+    /// Null where a block has no gas, as some endpoints say.
     #[serde(default)]
-    reward: Vec<Vec<U128>>,
+    gas_used_ratio: Vec<Option<f64>>,
+    /// Null where no block has a transaction, likewise.
+    reward: Option<Vec<Vec<U128>>>,
 }
 
 impl AlloyChain {
@@ -313,9 +317,13 @@ impl Chain for AlloyChain {
         self.request("eth_getCode", (account, "latest")).await
     }
 
-    async fn recent_priority_fees(&self) -> Result<Vec<u128>, ChainError> {
+    async fn recent_fees(&self) -> Result<Vec<BlockFees>, ChainError> {
         let history: FeeHistory = self.request("eth_feeHistory", (U64::from(8), "latest", [50.0])).await?;
-        Ok(history.reward.iter().filter_map(|rewards| rewards.first()).map(|fee| fee.to()).collect())
+        let rewards = history.reward.unwrap_or_default();
+        let paid = rewards.iter().map(|block| block.first().map_or(0, |fee| fee.to())).chain(std::iter::repeat(0));
+        let blocks = history.gas_used_ratio.iter().zip(paid);
+        let fees = blocks.map(|(ratio, priority_fee)| BlockFees { fullness: ratio.unwrap_or_default(), priority_fee });
+        Ok(fees.collect())
     }
 
     fn connections(&self) -> u64 {

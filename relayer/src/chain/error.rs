@@ -117,6 +117,14 @@ impl ChainError {
         }
     }
 
+    /// Returns the least priority fee that a refusal names, wei per gas, where it does, as geth does.
+    #[must_use]
+    pub fn least_priority_fee(&self) -> Option<u128> {
+        let Self::FeeTooLow(words) = self else { return None };
+        let (_, after) = words.split_once("minimum needed ")?;
+        after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    }
+
     /// Returns the number of blocks that a refusal of a log query calls the most, where its words do.
     #[must_use]
     pub fn most_blocks(&self) -> Option<u64> {
@@ -296,6 +304,13 @@ mod tests {
         ] {
             assert_eq!(label(code, message), expected, "{message}");
         }
+    }
+
+    #[test]
+    fn a_refusal_may_name_the_least_priority_fee() {
+        let words = "transaction underpriced: gas tip cap 1, minimum needed 25000000000";
+        assert_eq!(by_message(-32_000, words, None).least_priority_fee(), Some(25_000_000_000));
+        assert_eq!(by_message(-32_000, "transaction underpriced", None).least_priority_fee(), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(crate) use connection::dial;
 pub use endpoint::Endpoint;
 pub use error::ChainError;
 pub(crate) use error::classify;
-pub use pool::{EndpointHealth, EndpointState, Endpoints, PoolSettings};
+pub use pool::{EndpointHealth, EndpointState, Endpoints, Lacks, PoolSettings};
 pub(crate) use rate_limit::Backoff;
 pub use trust::RootCertificates;
 pub use ws::LowLatencyWs;
@@ -142,6 +142,15 @@ impl Receipt {
     }
 }
 
+/// What a block took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BlockFees {
+    /// Share of the block's gas limit that was used, 0 to 1.
+    pub fullness: f64,
+    /// Priority fee that half the block's gas paid at least, wei per gas.
+    pub priority_fee: u128,
+}
+
 /// News of the chain's head.
 #[derive(Debug, Clone)]
 pub struct HeadUpdate {
@@ -182,8 +191,8 @@ pub trait Chain: Send + Sync + 'static {
     fn balance(&self, account: Address) -> impl Future<Output = Result<U256, ChainError>> + Send;
     /// Returns the code at an address, empty if there is none.
     fn code(&self, account: Address) -> impl Future<Output = Result<Bytes, ChainError>> + Send;
-    /// Returns the priority fee that half the gas of each recent block paid at least, wei per gas.
-    fn recent_priority_fees(&self) -> impl Future<Output = Result<Vec<u128>, ChainError>> + Send;
+    /// Returns what recent blocks took, the oldest first.
+    fn recent_fees(&self) -> impl Future<Output = Result<Vec<BlockFees>, ChainError>> + Send;
     /// Returns the number of connections that were made, where they are made one after another.
     fn connections(&self) -> u64 {
         0

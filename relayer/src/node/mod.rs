@@ -6,6 +6,7 @@ use alloy::primitives::Address;
 use tokio::sync::watch;
 
 use crate::{
+    conditions::Conditions,
     domain::SeatTable,
     journal::Journal,
     metrics::Metrics,
@@ -34,6 +35,8 @@ pub struct Node<C, J> {
     pub policy: watch::Receiver<Policy>,
     /// Counters of what the node did.
     pub metrics: Arc<Metrics>,
+    /// What keeps the node, or a request, waiting.
+    pub conditions: Arc<Conditions>,
     /// Present price of gas; `None` until the first head.
     pub price: watch::Sender<Option<Price>>,
     seats: RwLock<SeatTable>,
@@ -56,6 +59,7 @@ impl<C, J: Journal> Node<C, J> {
             signer,
             policy,
             metrics,
+            conditions: Arc::default(),
             price: watch::Sender::new(None),
             seats: RwLock::default(),
         }

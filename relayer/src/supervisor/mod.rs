@@ -7,6 +7,7 @@
 mod config_updates;
 mod connect;
 mod error;
+mod head_watch;
 mod stages;
 
 pub use config_updates::ConfigUpdates;

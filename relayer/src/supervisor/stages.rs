@@ -2,18 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use alloy::primitives::Address;
+use futures::FutureExt;
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info};
+use tracing::{Instrument, error, info, warn};
 
-use super::Started;
+use super::{Pool, Started, head_watch};
 use crate::{
     api::PipelineHandles,
     chain::{Chain, HeadUpdate},
-    config::Settings,
+    conditions::{Conditions, Obstacle},
+    config::{ChainSettings, Settings},
     engine::Engine,
     journal::SledJournal,
     keys::Keys,
@@ -33,6 +36,8 @@ use crate::{
 const ANSWER_BUFFER: usize = 256;
 /// Batches of claims between claimer and submitter, at most.
 const CLAIM_BUFFER: usize = 4;
+/// Time between two tries of what endpoints can do: they are exchanged behind their addresses.
+const CAPABILITY_INTERVAL: Duration = Duration::from_secs(60);
 /// The pause between two log lines of counters.
 const METRICS_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -77,6 +82,7 @@ pub(super) async fn run(
         ExecuteSettings { limit: settings.engine.queue.div_ceil(started.chains), sessions: engine.sessions() };
     let ports = SubmitPorts { answers: answers_in, claims: claims_in, heads: tips_seen.clone(), funded };
 
+    let reported = heads_seen.clone();
     let watcher = Watcher::new(node.clone(), watch_settings, heads_seen, tips)?;
     let engine: Arc<dyn Engine> = engine.clone();
     let executor =
@@ -87,7 +93,9 @@ pub(super) async fn run(
         let node = node.clone();
         Arc::new(move || node.seats().models().iter().map(|model| node.seats().held(*model, node.signer)).sum())
     };
-    let handles = PipelineHandles { heads: tips_seen.clone(), funded: funded_seen, seats };
+    let conditions = node.conditions.clone();
+    let handles =
+        PipelineHandles { heads: tips_seen.clone(), funded: funded_seen, conditions: conditions.clone(), seats };
     let claimer = Claimer::new(node, claim_settings, tips_seen, claims);
 
     let token = shutdown.child_token();
@@ -103,6 +111,11 @@ pub(super) async fn run(
         Ok(())
     };
     set.spawn(follow.in_current_span());
+    let watching = head_watch::watch(reported, conditions.clone(), token.clone());
+    set.spawn(watching.map(Ok).in_current_span());
+    let sender = keys.senders.first().map_or(signer, |key| key.address());
+    let trying = try_capabilities(chain.clone(), conditions, settings.chain.clone(), sender, token.clone());
+    set.spawn(trying.map(Ok).in_current_span());
     set.spawn(watcher.run(token.clone()).in_current_span());
     set.spawn(executor.run(token.clone()).in_current_span());
     set.spawn(attester.run(token.clone()).in_current_span());
@@ -120,6 +133,38 @@ pub(super) async fn run(
         ends.push(next.into());
     }
     outcome(asked, ends)
+}
+
+/// Tries whether the endpoints can do what the node needs, at the start and again while they cannot.
+async fn try_capabilities(
+    chain: Arc<Pool>,
+    conditions: Arc<Conditions>,
+    settings: ChainSettings,
+    sender: Address,
+    shutdown: CancellationToken,
+) {
+    let mut told = Vec::new();
+    let trying = async {
+        loop {
+            let lacks = chain.lacks(settings.coordinator, sender, settings.finality()).await;
+            for line in &lacks.some {
+                if !told.contains(line) {
+                    warn!("{line}; the other endpoints are asked instead");
+                }
+            }
+            told = lacks.some;
+            if lacks.all.is_empty() {
+                conditions.clear(Obstacle::Capability);
+            } else {
+                conditions.hinder(Obstacle::Capability, format!("{}; use another", lacks.all.join("; ")));
+            }
+            tokio::time::sleep(CAPABILITY_INTERVAL).await;
+        }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        never = trying => never,
+    }
 }
 
 /// How a stage ended.

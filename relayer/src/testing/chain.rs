@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::DOMAIN;
 use crate::{
-    chain::{At, BlockRef, Call, Chain, ChainError, HeadUpdate, Header, LogScope, PARENT_HASH, Receipt, Tag},
+    chain::{
+        At, BlockFees, BlockRef, Call, Chain, ChainError, HeadUpdate, Header, LogScope, PARENT_HASH, Receipt, Tag,
+    },
     coordinator::abi::Probe,
 };
 
@@ -50,6 +52,7 @@ struct State {
     nonces: (u64, u64),
     nonces_of: HashMap<Address, (u64, u64)>,
     base_fee: u128,
+    fees: Vec<BlockFees>,
     pool: Pool,
     balance: U256,
     tagged: Option<u64>,
@@ -172,6 +175,11 @@ impl FakeChain {
     /// What the next blocks ask for.
     pub(crate) fn set_base_fee(&self, base_fee: u128) {
         self.state().base_fee = base_fee;
+    }
+
+    /// What recent blocks took.
+    pub(crate) fn set_fees(&self, fees: Vec<BlockFees>) {
+        self.state().fees = fees;
     }
 
     /// From now on broadcasts are kept as a pool keeps them, and mined by `produce`.
@@ -396,8 +404,8 @@ impl Chain for FakeChain {
         Ok(Bytes::from_static(&[1]))
     }
 
-    async fn recent_priority_fees(&self) -> Result<Vec<u128>, ChainError> {
-        Ok(Vec::new())
+    async fn recent_fees(&self) -> Result<Vec<BlockFees>, ChainError> {
+        Ok(self.state().fees.clone())
     }
 
     async fn follow(&self, _: &(dyn Fn(HeadUpdate) + Send + Sync), shutdown: &CancellationToken) {

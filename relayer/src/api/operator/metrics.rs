@@ -75,6 +75,11 @@ fn jobs<J: Journal>(status: &NodeStatus<J>, registry: &mut Registry) -> Result<(
         let age = first.first().zip(head).map_or(0, |(at, head)| head.saturating_sub(at.height));
         set(&oldest, vec![("state", state.into())], age as f64);
     }
+    let waiting = Gauges::default();
+    for (reason, count) in status.waits() {
+        set(&waiting, vec![("reason", reason.label().into())], count as f64);
+    }
+    registry.register("waiting_jobs", "Open jobs that wait, by reason", waiting);
     registry.register("jobs", "Jobs in the journal, by state", states);
     registry.register("queue_jobs", "Open jobs, by model", open);
     registry.register("job_events", "What happened to jobs since the start", events);

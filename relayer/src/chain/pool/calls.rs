@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{Endpoints, POLL_INTERVAL, member::is_local};
-use crate::chain::{At, BlockRef, Call, Chain, ChainError, HeadUpdate, Header, LogScope, Receipt, Tag};
+use crate::chain::{At, BlockFees, BlockRef, Call, Chain, ChainError, HeadUpdate, Header, LogScope, Receipt, Tag};
 
 impl<C: Chain> Chain for Endpoints<C> {
     async fn chain_id(&self) -> Result<u64, ChainError> {
@@ -124,8 +124,8 @@ impl<C: Chain> Chain for Endpoints<C> {
         self.read(0, |chain| async move { chain.code(account).await }).await
     }
 
-    async fn recent_priority_fees(&self) -> Result<Vec<u128>, ChainError> {
-        self.read(0, |chain| async move { chain.recent_priority_fees().await }).await
+    async fn recent_fees(&self) -> Result<Vec<BlockFees>, ChainError> {
+        self.read(0, |chain| async move { chain.recent_fees().await }).await
     }
 
     async fn follow(&self, on_head: &(dyn Fn(HeadUpdate) + Send + Sync), shutdown: &CancellationToken) {

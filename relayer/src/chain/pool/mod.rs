@@ -6,9 +6,11 @@
 //! moves money can be asked of several endpoints that have to agree.
 
 mod calls;
+mod capabilities;
 mod health;
 mod member;
 
+pub use capabilities::Lacks;
 pub use health::{EndpointHealth, EndpointState};
 
 use std::{

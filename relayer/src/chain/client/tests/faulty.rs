@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::{
-    chain::{Endpoints, PoolSettings, dial, http::is_loopback},
+    chain::{Endpoints, Finality, Lacks, PoolSettings, dial, http::is_loopback},
     testing::{
         Log,
         endpoint::{Said, TestEndpoint, client_settings},
@@ -182,4 +182,45 @@ async fn user_and_password_are_sent_as_they_are_meant_over_either_transport() {
         let shown: Endpoint = url.parse().unwrap();
         assert_eq!(shown.scrub("us@er with p:ss/wörd% and p%3Ass%2Fw%C3%B6rd%25"), "… with … and …");
     }
+}
+
+/// F11: over an endpoint that refused the tag `pending` the node was ready, answered nothing, and warned every second.
+#[tokio::test]
+async fn what_an_endpoint_cannot_do_is_found_and_named_before_it_is_needed() {
+    let answer = |method: &str, params: &Value, pending: bool| match method {
+        "eth_chainId" => Said::Result(json!("0x7")),
+        "eth_getBlockByNumber" if params[0] == "finalized" => Said::Error(-32_602, "unknown tag\nfinalized".into()),
+        "eth_getBlockByNumber" => Said::Result(header()),
+        "eth_getTransactionCount" | "eth_call" if params[1] == "pending" && !pending => {
+            Said::Error(-32_000, "pending is not available".into())
+        }
+        "eth_getTransactionCount" | "eth_getBalance" => Said::Result(json!("0x0")),
+        "eth_call" => Said::Result(json!("0x")),
+        "eth_getLogs" => Said::Result(json!([])),
+        "eth_getTransactionReceipt" => Said::Result(Value::Null),
+        other => panic!("{other}"),
+    };
+    let poor = TestEndpoint::start(move |method, params| answer(method, params, false)).await;
+    let good = TestEndpoint::start(move |method, params| answer(method, params, true)).await;
+    let lacks = async |urls: &[&TestEndpoint], quorum: usize, finality: Finality| {
+        let client = |of: &&TestEndpoint| {
+            let url = of.url("http");
+            (url.to_string(), Arc::new(AlloyChain::new(url, client_settings())))
+        };
+        let settings = PoolSettings { chain_id: 7, quorum, patience: Duration::from_secs(1) };
+        let pool = Endpoints::new(urls.iter().map(client).collect(), settings);
+        pool.lacks(Address::ZERO, Address::ZERO, finality).await
+    };
+    let by_depth = Finality::Depth(1);
+    let alone = lacks(&[&poor], 1, by_depth).await;
+    assert_eq!((alone.some.len(), alone.all.len()), (0, 2), "{alone:?}");
+    assert!(alone.all[0].contains("refuses eth_getTransactionCount at `pending`: "), "{alone:?}");
+    assert!(alone.all[1].contains("refuses eth_call at `pending`: "), "{alone:?}");
+    let backed = lacks(&[&poor, &good], 1, by_depth).await;
+    assert_eq!((backed.some.len(), backed.all.len()), (2, 0), "{backed:?}");
+    let both = lacks(&[&poor, &good], 2, by_depth).await;
+    assert_eq!((both.some.len(), both.all.len()), (0, 2), "{both:?}");
+    assert_eq!(lacks(&[&good], 1, by_depth).await, Lacks::default());
+    let tagged = lacks(&[&good], 1, Finality::Tag(Tag::Finalized)).await;
+    assert!(tagged.all[0].contains("the tag of `chain.finality`") && !tagged.all[0].contains('\n'), "{tagged:?}");
 }

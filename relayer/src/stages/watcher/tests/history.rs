@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use alloy::primitives::U256;
 use serde_json::{Value, json};
 
