@@ -15,17 +15,23 @@ pub fn one_line(text: &str) -> String {
 /// Returns the beginning of a foreign text as one line.
 #[must_use]
 pub fn cut(text: &str, longest: usize) -> String {
-    let mut line = String::new();
-    let mut rest = text.trim().chars();
-    for character in rest.by_ref().take(longest) {
+    let mut rest = text.trim().char_indices().skip(longest);
+    match rest.next() {
+        Some((end, _)) => escaped(&text.trim()[..end]) + "…",
+        None => escaped(text.trim()),
+    }
+}
+
+/// Returns all of a text as one line.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
         if is_plain(character) {
             line.push(character);
         } else {
             let _ = write!(line, "{}", character.escape_default());
         }
-    }
-    if rest.next().is_some() {
-        line.push('…');
     }
     line
 }

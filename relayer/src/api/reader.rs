@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     client::daily_earnings,
+    foreign::one_line,
     journal::{JournalError, SledJournal},
 };
 
@@ -192,7 +193,7 @@ impl RunningNode {
             return serde_json::from_slice(&body).map_err(|_| self.is_something_else());
         }
         match serde_json::from_slice(&body) {
-            Ok(ErrorBody { error }) => Err(ReaderError::Refused { status: status.as_u16(), error }),
+            Ok(ErrorBody { error }) => Err(ReaderError::Refused { status: status.as_u16(), error: one_line(&error) }),
             Err(_) => Err(self.is_something_else()),
         }
     }

@@ -55,7 +55,7 @@ pub enum ChainError {
     #[error("insufficient funds for gas")]
     InsufficientFunds,
     /// The call reverted; the data is the contract's error.
-    #[error("reverted with {0}")]
+    #[error("reverted with {}", cut(&_0.to_string(), SHOWN))]
     Reverted(Bytes),
     /// The gas limit is below the intrinsic cost, or ran out.
     #[error("out of gas: {0}")]

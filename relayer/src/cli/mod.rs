@@ -21,7 +21,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Serialize, Serializer};
 use tracing_subscriber::{EnvFilter, filter::Directive};
 
-use crate::{config::Settings, model::ModelStore, stages::watcher::REQUEST_LOG};
+use crate::{config::Settings, foreign::escaped, model::ModelStore, stages::watcher::REQUEST_LOG};
 
 /// What every command ends with; the error says what to do.
 pub type CommandResult = Result<(), Box<dyn Error + Send + Sync>>;
@@ -143,13 +143,14 @@ fn as_text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok,
 
 fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     let mut told = error.to_string();
-    eprintln!("error: {told}");
+    // It may repeat what an endpoint, a contract or a file says.
+    eprintln!("error: {}", escaped(&told));
     let mut source = error.source();
     while let Some(cause) = source {
         // Many errors tell their cause themselves.
         let cause_told = cause.to_string();
         if !told.contains(&cause_told) {
-            eprintln!("  because: {cause_told}");
+            eprintln!("  because: {}", escaped(&cause_told));
         }
         told = cause_told;
         source = cause.source();
