@@ -200,3 +200,18 @@ async fn what_waits_in_a_pool_is_raised_to_what_others_paid() {
     let tips: Vec<_> = rig.tracked()[0].attempts.iter().map(|attempt| attempt.tip).collect();
     assert_eq!(tips, [100, 7_000]);
 }
+
+/// F13: on an idle chain the tip of the request itself was taken for the price of its answer.
+#[tokio::test(start_paused = true)]
+async fn on_an_idle_chain_an_answer_costs_the_least_that_the_operator_offers() {
+    let rig = Rig::new().await;
+    let idle = crate::chain::BlockFees { fullness: 0.0, priority_fee: 0 };
+    let own = crate::chain::BlockFees { fullness: 0.01, priority_fee: 500_000 };
+    rig.chain().set_fees(vec![idle, own, idle, own, own]);
+    let rig = rig.restart().await;
+    // The base fee, and `fees.min_priority_fee`.
+    assert_eq!(rig.bench.node.price.borrow().map(|price| price.gas), Some(1_000 + 100));
+    rig.chain().set_fees(vec![crate::chain::BlockFees { fullness: 1.0, priority_fee: 500_000 }; 8]);
+    let rig = rig.restart().await;
+    assert_eq!(rig.bench.node.price.borrow().map(|price| price.gas), Some(1_000 + 500_000));
+}
