@@ -95,6 +95,13 @@ impl Conditions {
         }
     }
 
+    /// Takes note that a request goes on to wait for the same; false if it waits for something else, or was not known to wait.
+    pub fn still_waits(&self, id: B256, reason: WaitReason, next_look: u64) -> bool {
+        let mut waiting = self.waiting();
+        let known = waiting.get_mut(&id).filter(|wait| wait.reason == reason);
+        known.map(|wait| wait.next_look = next_look).is_some()
+    }
+
     /// Takes note that a request waits for nothing: it is being answered, or closed.
     pub fn goes_on(&self, id: B256) {
         self.waiting().remove(&id);

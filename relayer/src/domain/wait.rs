@@ -60,8 +60,8 @@ impl fmt::Display for WaitReason {
 pub struct Wait {
     /// Reason of the wait.
     pub reason: WaitReason,
-    /// Pay of the request to this node, and the price that its answer would have to be paid now, wei; `None` where neither
-    /// is why it waits.
+    /// Pay of the request to this node, and what its answer would have to pay at the price of gas when the wait began, or, where
+    /// that is the reason, now; wei. `None` where neither is known.
     pub price: Option<(u128, u128)>,
     /// Height of the head at which it is looked at again.
     pub next_look: u64,

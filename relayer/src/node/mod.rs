@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::{
     conditions::Conditions,
-    domain::SeatTable,
+    domain::{SeatTable, Task, Wait, WaitReason},
     journal::Journal,
     metrics::Metrics,
     policy::{Policy, Price},
@@ -63,6 +63,19 @@ impl<C, J: Journal> Node<C, J> {
             price: watch::Sender::new(None),
             seats: RwLock::default(),
         }
+    }
+
+    /// Takes note of what a request waits for until the head of a height.
+    pub fn waits(&self, task: &Task, reason: WaitReason, next_look: u64) {
+        if !self.conditions.still_waits(task.id, reason, next_look) {
+            self.conditions.waits(task.id, Wait { reason, price: self.price_of(task), next_look });
+        }
+    }
+
+    /// Pay of a request to this node, and the pay that would be enough now, wei.
+    fn price_of(&self, task: &Task) -> Option<(u128, u128)> {
+        let (assignment, price) = (self.seats().assignment(task, self.signer)?, (*self.price.borrow())?);
+        Some(self.policy.borrow().price(&task.request, &assignment, 0, price))
     }
 
     /// Seat table, to read.

@@ -53,6 +53,7 @@ struct State {
     nonces_of: HashMap<Address, (u64, u64)>,
     base_fee: u128,
     fees: Vec<BlockFees>,
+    no_pending: bool,
     pool: Pool,
     balance: U256,
     tagged: Option<u64>,
@@ -175,6 +176,11 @@ impl FakeChain {
     /// What the next blocks ask for.
     pub(crate) fn set_base_fee(&self, base_fee: u128) {
         self.state().base_fee = base_fee;
+    }
+
+    /// Whether the tag `pending` is refused.
+    pub(crate) fn refuse_pending(&self, refuse: bool) {
+        self.state().no_pending = refuse;
     }
 
     /// What recent blocks took.
@@ -389,6 +395,9 @@ impl Chain for FakeChain {
 
     async fn nonce(&self, account: Address, at: At) -> Result<u64, ChainError> {
         let state = self.state();
+        if state.no_pending && at == At::Pending {
+            return Err(ChainError::Other { code: -32_602, message: "unknown tag".into() });
+        }
         let (mined, pending) = *state.nonces_of.get(&account).unwrap_or(&state.nonces);
         Ok(match at {
             At::Latest => mined,

@@ -23,7 +23,7 @@ use self::{
 use crate::{
     chain::{Chain, ChainError, LogScope},
     coordinator::{Event, decode_log},
-    domain::{ChainHead, Executed, Lease, Seen, Task, Transition, Wait, WaitReason},
+    domain::{ChainHead, Executed, Lease, Seen, Task, Transition, WaitReason},
     engine::{Engine, EngineError, Fault, Inference},
     failpoint::failpoint,
     journal::{Batch, Journal, JournalError},
@@ -143,8 +143,8 @@ impl<C: Chain, J: Journal> Executor<C, J> {
         self.node.conditions.forget_before(height);
         // What is still here from before could not be run yet.
         let reason = if *self.funded.borrow() { WaitReason::Queue } else { WaitReason::Funds };
-        for id in self.queues.values().flat_map(ModelBacklog::ready) {
-            self.node.conditions.waits(id, Wait { reason, price: None, next_look: height + 1 });
+        for task in self.queues.values().flat_map(ModelBacklog::ready) {
+            self.node.waits(task, reason, height + 1);
         }
         for (model, _) in waiting {
             self.refill(model, height).await?;
@@ -246,7 +246,7 @@ impl<C: Chain, J: Journal> Executor<C, J> {
                 let retry = queue.backoff.failed(id, &error);
                 let next_look = next + retry.blocks - 1;
                 queue.park(id, next_look);
-                self.node.conditions.waits(id, Wait { reason: WaitReason::Model, price: None, next_look });
+                self.node.waits(&task, WaitReason::Model, next_look);
                 debug!(%id, %error, blocks = retry.blocks, "the model did not run; its request stays open");
                 if retry.tell {
                     warn!(%model, %error, "requests of this model have no answer now; they stay open and are tried again");
@@ -256,7 +256,7 @@ impl<C: Chain, J: Journal> Executor<C, J> {
             Err(error) => {
                 warn!(%id, %error, "the model did not run; trying again at the next block");
                 queue.park(id, next);
-                self.node.conditions.waits(id, Wait { reason: WaitReason::Model, price: None, next_look: next });
+                self.node.waits(&task, WaitReason::Model, next);
                 Ok(())
             }
         }

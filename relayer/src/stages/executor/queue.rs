@@ -61,9 +61,9 @@ impl ModelBacklog {
         self.runs
     }
 
-    /// Ids of the jobs that may be run now.
-    pub(super) fn ready(&self) -> impl Iterator<Item = B256> {
-        self.ready.keys().map(|at| at.id)
+    /// Jobs that may be run now.
+    pub(super) fn ready(&self) -> impl Iterator<Item = &Task> {
+        self.ready.values()
     }
 
     /// Deadline of the next job.
@@ -122,7 +122,7 @@ impl ModelBacklog {
                     Eligibility::From(block) => {
                         let next_look = block.saturating_sub(1).max(head + 1);
                         self.park_until(at.id, next_look);
-                        node.conditions.waits(at.id, Wait { reason: WaitReason::Turn, price: None, next_look });
+                        node.waits(&seen.task, WaitReason::Turn, next_look);
                     }
                     Eligibility::AwaitsCheaperGas { pays, asks } => {
                         self.park_until(at.id, head + 1);

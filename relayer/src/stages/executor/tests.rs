@@ -7,7 +7,7 @@ use std::{
 use super::{queue::MAX_READY, *};
 use crate::{
     chain::BlockRef,
-    domain::{Job, Skip},
+    domain::{Job, Skip, Wait},
     engine::{Device, ExecutionProfile},
     journal::{SledJournal, View},
     policy::{Price, PriceTerms},
@@ -328,7 +328,7 @@ async fn every_request_that_waits_has_a_reason_a_price_and_a_next_look() {
     rig.tell(20, 0).await;
     assert_eq!((wait(&rig, &dear), wait(&rig, &second).map(|wait| wait.reason)), (None, Some(WaitReason::CheaperGas)));
     rig.tell(21, 0).await;
-    let queued = Wait { reason: WaitReason::Queue, price: None, next_look: 22 };
+    let queued = Wait { reason: WaitReason::Queue, price: Some((1_000, 0)), next_look: 22 };
     assert_eq!((wait(&rig, &second), wait(&rig, &third)), (Some(queued), Some(queued)));
     rig._funded.send_replace(false);
     rig.tell(22, 0).await;

@@ -145,8 +145,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             // Signed for a seat that may not answer any more. Given up: the executor has it signed for the one that may.
             Eligibility::Now(_) => {}
             Eligibility::From(block) => {
-                let wait = Wait { reason: WaitReason::Turn, price: None, next_look: block.saturating_sub(1) };
-                self.node.conditions.waits(task.id, wait);
+                self.node.waits(task, WaitReason::Turn, block.saturating_sub(1));
                 self.waiting.push(queued.clone());
             }
             // Given up: the executor asks again at the next head, and the answer is in nobody's way meanwhile.

@@ -25,7 +25,7 @@ use tracing::{debug, error, info};
 
 use crate::{
     chain::{Chain, ChainError},
-    domain::{Attested, ChainHead, Claim, Job, Seen, Transition, Wait, WaitReason},
+    domain::{Attested, ChainHead, Claim, Job, Seen, Transition, WaitReason},
     failpoint::failpoint,
     journal::{Batch, Journal},
     keys::Signer,
@@ -214,7 +214,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
     fn wait(&self, queued: &[QueuedAnswer], reason: WaitReason) {
         let next_look = self.head.map_or(0, |head| head.header.block.number) + 1;
         for queued in queued {
-            self.node.conditions.waits(queued.answer.task.id, Wait { reason, price: None, next_look });
+            self.node.waits(&queued.answer.task, reason, next_look);
         }
     }
 
