@@ -19,7 +19,7 @@ pub enum WaitReason {
     Model,
     /// Requests with earlier deadlines go first.
     Queue,
-    /// The endpoint could not try its answer.
+    /// No endpoint could read its input, or try its answer.
     Endpoint,
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for WaitReason {
             Self::Funds => "no sending key can pay for gas",
             Self::Model => "its model did not run",
             Self::Queue => "requests with earlier deadlines go first",
-            Self::Endpoint => "no endpoint could try its answer",
+            Self::Endpoint => "no endpoint could read its input, or try its answer",
         })
     }
 }

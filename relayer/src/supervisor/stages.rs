@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use alloy::primitives::Address;
+use alloy::{primitives::Address, sol_types::SolCall};
 use futures::FutureExt;
 use tokio::{
     sync::{mpsc, watch},
@@ -14,9 +14,10 @@ use tracing::{Instrument, error, info, warn};
 use super::{Pool, Started, head_watch};
 use crate::{
     api::PipelineHandles,
-    chain::{Chain, HeadUpdate},
+    chain::{Call, Chain, HeadUpdate},
     conditions::{Conditions, Obstacle},
     config::{ChainSettings, Settings},
+    coordinator::abi::InferenceCoordinator as Coordinator,
     engine::Engine,
     journal::SledJournal,
     keys::Keys,
@@ -38,6 +39,8 @@ const ANSWER_BUFFER: usize = 256;
 const CLAIM_BUFFER: usize = 4;
 /// Time between two tries of what endpoints can do: they are exchanged behind their addresses.
 const CAPABILITY_INTERVAL: Duration = Duration::from_secs(60);
+/// Pause before what an endpoint refused is tried once more.
+const CAPABILITY_DOUBT: Duration = Duration::from_secs(2);
 /// The pause between two log lines of counters.
 const METRICS_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -144,9 +147,16 @@ async fn try_capabilities(
     shutdown: CancellationToken,
 ) {
     let mut told = Vec::new();
+    let data = Coordinator::parameterVersionCall {}.abi_encode().into();
+    let call = Call { from: None, to: Some(settings.coordinator), data, gas: None, block: None };
     let trying = async {
         loop {
-            let lacks = chain.lacks(settings.coordinator, sender, settings.finality()).await;
+            let mut lacks = chain.lacks(&call, sender, settings.finality()).await;
+            if !lacks.all.is_empty() {
+                // A block may have been reorganised meanwhile.
+                tokio::time::sleep(CAPABILITY_DOUBT).await;
+                lacks = chain.lacks(&call, sender, settings.finality()).await;
+            }
             for line in &lacks.some {
                 if !told.contains(line) {
                     warn!("{line}; the other endpoints are asked instead");

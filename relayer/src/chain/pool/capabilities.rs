@@ -1,9 +1,9 @@
 //! What a node asks of its endpoints, tried before it is needed.
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::Address;
 
 use super::Endpoints;
-use crate::chain::{At, Call, Chain, ChainError, Finality, LogScope, PARENT_HASH};
+use crate::chain::{At, Call, Chain, ChainError, Finality, LogScope};
 
 /// What the endpoints were found to lack.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,18 +24,20 @@ fn is_refusal(error: &ChainError) -> bool {
             | ChainError::WrongChain { .. }
             | ChainError::Unready(_)
             | ChainError::Reverted(_)
+            | ChainError::OutOfGas(_)
     )
 }
 
 impl<C: Chain> Endpoints<C> {
-    /// Tries on each endpoint what a node needs of it. An endpoint that does not answer at all lacks nothing.
-    pub async fn lacks(&self, coordinator: Address, account: Address, finality: Finality) -> Lacks {
+    /// Tries on each endpoint what a node needs of it: a call of the contract, its logs, and an account. An endpoint that does not
+    /// answer at all lacks nothing.
+    pub async fn lacks(&self, call: &Call, account: Address, finality: Finality) -> Lacks {
+        let contract = call.to.unwrap_or_default();
         let mut lacks = Lacks::default();
         let mut refusals: Vec<(&str, Vec<String>)> = Vec::new();
         for member in &self.members {
             let Ok(head) = member.head().await else { continue };
             let (chain, block) = (&member.chain, head.block);
-            let call = Call { from: None, to: None, data: PARENT_HASH.into(), gas: None, block: None };
             let tag = async {
                 match finality {
                     Finality::Depth(_) => Ok(()),
@@ -45,16 +47,15 @@ impl<C: Chain> Endpoints<C> {
             let tried = [
                 ("eth_getTransactionCount at `latest`", member.ask(chain.nonce(account, At::Latest)).await.map(drop)),
                 ("eth_getTransactionCount at `pending`", member.ask(chain.nonce(account, At::Pending)).await.map(drop)),
-                ("eth_call at `pending`", member.ask(chain.call(&call, At::Pending)).await.map(drop)),
+                ("eth_call at `pending`", member.ask(chain.call(call, At::Pending)).await.map(drop)),
                 (
                     "eth_getLogs by the hash of a block",
-                    member.ask(chain.logs(coordinator, LogScope::Block(block.hash))).await.map(drop),
+                    member.ask(chain.logs(contract, LogScope::Block(block.hash))).await.map(drop),
                 ),
                 (
                     "eth_getLogs by height",
-                    member.ask(chain.logs(coordinator, LogScope::Range(block.number, block.number))).await.map(drop),
+                    member.ask(chain.logs(contract, LogScope::Range(block.number, block.number))).await.map(drop),
                 ),
-                ("eth_getTransactionReceipt", member.ask(chain.receipt(B256::ZERO)).await.map(drop)),
                 ("eth_getBalance", member.ask(chain.balance(account)).await.map(drop)),
                 ("the tag of `chain.finality`", member.ask(tag).await),
             ];

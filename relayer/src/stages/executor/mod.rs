@@ -254,9 +254,9 @@ impl<C: Chain, J: Journal> Executor<C, J> {
                 Ok(())
             }
             Err(error) => {
-                warn!(%id, %error, "the model did not run; trying again at the next block");
+                debug!(%id, %error, "the model did not run; trying again at the next block");
                 queue.park(id, next);
-                self.node.waits(&task, WaitReason::Model, next);
+                self.node.waits(&task, WaitReason::Endpoint, next);
                 Ok(())
             }
         }

@@ -197,7 +197,6 @@ async fn what_an_endpoint_cannot_do_is_found_and_named_before_it_is_needed() {
         "eth_getTransactionCount" | "eth_getBalance" => Said::Result(json!("0x0")),
         "eth_call" => Said::Result(json!("0x")),
         "eth_getLogs" => Said::Result(json!([])),
-        "eth_getTransactionReceipt" => Said::Result(Value::Null),
         other => panic!("{other}"),
     };
     let poor = TestEndpoint::start(move |method, params| answer(method, params, false)).await;
@@ -209,7 +208,8 @@ async fn what_an_endpoint_cannot_do_is_found_and_named_before_it_is_needed() {
         };
         let settings = PoolSettings { chain_id: 7, quorum, patience: Duration::from_secs(1) };
         let pool = Endpoints::new(urls.iter().map(client).collect(), settings);
-        pool.lacks(Address::ZERO, Address::ZERO, finality).await
+        let call = Call { from: None, to: Some(Address::ZERO), data: Bytes::new(), gas: None, block: None };
+        pool.lacks(&call, Address::ZERO, finality).await
     };
     let by_depth = Finality::Depth(1);
     let alone = lacks(&[&poor], 1, by_depth).await;
