@@ -39,6 +39,8 @@ const ANSWER_BUFFER: usize = 256;
 const CLAIM_BUFFER: usize = 4;
 /// Time between two tries of what endpoints can do: they are exchanged behind their addresses.
 const CAPABILITY_INTERVAL: Duration = Duration::from_secs(60);
+/// The same while they cannot do enough.
+const LACKING_INTERVAL: Duration = Duration::from_secs(5);
 /// Pause before what an endpoint refused is tried once more.
 const CAPABILITY_DOUBT: Duration = Duration::from_secs(2);
 /// The pause between two log lines of counters.
@@ -168,7 +170,8 @@ async fn try_capabilities(
             } else {
                 conditions.hinder(Obstacle::Capability, format!("{}; use another", lacks.all.join("; ")));
             }
-            tokio::time::sleep(CAPABILITY_INTERVAL).await;
+            let lacking = !lacks.all.is_empty();
+            tokio::time::sleep(if lacking { LACKING_INTERVAL } else { CAPABILITY_INTERVAL }).await;
         }
     };
     tokio::select! {
