@@ -10,7 +10,7 @@
 //!  7  transactions what the submitter sends through: nonces, attempts, finality
 //!  6  node, api, dev
 //!  5  client, keys, policy
-//!  4  config, metrics
+//!  4  config, metrics, conditions
 //!  3  engine, journal, coordinator, pricing
 //!  2  domain, model, oip
 //!  1  protocol, chain
@@ -24,6 +24,7 @@ pub mod api;
 pub mod chain;
 pub mod cli;
 pub mod client;
+pub mod conditions;
 pub mod config;
 pub mod coordinator;
 pub mod dev;

@@ -115,15 +115,33 @@ impl Policy {
     /// ```
     #[must_use]
     pub fn judge(&self, request: &Request, assignment: &SeatAssignment, output: usize, price: Price) -> Profitability {
-        let terms = self.terms(request.model_id);
-        let expected = gas::expected(request, assignment, output);
-        let pays = payout::share(request, assignment.position(request.quorum));
-        let asks = terms.asks(expected, price);
+        let (pays, asks) = self.price(request, assignment, output, price);
         if pays >= asks {
             return Profitability::Worth;
         }
-        let least = terms.asks(expected, Price { gas: self.fees.min_priority_fee, byte: 0 });
+        let expected = gas::expected(request, assignment, output);
+        let least = self.terms(request.model_id).asks(expected, Price { gas: self.fees.min_priority_fee, byte: 0 });
         if pays < least { Profitability::Never { asks: least } } else { Profitability::NotNow { asks } }
+    }
+
+    /// Pay of a request for an answer with `output` bytes from a seat, and the pay that the terms ask for, wei.
+    pub(crate) fn price(
+        &self,
+        request: &Request,
+        assignment: &SeatAssignment,
+        output: usize,
+        price: Price,
+    ) -> (u128, u128) {
+        let expected = gas::expected(request, assignment, output);
+        let pays = payout::share(request, assignment.position(request.quorum));
+        (pays, self.terms(request.model_id).asks(expected, price))
+    }
+
+    /// Pay that an answer must at least bring not to be a loss, wei: what it costs, less where the terms allow a loss.
+    #[must_use]
+    pub(crate) fn breaks_even_at(&self, model: B256, expected: Expected, price: Price) -> u128 {
+        let margin_percent = self.terms(model).margin_percent.min(0);
+        PriceTerms { min_pay: 0, margin_percent }.asks(expected, price)
     }
 
     /// Terms of requests for a model.

@@ -13,35 +13,61 @@ pub fn without_bom(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
 }
 
-/// A foreign text as a message may show it: in one line, not longer than two hundred characters, and without what would
-/// steer a terminal.
+/// A foreign text as a message may show it: the beginning, as one line.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    escaped(text, SHOWN)
+    cut(text, SHOWN)
 }
 
-/// A foreign message in one line, without what would steer a terminal, and not longer than a thousand characters.
+/// A foreign message as one line: what a terminal would act on, or nobody would see, is escaped, and what is long is cut. An
+/// endpoint's words, a contract's revert reason and a server's page could otherwise write lines of their own into a log.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    escaped(text, LINE)
+    cut(text, LINE)
 }
 
-fn escaped(text: &str, most: usize) -> String {
-    let mut line = String::new();
-    for (index, character) in text.trim().chars().enumerate() {
-        if index == most {
-            line.push('…');
-            break;
-        }
-        // Such as the marks that turn the direction of writing: they are no control characters, and mislead the reader.
-        let misleads = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-        if character.is_control() || misleads {
-            line.extend(character.escape_default());
-        } else {
+/// The beginning of a foreign text as one line.
+#[must_use]
+pub fn cut(text: &str, longest: usize) -> String {
+    let text = text.trim();
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => escaped(&text[..end]) + "…",
+        None => escaped(text),
+    }
+}
+
+/// All of a text as one line.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_plain(character) {
             line.push(character);
+        } else {
+            line.extend(character.escape_default());
         }
     }
     line
+}
+
+/// Tells whether a character only shows itself: it moves no cursor, turns no direction, and is not invisible.
+fn is_plain(character: char) -> bool {
+    !character.is_control()
+        && !matches!(
+            character,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{180b}'..='\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
+                | '\u{feff}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
 }
 
 /// A whole number as TOML writes it: decimal or, after 0x, hexadecimal, and with `_` between digits.
@@ -113,6 +139,23 @@ mod tests {
     fn a_byte_order_mark_is_no_part_of_a_text() {
         assert_eq!(without_bom(b"\xef\xbb\xbf{}"), b"{}");
         assert_eq!(without_bom(b"{}"), b"{}");
+    }
+
+    #[test]
+    fn what_a_terminal_acts_on_is_escaped_and_words_of_any_language_stay() {
+        assert_eq!(one_line("nönce zu niedrig, 数値, مرحبا"), "nönce zu niedrig, 数値, مرحبا");
+        assert_eq!(
+            one_line("a\n2026 INFO paid\r\u{1b}[2J\u{9b}31m\u{7}"),
+            "a\\n2026 INFO paid\\r\\u{1b}[2J\\u{9b}31m\\u{7}"
+        );
+        assert_eq!(one_line("abc\u{202e}fed\u{200b}\u{2028}g"), "abc\\u{202e}fed\\u{200b}\\u{2028}g");
+    }
+
+    #[test]
+    fn what_is_long_is_cut() {
+        let line = one_line(&"é".repeat(LINE + 1));
+        assert_eq!((line.chars().count(), line.ends_with("é…")), (LINE + 1, true));
+        assert_eq!(cut("abc", 3), "abc");
     }
 
     #[test]

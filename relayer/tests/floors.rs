@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["chain", "protocol"],
     &["domain", "model", "oip"],
     &["coordinator", "engine", "journal", "pricing"],
-    &["config", "metrics"],
+    &["conditions", "config", "metrics"],
     &["client", "keys", "policy"],
     &["api", "dev", "node"],
     &["transactions"],

@@ -10,7 +10,11 @@ use std::{
 use alloy::{primitives::Address, providers::Provider, signers::local::PrivateKeySigner};
 use oraculum::keys::{self, Password};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::{Child, Command},
+};
 
 use crate::{
     Res,
@@ -222,6 +226,17 @@ impl Node {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().and_then(Child::id)
+    }
+
+    /// What it serves at a path while it runs: the status code and the body.
+    pub async fn get(&self, path: &str) -> Res<(u16, String)> {
+        let address = fs::read_to_string(self.home.path().join("data/status"))?;
+        let mut stream = TcpStream::connect(address.trim()).await?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await?;
+        let (head, body) = reply.split_once("\r\n\r\n").ok_or("no HTTP")?;
+        Ok((head.split_whitespace().nth(1).ok_or("no status")?.parse()?, body.to_owned()))
     }
 
     /// What it logged so far.

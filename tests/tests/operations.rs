@@ -12,11 +12,7 @@ use oraculum_tests::{
     node::{Node, binary},
 };
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    process::Command,
-};
+use tokio::process::Command;
 
 async fn oraculum(node: &Node, arguments: &[&str]) -> Res<Output> {
     let mut command = Command::new(binary()?);
@@ -26,17 +22,6 @@ async fn oraculum(node: &Node, arguments: &[&str]) -> Res<Output> {
 
 fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// What a running node serves at a path: the status code and the body.
-async fn get(node: &Node, path: &str) -> Res<(u16, String)> {
-    let address = fs::read_to_string(node.home().join("data/status"))?;
-    let mut stream = TcpStream::connect(address.trim()).await?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).await?;
-    let (head, body) = reply.split_once("\r\n\r\n").ok_or("no HTTP")?;
-    Ok((head.split_whitespace().nth(1).ok_or("no status")?.parse()?, body.to_owned()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,10 +94,10 @@ async fn a_running_node_is_ready_and_counts_its_answers() -> Res<()> {
     node.start().await?;
     let ids = consumer.ask(3).await?;
     consumer.settle(&deployment, &ids, 30).await?;
-    assert_eq!(get(&node, "/live").await?.0, 200);
+    assert_eq!(node.get("/live").await?.0, 200);
     let mut metrics = String::new();
     for _ in 0..100 {
-        metrics = get(&node, "/metrics").await?.1;
+        metrics = node.get("/metrics").await?.1;
         if metrics.lines().any(|line| line.contains("event=\"answered\"") && line.ends_with(" 3")) {
             break;
         }
@@ -122,7 +107,7 @@ async fn a_running_node_is_ready_and_counts_its_answers() -> Res<()> {
     assert!(has("oraculum_job_events_total{chain=\"31337\"", " 3"), "{metrics}");
     assert!(has("oraculum_endpoint_ready{", " 1.0"), "{metrics}");
     assert!(metrics.contains("oraculum_run_seconds_count{") && metrics.contains("provider=\"cpu\""), "{metrics}");
-    let (code, reasons) = get(&node, "/ready").await?;
+    let (code, reasons) = node.get("/ready").await?;
     assert_eq!((code, reasons.as_str()), (200, "ready\n"));
     assert_eq!(node.stop().await?, Some(0));
 
@@ -157,7 +142,7 @@ async fn a_reorganisation_deeper_than_is_rewound_ends_a_node_with_its_own_exit_c
     // It has taken in what it will lose.
     let head = deployment.provider.get_block_number().await?;
     for _ in 0..100 {
-        let taken = get(&node, "/metrics").await?.1;
+        let taken = node.get("/metrics").await?.1;
         if taken.lines().any(|line| line.contains("block=\"taken\"") && line.ends_with(&format!(" {head}.0"))) {
             break;
         }

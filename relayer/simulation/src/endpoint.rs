@@ -6,10 +6,15 @@ use alloy::{
     primitives::{Address, B256, Bytes, U256},
     rpc::types::Log,
 };
-use oraculum::chain::{At, Call, Chain, ChainError, HeadUpdate, Header, LogScope, Receipt, Tag};
+use oraculum::chain::{At, BlockFees, Call, Chain, ChainError, HeadUpdate, Header, LogScope, Receipt, Tag};
 use tokio_util::sync::CancellationToken;
 
-use crate::{evm::CHAIN_ID, faults::Faults, process::Process, world::World};
+use crate::{
+    evm::{BLOCK_GAS, CHAIN_ID},
+    faults::Faults,
+    process::Process,
+    world::World,
+};
 
 /// Blocks below the head at which the chain calls a block final.
 const FINAL: u64 = 12;
@@ -154,9 +159,18 @@ impl Chain for Endpoint {
         Ok(self.world().code(account))
     }
 
-    async fn recent_priority_fees(&self) -> Result<Vec<u128>, ChainError> {
+    async fn recent_fees(&self) -> Result<Vec<BlockFees>, ChainError> {
         self.reach().await?;
-        Ok(vec![0; 4])
+        let world = self.world();
+        let recent = world.blocks.iter().rev().take(8).rev();
+        let fees = recent.map(|block| {
+            let base_fee = block.header.base_fee;
+            let receipts = || block.transactions.iter().map(|mined| mined.receipt);
+            let used: u64 = receipts().map(|receipt| receipt.gas_used).sum();
+            let least = receipts().map(|receipt| receipt.gas_price.saturating_sub(base_fee)).min();
+            BlockFees { fullness: used as f64 / BLOCK_GAS as f64, priority_fee: least.unwrap_or(0) }
+        });
+        Ok(fees.collect())
     }
 
     async fn follow(&self, on_head: &(dyn Fn(HeadUpdate) + Send + Sync), shutdown: &CancellationToken) {

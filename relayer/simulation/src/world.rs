@@ -228,7 +228,11 @@ impl World {
 
     /// Takes a raw transaction into the pool.
     pub(crate) fn take(&mut self, raw: &Bytes) -> Result<(), ChainError> {
-        let malformed = |reason: String| ChainError::Malformed { method: "eth_sendRawTransaction", reason };
+        let malformed = |reason: String| ChainError::Malformed {
+            endpoint: "simulated".into(),
+            method: "eth_sendRawTransaction",
+            reason,
+        };
         let transaction = TxEnvelope::decode_2718(&mut raw.as_ref()).map_err(|error| malformed(error.to_string()))?;
         let from = transaction.recover_signer().map_err(|error| malformed(error.to_string()))?;
         let (hash, state) = (*transaction.tx_hash(), self.state());

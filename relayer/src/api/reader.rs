@@ -18,6 +18,7 @@ use super::{
 use crate::{
     client::daily_earnings,
     journal::{JournalError, SledJournal},
+    text::one_line,
 };
 
 /// How long one exchange with a running node may take.
@@ -92,7 +93,7 @@ impl JournalReader {
     pub async fn jobs(&self, query: &JobsQuery) -> Result<JobsPage, ReaderError> {
         match self {
             Self::Running(node) => node.jobs(query).await,
-            Self::Stopped(journal) => Ok(jobs::list(&**journal, query)?),
+            Self::Stopped(journal) => Ok(jobs::list(&**journal, query, |_| None)?),
         }
     }
 
@@ -103,7 +104,7 @@ impl JournalReader {
     pub async fn job(&self, id: B256) -> Result<Option<JobDetails>, ReaderError> {
         match self {
             Self::Running(node) => node.job(id).await,
-            Self::Stopped(journal) => Ok(jobs::show(&**journal, id)?),
+            Self::Stopped(journal) => Ok(jobs::show(&**journal, id, |_| None)?),
         }
     }
 
@@ -192,7 +193,7 @@ impl RunningNode {
             return serde_json::from_slice(&body).map_err(|_| self.is_something_else());
         }
         match serde_json::from_slice(&body) {
-            Ok(ErrorBody { error }) => Err(ReaderError::Refused { status: status.as_u16(), error }),
+            Ok(ErrorBody { error }) => Err(ReaderError::Refused { status: status.as_u16(), error: one_line(&error) }),
             Err(_) => Err(self.is_something_else()),
         }
     }

@@ -12,7 +12,7 @@ pub use crate::domain::JobState;
 use crate::{
     chain::Receipt,
     client::DailyEarnings,
-    domain::{CloseReason, Closed, Included, Job, Resolution, TrackedTransaction},
+    domain::{CloseReason, Closed, Included, Job, Resolution, TrackedTransaction, Wait},
     journal::Position,
 };
 
@@ -114,6 +114,51 @@ pub struct JobSummary {
     pub ending: Option<Ending>,
     /// Why this node skipped it or failed.
     pub reason: Option<String>,
+    /// What it waits for while it is open; only a running node knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+}
+
+/// What an open request waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// Reason of the wait.
+    pub reason: String,
+    /// Pay and price, where they are the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<AskedPrice>,
+    /// Block at which it is looked at again.
+    pub next_look: u64,
+}
+
+/// Pay of a request, and the price of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AskedPrice {
+    /// Pay of the request to this node, wei.
+    #[serde(with = "decimal")]
+    pub pays_wei: u128,
+    /// Pay that would be enough at the present price of gas, wei.
+    #[serde(with = "decimal")]
+    pub asks_wei: u128,
+}
+
+impl From<Wait> for Waiting {
+    fn from(wait: Wait) -> Self {
+        let price = wait.price.map(|(pays_wei, asks_wei)| AskedPrice { pays_wei, asks_wei });
+        Self { reason: wait.reason.to_string(), price, next_look: wait.next_look }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "waits: {}", self.reason)?;
+        if let Some(AskedPrice { pays_wei, asks_wei }) = self.price {
+            write!(f, " (pays {pays_wei} wei, {asks_wei} asked)")?;
+        }
+        write!(f, "; next look at block {}", self.next_look)
+    }
 }
 
 /// How a request ended on chain.
@@ -169,6 +214,7 @@ impl From<&Job> for JobSummary {
             deadline: task.request.deadline(),
             ending,
             reason,
+            waiting: None,
         }
     }
 }

@@ -1,35 +1,33 @@
 //! The adapter over alloy: one endpoint, by HTTP, or by a WebSocket that is made anew when it breaks.
 
-use std::{future::IntoFuture, time::Duration};
+use std::{
+    future::IntoFuture,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use alloy::{
     primitives::{Address, B256, Bloom, Bytes, U64, U128, U256},
-    providers::{Provider, RootProvider},
+    providers::Provider,
     rpc::{
-        client::{ClientBuilder, RpcClient},
         json_rpc::{RpcRecv, RpcSend},
         types::Log,
     },
     transports::{RpcError, TransportErrorKind},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
-use tokio::{
-    sync::{Mutex, RwLock},
-    time::Instant,
-};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{info, warn};
 
 use super::{
-    At, BlockRef, Call, Chain, ChainError, Endpoint, HeadUpdate, Header, LogScope, LowLatencyWs, Receipt,
-    RootCertificates, Tag, error::classify, rate_limit::Bucket,
+    At, Backoff, BlockFees, BlockRef, Call, Chain, ChainError, Endpoint, HeadUpdate, Header, LogScope, Receipt,
+    RootCertificates, Tag, connection::Connection, error::classify, rate_limit::Bucket, ws::STEADY,
 };
 
-/// The first pause after an endpoint cannot be followed, doubled with each further one.
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-/// No pause is longer: an endpoint that is back is noticed after so long.
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// Time for which an endpoint is polled that refused a subscription, before it is asked for one again.
+const RESUBSCRIBE_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Settings of one endpoint's client.
 #[derive(Debug, Clone)]
@@ -47,11 +45,11 @@ pub struct ClientSettings {
 /// An endpoint behind alloy's transports. It is connected to by the first call, and again when the connection breaks.
 #[derive(Debug)]
 pub struct AlloyChain {
-    endpoint: Endpoint,
+    connection: Connection,
     settings: ClientSettings,
     bucket: Bucket,
-    provider: RwLock<Option<RootProvider>>,
-    connecting: Mutex<()>,
+    /// Whether the endpoint is polled for want of subscriptions.
+    polls: AtomicBool,
 }
 
 #[derive(Deserialize, Debug, Clone)]
@@ -62,8 +60,14 @@ struct RpcHeader {
     parent_hash: B256,
     timestamp: U64,
     base_fee_per_gas: Option<U128>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bloom_or_none")]
     logs_bloom: Bloom,
+}
+
+/// The filter only serves to doubt an empty answer: one that is null, short or no filter at all raises no doubt.
+fn bloom_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bloom, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default())
 }
 
 impl From<RpcHeader> for Header {
@@ -91,9 +95,13 @@ struct RpcReceipt {
 }
 
 #[derive(Deserialize, Debug, Clone)]
+#[serde(rename_all = "camelCase")]
 struct FeeHistory {
+    /// Null where a block has no gas, as some endpoints say.
     #[serde(default)]
-    reward: Vec<Vec<U128>>,
+    gas_used_ratio: Vec<Option<f64>>,
+    /// Null where no block has a transaction, likewise.
+    reward: Option<Vec<Vec<U128>>>,
 }
 
 impl AlloyChain {
@@ -101,23 +109,15 @@ impl AlloyChain {
     #[must_use]
     pub fn new(endpoint: Endpoint, settings: ClientSettings) -> Self {
         let bucket = Bucket::new(settings.requests_per_second);
-        Self { endpoint, settings, bucket, provider: RwLock::default(), connecting: Mutex::default() }
-    }
-
-    /// Name of the endpoint as it may be shown, without its secrets.
-    #[must_use]
-    pub fn endpoint(&self) -> String {
-        self.endpoint.to_string()
-    }
-
-    fn is_websocket(&self) -> bool {
-        matches!(self.endpoint.url().scheme(), "ws" | "wss")
+        let connection = Connection::new(endpoint, settings.trust.clone(), settings.timeout);
+        Self { connection, settings, bucket, polls: AtomicBool::new(false) }
     }
 
     async fn request<P: RpcSend, R: RpcRecv>(&self, method: &'static str, params: P) -> Result<R, ChainError> {
         self.request_or_known(method, params).await?.ok_or_else(|| ChainError::Malformed {
+            endpoint: self.connection.endpoint().to_string(),
             method,
-            reason: "it calls the query an already known transaction".into(),
+            reason: "an error that calls the query an already known transaction".into(),
         })
     }
 
@@ -128,46 +128,19 @@ impl AlloyChain {
         params: P,
     ) -> Result<Option<R>, ChainError> {
         self.bucket.take().await;
-        let provider = self.provider(None).await?;
+        let provider = self.connection.provider().await?;
         let asking = Box::pin(provider.client().request::<P, R>(method, params).into_future());
         match tokio::time::timeout(self.settings.timeout, asking).await {
-            Err(_) => Err(self.timed_out()),
+            Err(_) => Err(self.connection.timed_out()),
             Ok(Ok(value)) => Ok(Some(value)),
-            Ok(Err(error)) => {
-                if matches!(&error, RpcError::Transport(TransportErrorKind::BackendGone)) {
-                    self.provider(Some(&provider)).await?;
-                }
-                match classify(method, error, &self.endpoint) {
-                    ChainError::AlreadyKnown => Ok(None),
-                    error => Err(error),
-                }
+            Ok(Err(RpcError::Transport(TransportErrorKind::BackendGone))) => {
+                Err(self.connection.broke(&provider).await)
             }
+            Ok(Err(error)) => match classify(method, error, self.connection.endpoint()) {
+                ChainError::AlreadyKnown => Ok(None),
+                error => Err(error),
+            },
         }
-    }
-
-    fn timed_out(&self) -> ChainError {
-        ChainError::Timeout { endpoint: self.endpoint(), seconds: self.settings.timeout.as_secs() }
-    }
-
-    /// The connection, made if there is none but the broken one; once for all who ask for it.
-    async fn provider(&self, broken: Option<&RootProvider>) -> Result<RootProvider, ChainError> {
-        let usable = |known: &Option<RootProvider>| {
-            known.clone().filter(|known| broken.is_none_or(|broken| !std::ptr::eq(known.client(), broken.client())))
-        };
-        if let Some(known) = usable(&*self.provider.read().await) {
-            return Ok(known);
-        }
-        let _one = self.connecting.lock().await;
-        if let Some(known) = usable(&*self.provider.read().await) {
-            return Ok(known);
-        }
-        // Boxed: making a connection is large, seldom, and otherwise part of every call's future.
-        let fresh =
-            tokio::time::timeout(self.settings.timeout, Box::pin(dial(&self.endpoint, &self.settings.trust, 0)));
-        let fresh = fresh.await.map_err(|_| self.timed_out())??;
-        debug!(endpoint = self.endpoint(), "connected");
-        *self.provider.write().await = Some(fresh.clone());
-        Ok(fresh)
     }
 
     async fn poll_head(&self, on_head: &(dyn Fn(HeadUpdate) + Send + Sync)) -> bool {
@@ -179,19 +152,25 @@ impl AlloyChain {
     }
 
     /// Follows one subscription until it breaks.
-    async fn subscribe(&self, on_head: &(dyn Fn(HeadUpdate) + Send + Sync)) -> Result<(), ChainError> {
-        let provider = self.provider(None).await?;
+    async fn subscribe(&self, on_head: &(dyn Fn(HeadUpdate) + Send + Sync)) -> FollowEnd {
+        let provider = match self.connection.provider().await {
+            Ok(provider) => provider,
+            Err(error) => return FollowEnd::Broke(error),
+        };
         let subscribing = provider.subscribe::<_, RpcHeader>(("newHeads",)).into_future();
         let mut subscription = match tokio::time::timeout(self.settings.timeout, subscribing).await {
             Ok(Ok(subscription)) => subscription,
-            Ok(Err(error)) => {
-                if matches!(&error, RpcError::Transport(TransportErrorKind::BackendGone)) {
-                    self.provider(Some(&provider)).await?;
-                }
-                return Err(classify("eth_subscribe", error, &self.endpoint));
+            Ok(Err(RpcError::Transport(TransportErrorKind::BackendGone))) => {
+                return FollowEnd::Broke(self.connection.broke(&provider).await);
             }
-            Err(_) => return Err(self.timed_out()),
+            Ok(Err(error)) => {
+                return FollowEnd::Refused(classify("eth_subscribe", error, self.connection.endpoint()));
+            }
+            Err(_) => return FollowEnd::Refused(self.connection.timed_out()),
         };
+        if self.polls.swap(false, Ordering::Relaxed) {
+            info!(endpoint = %self.connection.endpoint(), "the endpoint takes subscriptions again");
+        }
         // What happened before the subscription stood is not told by it.
         self.poll_head(on_head).await;
         loop {
@@ -202,11 +181,7 @@ impl AlloyChain {
                     self.poll_head(on_head).await;
                 }
                 Ok(Err(tokio::sync::broadcast::error::RecvError::Closed)) => {
-                    self.provider(Some(&provider)).await?;
-                    return Err(ChainError::Unreachable {
-                        endpoint: self.endpoint(),
-                        reason: "the subscription ended".into(),
-                    });
+                    return FollowEnd::Broke(self.connection.broke(&provider).await);
                 }
                 // A silent subscription is not proof of a silent chain.
                 Err(_) => {
@@ -215,31 +190,28 @@ impl AlloyChain {
             }
         }
     }
+
+    /// Polls the head until it is time to ask for a subscription, which over HTTP there is none of.
+    async fn poll(&self, on_head: &(dyn Fn(HeadUpdate) + Send + Sync)) {
+        let (began, mut backoff) = (Instant::now(), Backoff::default());
+        while !self.connection.endpoint().is_websocket() || began.elapsed() < RESUBSCRIBE_INTERVAL {
+            let pause = if self.poll_head(on_head).await {
+                backoff.succeeded();
+                self.settings.poll
+            } else {
+                backoff.failed().max(self.settings.poll)
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
 }
 
-/// Connects to an endpoint. Over HTTP only the first call does. A WebSocket that breaks is reconnected with at most
-/// `retries` tries.
-///
-/// # Errors
-/// `Unreachable` where the connection cannot be made, or the certificates cannot be used.
-pub(crate) async fn dial(
-    endpoint: &Endpoint,
-    trust: &RootCertificates,
-    retries: u32,
-) -> Result<RootProvider, ChainError> {
-    let url = endpoint.url();
-    let unreachable = |reason: String| ChainError::Unreachable { endpoint: endpoint.to_string(), reason };
-    let client: RpcClient = match url.scheme() {
-        "ws" | "wss" => ClientBuilder::default()
-            .pubsub(LowLatencyWs::trusting(url.clone(), trust).with_retries(retries))
-            .await
-            .map_err(|error| classify("connect", error, endpoint))?,
-        _ => {
-            let http = trust.http().map_err(|error| unreachable(endpoint.scrub(&error.to_string())))?;
-            ClientBuilder::default().http_with_client(http, url.clone())
-        }
-    };
-    Ok(RootProvider::new(client))
+/// How following a subscription ended.
+enum FollowEnd {
+    /// The connection broke, or was not made.
+    Broke(ChainError),
+    /// The endpoint does not take the subscription.
+    Refused(ChainError),
 }
 
 fn tag(at: At) -> &'static str {
@@ -256,9 +228,11 @@ impl Chain for AlloyChain {
 
     async fn head(&self) -> Result<Header, ChainError> {
         let header: Option<RpcHeader> = self.request("eth_getBlockByNumber", ("latest", false)).await?;
-        header
-            .map(Header::from)
-            .ok_or_else(|| ChainError::Malformed { method: "eth_getBlockByNumber", reason: "no latest block".into() })
+        header.map(Header::from).ok_or_else(|| ChainError::Malformed {
+            endpoint: self.connection.endpoint().to_string(),
+            method: "eth_getBlockByNumber",
+            reason: "no latest block".into(),
+        })
     }
 
     async fn header(&self, number: u64) -> Result<Option<Header>, ChainError> {
@@ -282,11 +256,14 @@ impl Chain for AlloyChain {
                 json!({ "address": address, "fromBlock": U64::from(from), "toBlock": U64::from(to) })
             }
         };
+        let several = matches!(scope, LogScope::Range(from, to) if from < to);
         match self.request("eth_getLogs", (filter,)).await {
-            // One block is no range: the endpoint wants to be asked more slowly.
-            Err(ChainError::RangeTooLarge(words)) if matches!(scope, LogScope::Block(_)) => {
-                Err(ChainError::RateLimited(words))
+            // Whatever its words are, fewer blocks tell whether the query or the endpoint is at fault.
+            Err(error) if several && !matches!(error, ChainError::RangeTooLarge(_) | ChainError::RateLimited(_)) => {
+                Err(ChainError::RangeTooLarge(error.to_string()))
             }
+            // One block is no range: the endpoint wants to be asked more slowly.
+            Err(ChainError::RangeTooLarge(words)) if !several => Err(ChainError::RateLimited(words)),
             answered => answered,
         }
     }
@@ -340,33 +317,41 @@ impl Chain for AlloyChain {
         self.request("eth_getCode", (account, "latest")).await
     }
 
-    async fn recent_priority_fees(&self) -> Result<Vec<u128>, ChainError> {
+    async fn recent_fees(&self) -> Result<Vec<BlockFees>, ChainError> {
         let history: FeeHistory = self.request("eth_feeHistory", (U64::from(8), "latest", [50.0])).await?;
-        Ok(history.reward.iter().filter_map(|rewards| rewards.first()).map(|fee| fee.to()).collect())
+        let rewards = history.reward.unwrap_or_default();
+        let paid = rewards.iter().map(|block| block.first().map_or(0, |fee| fee.to())).chain(std::iter::repeat(0));
+        let blocks = history.gas_used_ratio.iter().zip(paid);
+        let fees = blocks.map(|(ratio, priority_fee)| BlockFees { fullness: ratio.unwrap_or_default(), priority_fee });
+        Ok(fees.collect())
+    }
+
+    fn connections(&self) -> u64 {
+        self.connection.made()
     }
 
     async fn follow(&self, on_head: &(dyn Fn(HeadUpdate) + Send + Sync), shutdown: &CancellationToken) {
         let following = async {
-            let mut pause = FIRST_RETRY;
+            let mut backoff = Backoff::default();
             loop {
+                if !self.connection.endpoint().is_websocket() {
+                    self.poll(on_head).await;
+                    continue;
+                }
                 let began = Instant::now();
-                let wait = if self.is_websocket() {
-                    if let Err(error) = self.subscribe(on_head).await {
+                match self.subscribe(on_head).await {
+                    FollowEnd::Refused(error) => {
+                        if !self.polls.swap(true, Ordering::Relaxed) {
+                            warn!(endpoint = %self.connection.endpoint(), %error, "the endpoint takes no subscription; polling it for the head");
+                        }
+                        self.poll(on_head).await;
+                    }
+                    FollowEnd::Broke(error) => {
                         on_head(HeadUpdate { head: Err(error), took: None });
-                    }
-                    // One that held a while is made anew at once.
-                    (began.elapsed() < Duration::from_secs(30)).then_some(Duration::ZERO)
-                } else {
-                    (!self.poll_head(on_head).await).then_some(self.settings.poll)
-                };
-                match wait {
-                    Some(least) => {
-                        pause = (pause * 2).min(LONGEST_RETRY);
-                        tokio::time::sleep(pause.max(least)).await;
-                    }
-                    None => {
-                        pause = FIRST_RETRY;
-                        tokio::time::sleep(if self.is_websocket() { FIRST_RETRY } else { self.settings.poll }).await;
+                        if began.elapsed() >= STEADY {
+                            backoff.succeeded();
+                        }
+                        tokio::time::sleep(backoff.failed()).await;
                     }
                 }
             }

@@ -1,8 +1,11 @@
 //! The address of an endpoint, which may carry a secret.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use percent_encoding::percent_decode_str;
 use url::Url;
+
+use crate::text::one_line;
 
 /// An endpoint's URL. It may carry a secret in its path, query or user info, so only scheme, host and port are shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -14,20 +17,36 @@ impl Endpoint {
         &self.0
     }
 
-    /// Replaces this endpoint's secrets in a message that a library wrote.
+    /// Tells whether the endpoint is reached by a WebSocket.
+    pub(super) fn is_websocket(&self) -> bool {
+        matches!(self.0.scheme(), "ws" | "wss")
+    }
+
+    /// Returns user and password as they are sent, where the URL has either: in the URL they may be escaped by `%`.
+    pub(super) fn credentials(&self) -> Option<(String, String)> {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let (user, password) = (self.0.username(), self.0.password());
+        (!user.is_empty() || password.is_some()).then(|| (decoded(user), decoded(password.unwrap_or_default())))
+    }
+
+    /// Makes a line of a message that a library or the endpoint wrote, without this endpoint's secrets.
     pub fn scrub(&self, message: &str) -> String {
         let mut text = message.replace(self.0.as_str(), &self.to_string());
         let tail = self.0[url::Position::BeforePath..].trim_end_matches('/');
-        let mut secrets = vec![tail, self.0.username(), self.0.password().unwrap_or("")];
+        let mut secrets: Vec<Cow<str>> =
+            [tail, self.0.username(), self.0.password().unwrap_or("")].map(Cow::from).into();
+        if let Some((user, password)) = self.credentials() {
+            secrets.extend([user.into(), password.into()]);
+        }
         // An endpoint may repeat the key alone; shorter parts, such as `v3`, are no keys.
         let parts = self.0.path().split('/').chain(self.0.query().unwrap_or("").split(['&', '=']));
-        secrets.extend(parts.filter(|part| part.len() >= 8));
+        secrets.extend(parts.filter(|part| part.len() >= 8).map(Cow::from));
         for secret in secrets {
             if secret.len() > 1 {
-                text = text.replace(secret, "…");
+                text = text.replace(&*secret, "…");
             }
         }
-        text
+        one_line(&text)
     }
 }
 

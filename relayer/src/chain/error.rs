@@ -5,7 +5,11 @@ use alloy::{
     transports::{RpcError, TransportError, TransportErrorKind},
 };
 
-use super::Endpoint;
+use super::{Endpoint, reply::NotJsonRpc};
+use crate::text::cut;
+
+/// Characters of an unexpected answer that are shown.
+const SHOWN: usize = 120;
 
 /// Failure of a call to an endpoint, or of the endpoint itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +55,7 @@ pub enum ChainError {
     #[error("insufficient funds for gas")]
     InsufficientFunds,
     /// The call reverted; the data is the contract's error.
-    #[error("reverted with {0}")]
+    #[error("reverted with {}", cut(&_0.to_string(), SHOWN))]
     Reverted(Bytes),
     /// The gas limit is below the intrinsic cost, or ran out.
     #[error("out of gas: {0}")]
@@ -78,11 +82,13 @@ pub enum ChainError {
         message: String,
     },
     /// An answer that is not what the method promises.
-    #[error("the endpoint answers {method} with something unexpected: {reason}")]
+    #[error("{endpoint} answers {method} with {reason}")]
     Malformed {
+        /// Endpoint without its secrets.
+        endpoint: String,
         /// JSON-RPC method that was called.
         method: &'static str,
-        /// Reason why the answer cannot be read.
+        /// What the answer is, in one line.
         reason: String,
     },
 }
@@ -109,6 +115,28 @@ impl ChainError {
             | Self::Reverted(_)
             | Self::OutOfGas(_) => false,
         }
+    }
+
+    /// Returns the least priority fee that a refusal names, wei per gas, where it does, as geth does.
+    #[must_use]
+    pub fn least_priority_fee(&self) -> Option<u128> {
+        let Self::FeeTooLow(words) = self else { return None };
+        let (_, after) = words.split_once("minimum needed ")?;
+        after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    }
+
+    /// Returns the number of blocks that a refusal of a log query calls the most, where its words do.
+    #[must_use]
+    pub fn most_blocks(&self) -> Option<u64> {
+        let Self::RangeTooLarge(words) = self else { return None };
+        let lower = words.to_lowercase();
+        let said = ["up to", "at most", "maximum", "limited to", "over", "max"];
+        let (_, after) = said.iter().find_map(|hint| lower.split_once(hint))?;
+        let number = after.split(|c: char| !(c.is_alphanumeric() || c == ',')).find_map(|word| {
+            let (digits, factor) = word.strip_suffix('k').map_or((word, 1), |digits| (digits, 1_000));
+            digits.replace(',', "").parse::<u64>().ok()?.checked_mul(factor)
+        });
+        number.filter(|blocks| *blocks > 0)
     }
 
     /// Label under which metrics count the error.
@@ -139,6 +167,11 @@ impl ChainError {
 pub(crate) fn classify(method: &'static str, error: TransportError, endpoint: &Endpoint) -> ChainError {
     let unreachable =
         |reason: &str| ChainError::Unreachable { endpoint: endpoint.to_string(), reason: endpoint.scrub(reason) };
+    let malformed = |what: &str, text: &str| {
+        let (what, text) = (endpoint.scrub(what), cut(&endpoint.scrub(text), SHOWN));
+        let reason = if text.is_empty() { what } else { format!("{what}: {text}") };
+        ChainError::Malformed { endpoint: endpoint.to_string(), method, reason }
+    };
     match error {
         RpcError::ErrorResp(payload) => {
             let data = payload.as_revert_data();
@@ -152,13 +185,17 @@ pub(crate) fn classify(method: &'static str, error: TransportError, endpoint: &E
             ChainError::RateLimited(format!("HTTP {}", http.status))
         }
         RpcError::Transport(TransportErrorKind::HttpError(http)) => {
-            let body: String = http.body.chars().take(200).collect();
-            unreachable(&format!("HTTP {}: {body}", http.status))
+            let body = cut(&endpoint.scrub(&http.body), SHOWN);
+            unreachable(format!("HTTP {}: {body}", http.status).trim_end_matches([':', ' ']))
+        }
+        RpcError::Transport(TransportErrorKind::Custom(error)) if error.is::<NotJsonRpc>() => {
+            let (what, text) = error.downcast_ref::<NotJsonRpc>().map_or(("", ""), |other| (&other.what, &other.text));
+            malformed(what, text)
         }
         RpcError::Transport(kind) => unreachable(&causes(&kind)),
-        RpcError::DeserError { err, .. } => ChainError::Malformed { method, reason: endpoint.scrub(&err.to_string()) },
-        RpcError::NullResp => ChainError::Malformed { method, reason: "null".into() },
-        other => ChainError::Malformed { method, reason: endpoint.scrub(&other.to_string()) },
+        RpcError::DeserError { err, text } => malformed(&format!("a result of another shape ({err})"), &text),
+        RpcError::NullResp => malformed("null", ""),
+        other => malformed("something unexpected", &other.to_string()),
     }
 }
 
@@ -268,6 +305,27 @@ mod tests {
             assert_eq!(label(code, message), expected, "{message}");
         }
     }
+
+    #[test]
+    fn a_refusal_may_name_the_least_priority_fee() {
+        let words = "transaction underpriced: gas tip cap 1, minimum needed 25000000000";
+        assert_eq!(by_message(-32_000, words, None).least_priority_fee(), Some(25_000_000_000));
+        assert_eq!(by_message(-32_000, "transaction underpriced", None).least_priority_fee(), None);
+    }
+
+    #[test]
+    fn a_refusal_may_say_how_many_blocks_are_allowed() {
+        let most = |words: &str| ChainError::RangeTooLarge(words.into()).most_blocks();
+        assert_eq!(most("You can make eth_getLogs requests with up to a 2K block range"), Some(2_000));
+        assert_eq!(most("eth_getLogs is limited to a 10,000 range"), Some(10_000));
+        assert_eq!(most("Maximum allowed number of requested blocks is 500"), Some(500));
+        assert_eq!(most("ranges over 800 blocks are not supported"), Some(800));
+        assert_eq!(most("please limit the query to at most 100 blocks"), Some(100));
+        for words in ["Response is too big", "up to you", "at most 0 blocks", "max 99999999999999999999999"] {
+            assert_eq!(most(words), None, "{words}");
+        }
+    }
+
     #[test]
     fn a_contracts_words_are_not_taken_for_the_endpoints() {
         let data = Bytes::from_static(&[1]);

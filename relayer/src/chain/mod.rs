@@ -1,19 +1,23 @@
 //! What the relayer needs of an EVM chain, and nothing else: blocks, logs, calls, and raw transactions.
 
 mod client;
+mod connection;
 mod endpoint;
 mod error;
+mod http;
 mod pool;
 mod rate_limit;
+mod reply;
 mod trust;
 mod ws;
 
-pub(crate) use client::dial;
 pub use client::{AlloyChain, ClientSettings};
+pub(crate) use connection::dial;
 pub use endpoint::Endpoint;
 pub use error::ChainError;
 pub(crate) use error::classify;
 pub use pool::{EndpointHealth, EndpointState, Endpoints, PoolSettings};
+pub(crate) use rate_limit::Backoff;
 pub use trust::RootCertificates;
 pub use ws::LowLatencyWs;
 
@@ -138,6 +142,24 @@ impl Receipt {
     }
 }
 
+/// What a block took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BlockFees {
+    /// Share of the block's gas limit that was used, 0 to 1.
+    pub fullness: f64,
+    /// Priority fee that half the block's gas paid at least, wei per gas.
+    pub priority_fee: u128,
+}
+
+/// What the endpoints were found to lack.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lacks {
+    /// What single endpoints cannot do while enough others can, a line each.
+    pub some: Vec<String>,
+    /// What too few endpoints can do for the node to work, a line each.
+    pub all: Vec<String>,
+}
+
 /// News of the chain's head.
 #[derive(Debug, Clone)]
 pub struct HeadUpdate {
@@ -178,8 +200,17 @@ pub trait Chain: Send + Sync + 'static {
     fn balance(&self, account: Address) -> impl Future<Output = Result<U256, ChainError>> + Send;
     /// Returns the code at an address, empty if there is none.
     fn code(&self, account: Address) -> impl Future<Output = Result<Bytes, ChainError>> + Send;
-    /// Returns the priority fee that half the gas of each recent block paid at least, wei per gas.
-    fn recent_priority_fees(&self) -> impl Future<Output = Result<Vec<u128>, ChainError>> + Send;
+    /// Returns what recent blocks took, the oldest first.
+    fn recent_fees(&self) -> impl Future<Output = Result<Vec<BlockFees>, ChainError>> + Send;
+    /// Returns the number of connections that were made, where they are made one after another.
+    fn connections(&self) -> u64 {
+        0
+    }
+    /// Tells what the endpoints cannot do that a node needs: to make `call` and read its contract's logs, to read `account`, and
+    /// to tell what is final. One that does not answer at all lacks nothing.
+    fn lacks(&self, _call: &Call, _account: Address, _finality: Finality) -> impl Future<Output = Lacks> + Send {
+        std::future::ready(Lacks::default())
+    }
     /// Calls `on_head` with every news of the head until shutdown. Heads may be left out and repeated: they wake the watcher,
     /// which reads the chain itself.
     fn follow(

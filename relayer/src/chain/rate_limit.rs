@@ -56,6 +56,25 @@ pub(super) fn backoff(failures: u32, asked_to_slow_down: bool) -> Duration {
     whole.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
+/// Pauses of a loop that tries again.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// Returns the pause after one more failure.
+    pub(crate) fn failed(&mut self) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        backoff(self.failures, false)
+    }
+
+    /// What was tried succeeded: the next pause is the shortest.
+    pub(crate) fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,6 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use alloy::transports::http::reqwest;
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
@@ -51,10 +50,5 @@ impl RootCertificates {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth())
-    }
-
-    /// Makes a client for HTTP.
-    pub(super) fn http(&self) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(reqwest::Client::builder().tls_backend_preconfigured(self.tls()?).build()?)
     }
 }

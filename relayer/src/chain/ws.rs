@@ -3,7 +3,10 @@
 //! Endpoints that leave Nagle's algorithm on, as Anvil does, hold a message back until the one before it is
 //! acknowledged; a kernel that delays acknowledgements then makes every second head 40 ms late.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use alloy::{
     pubsub::{ConnectionHandle, ConnectionInterface, PubSubConnect},
@@ -17,36 +20,49 @@ use tokio_tungstenite::{
         Message,
         client::IntoClientRequest,
         http::{HeaderValue, header::AUTHORIZATION},
+        protocol::CloseFrame,
     },
 };
 use tracing::debug;
-use url::Url;
 
-use super::RootCertificates;
+use super::{Backoff, Endpoint, RootCertificates, reply::message};
+use crate::text::cut;
 
 /// Silence after which a connection is tested; it is given up after twice as long.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Time that a connection must hold to count as good: the one after it is made at once.
+pub(super) const STEADY: Duration = Duration::from_secs(10);
 
 /// Connector to a `ws` or `wss` endpoint. A connection that breaks stays broken unless `with_retries` says otherwise: its
 /// user connects anew.
 #[derive(Debug, Clone)]
 pub struct LowLatencyWs {
-    url: Url,
+    endpoint: Endpoint,
     trust: RootCertificates,
     retries: u32,
+    last: Arc<Mutex<Last>>,
+}
+
+/// What became of the connection before.
+#[derive(Debug, Default)]
+struct Last {
+    /// Reason for which it ended.
+    ended: Option<String>,
+    made: Option<Instant>,
+    backoff: Backoff,
 }
 
 impl LowLatencyWs {
     /// Makes a connector that trusts the public authorities.
     #[must_use]
-    pub fn new(url: Url) -> Self {
-        Self::trusting(url, &RootCertificates::default())
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self::trusting(endpoint, &RootCertificates::default())
     }
 
     /// Makes a connector that trusts these authorities beside the public ones.
     #[must_use]
-    pub fn trusting(url: Url, trust: &RootCertificates) -> Self {
-        Self { url, trust: trust.clone(), retries: 0 }
+    pub fn trusting(endpoint: Endpoint, trust: &RootCertificates) -> Self {
+        Self { endpoint, trust: trust.clone(), retries: 0, last: Arc::default() }
     }
 
     /// Sets how many times a connection that breaks is tried again.
@@ -56,14 +72,23 @@ impl LowLatencyWs {
     }
 
     async fn dial(&self) -> Result<Socket, Box<dyn std::error::Error + Send + Sync>> {
-        let mut request = self.url.as_str().into_client_request()?;
-        if let Some(authorization) = Authorization::extract_from_url(&self.url) {
-            let mut value = HeaderValue::from_str(&authorization.to_string())?;
+        let mut request = self.endpoint.url().as_str().into_client_request()?;
+        if let Some((user, password)) = self.endpoint.credentials() {
+            let mut value = HeaderValue::from_str(&Authorization::basic(user, password).to_string())?;
             value.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, value);
         }
         let tls = Connector::Rustls(Arc::new(self.trust.tls()?));
         Ok(connect_async_tls_with_config(request, None, true, Some(tls)).await?.0)
+    }
+
+    /// Takes the reason for which the last connection ended.
+    pub(super) fn take_ended(&self) -> Option<String> {
+        self.last().ended.take()
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,16 +99,41 @@ impl PubSubConnect for LowLatencyWs {
 
     async fn connect(&self) -> TransportResult<ConnectionHandle> {
         let socket = self.dial().await.map_err(|error| TransportErrorKind::custom_str(&error.to_string()))?;
+        self.last().made = Some(Instant::now());
         let (handle, interface) = ConnectionHandle::new();
-        tokio::spawn(serve(socket, interface));
+        let (last, endpoint) = (self.last.clone(), self.endpoint.clone());
+        tokio::spawn(async move {
+            let (interface, reason) = serve(socket, interface).await;
+            let Some(reason) = reason else { return };
+            let reason = endpoint.scrub(&reason);
+            debug!(reason, %endpoint, "a WebSocket connection ended");
+            last.lock().unwrap_or_else(PoisonError::into_inner).ended = Some(reason);
+            interface.close_with_error();
+        });
         Ok(handle.with_max_retries(self.retries))
+    }
+
+    /// Waits before it connects anew, unless the connection before held: an endpoint may take every connection, and close it.
+    async fn try_reconnect(&self) -> TransportResult<ConnectionHandle> {
+        if self.retries == 0 {
+            return Err(TransportErrorKind::non_retryable_str("the connection broke"));
+        }
+        let pause = {
+            let mut last = self.last();
+            if last.made.is_some_and(|made| made.elapsed() >= STEADY) {
+                last.backoff.succeeded();
+            }
+            last.backoff.failed()
+        };
+        tokio::time::sleep(pause).await;
+        self.connect().await
     }
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Carries messages both ways until one side is gone.
-async fn serve(mut socket: Socket, mut interface: ConnectionInterface) {
+/// Carries messages both ways until one side is gone; returns why the endpoint's is, if it is.
+async fn serve(mut socket: Socket, mut interface: ConnectionInterface) -> (ConnectionInterface, Option<String>) {
     let mut last_message = Instant::now();
     let mut tick = tokio::time::interval(KEEPALIVE);
     loop {
@@ -91,14 +141,16 @@ async fn serve(mut socket: Socket, mut interface: ConnectionInterface) {
             request = interface.recv_from_frontend() => match request {
                 Some(request) => socket.send(Message::Text(request.get().to_owned().into())).await.map_err(|error| error.to_string()),
                 // Nobody asks any more.
-                None => return,
+                None => return (interface, None),
             },
             reply = socket.next() => {
                 last_message = Instant::now();
                 acknowledge(&socket);
                 match reply {
-                    Some(Ok(Message::Text(text))) => take(&text, &interface),
-                    Some(Ok(Message::Close(_))) | None => Err("closed by the endpoint".into()),
+                    Some(Ok(Message::Text(text))) => take(text.as_bytes(), &interface),
+                    Some(Ok(Message::Binary(bytes))) => take(&bytes, &interface),
+                    Some(Ok(Message::Close(frame))) => Err(closed(frame)),
+                    None => Err(closed(None)),
                     Some(Ok(_)) => Ok(()),
                     Some(Err(error)) => Err(error.to_string()),
                 }
@@ -112,15 +164,23 @@ async fn serve(mut socket: Socket, mut interface: ConnectionInterface) {
             }
         };
         if let Err(reason) = done {
-            debug!(reason, "a WebSocket connection ended");
-            interface.close_with_error();
-            return;
+            return (interface, Some(reason));
         }
     }
 }
 
-fn take(text: &str, interface: &ConnectionInterface) -> Result<(), String> {
-    let item = serde_json::from_str(text).map_err(|error| error.to_string())?;
+/// The endpoint's reason to close, with its code (RFC 6455, 7.4).
+fn closed(frame: Option<CloseFrame>) -> String {
+    match frame {
+        Some(frame) => format!("the endpoint closed the WebSocket: {} {}", u16::from(frame.code), frame.reason),
+        None => "the endpoint closed the WebSocket".into(),
+    }
+}
+
+fn take(text: &[u8], interface: &ConnectionInterface) -> Result<(), String> {
+    let item = message(text).map_err(|error| {
+        format!("it sent {error}: {}", cut(&error.text, 80)).trim_end_matches([':', ' ']).to_owned()
+    })?;
     interface.send_to_frontend(item).map_err(|_| "nobody listens".into())
 }
 

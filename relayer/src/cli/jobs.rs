@@ -15,6 +15,7 @@ use crate::{
     config::{FILE_NAME, Settings},
     domain::{CloseReason, Closed, Included, Job},
     model::{ModelError, ModelStore},
+    text::one_line,
 };
 
 /// Show the requests in a node's journal, whether the node runs or not.
@@ -90,7 +91,8 @@ fn print_page(page: &JobsPage, names: &HashMap<B256, String>) -> CommandResult {
     }
     print(&format!("{:<66}  {:<9}  {:>8}  {:<16}  what became of it", "request", "state", "block", "model"))?;
     for job in &page.jobs {
-        let became = job.ending.map(|ending| ending.to_string()).or_else(|| job.reason.clone()).unwrap_or_default();
+        let became = job.ending.map(|ending| ending.to_string()).or_else(|| job.reason.as_deref().map(one_line));
+        let became = became.or_else(|| text(job.waiting.as_ref())).unwrap_or_default();
         // An id is cut to what fits the column.
         let model = names.get(&job.model).cloned().unwrap_or_else(|| job.model.to_string().chars().take(14).collect());
         let line = format!("{}  {:<9}  {:>8}  {model:<16}  {became}", job.id, job.state, job.block);
@@ -106,6 +108,7 @@ fn print_job(details: &JobDetails, names: &HashMap<B256, String>) -> CommandResu
     let JobDetails { summary, job, transaction, claim } = details;
     let (transaction, claim) = (transaction.as_ref(), claim.as_ref());
     let (included, by) = inclusion(job).unzip();
+    let price = summary.waiting.as_ref().and_then(|waiting| waiting.price);
     let lines = [
         ("request", Some(summary.id.to_string())),
         ("state", text(Some(summary.state))),
@@ -113,7 +116,11 @@ fn print_job(details: &JobDetails, names: &HashMap<B256, String>) -> CommandResu
         ("asked by", text(Some(summary.consumer))),
         ("in block", text(Some(summary.block))),
         ("answerable to", text(Some(summary.deadline))),
-        ("reason", summary.reason.clone()),
+        ("reason", summary.reason.as_deref().map(one_line)),
+        ("waits for", summary.waiting.as_ref().map(|waiting| waiting.reason.clone())),
+        ("pays, wei", text(price.map(|price| price.pays_wei))),
+        ("asked, wei", text(price.map(|price| price.asks_wei))),
+        ("next look at", text(summary.waiting.as_ref().map(|waiting| waiting.next_look))),
         ("ended", text(summary.ending)),
         ("in block", text(included.map(|at| at.number))),
         ("by transaction", text(by.flatten())),

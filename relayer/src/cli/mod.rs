@@ -149,13 +149,14 @@ fn as_text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok,
 
 fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     let mut told = error.to_string();
-    tell!("error: {}", text::one_line(&told));
+    // It may repeat what an endpoint, a contract or a file says.
+    tell!("error: {}", text::escaped(&told));
     let mut source = error.source();
     while let Some(cause) = source {
         // Many errors tell their cause themselves.
         let cause_told = cause.to_string();
         if !told.contains(&cause_told) {
-            tell!("  because: {}", text::one_line(&cause_told));
+            tell!("  because: {}", text::escaped(&cause_told));
         }
         told = cause_told;
         source = cause.source();
@@ -163,8 +164,10 @@ fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     ExitCode::from(exit::Exit::of(error) as u8)
 }
 
-/// Targets that log whole URLs and headers, in which endpoints carry their keys. No filter brings them back.
-const SECRET_TARGETS: [&str; 9] = [
+/// Targets that log whole URLs and headers, in which endpoints carry their keys, or every attempt and an endpoint's words as
+/// they come. No filter brings them back.
+const SECRET_TARGETS: [&str; 10] = [
+    "alloy_pubsub",
     "alloy_transport_http",
     "alloy_transport_http::reqwest_transport",
     "alloy_transport_ws",

@@ -8,6 +8,10 @@ use alloy::{
 };
 
 use super::abi::InferenceCoordinator::InferenceCoordinatorErrors as Errors;
+use crate::text::{cut, one_line};
+
+/// Hex digits of an unknown error that are shown: its selector and two words.
+const SHOWN: usize = 136;
 
 /// Reason of a revert, as far as the node acts on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +51,10 @@ impl Revert {
         let sentence = if data.is_empty() {
             "the contract reverts without a reason".into()
         } else if let Ok(revert) = sol_types::Revert::abi_decode(data) {
-            format!("the contract reverts: {}", revert.reason)
+            format!("the contract reverts: {}", one_line(&revert.reason))
         } else {
-            format!("the contract reverts with 0x{}, an error that is not the coordinator's", hex::encode(data))
+            let shown = cut(&hex::encode(data), SHOWN);
+            format!("the contract reverts with 0x{shown}, an error that is not the coordinator's")
         };
         Self { reason: RevertReason::Other, sentence }
     }

@@ -8,6 +8,7 @@ mod ledger;
 mod seats;
 mod signed;
 mod transaction;
+mod wait;
 
 pub use claim::Claim;
 pub use head::ChainHead;
@@ -19,3 +20,4 @@ pub use ledger::Entry;
 pub use seats::{Rules, STAYS, SeatChange, SeatTable, Turn};
 pub use signed::SignedAnswer;
 pub use transaction::{AnswerRef, Attempt, Purpose, TrackedTransaction};
+pub use wait::{Wait, WaitReason};

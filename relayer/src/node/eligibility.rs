@@ -29,7 +29,12 @@ pub enum Eligibility {
     /// The node answers in this block at the earliest: until then it is the turn of other seats.
     From(u64),
     /// The answer does not pay at the present price of gas, which may fall before the deadline.
-    AwaitsCheaperGas,
+    AwaitsCheaperGas {
+        /// Pay of the request to this node, wei.
+        pays: u128,
+        /// Pay that would be enough now, wei.
+        asks: u128,
+    },
     /// The node does not answer, and will not.
     Never(Skip),
 }
@@ -86,7 +91,7 @@ impl<C, J: Journal> Node<C, J> {
         match self.profitability(request, &assignment, output) {
             Profitability::Worth if in_time => Eligibility::Now(assignment),
             Profitability::Worth => Eligibility::Never(expired),
-            Profitability::NotNow { .. } if in_time => Eligibility::AwaitsCheaperGas,
+            Profitability::NotNow { asks } if in_time => Eligibility::AwaitsCheaperGas { pays, asks },
             Profitability::NotNow { asks } | Profitability::Never { asks } => {
                 Eligibility::Never(Skip::Unprofitable { pays, asks })
             }

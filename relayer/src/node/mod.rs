@@ -6,7 +6,8 @@ use alloy::primitives::Address;
 use tokio::sync::watch;
 
 use crate::{
-    domain::SeatTable,
+    conditions::Conditions,
+    domain::{SeatTable, Task, Wait, WaitReason},
     journal::Journal,
     metrics::Metrics,
     policy::{Policy, Price},
@@ -34,6 +35,8 @@ pub struct Node<C, J> {
     pub policy: watch::Receiver<Policy>,
     /// Counters of what the node did.
     pub metrics: Arc<Metrics>,
+    /// What keeps the node, or a request, waiting.
+    pub conditions: Arc<Conditions>,
     /// Present price of gas; `None` until the first head.
     pub price: watch::Sender<Option<Price>>,
     seats: RwLock<SeatTable>,
@@ -56,9 +59,23 @@ impl<C, J: Journal> Node<C, J> {
             signer,
             policy,
             metrics,
+            conditions: Arc::default(),
             price: watch::Sender::new(None),
             seats: RwLock::default(),
         }
+    }
+
+    /// Takes note of what a request waits for until the head of a height.
+    pub fn waits(&self, task: &Task, reason: WaitReason, next_look: u64) {
+        if !self.conditions.still_waits(task.id, reason, next_look) {
+            self.conditions.waits(task.id, Wait { reason, price: self.price_of(task), next_look });
+        }
+    }
+
+    /// Pay of a request to this node, and the pay that would be enough now, wei.
+    fn price_of(&self, task: &Task) -> Option<(u128, u128)> {
+        let (assignment, price) = (self.seats().assignment(task, self.signer)?, (*self.price.borrow())?);
+        Some(self.policy.borrow().price(&task.request, &assignment, 0, price))
     }
 
     /// Seat table, to read.

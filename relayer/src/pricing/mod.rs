@@ -3,4 +3,4 @@
 mod fees;
 pub(crate) mod gas;
 
-pub use fees::{FeeSettings, Fees, replacement_fees, suggest_fees};
+pub use fees::{FeeMarket, FeeSettings, Fees, replacement_fees, suggest_fees};

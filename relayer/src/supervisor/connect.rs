@@ -1,25 +1,17 @@
 //! From a configuration to a chain that is what the configuration says.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use alloy::primitives::{Address, B256};
 use tracing::{info, warn};
 
 use super::{NodeError, Pool};
 use crate::{
-    chain::{AlloyChain, Chain, ChainError, ClientSettings, Endpoint, Endpoints, PoolSettings},
+    chain::{AlloyChain, Backoff, Chain, ChainError, ClientSettings, Endpoint, Endpoints, PoolSettings},
     config::{ChainSettings, Settings},
     coordinator::{ReadError, Views, abi::InferenceCoordinator as Coordinator},
     keys::Keys,
 };
-
-/// The pause before endpoints that are down are tried a second time; it doubles with each, up to `LONGEST_PAUSE`.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The endpoints of a chain, not connected to yet.
 fn endpoints(chain: &ChainSettings) -> Result<Pool, NodeError> {
@@ -42,14 +34,15 @@ fn endpoints(chain: &ChainSettings) -> Result<Pool, NodeError> {
 pub async fn connect(settings: &Settings) -> Result<Arc<Pool>, NodeError> {
     let ChainSettings { coordinator, start_timeout: tried, .. } = settings.chain;
     let chain = Arc::new(endpoints(&settings.chain)?);
-    let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+    let (began, mut backoff, mut is_told) = (Instant::now(), Backoff::default(), false);
     let (ready, is_coordinator) = loop {
         match check(&chain, coordinator).await {
             Ok(found) => break found,
             Err(NodeError::Read(ReadError::Chain(error))) if began.elapsed() < tried && error.is_retryable() => {
-                warn!(%error, "trying the endpoints again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                if !std::mem::replace(&mut is_told, true) {
+                    warn!(%error, seconds = tried.as_secs(), "no endpoint can be used yet; trying them again");
+                }
+                tokio::time::sleep(backoff.failed()).await;
             }
             Err(NodeError::Read(ReadError::Chain(error))) => return Err(NodeError::Unreachable { error, tried }),
             Err(error) => return Err(error),

@@ -7,6 +7,7 @@
 mod config_updates;
 mod connect;
 mod error;
+mod head_watch;
 pub mod stages;
 
 pub use config_updates::ConfigUpdates;
@@ -27,7 +28,7 @@ use tracing::{Instrument, Span, error, error_span, info};
 use self::stages::Pipeline;
 use crate::{
     api::{self, NodeStatus, PipelineHandles},
-    chain::{AlloyChain, Endpoints},
+    chain::{AlloyChain, Backoff, Endpoints},
     config::{EngineSettings, Settings},
     engine::{EngineOptions, Limits, OnnxEngine, Source},
     journal::{Identity, Journal, SledJournal},
@@ -173,7 +174,7 @@ struct ServedChain {
 
 impl ServedChain {
     async fn serve(self, shutdown: CancellationToken) -> Result<(), NodeError> {
-        let mut first = true;
+        let (mut first, mut backoff) = (true, Backoff::default());
         let started = loop {
             let started = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -183,11 +184,12 @@ impl ServedChain {
                 Ok(started) => break started,
                 Err(error) if self.chains == 1 || (first && error.is_configuration()) => return Err(error),
                 Err(error) => {
-                    first = false;
-                    error!(%error, "this chain cannot be served yet; trying again");
+                    if std::mem::replace(&mut first, false) {
+                        error!(%error, "this chain cannot be served yet; trying again");
+                    }
                     tokio::select! {
                         () = shutdown.cancelled() => return Ok(()),
-                        () = tokio::time::sleep(START_RETRY_PAUSE) => {}
+                        () = tokio::time::sleep(START_RETRY_PAUSE + backoff.failed()) => {}
                     }
                 }
             }

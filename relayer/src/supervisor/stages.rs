@@ -2,16 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use alloy::{primitives::Address, sol_types::SolCall};
+use futures::FutureExt;
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info};
+use tracing::{Instrument, error, info, warn};
 
+use super::head_watch;
 use crate::{
     api::PipelineHandles,
-    chain::{Chain, HeadUpdate},
+    chain::{Call, Chain, Finality, HeadUpdate},
+    conditions::{Conditions, Obstacle},
+    coordinator::abi::InferenceCoordinator as Coordinator,
     engine::Engine,
     journal::Journal,
     keys::Keys,
@@ -32,6 +37,12 @@ use crate::{
 const ANSWER_BUFFER: usize = 256;
 /// Batches of claims between claimer and submitter, at most.
 const CLAIM_BUFFER: usize = 4;
+/// Time between two tries of what endpoints can do: they are exchanged behind their addresses.
+const CAPABILITY_INTERVAL: Duration = Duration::from_secs(60);
+/// The same while they cannot do enough.
+const LACKING_INTERVAL: Duration = Duration::from_secs(5);
+/// Pause before what an endpoint refused is tried once more.
+const CAPABILITY_DOUBT: Duration = Duration::from_secs(2);
 /// The pause between two log lines of counters.
 const METRICS_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -80,6 +91,8 @@ pub async fn run<C: Chain, J: Journal>(
     let claim_settings = ClaimSettings { batch: 32, max_wait: 256 };
     let ports = SubmitPorts { answers: answers_in, claims: claims_in, heads: heads_in.clone(), funded };
 
+    let reported = headers_in.clone();
+    let finality = watch_settings.finality;
     let watcher = Watcher::new(node.clone(), watch_settings, headers_in, heads)?;
     let execute_ports = ExecutePorts { heads: heads_in.clone(), funded: funded_seen.clone(), executed };
     let executor = Executor::new(node.clone(), engine, execute, execute_ports);
@@ -89,7 +102,9 @@ pub async fn run<C: Chain, J: Journal>(
         let node = node.clone();
         Arc::new(move || node.seats().models().iter().map(|model| node.seats().held(*model, node.signer)).sum())
     };
-    let handles = PipelineHandles { heads: heads_in.clone(), funded: funded_seen, seats };
+    let conditions = node.conditions.clone();
+    let handles =
+        PipelineHandles { heads: heads_in.clone(), funded: funded_seen, conditions: conditions.clone(), seats };
     let claimer = Claimer::new(node, claim_settings, heads_in, claims);
 
     let token = shutdown.child_token();
@@ -105,6 +120,13 @@ pub async fn run<C: Chain, J: Journal>(
         Ok(())
     };
     set.spawn(follow.in_current_span());
+    let watching = head_watch::watch(reported, conditions.clone(), token.clone());
+    set.spawn(watching.map(Ok).in_current_span());
+    let sender = keys.senders.first().map_or(signer, |key| key.address());
+    let data = Coordinator::parameterVersionCall {}.abi_encode().into();
+    let call = Call { from: None, to: Some(domain.coordinator), data, gas: None, block: None };
+    let trying = try_capabilities(chain.clone(), conditions, call, sender, finality, token.clone());
+    set.spawn(trying.map(Ok).in_current_span());
     set.spawn(watcher.run(token.clone()).in_current_span());
     set.spawn(executor.run(token.clone()).in_current_span());
     set.spawn(attester.run(token.clone()).in_current_span());
@@ -122,6 +144,46 @@ pub async fn run<C: Chain, J: Journal>(
         ends.push(next.into());
     }
     outcome(asked, ends)
+}
+
+/// Tries whether the endpoints can do what the node needs, at the start and again while they cannot.
+async fn try_capabilities<C: Chain>(
+    chain: Arc<C>,
+    conditions: Arc<Conditions>,
+    call: Call,
+    sender: Address,
+    finality: Finality,
+    shutdown: CancellationToken,
+) {
+    let mut told = Vec::new();
+    let trying = async {
+        loop {
+            let mut lacks = chain.lacks(&call, sender, finality).await;
+            if !lacks.all.is_empty() {
+                // A block may have been reorganised meanwhile.
+                tokio::time::sleep(CAPABILITY_DOUBT).await;
+                lacks = chain.lacks(&call, sender, finality).await;
+            }
+            for line in &lacks.some {
+                if !told.contains(line) {
+                    warn!("{line}; the other endpoints are asked instead");
+                }
+            }
+            told = lacks.some;
+            if lacks.all.is_empty() {
+                conditions.clear(Obstacle::Capability);
+            } else {
+                conditions.hinder(Obstacle::Capability, format!("{}; use another", lacks.all.join("; ")));
+            }
+            let lacking = !lacks.all.is_empty();
+            tokio::time::sleep(if lacking { LACKING_INTERVAL } else { CAPABILITY_INTERVAL }).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {}
+        never = trying => never,
+    }
 }
 
 /// How a stage ended.

@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::DOMAIN;
 use crate::{
-    chain::{At, BlockRef, Call, Chain, ChainError, HeadUpdate, Header, LogScope, PARENT_HASH, Receipt, Tag},
+    chain::{
+        At, BlockFees, BlockRef, Call, Chain, ChainError, HeadUpdate, Header, LogScope, PARENT_HASH, Receipt, Tag,
+    },
     coordinator::abi::Probe,
 };
 
@@ -50,6 +52,8 @@ struct State {
     nonces: (u64, u64),
     nonces_of: HashMap<Address, (u64, u64)>,
     base_fee: u128,
+    fees: Vec<BlockFees>,
+    no_pending: bool,
     pool: Pool,
     balance: U256,
     tagged: Option<u64>,
@@ -174,6 +178,16 @@ impl FakeChain {
         self.state().base_fee = base_fee;
     }
 
+    /// Whether the tag `pending` is refused.
+    pub(crate) fn refuse_pending(&self, refuse: bool) {
+        self.state().no_pending = refuse;
+    }
+
+    /// What recent blocks took.
+    pub(crate) fn set_fees(&self, fees: Vec<BlockFees>) {
+        self.state().fees = fees;
+    }
+
     /// From now on broadcasts are kept as a pool keeps them, and mined by `produce`.
     pub(crate) fn keep_a_pool(&self) {
         self.state().pool.kept = true;
@@ -233,7 +247,7 @@ impl State {
         }
         let arguments = &data[Probe::BYTECODE.len()..];
         let Ok((_, calls)) = <(Address, Vec<Bytes>)>::abi_decode_params(arguments) else {
-            return ChainError::Malformed { method: "eth_call", reason: "no probe".into() };
+            return ChainError::Malformed { endpoint: "it".into(), method: "eth_call", reason: "no probe".into() };
         };
         let ending = |call: &Bytes| match (self.views.get(call), &self.refusal) {
             (Some(_), _) | (None, None) => (true, Bytes::new()),
@@ -382,6 +396,9 @@ impl Chain for FakeChain {
 
     async fn nonce(&self, account: Address, at: At) -> Result<u64, ChainError> {
         let state = self.state();
+        if state.no_pending && at == At::Pending {
+            return Err(ChainError::Other { code: -32_602, message: "unknown tag".into() });
+        }
         let (mined, pending) = *state.nonces_of.get(&account).unwrap_or(&state.nonces);
         Ok(match at {
             At::Latest => mined,
@@ -397,8 +414,8 @@ impl Chain for FakeChain {
         Ok(Bytes::from_static(&[1]))
     }
 
-    async fn recent_priority_fees(&self) -> Result<Vec<u128>, ChainError> {
-        Ok(Vec::new())
+    async fn recent_fees(&self) -> Result<Vec<BlockFees>, ChainError> {
+        Ok(self.state().fees.clone())
     }
 
     async fn follow(&self, _: &(dyn Fn(HeadUpdate) + Send + Sync), shutdown: &CancellationToken) {

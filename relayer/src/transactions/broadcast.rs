@@ -1,11 +1,13 @@
 //! Signed bytes on their way to the pool, once and again.
 
 use alloy::primitives::{Address, B256};
-use tracing::{debug, error, warn};
+use tokio::time::Instant;
+use tracing::{debug, error};
 
 use super::{CallOutcome, Transactions, candidate::TxId, relevance};
 use crate::{
     chain::{Chain, ChainError},
+    conditions::Obstacle,
     domain::Transition,
     failpoint::failpoint,
     journal::Journal,
@@ -56,6 +58,14 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let TxId { account, nonce } = id;
         let Err(error) = result else {
             debug!(nonce, %hash, "broadcast");
+            if let Some(queue) = self.queues.get_mut(account) {
+                queue.broadcast_backoff.succeeded();
+            }
+            let height = self.height();
+            if let Some(tracked) = self.queues.tracked_mut(id) {
+                tracked.taken(height);
+            }
+            self.report_refusals();
             return Ok(());
         };
         // Of an attempt that was replaced meanwhile, or is mined, nothing is to be learnt.
@@ -63,14 +73,25 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         if pending.current().is_none_or(|current| current.hash != hash) {
             return Ok(());
         }
+        debug!(nonce, %hash, %error, label = error.label(), "a transaction was not taken");
         match error {
             // Mined already, by us or by another: the receipts tell.
             ChainError::NonceTooLow => self.ask_account(account),
-            // The base fee rose, or the pool holds a dearer one: the next tick raises it.
-            ChainError::FeeTooLow(_) | ChainError::Underpriced => {
+            // The pool holds a dearer one: the next tick raises it.
+            ChainError::Underpriced => {
+                let (base_fee, height) = (self.base_fee(), self.height());
+                if let Some(tracked) = self.queues.tracked_mut(id) {
+                    (tracked.fee_too_low, tracked.outbid) = (Some(base_fee), true);
+                    tracked.in_pool.get_or_insert(height);
+                }
+            }
+            // The next tick raises it, if the base fee rose, or the endpoint says what it wants.
+            ChainError::FeeTooLow(_) => {
+                self.market.demanded = self.market.demanded.max(error.least_priority_fee().unwrap_or(0));
                 let base_fee = self.base_fee();
                 if let Some(tracked) = self.queues.tracked_mut(id) {
                     tracked.fee_too_low = Some(base_fee);
+                    tracked.refused = Some(error.to_string());
                 }
             }
             ChainError::InsufficientFunds => {
@@ -86,12 +107,25 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             }
             error => {
                 self.node.metrics.chain_errors.add();
-                warn!(nonce, %hash, %error, label = error.label(), "a transaction was not broadcast; trying again");
                 if let Some(queue) = self.queues.get_mut(account) {
-                    queue.rebroadcast_at = None;
+                    let again = Instant::now() + queue.broadcast_backoff.failed();
+                    queue.rebroadcast_at = queue.rebroadcast_at.map(|at| at.min(again));
+                }
+                if let Some(tracked) = self.queues.tracked_mut(id) {
+                    tracked.refused = Some(error.to_string());
                 }
             }
         }
+        self.report_refusals();
         Ok(())
+    }
+
+    /// Tells the operator of transactions that no endpoint takes: while there is one, nothing is answered.
+    pub(super) fn report_refusals(&self) {
+        let pending = self.queues.tracked().filter(|tracked| tracked.state.pending().is_some());
+        match pending.filter_map(|tracked| tracked.refused.as_ref()).next() {
+            Some(reason) => self.node.conditions.hinder(Obstacle::Broadcast, reason),
+            None => self.node.conditions.clear(Obstacle::Broadcast),
+        }
     }
 }

@@ -42,12 +42,12 @@ use self::{
     tracked::Tracked,
 };
 use crate::{
-    chain::{Chain, ChainError, Receipt},
+    chain::{BlockFees, Chain, ChainError, Receipt},
     domain::ChainHead,
     journal::{Batch, Journal},
     keys::{SignError, Signer},
     node::{Node, StageError},
-    pricing,
+    pricing::{self, FeeMarket},
 };
 
 /// Transactions of one key in flight at most: as many as fit into a block or two. A pool under pressure may drop all but
@@ -57,6 +57,8 @@ const PER_KEY: usize = 64;
 const BUSY: usize = 4;
 /// The least time before a replacement: some chains make a block per transaction.
 const REPLACE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time between two broadcasts of the same bytes.
+const REBROADCAST_INTERVAL: Duration = Duration::from_secs(5);
 /// Blocks after which an unmined transaction is replaced with a higher fee.
 const REPLACE_AFTER: u64 = 3;
 /// Blocks after which the next transaction of a key is broadcast again with every block.
@@ -71,7 +73,7 @@ enum CallOutcome {
     Account(Address, u64, Result<(u64, U256), ChainError>),
     /// The hash of the attempt that was mined, and its receipt.
     Receipt(TxId, u64, Result<Option<(B256, Receipt)>, ChainError>),
-    PriorityFees(Result<Vec<u128>, ChainError>),
+    RecentFees(Result<Vec<BlockFees>, ChainError>),
     DataFee(Option<u128>),
 }
 
@@ -84,7 +86,7 @@ pub(crate) struct Transactions<C, J> {
     reorg_epoch: u64,
     /// Heads since the start, to do some things with every tenth only.
     heads_seen: u64,
-    recent_priority_fees: Vec<u128>,
+    market: FeeMarket,
     /// Whether the operator knows that gas costs more than the cap.
     above_fee_cap_reported: bool,
     data_fee: DataFee,
@@ -114,7 +116,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             head: None,
             reorg_epoch: 0,
             heads_seen: 0,
-            recent_priority_fees: Vec::new(),
+            market: FeeMarket::default(),
             above_fee_cap_reported: false,
             data_fee: DataFee::default(),
             spending: HourlySpending::default(),
@@ -193,8 +195,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.head.map_or(0, |head| head.header.base_fee)
     }
 
+    /// Fees of a new transaction.
     fn suggest_fees(&self) -> pricing::Fees {
-        pricing::suggest_fees(self.node.policy.borrow().fees, self.base_fee(), &self.recent_priority_fees)
+        pricing::suggest_fees(self.node.policy.borrow().fees, self.base_fee(), self.market.least())
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), StageError> {
@@ -214,11 +217,12 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             CallOutcome::Signed(id, transaction, signed) => self.signed_at_last(id, transaction, signed),
             CallOutcome::Account(account, reorg_epoch, read) => self.account_read(account, reorg_epoch, read),
             CallOutcome::Receipt(id, reorg_epoch, read) => self.receipt_read(id, reorg_epoch, read),
-            CallOutcome::PriorityFees(Ok(fees)) => {
-                self.recent_priority_fees = fees;
+            CallOutcome::RecentFees(Ok(blocks)) => {
+                // What an endpoint demanded is found out again.
+                self.market = FeeMarket { blocks, demanded: 0 };
                 Ok(())
             }
-            CallOutcome::PriorityFees(Err(error)) => {
+            CallOutcome::RecentFees(Err(error)) => {
                 self.count_failed_read(&error);
                 Ok(())
             }

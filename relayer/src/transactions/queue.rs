@@ -11,6 +11,7 @@ use super::{
     tracked::{Pending, Tracked, TxState},
 };
 use crate::{
+    chain::Backoff,
     domain::ChainHead,
     keys::{Signer, SignerHealth},
 };
@@ -54,8 +55,10 @@ pub(super) struct NonceQueue {
     pub(super) account_asked: bool,
     /// Since when nonces below ours are held by nothing.
     pub(super) gap_since: Option<Instant>,
-    /// When all that is pending was broadcast last; `None` if it is to be again.
+    /// When all that is pending is broadcast again; `None` for at once.
     pub(super) rebroadcast_at: Option<Instant>,
+    /// Pauses of broadcasts that failed.
+    pub(super) broadcast_backoff: Backoff,
     /// The height at which the next transaction to be mined was broadcast again.
     pub(super) reminded_at: u64,
 }
@@ -78,6 +81,7 @@ impl NonceQueue {
             account_asked: false,
             gap_since: None,
             rebroadcast_at: None,
+            broadcast_backoff: Backoff::default(),
             reminded_at: 0,
         }
     }
@@ -186,14 +190,23 @@ impl NonceQueue {
         }
     }
 
-    /// Whether a transaction was not mined for so long that it is to pay more.
+    /// Whether a transaction was not mined for so long that it is to pay more: the base fee has outrun it, or a pool holds it and
+    /// it is the next.
     pub(super) fn is_stuck(&self, nonce: u64, height: u64, base_fee: u128) -> bool {
         let Some(tracked) = self.tracked.get(&nonce) else { return false };
         let Some(last) = tracked.state.pending().and_then(Pending::current) else { return false };
         let below = last.max_fee < base_fee.saturating_add(last.max_priority_fee);
-        (nonce == self.used || below)
+        let since = last.at.max(tracked.in_pool.unwrap_or(0));
+        (below || nonce == self.used && tracked.in_pool.is_some())
             && tracked.attempted.elapsed() >= REPLACE_TIMEOUT
-            && height >= last.at + REPLACE_AFTER
+            && height >= since + REPLACE_AFTER
+    }
+
+    /// Whether raising a transaction frees others: it is the next, a pool holds it, and more wait behind it.
+    pub(super) fn holds_up(&self, nonce: u64) -> bool {
+        nonce == self.used
+            && self.in_flight() > 1
+            && self.tracked.get(&nonce).is_some_and(|tracked| tracked.in_pool.is_some())
     }
 
     /// Whether blocks went by that could have held the next transaction, and it was not broadcast again at this height. Some

@@ -1,14 +1,15 @@
 //! After a start and after a reorganisation: what the journal, the chain and the jobs say of each other is made to agree.
 
-use std::time::Duration;
-
 use alloy::primitives::{Address, B256};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Transactions, candidate::TxId, queue::Hold, relevance::sent_moves, tracked::TxState};
+use super::{
+    REBROADCAST_INTERVAL, Transactions, candidate::TxId, queue::Hold, relevance::sent_moves, tracked::TxState,
+};
 use crate::{
-    chain::{At, Chain},
+    chain::{At, Backoff, Chain},
+    conditions::Obstacle,
     domain::{AnswerRef, Job, Transition},
     failpoint::failpoint,
     journal::{Batch, Journal, Position, View},
@@ -17,8 +18,6 @@ use crate::{
 
 /// Jobs looked at together.
 const SENT_PAGE: usize = 1_024;
-/// Pause before an account that could not be read at a start is read again.
-const ACCOUNT_RETRY: Duration = Duration::from_secs(1);
 
 impl<C: Chain, J: Journal> Transactions<C, J> {
     /// Finds where the keys stand on chain; tries until the endpoint answers.
@@ -29,23 +28,25 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         for account in self.queues.accounts() {
             self.recover_account(account).await?;
         }
-        self.recent_priority_fees = self.node.chain.recent_priority_fees().await.unwrap_or_default();
+        self.market.blocks = self.node.chain.recent_fees().await.unwrap_or_default();
         self.find_data_fee().await;
         Ok(())
     }
 
     async fn recover_account(&mut self, account: Address) -> Result<(), StageError> {
+        let mut backoff = Backoff::default();
         let (latest, pending, balance) = loop {
             let chain = &self.node.chain;
             let nonces = (chain.nonce(account, At::Latest), chain.nonce(account, At::Pending));
             match futures::try_join!(nonces.0, nonces.1, chain.balance(account)) {
                 Ok(answers) => break answers,
                 Err(error) => {
-                    warn!(%error, %account, "cannot read a sending key's account; trying again");
-                    tokio::time::sleep(ACCOUNT_RETRY).await;
+                    self.node.conditions.hinder(Obstacle::Account, format!("{account}: {error}"));
+                    tokio::time::sleep(backoff.failed()).await;
                 }
             }
         };
+        self.node.conditions.clear(Obstacle::Account);
         self.node.metrics.has(account, balance);
         let Some(queue) = self.queues.get_mut(account) else { return Ok(()) };
         queue.balance = balance;
@@ -61,7 +62,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         }
         let free: Vec<u64> =
             (latest.max(pending)..queue.next).filter(|nonce| !queue.tracked.contains_key(nonce)).collect();
-        queue.rebroadcast_at = Some(Instant::now());
+        queue.rebroadcast_at = Some(Instant::now() + REBROADCAST_INTERVAL);
         for nonce in free {
             self.fill(TxId { account, nonce })?;
         }

@@ -13,7 +13,9 @@ use crate::{
     domain::Purpose,
     journal::Journal,
     node::StageError,
-    pricing::{Fees, replacement_fees},
+    policy::Price,
+    pricing::{Fees, gas, replacement_fees, suggest_fees},
+    protocol::payout,
 };
 
 /// The gas of a transaction that only fills its nonce.
@@ -26,7 +28,7 @@ fn noop_transaction(account: Address) -> TxCandidate {
 
 impl<C: Chain, J: Journal> Transactions<C, J> {
     /// Replaces a pending transaction: by another candidate, or by the same with a higher fee. `AboveFeeCap` where the cap on
-    /// fees forbids it; `Refused` where a job of the candidate is not open any more.
+    /// fees forbids it, or it would be a loss and frees no other; `Refused` where a job of the candidate is not open any more.
     pub(super) fn replace(&mut self, id: TxId, other: Option<TxCandidate>) -> Result<SendOutcome, StageError> {
         let Some(queue) = self.queues.get(id.account) else { return Ok(SendOutcome::Later) };
         let Some(pending) = queue.get_pending(id.nonce) else { return Ok(SendOutcome::Later) };
@@ -35,12 +37,29 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         }
         let Some(last) = pending.current() else { return Ok(SendOutcome::Later) };
         let old = Fees { max_fee: last.max_fee, priority_fee: last.max_priority_fee };
+        let is_raise = other.is_none();
         let Some(candidate) = other.or_else(|| pending.candidate()) else { return Ok(SendOutcome::Later) };
         let settings = self.node.policy.borrow().fees;
         // What gives up may pay a bump more than what it gives up.
         let cap = if candidate.purpose == Purpose::Cancel { settings.max_fee_per_gas } else { settings.work_cap() };
-        let Some(fees) = replacement_fees(settings, cap, old, self.suggest_fees()) else {
-            debug!(?id, cap, "a transaction is stuck, and `fees.max_fee_per_gas` forbids paying more");
+        // One that waits although there is room may pay less than producers want: what others paid, or else a bump.
+        let base_fee = self.base_fee();
+        let waited = is_raise.then(|| suggest_fees(settings, base_fee, self.market.paid()));
+        let may_lose = queue.holds_up(id.nonce);
+        let mut offered = None;
+        for suggested in waited.into_iter().chain([self.suggest_fees()]) {
+            let Some(fees) = replacement_fees(settings, cap, old, suggested) else { continue };
+            if may_lose || self.breaks_even(&candidate, fees)? {
+                offered = Some(fees);
+                break;
+            }
+        }
+        let Some(fees) = offered else {
+            debug!(
+                ?id,
+                cap,
+                "a transaction is stuck, and may not pay more: it would be a loss, or above `fees.max_fee_per_gas`"
+            );
             return Ok(SendOutcome::AboveFeeCap);
         };
         if let Some(tracked) = self.queues.tracked_mut(id)
@@ -49,6 +68,38 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             pending.replacement = Some(Unsigned { candidate, fees });
         }
         self.sign(id)
+    }
+
+    /// Whether what a candidate is paid covers what it costs at some fees. Giving a nonce up has no price.
+    fn breaks_even(&self, candidate: &TxCandidate, fees: Fees) -> Result<bool, StageError> {
+        let gas = self.base_fee().saturating_add(fees.priority_fee).min(fees.max_fee);
+        let price = Price { gas, byte: self.data_fee.per_byte };
+        let (mut pays, mut asks) = (0u128, 0u128);
+        let mut add = |pay: u128, model, expected| {
+            pays = pays.saturating_add(pay);
+            asks = asks.saturating_add(self.node.policy.borrow().breaks_even_at(model, expected, price));
+        };
+        match &candidate.purpose {
+            Purpose::Cancel => {}
+            Purpose::Answer { items } => {
+                let output = candidate.data.len() / items.len().max(1);
+                for item in items {
+                    let Some(job) = self.node.journal.job(item.id)? else { continue };
+                    let (task, request) = (job.task(), &job.task().request);
+                    let Some(assignment) = self.node.seats().assignment(task, self.node.signer) else { continue };
+                    let pay = payout::share(request, assignment.position(request.quorum));
+                    add(pay, request.model_id, gas::expected(request, &assignment, output));
+                }
+            }
+            Purpose::Claim { ids } => {
+                for id in ids {
+                    let Some(claim) = self.node.journal.claim(*id)? else { continue };
+                    let pay = self.node.pay(&claim.request, &claim.seats);
+                    add(pay, claim.request.model_id, gas::expected_claim());
+                }
+            }
+        }
+        Ok(pays >= asks)
     }
 
     /// Replaces a transaction by a self-transfer.

@@ -24,7 +24,7 @@ pub(crate) enum SendOutcome {
     Signing(TxId),
     /// No key has room, money or a signer that answers.
     Later,
-    /// Gas costs more than `fees.max_fee_per_gas`.
+    /// Gas costs more than `fees.max_fee_per_gas`, or a replacement would be a loss.
     AboveFeeCap,
     /// It costs more than is left of the hour's money, or than any key has: less of it may go.
     TooMuch,

@@ -155,7 +155,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let Some(queue) = self.queues.get_mut(id.account) else { return };
         let state = TxState::Pending(pending);
         let tracked = match queue.tracked.remove(&id.nonce) {
-            Some(Tracked { receipt_asked, missing, .. }) => Tracked { receipt_asked, missing, ..Tracked::new(state) },
+            Some(Tracked { receipt_asked, missing, in_pool, .. }) => {
+                Tracked { receipt_asked, missing, in_pool, ..Tracked::new(state) }
+            }
             None => Tracked::new(state),
         };
         queue.tracked.insert(id.nonce, tracked);

@@ -17,7 +17,7 @@ use crate::{
     domain::{AnswerRef, Purpose, Resolution, Task, TrackedTransaction, Transition},
     journal::SledJournal,
     protocol::Outcome,
-    testing::{Bench, DOMAIN, chain::FakeChain, id, input, request},
+    testing::{Bench, DOMAIN, Log, chain::FakeChain, id, input, request},
 };
 
 mod fees;
@@ -201,4 +201,21 @@ fn nonces(transactions: &[TxEnvelope]) -> Vec<u64> {
 fn is_a_raise(old: &TxEnvelope, new: &TxEnvelope) -> bool {
     let priority_fee = |one: &TxEnvelope| one.max_priority_fee_per_gas().unwrap();
     new.max_fee_per_gas() * 10 >= old.max_fee_per_gas() * 11 && priority_fee(new) * 10 >= priority_fee(old) * 11
+}
+
+/// F11: an account that could not be read at the start was a warning every second, and the node counted as ready.
+#[tokio::test(start_paused = true)]
+async fn an_account_that_cannot_be_read_is_a_reason_against_being_ready_and_one_line() {
+    let (log, bench) = (Log::start(), Bench::new());
+    bench.node.chain.refuse_pending(true);
+    let keys = vec![Arc::new(PrivateKeySigner::random()) as Arc<dyn Signer>];
+    let mut transactions = Transactions::new(bench.node.clone(), keys).unwrap();
+    let recovering = tokio::time::timeout(Duration::from_secs(600), transactions.recover()).await;
+    assert!(recovering.is_err());
+    let (told, obstacles) = (log.with("cannot be read"), bench.node.conditions.obstacles());
+    assert_eq!((told.len(), obstacles.len()), (1, 1), "{told:?} {obstacles:?}");
+    assert!(obstacles[0].contains("unknown tag"), "{obstacles:?}");
+    bench.node.chain.refuse_pending(false);
+    transactions.recover().await.unwrap();
+    assert!(bench.node.conditions.obstacles().is_empty());
 }

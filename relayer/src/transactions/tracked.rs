@@ -78,6 +78,12 @@ pub(super) struct Tracked {
     pub(super) idle_since: Option<Instant>,
     /// The highest base fee, wei per gas, since the endpoint called its fee too low.
     pub(super) fee_too_low: Option<u128>,
+    /// Whether a pool called an attempt cheaper than one that it holds under the nonce.
+    pub(super) outbid: bool,
+    /// Height at which a pool was found to hold one of its attempts: only from then on does waiting say that it pays too little.
+    pub(super) in_pool: Option<u64>,
+    /// Why no endpoint took it when it was broadcast last.
+    pub(super) refused: Option<String>,
 }
 
 impl Pending {
@@ -221,7 +227,17 @@ impl TxState {
 impl Tracked {
     pub(super) fn new(state: TxState) -> Self {
         let attempted = Instant::now();
-        Self { state, attempted, receipt_asked: false, missing: None, idle_since: None, fee_too_low: None }
+        Self {
+            state,
+            attempted,
+            receipt_asked: false,
+            missing: None,
+            idle_since: None,
+            fee_too_low: None,
+            outbid: false,
+            in_pool: None,
+            refused: None,
+        }
     }
 
     /// As the journal has it, but for its receipt, which is asked for again: a reorganisation that the watcher took in may
@@ -234,6 +250,14 @@ impl Tracked {
     /// The same nonce in another state.
     pub(super) fn with(self, state: TxState) -> Self {
         Self { state, ..self }
+    }
+
+    /// Takes note that a pool holds the current attempt at a height.
+    pub(super) fn taken(&mut self, height: u64) {
+        let refused = self.refused.take().is_some();
+        if self.in_pool.is_none() || refused {
+            (self.in_pool, self.attempted) = (Some(height), Instant::now());
+        }
     }
 
     pub(super) fn is_in_flight(&self) -> bool {

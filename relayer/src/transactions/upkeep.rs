@@ -6,7 +6,8 @@
 //! | a pending transaction of the key that is not ours | nothing is sent until it is mined; after a while a self-transfer replaces it |
 //! | a gap in our nonces | the next transaction takes it, or a self-transfer fills it |
 //! | a signer that does not answer | its key takes no new work and its nonces are free again; what is signed is looked after as ever |
-//! | not mined for a while | the same bytes again, those of the next nonce with every block, then the head of the queue with a higher fee, and all whose fee is below the block's |
+//! | no endpoint takes it | the same bytes again, after pauses, at the same price; the node is not ready |
+//! | not mined for a while | the same bytes again, those of the next nonce with every block, then the head of the queue, if a pool holds it, with a higher fee, and all whose fee is below the block's; but not at a loss |
 //! | its requests are gone, ended by others, or late | the next candidate takes its nonce, or a self-transfer replaces it |
 //! | its nonce is used and none of its attempts has a receipt | a foreign transaction took it: its jobs are answered anew |
 //! | mined, but a job is still open | answered anew; alone, and reverted, it failed |
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{
-    CallOutcome, SendOutcome, Transactions,
+    CallOutcome, REBROADCAST_INTERVAL, SendOutcome, Transactions,
     candidate::TxId,
     relevance::{self, Relevance},
 };
@@ -33,8 +34,6 @@ use crate::{
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Heads between two looks at the fees of recent blocks.
 const FEE_HEADS: u64 = 10;
-/// Time between two broadcasts of the same bytes.
-const REBROADCAST_INTERVAL: Duration = Duration::from_secs(5);
 
 impl<C: Chain, J: Journal> Transactions<C, J> {
     /// The node took in a new head.
@@ -61,7 +60,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         // While nothing can be sent, that it can again is to be known at once.
         if tenth || self.is_above_fee_cap() {
             let chain = self.node.chain.clone();
-            self.tasks.push(Box::pin(async move { CallOutcome::PriorityFees(chain.recent_priority_fees().await) }));
+            self.tasks.push(Box::pin(async move { CallOutcome::RecentFees(chain.recent_fees().await) }));
         }
         if tenth {
             self.ask_data_fee();
@@ -89,9 +88,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 Some((TxId { account, nonce: *nonce }, highest))
             });
             let refused: Vec<_> = refused.collect();
-            let rebroadcast = queue.rebroadcast_at.is_none_or(|last| last.elapsed() >= REBROADCAST_INTERVAL);
+            let rebroadcast = queue.rebroadcast_at.is_none_or(|at| at <= Instant::now());
             if rebroadcast {
-                queue.rebroadcast_at = Some(Instant::now());
+                queue.rebroadcast_at = Some(Instant::now() + REBROADCAST_INTERVAL);
             }
             if queue.in_flight() > 0 || queue.hold.is_some() || queue.gap_since.is_some() || !queue.funded {
                 self.ask_account(account);
@@ -103,6 +102,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
                 self.rebroadcast(account)?;
             }
         }
+        self.report_refusals();
         Ok(())
     }
 
@@ -150,16 +150,23 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         Ok(matches!(self.replace(id, None)?, SendOutcome::Sent | SendOutcome::Signing(_)))
     }
 
-    /// Raises a transaction that the endpoint refused as too cheap, while base fees rose to `highest`, wei per gas. Where the
-    /// cap forbids it, the same goes out again once the base fee has fallen to where it may be mined.
+    /// Raises a transaction that the endpoint refused as too cheap, while base fees rose to `highest`, wei per gas. A refusal
+    /// alone is no reason: only a price that is known to have risen is. Where it has not, or the cap forbids a raise, the same
+    /// goes out again once the base fee has fallen to where it may be mined.
     fn offer_more(&mut self, id: TxId, highest: u128) -> Result<(), StageError> {
         let Some(pending) = self.queues.get_pending(id) else { return Ok(()) };
-        if !self.relevance(pending.transaction())?.wanted || self.raise(id)? {
+        if !self.relevance(pending.transaction())?.wanted {
             return Ok(());
         }
-        let base_fee = self.base_fee();
-        let current = self.queues.get_pending(id).and_then(|pending| pending.current());
-        if base_fee < highest && current.is_some_and(|current| base_fee <= current.max_fee) {
+        let (base_fee, suggested) = (self.base_fee(), self.suggest_fees());
+        let outbid = self.queues.tracked_mut(id).is_some_and(|tracked| std::mem::take(&mut tracked.outbid));
+        let Some(current) = self.queues.get_pending(id).and_then(|pending| pending.current()) else { return Ok(()) };
+        let (max_fee, priority_fee) = (current.max_fee, current.max_priority_fee);
+        let has_risen = max_fee < base_fee.saturating_add(priority_fee) || priority_fee < suggested.priority_fee;
+        if (outbid || has_risen) && self.raise(id)? {
+            return Ok(());
+        }
+        if base_fee < highest && base_fee <= max_fee {
             self.broadcast_again(id);
         } else if let Some(tracked) = self.queues.tracked_mut(id) {
             tracked.fee_too_low = Some(highest.max(base_fee));

@@ -75,6 +75,11 @@ fn jobs<J: Journal>(status: &NodeStatus<J>, registry: &mut Registry) -> Result<(
         let age = first.first().zip(head).map_or(0, |(at, head)| head.saturating_sub(at.height));
         set(&oldest, vec![("state", state.into())], age as f64);
     }
+    let waiting = Gauges::default();
+    for (reason, count) in status.waits() {
+        set(&waiting, vec![("reason", reason.label().into())], count as f64);
+    }
+    registry.register("waiting_jobs", "Open jobs that wait, by reason", waiting);
     registry.register("jobs", "Jobs in the journal, by state", states);
     registry.register("queue_jobs", "Open jobs, by model", open);
     registry.register("job_events", "What happened to jobs since the start", events);
@@ -101,6 +106,7 @@ fn chain<J: Journal>(status: &NodeStatus<J>, registry: &mut Registry) {
 fn endpoints<J: Journal>(status: &NodeStatus<J>, registry: &mut Registry) {
     let (up, head, behind) = (Gauges::default(), Gauges::default(), Gauges::default());
     let (latency, calls, errors) = (Gauges::default(), Counters::default(), Counters::default());
+    let connections = Counters::default();
     for (index, health) in (status.endpoints)().into_iter().enumerate() {
         // Two endpoints may look the same once their secrets are gone.
         let labels = vec![("endpoint", health.endpoint), ("index", index.to_string())];
@@ -113,6 +119,7 @@ fn endpoints<J: Journal>(status: &NodeStatus<J>, registry: &mut Registry) {
         health.head.iter().for_each(|height| set(&head, labels.clone(), *height as f64));
         health.latency.iter().for_each(|latency_of| set(&latency, labels.clone(), latency_of.as_secs_f64()));
         calls.get_or_create(&labels).inc_by(health.calls);
+        connections.get_or_create(&labels).inc_by(health.connections);
         for (label, count) in health.errors {
             errors.get_or_create(&with(&labels, "error", label)).inc_by(count);
         }
@@ -122,6 +129,7 @@ fn endpoints<J: Journal>(status: &NodeStatus<J>, registry: &mut Registry) {
     registry.register_with_unit("endpoint_behind", "Blocks behind the highest endpoint", blocks(), behind);
     registry.register_with_unit("endpoint_latency", "Moving average of the time to an answer", Unit::Seconds, latency);
     registry.register("endpoint_calls", "Calls that ended", calls);
+    registry.register("endpoint_connections", "Connections made to an endpoint, one after another", connections);
     registry.register("endpoint_errors", "Calls that failed", errors);
 }
 

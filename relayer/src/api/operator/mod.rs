@@ -169,7 +169,7 @@ async fn list_jobs<J: Journal>(
     query: Result<Query<JobsQuery>, QueryRejection>,
 ) -> Result<Json<JobsPage>, ApiError> {
     let Query(query) = query.map_err(|rejection| ApiError::Query(rejection.body_text()))?;
-    read(status, move |status| jobs::list(&*status.journal, &query)).await.map(Json)
+    read(status, move |status| jobs::list(&*status.journal, &query, |id| status.wait(id))).await.map(Json)
 }
 
 async fn show_job<J: Journal>(
@@ -177,7 +177,7 @@ async fn show_job<J: Journal>(
     extract::Path(id): extract::Path<String>,
 ) -> Result<Json<JobDetails>, ApiError> {
     let id: B256 = id.parse().map_err(|_| ApiError::NoSuchPath)?;
-    let found = read(status, move |status| jobs::show(&*status.journal, id)).await?;
+    let found = read(status, move |status| jobs::show(&*status.journal, id, |id| status.wait(id))).await?;
     found.map(Json).ok_or(ApiError::UnknownJob(id))
 }
 

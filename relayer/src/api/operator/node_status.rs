@@ -1,13 +1,15 @@
 //! What the service looks at.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use alloy::primitives::B256;
 use tokio::sync::watch;
 
 use crate::{
     api::types::Readiness,
     chain::{EndpointHealth, EndpointState},
-    domain::ChainHead,
+    conditions::Conditions,
+    domain::{ChainHead, Wait, WaitReason},
     journal::Journal,
     metrics::Metrics,
 };
@@ -22,6 +24,8 @@ pub struct PipelineHandles {
     pub heads: watch::Receiver<Option<ChainHead>>,
     /// Whether transactions can be paid for.
     pub funded: watch::Receiver<bool>,
+    /// What keeps the node, or a request, waiting.
+    pub conditions: Arc<Conditions>,
     /// Number of seats that the signer holds on served models.
     pub seats: Arc<dyn Fn() -> usize + Send + Sync>,
 }
@@ -59,6 +63,16 @@ impl<J: Journal> NodeStatus<J> {
         self.pipeline.borrow().as_ref().and_then(|pipeline| *pipeline.heads.borrow())
     }
 
+    /// What a request waits for, if it does.
+    pub(super) fn wait(&self, id: B256) -> Option<Wait> {
+        self.pipeline.borrow().as_ref().and_then(|pipeline| pipeline.conditions.wait(id))
+    }
+
+    /// Number of requests that wait, by reason.
+    pub(super) fn waits(&self) -> BTreeMap<WaitReason, u64> {
+        self.pipeline.borrow().as_ref().map(|pipeline| pipeline.conditions.counts()).unwrap_or_default()
+    }
+
     /// Whether the node can answer requests now, and all that keeps it from that.
     pub fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
@@ -86,6 +100,7 @@ impl<J: Journal> NodeStatus<J> {
         if !*pipeline.funded.borrow() {
             reasons.push("no sending key can pay for gas".to_owned());
         }
+        reasons.extend(pipeline.conditions.obstacles());
         reasons.into()
     }
 }

@@ -14,7 +14,9 @@ use crate::{
         types::{JobState, PageCursor, Readiness},
     },
     chain::{EndpointHealth, EndpointState, Header},
+    conditions::Obstacle,
     domain::{AnswerRef, Attempt, ChainHead, Entry, Purpose, Skip, TrackedTransaction, Transition},
+    domain::{Wait, WaitReason},
     journal::Batch,
     metrics::Metrics,
     testing::{Bench, MODEL, block, input, task},
@@ -33,7 +35,16 @@ struct Fixture {
 fn endpoint(state: EndpointState) -> EndpointHealth {
     let (head, latency) = (Some(100), Some(Duration::from_millis(3)));
     let errors = std::collections::BTreeMap::from([("timeout", 2)]);
-    EndpointHealth { endpoint: "http://localhost/…".into(), state, head, behind_by: 0, latency, calls: 9, errors }
+    EndpointHealth {
+        endpoint: "http://localhost/…".into(),
+        state,
+        head,
+        behind_by: 0,
+        latency,
+        calls: 9,
+        connections: 3,
+        errors,
+    }
 }
 
 fn head(number: u64) -> ChainHead {
@@ -48,7 +59,8 @@ impl Fixture {
         let bench = Bench::new();
         let (heads, heads_seen) = watch::channel(Some(head(99)));
         let (funded, funded_seen) = watch::channel(true);
-        let handles = PipelineHandles { heads: heads_seen, funded: funded_seen, seats: Arc::new(|| 1) };
+        let conditions = bench.node.conditions.clone();
+        let handles = PipelineHandles { heads: heads_seen, funded: funded_seen, conditions, seats: Arc::new(|| 1) };
         let (pipeline, pipeline_seen) = watch::channel(Some(handles));
         let ready = vec![endpoint(EndpointState::Ready), endpoint(EndpointState::Resting)];
         let (endpoints, endpoints_seen) = watch::channel(ready);
@@ -332,4 +344,35 @@ async fn an_exchange_that_takes_too_long_ends() {
     stream.read_to_string(&mut reply).await.unwrap();
     assert!(reply.ends_with("live\n"), "{reply}");
     service.abort();
+}
+
+/// F13: requests waited for hours, and nothing said what for.
+#[tokio::test]
+async fn a_request_that_waits_is_shown_with_its_reason_its_price_and_the_next_look() {
+    let node = Fixture::new();
+    node.ask(1..3);
+    let (id, other) = (task(1).id, task(2).id);
+    let conditions = &node.bench.node.conditions;
+    conditions.waits(id, Wait { reason: WaitReason::CheaperGas, price: Some((7, 1 << 70)), next_look: 100 });
+    conditions.waits(other, Wait { reason: WaitReason::Turn, price: None, next_look: 104 });
+    let job: serde_json::Value = serde_json::from_str(&node.get(&format!("/jobs/{id}")).await.1).unwrap();
+    let reason = "its pay does not cover the answer at the present price of gas";
+    let price = serde_json::json!({ "paysWei": "7", "asksWei": "1180591620717411303424" });
+    assert_eq!(job["waiting"], serde_json::json!({ "reason": reason, "price": price, "nextLook": 100 }));
+    let page: JobsPage = serde_json::from_str(&node.get("/jobs").await.1).unwrap();
+    let waits: Vec<_> = page.jobs.iter().map(|job| job.waiting.as_ref().unwrap().next_look).collect();
+    assert_eq!(waits, [104, 100]);
+    assert!(node.get("/metrics").await.1.contains(r#"oraculum_waiting_jobs{chain="31337",reason="turn"} 1.0"#));
+    conditions.goes_on(id);
+    let job: serde_json::Value = serde_json::from_str(&node.get(&format!("/jobs/{id}")).await.1).unwrap();
+    assert_eq!(job.get("waiting"), None);
+}
+
+#[tokio::test]
+async fn what_keeps_the_node_from_answering_is_a_reason_against_its_being_ready() {
+    let node = Fixture::new();
+    node.bench.node.conditions.hinder(Obstacle::Broadcast, "busy");
+    assert_eq!(node.get("/ready").await, (503, "no endpoint takes a transaction: busy\n".into()));
+    node.bench.node.conditions.clear(Obstacle::Broadcast);
+    assert_eq!(node.get("/ready").await.0, 200);
 }

@@ -1,5 +1,8 @@
 //! The adapter over TLS, against servers with certificates of their own making.
 
+mod faulty;
+mod mutated;
+
 use std::{path::PathBuf, sync::Arc};
 
 use futures::{SinkExt, StreamExt};

@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{Endpoints, POLL_INTERVAL, member::is_local};
-use crate::chain::{At, BlockRef, Call, Chain, ChainError, HeadUpdate, Header, LogScope, Receipt, Tag};
+use crate::chain::{
+    At, BlockFees, BlockRef, Call, Chain, ChainError, Finality, HeadUpdate, Header, Lacks, LogScope, Receipt, Tag,
+};
 
 impl<C: Chain> Chain for Endpoints<C> {
     async fn chain_id(&self) -> Result<u64, ChainError> {
@@ -48,6 +50,10 @@ impl<C: Chain> Chain for Endpoints<C> {
             self.query_quorum(|chain| async move { chain.tagged(tag).await }).await?.into_iter().flatten().collect();
         headers.sort_by_key(|header| std::cmp::Reverse(header.block.number));
         Ok(headers.get(self.settings.quorum.max(1) - 1).copied())
+    }
+
+    async fn lacks(&self, call: &Call, account: Address, finality: Finality) -> Lacks {
+        self.missing_capabilities(call, account, finality).await
     }
 
     async fn agreed(&self, block: BlockRef) -> Result<bool, ChainError> {
@@ -124,8 +130,8 @@ impl<C: Chain> Chain for Endpoints<C> {
         self.read(0, |chain| async move { chain.code(account).await }).await
     }
 
-    async fn recent_priority_fees(&self) -> Result<Vec<u128>, ChainError> {
-        self.read(0, |chain| async move { chain.recent_priority_fees().await }).await
+    async fn recent_fees(&self) -> Result<Vec<BlockFees>, ChainError> {
+        self.read(0, |chain| async move { chain.recent_fees().await }).await
     }
 
     async fn follow(&self, on_head: &(dyn Fn(HeadUpdate) + Send + Sync), shutdown: &CancellationToken) {

@@ -10,6 +10,9 @@ use crate::chain::rate_limit::backoff;
 /// Time for which an endpoint must report a lower head before the chain itself is taken to be lower.
 const LOWER_HEAD_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Time without a failure after which an endpoint that failed is reported as well again.
+const RECOVERY_TIME: Duration = Duration::from_secs(10);
+
 /// Fitness of an endpoint to be read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndpointState {
@@ -51,6 +54,8 @@ pub struct EndpointHealth {
     pub latency: Option<Duration>,
     /// Number of calls that ended, failed ones included.
     pub calls: u64,
+    /// Number of connections made to it, one after another.
+    pub connections: u64,
     /// Number of calls that failed, by `ChainError::label`.
     pub errors: BTreeMap<&'static str, u64>,
 }
@@ -68,6 +73,8 @@ pub(super) struct Health {
     /// Result of the check of its chain's id; `None` before it.
     pub(super) checked: Option<bool>,
     failures: u32,
+    /// Whether the operator knows that it fails.
+    reported: bool,
     failed_at: Option<Instant>,
     resting_until: Option<Instant>,
     latency: Option<Duration>,
@@ -100,6 +107,8 @@ impl Health {
             *self.errors.entry(error.label()).or_default() += 1;
         }
         match error {
+            // Neither a fault nor a sign of life: it may be what a query that takes too long ends with.
+            Some(ChainError::RangeTooLarge(_)) => HealthChange::None,
             Some(error) if is_sickness(error) => {
                 // Calls that were under way when it failed are no further failures.
                 if self.failed_at.is_some_and(|at| began <= at) {
@@ -109,7 +118,7 @@ impl Health {
                 self.failed_at = Some(now);
                 let slow_down = matches!(error, ChainError::RateLimited(_));
                 self.resting_until = Some(now + backoff(self.failures, slow_down));
-                if self.failures == 1 { HealthChange::Failed } else { HealthChange::None }
+                if std::mem::replace(&mut self.reported, true) { HealthChange::None } else { HealthChange::Failed }
             }
             // Any sensible answer is a sign of life, but not one that was on its way before the failure.
             _ => {
@@ -119,7 +128,10 @@ impl Health {
                     return HealthChange::None;
                 }
                 self.resting_until = None;
-                if std::mem::take(&mut self.failures) > 0 { HealthChange::Recovered } else { HealthChange::None }
+                self.failures = 0;
+                // One that fails now and then is not reported with every turn.
+                let is_well = self.failed_at.is_none_or(|at| at.elapsed() >= RECOVERY_TIME);
+                if is_well && std::mem::take(&mut self.reported) { HealthChange::Recovered } else { HealthChange::None }
             }
         }
     }
@@ -177,6 +189,7 @@ impl Health {
             behind_by: head.zip(highest).map_or(0, |(head, highest)| highest.saturating_sub(head)),
             latency: self.latency,
             calls: self.calls,
+            connections: 0,
             errors: self.errors.clone(),
         }
     }

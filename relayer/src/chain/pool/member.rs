@@ -40,13 +40,13 @@ pub(super) fn is_local(error: &ChainError) -> bool {
         ChainError::Timeout { .. }
         | ChainError::Unreachable { .. }
         | ChainError::RateLimited(_)
+        | ChainError::RangeTooLarge(_)
         | ChainError::UnknownBlock(_)
         | ChainError::Malformed { .. }
         | ChainError::WrongChain { .. }
         | ChainError::Unready(_)
         | ChainError::Other { .. } => true,
-        ChainError::RangeTooLarge(_)
-        | ChainError::AlreadyKnown
+        ChainError::AlreadyKnown
         | ChainError::NonceTooLow
         | ChainError::Underpriced
         | ChainError::FeeTooLow(_)

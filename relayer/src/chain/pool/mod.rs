@@ -6,6 +6,7 @@
 //! moves money can be asked of several endpoints that have to agree.
 
 mod calls;
+mod capabilities;
 mod health;
 mod member;
 
@@ -79,7 +80,11 @@ impl<C: Chain> Endpoints<C> {
     pub fn health(&self) -> Vec<EndpointHealth> {
         let top = self.top();
         let highest = self.members.iter().filter_map(|member| member.health().best()).max();
-        self.members.iter().map(|member| member.health().shown(&member.name, top, highest)).collect()
+        let shown = |member: &Arc<Member<C>>| {
+            let connections = member.chain.connections();
+            EndpointHealth { connections, ..member.health().shown(&member.name, top, highest) }
+        };
+        self.members.iter().map(shown).collect()
     }
 
     /// Height that an endpoint must have to be read from: the highest that as many as the quorum reached, so that one that
@@ -146,7 +151,8 @@ impl<C: Chain> Endpoints<C> {
         loop {
             match self.read_once(least, &call).await {
                 Err(ChainError::Unready(states)) => return Err(ChainError::Unready(states)),
-                Err(error @ ChainError::WrongChain { .. }) => return Err(error),
+                // All refuse so many blocks: the same once more is refused, too.
+                Err(error @ (ChainError::WrongChain { .. } | ChainError::RangeTooLarge(_))) => return Err(error),
                 Err(error) if is_local(&error) && rounds < READ_ROUNDS => {
                     rounds += 1;
                     // An endpoint that does not know a block yet is not in backoff, and may know it soon.
@@ -163,7 +169,7 @@ impl<C: Chain> Endpoints<C> {
     where
         F: Future<Output = Result<T, ChainError>>,
     {
-        let mut last = None;
+        let mut last: Option<ChainError> = None;
         for member in self.ready().await? {
             let asking = async {
                 if least > 0 {
@@ -172,6 +178,8 @@ impl<C: Chain> Endpoints<C> {
                 member.ask(call(member.chain.clone())).await
             };
             match asking.await {
+                // What is wrong with the query says more than what is wrong with an endpoint.
+                Err(_) if matches!(last, Some(ChainError::RangeTooLarge(_))) => {}
                 Err(error) if is_local(&error) => last = Some(error),
                 answered => return answered,
             }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    chain::{At, Call, LogScope, Receipt, Tag},
+    chain::{At, BlockFees, Call, LogScope, Receipt, Tag},
     testing::chain::FakeChain,
 };
 
@@ -105,9 +105,9 @@ impl Chain for Window {
         self.chain.code(account).await
     }
 
-    async fn recent_priority_fees(&self) -> Result<Vec<u128>, ChainError> {
+    async fn recent_fees(&self) -> Result<Vec<BlockFees>, ChainError> {
         self.gate().await?;
-        self.chain.recent_priority_fees().await
+        self.chain.recent_fees().await
     }
 
     async fn follow(&self, heard: &(dyn Fn(HeadUpdate) + Send + Sync), shutdown: &CancellationToken) {

@@ -23,7 +23,7 @@ use self::{
 use crate::{
     chain::{Chain, ChainError, LogScope},
     coordinator::{Event, decode_log},
-    domain::{ChainHead, Executed, Lease, Seen, Task, Transition},
+    domain::{ChainHead, Executed, Lease, Seen, Task, Transition, WaitReason},
     engine::{Engine, EngineError, Fault, Inference},
     failpoint::failpoint,
     journal::{Batch, Journal, JournalError},
@@ -143,8 +143,15 @@ impl<C: Chain, J: Journal> Executor<C, J> {
         self.queues.retain(|model, queue| {
             queue.in_memory() > 0 || queue.runs() > 0 || waiting.iter().any(|(waits, _)| waits == model)
         });
+        let height = head.header.block.number;
+        self.node.conditions.forget_before(height);
+        // What is still here from before could not be run yet.
+        let reason = if *self.ports.funded.borrow() { WaitReason::Queue } else { WaitReason::Funds };
+        for task in self.queues.values().flat_map(ModelBacklog::ready) {
+            self.node.waits(task, reason, height + 1);
+        }
         for (model, _) in waiting {
-            self.refill(model, head.header.block.number).await?;
+            self.refill(model, height).await?;
         }
         Ok(())
     }
@@ -163,6 +170,7 @@ impl<C: Chain, J: Journal> Executor<C, J> {
         }
         let mut batch = Batch::default();
         for (id, reason) in skipped {
+            self.node.conditions.goes_on(id);
             debug!(%id, %reason, "skipped");
             batch.moves.push((id, Transition::Skipped(reason)));
         }
@@ -190,6 +198,7 @@ impl<C: Chain, J: Journal> Executor<C, J> {
             let next = free.filter_map(|(model, queue)| Some((queue.first()?, *model))).min();
             let Some(queue) = next.and_then(|(_, model)| self.queues.get_mut(&model)) else { return Ok(()) };
             if let Some((task, lease)) = queue.take(&*self.node.journal)? {
+                self.node.conditions.goes_on(task.id);
                 self.runs.push(self.begin(task, lease));
             }
         }
@@ -239,7 +248,9 @@ impl<C: Chain, J: Journal> Executor<C, J> {
             }
             Err(AttemptError::Engine(error)) => {
                 let retry = queue.backoff.failed(id, &error);
-                queue.park(id, next + retry.blocks - 1);
+                let next_look = next + retry.blocks - 1;
+                queue.park(id, next_look);
+                self.node.waits(&task, WaitReason::Model, next_look);
                 debug!(%id, %error, blocks = retry.blocks, "the model did not run; its request stays open");
                 if retry.tell {
                     warn!(%model, %error, "requests of this model have no answer now; they stay open and are tried again");
@@ -247,8 +258,9 @@ impl<C: Chain, J: Journal> Executor<C, J> {
                 Ok(())
             }
             Err(error) => {
-                warn!(%id, %error, "the model did not run; trying again at the next block");
+                debug!(%id, %error, "the model did not run; trying again at the next block");
                 queue.park(id, next);
+                self.node.waits(&task, WaitReason::Endpoint, next);
                 Ok(())
             }
         }

@@ -13,7 +13,7 @@ use super::{
     block_pace::{BlockPace, MovingMean},
 };
 use crate::{
-    domain::{Job, Lease, Skip, Task},
+    domain::{Job, Lease, Skip, Task, Wait, WaitReason},
     journal::{Journal, JournalError, Position},
     node::{Eligibility, Node},
 };
@@ -59,6 +59,11 @@ impl ModelBacklog {
     /// Number of runs at this moment.
     pub(super) fn runs(&self) -> usize {
         self.runs
+    }
+
+    /// Jobs that may be run now.
+    pub(super) fn ready(&self) -> impl Iterator<Item = &Task> {
+        self.ready.values()
     }
 
     /// Deadline of the next job.
@@ -114,8 +119,16 @@ impl ModelBacklog {
                         }
                     }
                     // The block before it is the head at which its transaction can be sent.
-                    Eligibility::From(block) => self.park_until(at.id, block.saturating_sub(1).max(head + 1)),
-                    Eligibility::AwaitsCheaperGas => self.park_until(at.id, head + 1),
+                    Eligibility::From(block) => {
+                        let next_look = block.saturating_sub(1).max(head + 1);
+                        self.park_until(at.id, next_look);
+                        node.waits(&seen.task, WaitReason::Turn, next_look);
+                    }
+                    Eligibility::AwaitsCheaperGas { pays, asks } => {
+                        self.park_until(at.id, head + 1);
+                        let (reason, price) = (WaitReason::CheaperGas, Some((pays, asks)));
+                        node.conditions.waits(at.id, Wait { reason, price, next_look: head + 1 });
+                    }
                     Eligibility::Never(reason) => skipped.push((at.id, reason)),
                 }
             }

@@ -7,11 +7,12 @@ use std::{
 use super::{queue::MAX_READY, *};
 use crate::{
     chain::BlockRef,
-    domain::{Job, Skip},
+    domain::{Job, Skip, Wait},
     engine::{Device, ExecutionProfile},
     journal::{SledJournal, View},
+    policy::{Price, PriceTerms},
     protocol::{Outcome, request::Request},
-    testing::{Bench, block, chain::FakeChain, id, input, request, requested},
+    testing::{Bench, Log, block, chain::FakeChain, id, input, request, requested},
 };
 
 /// An engine whose runs take a time of the test's clock, and which remembers their inputs.
@@ -299,4 +300,39 @@ fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// F13: requests waited, some for ever, and nothing was said of it, at any level.
+#[tokio::test(start_paused = true)]
+async fn every_request_that_waits_has_a_reason_a_price_and_a_next_look() {
+    let log = Log::start();
+    let mut rig = Rig::new(Duration::from_secs(10), 1);
+    let wait = |rig: &Rig, request: &Request| rig.bench.node.conditions.wait(id(request));
+    // It pays 1,000 wei, and its answer needs 115,000 gas.
+    rig.bench.policy.send_modify(|policy| {
+        policy.terms = PriceTerms { min_pay: 0, margin_percent: 0 };
+        policy.fees.min_priority_fee = 0;
+    });
+    rig.bench.node.price.send_replace(Some(Price { gas: 1, byte: 0 }));
+    let [dear, second, third] = [due(1, 50), due(2, 60), due(3, 70)];
+    rig.ask([dear.clone(), second.clone(), third.clone()], block(1));
+    for number in 1..20 {
+        rig.tell(number, 0).await;
+    }
+    let cheaper = Wait { reason: WaitReason::CheaperGas, price: Some((1_000, 115_000)), next_look: 20 };
+    assert_eq!(wait(&rig, &dear), Some(cheaper));
+    assert_eq!(log.with("a request waits").len(), 3, "one line per request and reason: {:?}", log.with(""));
+    assert!(log.with("pays=1000 asks=115000").len() == 3);
+
+    // Gas is free: one runs, and the others wait for it.
+    rig.bench.node.price.send_replace(Some(Price { gas: 0, byte: 0 }));
+    rig.tell(20, 0).await;
+    assert_eq!((wait(&rig, &dear), wait(&rig, &second).map(|wait| wait.reason)), (None, Some(WaitReason::CheaperGas)));
+    rig.tell(21, 0).await;
+    let queued = Wait { reason: WaitReason::Queue, price: Some((1_000, 0)), next_look: 22 };
+    assert_eq!((wait(&rig, &second), wait(&rig, &third)), (Some(queued), Some(queued)));
+    rig._funded.send_replace(false);
+    rig.tell(22, 0).await;
+    assert_eq!(wait(&rig, &third).map(|wait| wait.reason), Some(WaitReason::Funds));
+    assert_eq!(log.with("a request waits").len(), 3 + 2 + 2);
 }

@@ -7,7 +7,7 @@ use super::{QueuedAnswer, Submission, Submitter, simulate::CallState};
 use crate::{
     chain::Chain,
     coordinator,
-    domain::{AnswerRef, Attested, Purpose, SeatAssignment, Transition},
+    domain::{AnswerRef, Attested, Purpose, SeatAssignment, Transition, Wait, WaitReason},
     journal::Journal,
     node::{Eligibility, StageError},
     pricing::gas,
@@ -88,6 +88,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             return Ok(false);
         }
         if self.transactions.is_above_fee_cap() {
+            self.wait(&builder.queued, WaitReason::FeeCap);
             self.waiting.extend(builder.queued);
             return Ok(true);
         }
@@ -143,9 +144,15 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             Eligibility::Now(assignment) if assignment.seat == queued.answer.seat => return Ok(Some(assignment)),
             // Signed for a seat that may not answer any more. Given up: the executor has it signed for the one that may.
             Eligibility::Now(_) => {}
-            Eligibility::From(_) => self.waiting.push(queued.clone()),
+            Eligibility::From(block) => {
+                self.node.waits(task, WaitReason::Turn, block.saturating_sub(1));
+                self.waiting.push(queued.clone());
+            }
             // Given up: the executor asks again at the next head, and the answer is in nobody's way meanwhile.
-            Eligibility::AwaitsCheaperGas => {}
+            Eligibility::AwaitsCheaperGas { pays, asks } => {
+                let (reason, price) = (WaitReason::CheaperGas, Some((pays, asks)));
+                self.node.conditions.waits(task.id, Wait { reason, price, next_look: next });
+            }
             Eligibility::Never(reason) => self.close(task.id, Transition::Skipped(reason))?,
         }
         Ok(None)

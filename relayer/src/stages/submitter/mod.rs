@@ -25,7 +25,7 @@ use tracing::{debug, error, info};
 
 use crate::{
     chain::{Chain, ChainError},
-    domain::{Attested, ChainHead, Claim, Job, Seen, Transition},
+    domain::{Attested, ChainHead, Claim, Job, Seen, Transition, WaitReason},
     failpoint::failpoint,
     journal::{Batch, Journal},
     keys::Signer,
@@ -214,6 +214,14 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         Ok(())
     }
 
+    /// Takes note of what answers wait for until the next head.
+    fn wait(&self, queued: &[QueuedAnswer], reason: WaitReason) {
+        let next_look = self.head.map_or(0, |head| head.header.block.number) + 1;
+        for queued in queued {
+            self.node.waits(&queued.answer.task, reason, next_look);
+        }
+    }
+
     fn is_open(&self, answer: &Attested) -> Result<bool, StageError> {
         let job = self.node.journal.job(answer.task.id)?;
         Ok(matches!(job, Some(Job::Seen(Seen { task })) if task.block == answer.task.block))
@@ -230,6 +238,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             _ => {}
         }
         self.alone.remove(&id);
+        self.node.conditions.goes_on(id);
         failpoint("closed.before");
         self.node.journal.commit(&Batch { moves: vec![(id, step)], ..Batch::default() })?;
         failpoint("closed.after");

@@ -2,13 +2,13 @@
 //! before it costs the others anything.
 
 use alloy::primitives::Bytes;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{QueuedAnswer, Simulated, Submission, Submitter};
 use crate::{
     chain::{At, Call, Chain, ChainError, PARENT_HASH},
     coordinator::{self, Revert, RevertReason},
-    domain::{Purpose, Skip, Transition},
+    domain::{Purpose, Skip, Transition, WaitReason},
     journal::Journal,
     node::StageError,
     pricing::gas,
@@ -107,9 +107,12 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             }
             (submission, Err(error)) => {
                 self.node.metrics.chain_errors.add();
-                warn!(%error, label = error.label(), "cannot simulate; trying again");
+                debug!(%error, label = error.label(), "cannot simulate; trying again");
                 match submission {
-                    Submission::Answers(queued) => self.waiting.extend(queued),
+                    Submission::Answers(queued) => {
+                        self.wait(&queued, WaitReason::Endpoint);
+                        self.waiting.extend(queued);
+                    }
                     Submission::Claim(claims) => self.claims.push_back(claims),
                 }
                 Ok(())
@@ -247,6 +250,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                 if let Submission::Answers(queued) = &submission {
                     self.affordable = self.affordable.saturating_mul(2);
                     for queued in queued {
+                        self.node.conditions.goes_on(queued.answer.task.id);
                         self.alone.remove(&queued.answer.task.id);
                     }
                 }
@@ -254,6 +258,9 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             // As soon as there is room, in their order.
             SendOutcome::Later => match submission {
                 Submission::Answers(queued) => {
+                    if !self.transactions.is_funded() {
+                        self.wait(&queued, WaitReason::Funds);
+                    }
                     queued.into_iter().rev().for_each(|queued| self.ready.push_front(queued))
                 }
                 Submission::Claim(claims) => self.claims.push_front(claims),
@@ -261,6 +268,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             // The claimer offers claims again.
             SendOutcome::AboveFeeCap => {
                 if let Submission::Answers(queued) = submission {
+                    self.wait(&queued, WaitReason::FeeCap);
                     self.waiting.extend(queued);
                 }
             }
@@ -273,6 +281,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                     } else {
                         self.waiting.extend(queued);
                         self.waiting.extend(self.ready.drain(..));
+                        self.wait(&self.waiting, WaitReason::SpendingLimit);
                     }
                 }
             }

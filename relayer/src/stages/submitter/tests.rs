@@ -281,9 +281,9 @@ async fn an_answer_that_was_mined_in_a_lost_block_is_sent_again_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fee_below_the_next_block_is_raised_step_by_step_within_the_cap() {
+async fn what_a_pool_holds_dearer_is_raised_step_by_step_within_the_cap() {
     let rig = Rig::start(Bench::new());
-    rig.chain().refuse_broadcasts(Some(ChainError::FeeTooLow("below".into())));
+    rig.chain().refuse_broadcasts(Some(ChainError::Underpriced));
     rig.answer(0).await;
     rig.until(|rig| rig.journal().transactions().unwrap().first().is_some_and(|tracked| tracked.attempts.len() > 3))
         .await;

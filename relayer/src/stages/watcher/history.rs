@@ -106,8 +106,8 @@ impl History {
             Err(error) => {
                 self.ahead.clear();
                 self.most = 1;
-                let less = matches!(error, ChainError::RangeTooLarge(_) | ChainError::Timeout { .. });
-                if less && self.sizes.shrink() {
+                let less = matches!(error, ChainError::RangeTooLarge(_) | ChainError::RateLimited(_));
+                if less && self.sizes.shrink(to - from + 1, error.most_blocks()) {
                     debug!(from, to, %error, "asking for fewer blocks");
                 }
                 match error {
@@ -131,6 +131,9 @@ async fn read<C: Chain, J>(node: Arc<Node<C, J>>, from: u64, to: u64) -> Result<
             None => Ok(None),
         }
     };
-    let (parent, logs, end) = tokio::try_join!(parent, chain.logs(coordinator, LogScope::Range(from, to)), block(to))?;
+    let logs = chain.logs(coordinator, LogScope::Range(from, to));
+    let (logs, parent, end) = tokio::join!(logs, parent, block(to));
+    // A query that is too large may break the connection on which the blocks are asked for.
+    let (logs, parent, end) = (logs?, parent?, end?);
     Ok(Page { parent, logs: logs.iter().filter_map(decode_log).collect(), end })
 }

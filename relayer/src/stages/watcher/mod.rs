@@ -12,18 +12,18 @@ mod rewind;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use alloy::{primitives::B256, rpc::types::Log};
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use self::{history::History, intake::Heights};
 use crate::{
-    chain::{BlockRef, Chain, ChainError, Finality, Header, LogScope},
+    chain::{Backoff, BlockRef, Chain, ChainError, Finality, Header, LogScope},
+    conditions::Obstacle,
     coordinator::{DecodedLog, Event, ReadError, Views, abi::InferenceCoordinator as Coordinator, decode_log, rules},
     domain::ChainHead,
     failpoint::failpoint,
@@ -122,7 +122,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
     /// # Errors
     /// Only what trying again cannot help: `Journal`, `Read` with `NotACoordinator`, and `ReorgTooDeep`.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StageError> {
-        let mut pause = Duration::from_millis(100);
+        let mut backoff = Backoff::default();
         loop {
             let head = *self.heads.borrow_and_update();
             let step = async {
@@ -138,7 +138,8 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             };
             let wait = match stepped {
                 Ok(()) => {
-                    pause = Duration::from_millis(100);
+                    backoff.succeeded();
+                    self.node.conditions.clear(Obstacle::Chain);
                     None
                 }
                 Err(WatchError::Journal(error)) => return Err(error.into()),
@@ -146,9 +147,9 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                 Err(WatchError::Read(error @ ReadError::NotACoordinator(_))) => return Err(error.into()),
                 Err(WatchError::Chain(error) | WatchError::Read(ReadError::Chain(error))) => {
                     self.node.metrics.chain_errors.add();
-                    warn!(%error, label = error.label(), "cannot follow the chain; trying again");
-                    pause = (pause * 2).min(Duration::from_secs(5));
-                    Some(pause)
+                    debug!(%error, label = error.label(), "cannot follow the chain; trying again");
+                    self.node.conditions.hinder(Obstacle::Chain, error);
+                    Some(backoff.failed())
                 }
             };
             tokio::select! {

@@ -17,12 +17,12 @@ impl Pages {
         last.min(from.saturating_add(self.size - 1))
     }
 
-    /// Halves the page; false if it is a single block already.
-    pub(super) fn shrink(&mut self) -> bool {
-        let smaller = self.size / 2;
-        let possible = smaller > 0;
+    /// Halves a page of `asked` blocks, which was refused, or makes it as small as the endpoint asks for (`most` blocks), if that
+    /// is less; false if it was a single block already.
+    pub(super) fn shrink(&mut self, asked: u64, most: Option<u64>) -> bool {
+        let smaller = (asked.min(self.size) / 2).min(most.unwrap_or(u64::MAX));
         self.size = smaller.max(1);
-        possible
+        smaller > 0
     }
 
     /// Makes the page an eighth larger.
@@ -40,7 +40,7 @@ mod tests {
         let mut pages = Pages::new(10_000);
         assert_eq!(pages.end(1, u64::MAX), 10_000);
         let mut halvings = 0;
-        while pages.shrink() {
+        while pages.shrink(10_000, None) {
             halvings += 1;
         }
         assert_eq!((halvings, pages.end(7, u64::MAX)), (13, 7));
@@ -51,5 +51,11 @@ mod tests {
         }
         assert!((40..100).contains(&growths), "{growths}");
         assert_eq!(pages.end(5, 8), 8);
+        pages.shrink(10_000, Some(100));
+        assert_eq!(pages.end(1, u64::MAX), 100);
+        pages.shrink(100, Some(100));
+        assert_eq!(pages.end(1, u64::MAX), 50);
+        pages.shrink(8, None);
+        assert_eq!(pages.end(1, u64::MAX), 4, "half of what was asked for, at the end of the history");
     }
 }

@@ -121,3 +121,97 @@ async fn an_answer_that_came_too_late_is_not_sent_when_it_becomes_affordable() {
         assert_eq!(rig.chain().distinct().len(), 3);
     }
 }
+
+/// F4: an endpoint refused every broadcast for 80 s, and the price rose from 0.1 to 6.15 gwei though no pool had ever held
+/// anything.
+#[tokio::test(start_paused = true)]
+async fn what_no_pool_ever_held_is_not_raised_and_the_node_is_not_ready_meanwhile() {
+    for refusal in [
+        ChainError::Other { code: -32_000, message: "busy".into() },
+        ChainError::FeeTooLow("transaction underpriced".into()),
+        ChainError::Unready("none".into()),
+        ChainError::RateLimited("slow down".into()),
+    ] {
+        let mut rig = Rig::new().await;
+        rig.chain().refuse_broadcasts(Some(refusal.clone()));
+        let item = rig.answer().await;
+        assert_eq!(rig.bench.node.conditions.obstacles().len(), 1, "{refusal}");
+        for _ in 0..20 {
+            rig.chain().mine(Vec::new());
+            rig.head().await;
+            rig.seconds(4).await;
+        }
+        assert_eq!(rig.tracked()[0].attempts.len(), 1, "{refusal}");
+        rig.chain().refuse_broadcasts(None);
+        rig.seconds(11).await;
+        assert_eq!((rig.chain().distinct().len(), rig.bench.node.conditions.obstacles().len()), (1, 0), "{refusal}");
+        rig.block(10, 1).await;
+        assert_eq!(rig.state(&item), "included", "{refusal}");
+    }
+}
+
+/// F4: what an endpoint says that it wants is offered, once.
+#[tokio::test(start_paused = true)]
+async fn the_least_that_an_endpoint_names_is_offered() {
+    let mut rig = Rig::new().await;
+    let words = "transaction underpriced: gas tip cap 100, minimum needed 5000";
+    rig.chain().refuse_broadcasts(Some(ChainError::FeeTooLow(words.into())));
+    rig.answer().await;
+    rig.seconds(80).await;
+    let tips: Vec<_> = rig.tracked()[0].attempts.iter().map(|attempt| attempt.max_priority_fee).collect();
+    assert_eq!(tips, [100, 5_000]);
+}
+
+/// F4: an answer was raised until it was mined at a loss.
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_not_raised_to_a_loss_unless_others_wait_behind_it() {
+    let bench = Bench::new();
+    bench.policy.send_modify(|policy| policy.terms.margin_percent = 0);
+    let mut rig = Rig::with(bench, 1).await;
+    rig.answer().await;
+    let unmined = async |rig: &mut Rig| {
+        for _ in 0..10 {
+            rig.block(0, 2).await;
+        }
+        rig.tracked().iter().map(|tracked| tracked.attempts.len()).collect::<Vec<_>>()
+    };
+    // It pays 1,000 wei, and the gas for it costs more than 100 million.
+    assert_eq!(unmined(&mut rig).await, [1]);
+    rig.bench.policy.send_modify(|policy| policy.terms.margin_percent = -100);
+    assert!(unmined(&mut rig).await[0] > 1, "the operator allows a loss");
+    rig.block(10, 1).await;
+    rig.bench.policy.send_modify(|policy| policy.terms.margin_percent = 0);
+    rig.answer().await;
+    rig.answer().await;
+    let attempts = unmined(&mut rig).await;
+    assert!(attempts[attempts.len() - 2] > 1 && attempts[attempts.len() - 1] == 1, "{attempts:?}");
+}
+
+/// F13: what waits although blocks have room may pay less than their producers want.
+#[tokio::test(start_paused = true)]
+async fn what_waits_in_a_pool_is_raised_to_what_others_paid() {
+    let rig = Rig::new().await;
+    rig.chain().set_fees(vec![crate::chain::BlockFees { fullness: 0.1, priority_fee: 7_000 }; 8]);
+    let mut rig = rig.restart().await;
+    rig.answer().await;
+    for _ in 0..4 {
+        rig.block(0, 2).await;
+    }
+    let tips: Vec<_> = rig.tracked()[0].attempts.iter().map(|attempt| attempt.max_priority_fee).collect();
+    assert_eq!(tips, [100, 7_000]);
+}
+
+/// F13: on an idle chain the tip of the request itself was taken for the price of its answer.
+#[tokio::test(start_paused = true)]
+async fn on_an_idle_chain_an_answer_costs_the_least_that_the_operator_offers() {
+    let rig = Rig::new().await;
+    let idle = crate::chain::BlockFees { fullness: 0.0, priority_fee: 0 };
+    let own = crate::chain::BlockFees { fullness: 0.01, priority_fee: 500_000 };
+    rig.chain().set_fees(vec![idle, own, idle, own, own]);
+    let rig = rig.restart().await;
+    // The base fee, and `fees.min_priority_fee`.
+    assert_eq!(rig.bench.node.price.borrow().map(|price| price.gas), Some(1_000 + 100));
+    rig.chain().set_fees(vec![crate::chain::BlockFees { fullness: 1.0, priority_fee: 500_000 }; 8]);
+    let rig = rig.restart().await;
+    assert_eq!(rig.bench.node.price.borrow().map(|price| price.gas), Some(1_000 + 500_000));
+}

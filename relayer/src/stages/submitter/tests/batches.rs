@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     chain::At,
     coordinator::abi::InferenceCoordinator::{fulfillBatchCall, fulfillCall},
+    domain::WaitReason,
     node::Eligibility,
 };
 
@@ -162,6 +163,8 @@ async fn what_does_not_pay_now_is_given_back_and_what_never_would_is_skipped_wit
     let above_fee_cap = rig.answer(1).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(rig.state(&above_fee_cap), "seen");
+    let wait = rig.bench.node.conditions.wait(above_fee_cap.id);
+    assert_eq!(wait.map(|wait| wait.reason), Some(WaitReason::CheaperGas));
     assert!(rig.chain().sent().is_empty());
 }
 
@@ -177,10 +180,14 @@ async fn while_gas_is_dearer_than_the_cap_nothing_is_tried_and_then_all_is_sent(
     rig.claims.send(vec![claim(&tasks[0], 0)]).await.unwrap();
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(rig.chain().called_at().len(), before);
+    let wait = |rig: &Rig| rig.bench.node.conditions.wait(tasks[0].id);
+    let next = rig.chain().head().await.unwrap().block.number + 1;
+    assert_eq!(wait(&rig).map(|wait| (wait.reason, wait.next_look)), Some((WaitReason::FeeCap, next)));
     rig.chain().set_base_fee(1_000);
     rig.chain().mine(Vec::new());
     rig.tell(0);
     rig.until(|rig| tasks.iter().all(|task| rig.state(task) == "sent")).await;
+    assert_eq!(wait(&rig), None);
     let claimed = coordinator::claim(&[claim(&tasks[0], 0)]);
     rig.until(|rig| rig.chain().sent().iter().any(|transaction| *transaction.input() == claimed)).await;
 }

@@ -1,5 +1,14 @@
+use std::time::Duration;
+
+use alloy::primitives::U256;
+use serde_json::{Value, json};
+
 use super::*;
-use crate::coordinator::Event;
+use crate::{
+    chain::{AlloyChain, Endpoints, PoolSettings},
+    coordinator::Event,
+    testing::endpoint::{Said, TestEndpoint, client_settings},
+};
 
 /// What is written of a stretch of history, with the chain's head far above it: the ids of the jobs, and of the claims.
 async fn written(head: u64) -> (Vec<B256>, Vec<B256>, [B256; 3]) {
@@ -30,4 +39,85 @@ async fn of_what_began_and_ended_long_ago_only_pay_that_is_owed_is_written() {
 async fn what_ended_lately_is_written_for_the_list_of_jobs() {
     let (jobs, claims, [owed, paid, open]) = written(40_000).await;
     assert_eq!((jobs, claims), (vec![owed, paid, open], vec![owed]));
+}
+
+/// Words with which endpoints refuse a query over too many blocks.
+fn refusals() -> Vec<Said> {
+    let error = |code: i64, words: &str| Said::Error(code, words.into());
+    vec![
+        error(-32_008, "Response is too big"),
+        error(-32_602, "requested too many blocks from 0 to 399, maximum is set to 100"),
+        error(-32_000, "Maximum allowed number of requested blocks is 100"),
+        error(-32_000, "ranges over 100 blocks are not supported on freetier"),
+        error(-32_701, "please limit the query to at most 100 blocks"),
+        error(-32_603, "Internal error"),
+        error(-32_602, "invalid params"),
+        Said::Body(413, b"<html>Request Entity Too Large</html>".to_vec()),
+        Said::Body(503, Vec::new()),
+        Said::Close(1009, "message too big".into()),
+        // More than a frame of a WebSocket may have.
+        Said::Body(200, vec![b' '; 17 << 20]),
+    ]
+}
+
+/// F3: an endpoint refused log queries over 100 blocks in words that nobody had foreseen, and the node never caught up.
+///
+/// F2: a reply above the limit of a WebSocket's frame was fetched 261 times before fewer blocks were asked for.
+#[tokio::test]
+async fn pages_shrink_until_they_pass_in_whatever_words_the_endpoint_refuses_them() {
+    let number = |value: &Value| u64::from_str_radix(value.as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+    let told = |refusal: &Said| match refusal {
+        Said::Body(status, body) => format!("{status} with {} bytes", body.len()),
+        words => format!("{words:?}"),
+    };
+    for (refusal, scheme) in refusals().into_iter().flat_map(|one| [(one.clone(), "http"), (one, "ws")]) {
+        // A status is HTTP's.
+        if scheme == "ws" && matches!(refusal, Said::Body(400.., _)) {
+            continue;
+        }
+        let (said, refused) = (refusal.clone(), told(&refusal));
+        let endpoint = TestEndpoint::start(move |method, params| match method {
+            "eth_chainId" => Said::Result(json!("0x1")),
+            "eth_getLogs" => {
+                let (from, to) = (number(&params[0]["fromBlock"]), number(&params[0]["toBlock"]));
+                if to - from >= 100 { said.clone() } else { Said::Result(json!([])) }
+            }
+            "eth_getBlockByNumber" => {
+                let height = if params[0] == "latest" { 500 } else { number(&params[0]) };
+                let (hash, parent) = (B256::from(U256::from(height + 1)), B256::from(U256::from(height)));
+                Said::Result(json!({
+                    "number": format!("{height:#x}"), "hash": hash, "parentHash": parent, "timestamp": "0x1",
+                }))
+            }
+            _ => Said::Error(-32_601, "method not found".into()),
+        })
+        .await;
+        let chain = Arc::new(AlloyChain::new(endpoint.url(scheme), client_settings()));
+        let settings = PoolSettings { chain_id: 1, quorum: 1, timeout: Duration::from_secs(10) };
+        let pool = Arc::new(Endpoints::new(vec![("it".into(), chain)], settings));
+        let Bench { node, .. } = Bench::new();
+        let (journal, policy, metrics) = (node.journal.clone(), node.policy.clone(), node.metrics.clone());
+        let node = Arc::new(Node::new(pool.clone(), journal, node.domain, node.signer, policy, metrics));
+        let (mut history, mut next, began) = (History::new(2_000), 1, std::time::Instant::now());
+        while next < 400 {
+            assert!(began.elapsed() < Duration::from_secs(20), "{refused} {scheme}: block {next}");
+            match history.read(&node, next, 400).await {
+                Ok(Some(page)) => next = page.end.number + 1,
+                Ok(None) => {}
+                Err(error) => panic!("{refused} {scheme}: {error}"),
+            }
+        }
+        assert!(pool.health()[0].errors.contains_key("range_too_large"), "{refused} {scheme}");
+        let mut asked = endpoint.calls("eth_getLogs");
+        let count = asked.len();
+        asked.dedup();
+        assert_eq!(asked.len(), count, "{refused} {scheme}: no query is repeated");
+        // A connection that broke is one fault of the endpoint; a refusal is none.
+        let faults = pool.health()[0].errors.keys().filter(|label| **label != "range_too_large").count();
+        assert!(
+            faults == 0 || matches!(refusal, Said::Close(..) | Said::Body(200, _)),
+            "{refused} {scheme}: {:?}",
+            pool.health()
+        );
+    }
 }
