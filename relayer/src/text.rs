@@ -5,7 +5,7 @@ use alloy::primitives::Address;
 /// Characters of a foreign name or value that a message shows at most.
 const SHOWN: usize = 200;
 /// Characters of a foreign message at most.
-const LINE: usize = 1000;
+const LINE: usize = 300;
 
 /// The bytes of a text without the byte order mark that editors on Windows put before UTF-8.
 #[must_use]

@@ -229,6 +229,9 @@ impl Node {
     }
 
     /// What it serves at a path while it runs: the status code and the body.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or gives no HTTP response.
     pub async fn get(&self, path: &str) -> Res<(u16, String)> {
         let address = fs::read_to_string(self.home.path().join("data/status"))?;
         let mut stream = TcpStream::connect(address.trim()).await?;

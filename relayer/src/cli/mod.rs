@@ -47,10 +47,6 @@ pub struct Cli {
 /// The filter where none is given.
 const DEFAULT_LOG: &str = "info";
 
-/// A target that logs an error for every subscription whose endpoint goes away, also while a node is ending. What a lost
-/// endpoint means is logged by `chain`; so it is off unless a filter names it.
-const NOISY_TARGET: &str = "alloy_pubsub";
-
 /// How much is logged, and in which form; logs go to standard error.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Logging")]
@@ -208,9 +204,6 @@ impl LoggingArgs {
         if tells_requests && log == DEFAULT_LOG {
             log += &format!(",{REQUEST_LOG}=debug");
         }
-        if !log.contains(NOISY_TARGET) {
-            log += &format!(",{NOISY_TARGET}=off");
-        }
         let mistyped = |what: &dyn Display| {
             Mistyped(format!("--log `{}`: {what}; write a level such as `info`", text::shown(&self.log)))
         };
@@ -234,18 +227,9 @@ mod tests {
         arguments.filter(true).unwrap().to_string()
     }
 
-    /// A node that is told to end logs no error: an endpoint that goes away in the meantime is no news.
-    #[test]
-    fn subscriptions_that_end_are_logged_only_where_a_filter_names_them() {
-        for log in [DEFAULT_LOG, "debug", "oraculum=trace,warn"] {
-            assert!(filter(log).contains("alloy_pubsub=off"), "{log}");
-        }
-        assert!(filter("info,alloy_pubsub=debug").contains("alloy_pubsub=debug"));
-    }
-
     #[test]
     fn what_logs_keys_of_endpoints_is_off_whatever_the_filter() {
-        let filter = filter("trace,hyper=trace");
+        let filter = filter("trace,hyper=trace,alloy_pubsub=debug");
         for target in SECRET_TARGETS {
             assert!(filter.contains(&format!("{target}=off")), "{target}: {filter}");
         }
