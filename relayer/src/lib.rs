@@ -14,7 +14,7 @@
 //!  3  engine, journal, coordinator, pricing
 //!  2  domain, model, oip
 //!  1  protocol, chain
-//!  0  failpoint, text
+//!  0  chance, failpoint, text
 //! ```
 
 // A message that cannot be written must not end a node: `cli::output` has what may be written to.
@@ -22,6 +22,7 @@
 
 pub mod api;
 pub mod chain;
+pub mod chance;
 pub mod cli;
 pub mod client;
 pub mod conditions;

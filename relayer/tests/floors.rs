@@ -11,7 +11,7 @@ use std::{
 
 /// Every room of `src/`, from the ground up. A room imports only from floors below its own.
 const FLOORS: &[&[&str]] = &[
-    &["failpoint", "text"],
+    &["chance", "failpoint", "text"],
     &["chain", "protocol"],
     &["domain", "model", "oip"],
     &["coordinator", "engine", "journal", "pricing"],

@@ -1,6 +1,9 @@
 //! A node's view of the chain: calls take time, fail, and tell what was true a while ago.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use alloy::{
     primitives::{Address, B256, Bytes, U256},
@@ -27,17 +30,17 @@ pub(crate) struct Endpoint {
     pub(crate) world: Arc<Mutex<World>>,
     pub(crate) process: Arc<Process>,
     pub(crate) faults: Faults,
-    /// The block whose logs were left out last, and how often in a row.
-    pub(crate) hidden: Mutex<(B256, u32)>,
+    /// How often in a row the logs of a block were left out.
+    pub(crate) hidden: Mutex<BTreeMap<B256, u32>>,
 }
 
 impl Endpoint {
     /// Whether the logs of a block are left out this time.
     fn hides(&self, block: B256) -> bool {
         let mut hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
-        let times = if hidden.0 == block { hidden.1 } else { 0 };
-        let hides = times < HIDDEN_IN_A_ROW && self.faults.happens(|mode| mode.hidden);
-        *hidden = (block, if hides { times + 1 } else { 0 });
+        let times = hidden.entry(block).or_default();
+        let hides = *times < HIDDEN_IN_A_ROW && self.faults.happens(|mode| mode.hidden);
+        *times = if hides { *times + 1 } else { 0 };
         hides
     }
 

@@ -41,6 +41,7 @@ pub(crate) struct Lived {
 /// # Errors
 /// If there can be no runtime.
 pub(crate) fn live(seed: u64) -> std::io::Result<Lived> {
+    oraculum::chance::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     Ok(runtime.block_on(Life::begin(seed).live()))
 }
@@ -98,9 +99,7 @@ impl Life {
         }
         // What the last block brought is taken in.
         tokio::time::sleep(Duration::from_secs(60)).await;
-        let world = self.world();
-        let mut violations = check::all(&world, &self.nodes);
-        drop(world);
+        let mut violations = check::all(&self.world(), &self.nodes);
         shutdown.cancel();
         for node in running {
             if let Err(error) = node.await {

@@ -37,6 +37,9 @@ pub(crate) struct Mined {
     pub(crate) logs: Vec<Log>,
 }
 
+/// What became of a transaction: its hash, who signed it, its result, and its price of gas.
+type Executed = (B256, Option<(Address, TxEnvelope)>, ExecutionResult, u128);
+
 /// A block and the state after it.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
@@ -151,12 +154,7 @@ impl World {
         self.append(block, state, executed)
     }
 
-    fn append(
-        &mut self,
-        context: BlockContext,
-        state: State,
-        executed: Vec<(B256, Option<(Address, TxEnvelope)>, ExecutionResult, u128)>,
-    ) -> Header {
+    fn append(&mut self, context: BlockContext, state: State, executed: Vec<Executed>) -> Header {
         let parent = self.head().block.hash;
         let mut seal = [parent.as_slice(), &context.number.to_be_bytes(), &self.salt.to_be_bytes()].concat();
         executed.iter().for_each(|(hash, ..)| seal.extend(hash.as_slice()));

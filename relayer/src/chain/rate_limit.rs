@@ -5,8 +5,9 @@ use std::{
     time::Duration,
 };
 
-use rand::Rng;
 use tokio::time::Instant;
+
+use crate::chance;
 
 /// Backoff after the first failure, doubled with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -53,7 +54,7 @@ impl Bucket {
 pub(super) fn backoff(failures: u32, asked_to_slow_down: bool) -> Duration {
     let first = if asked_to_slow_down { FIRST_SLOWDOWN_BACKOFF } else { FIRST_BACKOFF };
     let whole = first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_BACKOFF);
-    whole.mul_f64(rand::rng().random_range(0.5..=1.0))
+    whole.mul_f64(0.5 + chance::share() / 2.0)
 }
 
 /// Pauses of a loop that tries again.

@@ -64,6 +64,7 @@ pub(super) async fn watch(
         let patience = pace.patience().filter(|_| !stalled);
         let due = pace.last.unwrap_or(began) + patience.unwrap_or_default();
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             changed = heads.changed() => {
                 if changed.is_err() {

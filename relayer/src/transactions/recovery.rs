@@ -1,16 +1,22 @@
 //! After a start and after a reorganisation: what the journal, the chain and the jobs say of each other is made to agree.
 
+use std::collections::BTreeMap;
+
 use alloy::primitives::{Address, B256};
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::{
-    REBROADCAST_INTERVAL, Transactions, candidate::TxId, queue::Hold, relevance::sent_moves, tracked::TxState,
+    REBROADCAST_INTERVAL, Transactions,
+    candidate::TxId,
+    queue::Hold,
+    relevance::sent_moves,
+    tracked::{Mined, TxState},
 };
 use crate::{
-    chain::{At, Backoff, Chain},
+    chain::{At, Backoff, BlockRef, Chain},
     conditions::Obstacle,
-    domain::{AnswerRef, Job, Transition},
+    domain::{AnswerRef, ChainHead, Job, Transition},
     failpoint::failpoint,
     journal::{Batch, Journal, Position, View},
     node::StageError,
@@ -73,36 +79,82 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
     /// After a reorganisation, what was mined may not be any more.
     pub(super) fn on_reorg(&mut self) -> Result<(), StageError> {
-        let mut transactions = Vec::new();
         for queue in self.queues.iter_mut() {
             queue.may_fall = true;
             // It may reach deeper than what counted as final.
             queue.closed = 0;
-            for (nonce, mut tracked) in std::mem::take(&mut queue.tracked) {
-                tracked.missing = None;
-                let state = match tracked.state {
-                    TxState::Mined(mined) => {
-                        let pending = mined.reorged();
-                        transactions.push(pending.transaction().clone());
-                        TxState::Pending(pending)
-                    }
-                    state @ (TxState::Reserved(_) | TxState::Pending(_)) => state,
-                };
-                tracked.state = state;
-                queue.tracked.insert(nonce, tracked);
-            }
+            queue.tracked.values_mut().for_each(|tracked| tracked.missing = None);
         }
-        if !transactions.is_empty() {
-            failpoint("unmined.before");
-            self.commit(&Batch { transactions, ..Batch::default() })?;
-            failpoint("unmined.after");
-        }
+        self.take_back(|_| true)?;
         self.mark_carried()?;
         for account in self.queues.accounts() {
             self.ask_account(account);
             // The pools may have lost them with their blocks.
             self.rebroadcast(account)?;
         }
+        Ok(())
+    }
+
+    /// Takes back receipts of blocks that the watcher found others in place of. It had not taken them in when they were
+    /// replaced, so to it that was no reorganisation.
+    pub(super) fn take_back_stale(&mut self, head: &ChainHead) -> Result<(), StageError> {
+        let is_news = |mined: &Mined| !mined.on_chain && mined.receipt().block.number <= head.header.block.number;
+        let news = self.queues.iter().flat_map(|queue| queue.tracked.values());
+        if !news.filter_map(|tracked| tracked.state.mined()).any(is_news) {
+            return Ok(());
+        }
+        let recent = self.node.journal.recent_blocks()?;
+        let recent: BTreeMap<u64, B256> = recent.into_iter().map(|block| (block.number, block.hash)).collect();
+        let is_gone = |mined: &Mined| {
+            let BlockRef { number, hash } = mined.receipt().block;
+            recent.get(&number).is_some_and(|known| *known != hash)
+        };
+        let mut stale = Vec::new();
+        for queue in self.queues.iter_mut() {
+            for tracked in queue.tracked.values_mut() {
+                let TxState::Mined(mined) = &mut tracked.state else { continue };
+                if is_news(mined) && is_gone(mined) {
+                    stale.push(queue.signer.address());
+                    queue.may_fall = true;
+                } else if is_news(mined) {
+                    mined.on_chain = true;
+                }
+            }
+        }
+        if stale.is_empty() {
+            return Ok(());
+        }
+        self.take_back(is_gone)?;
+        self.mark_carried()?;
+        for account in stale {
+            self.ask_account(account);
+            self.rebroadcast(account)?;
+        }
+        Ok(())
+    }
+
+    /// What was mined and `is_gone` is pending again.
+    fn take_back(&mut self, is_gone: impl Fn(&Mined) -> bool) -> Result<(), StageError> {
+        let mut transactions = Vec::new();
+        for queue in self.queues.iter_mut() {
+            for (nonce, mut tracked) in std::mem::take(&mut queue.tracked) {
+                tracked.state = match tracked.state {
+                    TxState::Mined(mined) if is_gone(&mined) => {
+                        let pending = mined.reorged();
+                        transactions.push(pending.transaction().clone());
+                        TxState::Pending(pending)
+                    }
+                    state => state,
+                };
+                queue.tracked.insert(nonce, tracked);
+            }
+        }
+        if transactions.is_empty() {
+            return Ok(());
+        }
+        failpoint("unmined.before");
+        self.commit(&Batch { transactions, ..Batch::default() })?;
+        failpoint("unmined.after");
         Ok(())
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Mined {
     receipt: Receipt,
     /// The jobs that it was to answer and did not, once the logs of its block are known.
     pub(super) left_out: Option<Vec<B256>>,
+    /// Whether the watcher took in the receipt's block, or one so long ago that it does not remember.
+    pub(super) on_chain: bool,
 }
 
 /// Nothing changes it any more.
@@ -101,7 +103,7 @@ impl Pending {
 
     pub(super) fn mined(self, hash: B256, receipt: Receipt) -> Mined {
         let transaction = TrackedTransaction { mined: Some(receipt), ..self.transaction };
-        Mined { transaction, hash, receipt, left_out: None }
+        Mined { transaction, hash, receipt, left_out: None, on_chain: false }
     }
 
     pub(super) fn transaction(&self) -> &TrackedTransaction {
@@ -182,6 +184,13 @@ impl TxState {
         match self {
             Self::Pending(pending) => Some(pending),
             Self::Reserved(_) | Self::Mined(_) => None,
+        }
+    }
+
+    pub(super) fn mined(&self) -> Option<&Mined> {
+        match self {
+            Self::Mined(mined) => Some(mined),
+            Self::Reserved(_) | Self::Pending(_) => None,
         }
     }
 

@@ -50,6 +50,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         } else if first {
             self.mark_carried()?;
         }
+        self.take_back_stale(&head)?;
         if first {
             self.reopen_uncarried()?;
         }

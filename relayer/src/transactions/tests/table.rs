@@ -365,6 +365,31 @@ async fn insufficient_funds_for_many_answers_is_too_much_and_the_key_goes_on_wit
     assert_eq!(rig.send(&items[..1]), SendOutcome::Sent);
 }
 
+/// The simulation found it, with the seed 30321: a receipt of a block that the watcher never took in counted as final.
+#[tokio::test(start_paused = true)]
+async fn a_receipt_of_a_block_that_was_replaced_before_the_watcher_came_to_it_is_taken_back() {
+    let mut rig = Rig::new().await;
+    let item = rig.answer().await;
+    let sent = rig.last_sent();
+    // Its receipt is found while the watcher is behind; then another block takes the place.
+    rig.chain().mine_transaction(&sent, true);
+    rig.chain().set_nonces(1, 1);
+    rig.seconds(2).await;
+    assert!(rig.tracked()[0].mined.is_some());
+    rig.chain().reorg(1);
+    rig.chain().set_nonces(0, 0);
+    let before = rig.chain().sent().len();
+    for _ in 0..4 {
+        let header = rig.chain().mine(Vec::new());
+        rig.journal().commit(&Batch { recent_blocks: vec![header.block], ..Batch::default() }).unwrap();
+        rig.head().await;
+    }
+    assert_eq!(rig.tracked().len(), 1, "it is not final");
+    assert_eq!((rig.state(&item), rig.tracked()[0].mined), ("sent", None));
+    let again = rig.chain().sent().split_off(before);
+    assert!(again.iter().any(|one| one.tx_hash() == sent.tx_hash()), "the same bytes");
+}
+
 /// The simulation found it, with the seed 10206: the nonce was read in a block that the watcher never took in.
 #[tokio::test(start_paused = true)]
 async fn a_nonce_that_a_reorganisation_nobody_heard_of_took_back_is_filled() {
