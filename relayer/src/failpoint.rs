@@ -99,6 +99,44 @@ pub fn failpoint(name: &str) {
 #[inline(always)]
 pub fn failpoint(_: &str) {}
 
+/// Faults that a test may plant, to show that the simulation finds such. Each takes one care away.
+pub const FAULTS: &[&str] = &[
+    // An answer is signed without being remembered.
+    "signed-unrecorded",
+    // A reorganisation leaves answers that it took back as they are.
+    "reorganisation-unheard",
+    // The last log of a block is lost.
+    "log-lost",
+    // What is mined counts as final at once.
+    "final-at-once",
+    // What a pool lost is not broadcast again.
+    "broadcast-once",
+];
+
+#[cfg(feature = "chaos")]
+static PLANTED: std::sync::OnceLock<&'static str> = std::sync::OnceLock::new();
+
+/// Plants a fault of `FAULTS` for the life of the process. Returns whether there is one of that name, and none yet.
+#[cfg(feature = "chaos")]
+#[must_use]
+pub fn plant(name: &str) -> bool {
+    FAULTS.iter().find(|fault| **fault == name).is_some_and(|fault| PLANTED.set(fault).is_ok())
+}
+
+/// Whether a fault is planted.
+#[cfg(feature = "chaos")]
+pub fn is_planted(name: &str) -> bool {
+    debug_assert!(FAULTS.contains(&name), "{name} is not among the faults");
+    PLANTED.get() == Some(&name)
+}
+
+/// Whether a fault is planted; never without the feature `chaos`.
+#[cfg(not(feature = "chaos"))]
+#[inline(always)]
+pub fn is_planted(_: &str) -> bool {
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

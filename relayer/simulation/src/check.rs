@@ -17,8 +17,8 @@ use oraculum::{
 };
 
 use crate::{
-    node::{SimulatedNode, answer},
-    world::World,
+    node::{FINAL, SimulatedNode, answer},
+    world::{Mined, World},
 };
 
 /// A request on the chain.
@@ -149,6 +149,16 @@ fn of_transactions(world: &World, node: &SimulatedNode, nodes: usize) -> Vec<Str
         if (!mined.receipt.success || skipped) && !excused {
             found.push(format!("node {}: the transaction {} came to nothing", node.index, mined.hash));
         }
+    }
+    // The ledger has what is final, to the wei. What lost power took of it is not found again.
+    let last_final = world.head().block.number.saturating_sub(FINAL);
+    let of_sender = |mined: &Mined| mined.signed.as_ref().is_some_and(|(from, _)| *from == sender);
+    let ours = world.transactions().filter(|(header, mined)| header.block.number <= last_final && of_sender(mined));
+    let spent: u128 = ours.map(|(_, mined)| mined.receipt.cost()).sum();
+    let journal = node.journal.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let booked: u128 = journal.ledger(0).unwrap_or_default().iter().map(|entry| entry.spent).sum();
+    if booked != spent && !node.lost_power.load(Ordering::Relaxed) {
+        found.push(format!("node {}: its ledger has {booked} wei spent, the chain {spent}", node.index));
     }
     // What lost power made it forget may wait behind a nonce that it will use one day.
     let next = world.nonce(sender, false);

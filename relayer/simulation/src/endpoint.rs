@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     evm::{BLOCK_GAS, CHAIN_ID},
-    faults::Faults,
+    faults::{Faults, Mode},
     process::Process,
     world::World,
 };
@@ -24,22 +24,25 @@ const FINAL: u64 = 12;
 
 /// Times in a row that logs are left out of a block at most: a node reads an empty block once more than that.
 const HIDDEN_IN_A_ROW: u32 = 3;
+/// Times in a row that a receipt is left out at most: a node asks twice, ten seconds apart, before it believes that its nonce
+/// was used by others.
+const HIDDEN_RECEIPT_IN_A_ROW: u32 = 1;
 
 /// See the module.
 pub(crate) struct Endpoint {
     pub(crate) world: Arc<Mutex<World>>,
     pub(crate) process: Arc<Process>,
     pub(crate) faults: Faults,
-    /// How often in a row the logs of a block were left out.
+    /// How often in a row a block's logs or a transaction's receipt were left out.
     pub(crate) hidden: Mutex<BTreeMap<B256, u32>>,
 }
 
 impl Endpoint {
-    /// Whether the logs of a block are left out this time.
-    fn hides(&self, block: B256) -> bool {
+    /// Whether a block's logs or a transaction's receipt are left out this time.
+    fn hides(&self, hash: B256, most: u32, share: impl FnOnce(Mode) -> u32) -> bool {
         let mut hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
-        let times = hidden.entry(block).or_default();
-        let hides = *times < HIDDEN_IN_A_ROW && self.faults.happens(|mode| mode.hidden);
+        let times = hidden.entry(hash).or_default();
+        let hides = *times < most && self.faults.happens(share);
         *times = if hides { *times + 1 } else { 0 };
         hides
     }
@@ -95,7 +98,7 @@ impl Chain for Endpoint {
 
     async fn logs(&self, address: Address, scope: LogScope) -> Result<Vec<Log>, ChainError> {
         self.reach().await?;
-        let hidden = matches!(scope, LogScope::Block(hash) if self.hides(hash));
+        let hidden = matches!(scope, LogScope::Block(hash) if self.hides(hash, HIDDEN_IN_A_ROW, |mode| mode.hidden));
         let world = self.world();
         let head = self.seen(&world).block.number;
         let (from, to) = match scope {
@@ -138,7 +141,7 @@ impl Chain for Endpoint {
 
     async fn receipt(&self, hash: B256) -> Result<Option<Receipt>, ChainError> {
         self.reach().await?;
-        if self.faults.happens(|mode| mode.no_receipt) {
+        if self.hides(hash, HIDDEN_RECEIPT_IN_A_ROW, |mode| mode.no_receipt) {
             return Ok(None);
         }
         let world = self.world();
@@ -149,7 +152,11 @@ impl Chain for Endpoint {
 
     async fn nonce(&self, account: Address, at: At) -> Result<u64, ChainError> {
         self.reach().await?;
-        Ok(self.world().nonce(account, at == At::Pending))
+        let world = self.world();
+        Ok(match at {
+            At::Latest => world.nonce_at(account, self.seen(&world).block.number),
+            At::Pending => world.nonce(account, true),
+        })
     }
 
     async fn balance(&self, account: Address) -> Result<U256, ChainError> {

@@ -45,6 +45,9 @@ use crate::{
     world::World,
 };
 
+/// Blocks on top of one that make it final.
+pub(crate) const FINAL: u64 = 12;
+
 /// How a life may end a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
@@ -196,7 +199,7 @@ impl SimulatedNode {
             metrics: Arc::new(Metrics::default()),
             watch: WatchSettings {
                 deployment_block: genesis.block.number + 1,
-                finality: Finality::Depth(12),
+                finality: Finality::Depth(FINAL),
                 depth: 32,
                 page: 64,
                 models: [genesis.model].into(),

@@ -276,6 +276,12 @@ impl World {
         nonce
     }
 
+    /// The next nonce of an account after the block of a height.
+    pub(crate) fn nonce_at(&self, account: Address, number: u64) -> u64 {
+        let state = self.at(number).and_then(|block| block.state.as_ref());
+        state.map_or_else(|| self.nonce(account, false), |state| nonce_of(state, account))
+    }
+
     pub(crate) fn balance(&self, account: Address) -> U256 {
         balance_of(&self.state(), account)
     }

@@ -9,7 +9,7 @@ use crate::{
     chain::{Chain, ChainError},
     conditions::Obstacle,
     domain::Transition,
-    failpoint::failpoint,
+    failpoint::{failpoint, is_planted},
     journal::Journal,
     node::StageError,
 };
@@ -30,6 +30,9 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
     /// The same bytes once more.
     pub(super) fn broadcast_again(&mut self, id: TxId) {
+        if is_planted("broadcast-once") {
+            return;
+        }
         self.node.metrics.rebroadcast.add();
         self.broadcast(id);
     }

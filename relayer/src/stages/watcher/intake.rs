@@ -10,6 +10,7 @@ use crate::{
     chain::{BlockRef, Chain},
     coordinator::{DecodedLog, Event},
     domain::{Claim, Resolution, Task, Transition},
+    failpoint::is_planted,
     journal::{Batch, Journal, JournalError, Position, View},
     node::Node,
 };
@@ -191,7 +192,7 @@ pub(super) fn rewind<C: Chain, J: Journal>(node: &Node<C, J>, ancestor: BlockRef
     let lost = |view: View| journal.walk(view, above(), usize::MAX).map(|at| at.into_iter().map(|at| at.id));
     let vanished: BTreeSet<B256> = lost(View::Requested)?.collect();
     let settled: BTreeSet<B256> = lost(View::Included)?.chain(lost(View::Finalized)?).collect();
-    for &id in settled.difference(&vanished) {
+    for &id in settled.difference(&vanished).filter(|_| !is_planted("reorganisation-unheard")) {
         batch.moves.push((id, Transition::Reopened));
         // What this node passed over, another had answered.
         if let Some(job) = journal.job(id)? {

@@ -26,7 +26,7 @@ use crate::{
     conditions::Obstacle,
     coordinator::{DecodedLog, Event, ReadError, Views, abi::InferenceCoordinator as Coordinator, decode_log, rules},
     domain::ChainHead,
-    failpoint::failpoint,
+    failpoint::{failpoint, is_planted},
     journal::{Batch, Journal, JournalError, View},
     node::{Node, StageError},
 };
@@ -258,7 +258,10 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let mut reads = futures::stream::iter(reads).buffered(BLOCKS_AT_ONCE);
         while let Some(read) = reads.next().await {
             let (block, logs) = read?;
-            let logs: Vec<_> = logs.iter().filter_map(decode_log).collect();
+            let mut logs: Vec<_> = logs.iter().filter_map(decode_log).collect();
+            if is_planted("log-lost") {
+                logs.pop();
+            }
             self.take(&logs, block, head).await?;
         }
         Ok(())
