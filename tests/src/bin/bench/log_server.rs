@@ -31,7 +31,7 @@ pub(super) struct LogServer {
 pub(super) struct Pages {
     pub(super) ranges: Vec<(u64, u64)>,
     pub(super) first: Option<Instant>,
-    /// When the first query of one block's logs came: the pages before it are taken in then.
+    /// When the first query of one block's logs came, but for the head's: the pages before it are taken in then.
     pub(super) ended: Option<Instant>,
 }
 
@@ -78,15 +78,20 @@ impl LogServer {
     fn logs(&self, filter: &Value) -> Option<Value> {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(hash) = filter.get("blockHash") {
-            pages.ended.get_or_insert_with(Instant::now);
             let wanted: B256 = serde_json::from_value(hash.clone()).ok()?;
             // Only the newest are asked for by hash.
             let number = (self.height.saturating_sub(1_000)..=self.height).rev().find(|n| Self::hash(*n) == wanted)?;
+            if number < self.height {
+                pages.ended.get_or_insert_with(Instant::now);
+            }
             return Some(self.of_range(number, number));
         }
         let (from, to) = (self.number(&filter["fromBlock"])?, self.number(&filter["toBlock"])?);
-        pages.first.get_or_insert_with(Instant::now);
-        pages.ranges.push((from, to));
+        // At its start a node tries whether the logs of the head can be had.
+        if from < self.height {
+            pages.first.get_or_insert_with(Instant::now);
+            pages.ranges.push((from, to));
+        }
         drop(pages);
         Some(self.of_range(from, to))
     }
