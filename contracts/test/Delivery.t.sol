@@ -133,6 +133,27 @@ contract DeliveryTest is LiveNodeFixture {
         assertEq(flagsOf(open), 1);
     }
 
+    function test_AConsumerThatAskedForNoCallbackIsNotCalled() external {
+        Request memory r = askFor(address(new RecordingConsumer()), 0);
+        roll(1);
+        Fulfillment memory f = answer(r, "output");
+        vm.recordLogs();
+        coordinator.fulfill(f);
+        assertEq(vm.getRecordedLogs().length, 1, "no delivery that fails");
+        assertEq(flagsOf(r), 2);
+    }
+
+    function test_ACallbackOfOneGasIsTriedAndFails() external {
+        RecordingConsumer consumer = new RecordingConsumer();
+        Request memory r = askFor(address(consumer), 1);
+        roll(1);
+        Fulfillment memory f = answer(r, "output");
+        vm.expectEmit(address(coordinator));
+        emit IInferenceCoordinator.DeliveryFailed(coordinator.requestIdOf(r), address(consumer));
+        coordinator.fulfill(f);
+        assertEq(flagsOf(r), 2);
+    }
+
     // Redelivery
 
     function failedDelivery(SwitchConsumer consumer) private returns (Result memory) {

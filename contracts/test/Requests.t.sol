@@ -214,4 +214,16 @@ contract RequestsTest is LiveNodeFixture {
         assertEq(wordOf(id), 1);
         assertEq(id, keccak256(abi.encode(block.chainid, address(coordinator), r)));
     }
+
+    function test_AnInputOfAnyLengthIsAnnouncedAsTheAbiEncodesIt() external {
+        for (uint256 length = 0; length <= 97; ++length) {
+            bytes memory input = new bytes(length);
+            for (uint256 i = 0; i < length; ++i) {
+                input[i] = 0xff;
+            }
+            vm.recordLogs();
+            Request memory r = send(consumer, newAsk(consumer), input);
+            assertEq(vm.getRecordedLogs()[0].data, abi.encode(r.origin, r.escrow, r.payment, r.terms, input));
+        }
+    }
 }

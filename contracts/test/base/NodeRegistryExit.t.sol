@@ -41,6 +41,17 @@ contract ExitTest is NodeFixture {
         depart(node, index);
     }
 
+    function test_NobodyOwnsASeatThatNobodyHolds() external {
+        (, uint32 index) = _released("node");
+        bytes memory refusal = abi.encodeWithSelector(INodeRegistry.NotSeatOwner.selector, modelId, index, address(0));
+        vm.startPrank(address(0));
+        vm.expectRevert(refusal);
+        coordinator.leaveSeat(modelId, index);
+        vm.expectRevert(refusal);
+        coordinator.rekeySeat(modelId, index);
+        vm.stopPrank();
+    }
+
     function test_OnlyItsOwnerLeavesASeat() external {
         (Node memory node, uint32 index) = liveNode("node");
         (Node memory other,) = liveNode("other");

@@ -65,6 +65,15 @@ contract FreeSeatsTest is Test {
         assertEq(words.trim(0), 0);
     }
 
+    function test_TheFirstIndexOfAWordIsTrimmedToo() external {
+        for (uint256 index = 0; index <= 512; index += 256) {
+            words.add(index);
+            assertEq(words.trim(index + 1), index);
+            (bool any,) = words.takeLowest(index + 1);
+            assertFalse(any);
+        }
+    }
+
     function _join(uint256 count) private returns (uint256) {
         (bool any, uint32 index) = words.takeLowest(count);
         assertEq(any, freeCount != 0);

@@ -117,7 +117,44 @@ contract TensorTest is Test {
         h.intAt(packed, 0, 0);
     }
 
+    function test_TrailingBytesAreCounted() external {
+        bytes memory packed = bytes.concat(h.ints(DType.I32, 6, _shape(1), new int256[](1)), hex"000000");
+        _expect(abi.encodeWithSelector(TensorError.TrailingBytes.selector, 3));
+        h.validate(packed);
+        _expect(abi.encodeWithSelector(TensorError.TrailingBytes.selector, 3));
+        h.validateMemory(packed);
+    }
+
+    function test_AHeaderWithNothingBehindItIsRead() external {
+        _expect(abi.encodeWithSelector(TensorError.UnknownType.selector, 0));
+        h.validate(hex"01000000");
+        _expect(abi.encodeWithSelector(TensorError.RankTooLarge.selector, 9, 8));
+        h.validate(hex"01010009");
+        _expect(abi.encodeWithSelector(TensorError.Truncated.selector));
+        h.validate(hex"010000");
+    }
+
+    function test_AStringWhoseLengthIsCutIsTruncated() external {
+        // Two strings: the first is "A", of the second only three bytes of the length are there.
+        bytes memory packed = hex"010f0001000000020000000141000000";
+        _expect(abi.encodeWithSelector(TensorError.Truncated.selector));
+        h.validate(packed);
+        _expect(abi.encodeWithSelector(TensorError.Truncated.selector));
+        h.stringAt(packed, 0, 0);
+        h.validate(bytes.concat(packed, hex"00"));
+    }
+
     // ----------------------------------------------------------------------------------------------- reading
+
+    function test_EveryIntegerTypeGoesToWad() external view {
+        int256[] memory one = new int256[](1);
+        one[0] = 7;
+        for (uint256 t = uint256(DType.I8); t <= uint256(DType.U128); ++t) {
+            assertEq(h.toWad(h.ints(DType(t), 1, _shape(1), one), 0, 0), 0.7e18);
+        }
+        one[0] = int256(uint256(type(uint128).max));
+        assertEq(h.toWad(h.ints(DType.U128, 0, _shape(1), one), 0, 0), one[0] * 1e18);
+    }
 
     function testFuzz_AFixedPointNumberToWadIsRoundedHalfToEven(int128 value, uint8 decimals) external view {
         decimals = uint8(bound(decimals, 0, 36));
