@@ -365,4 +365,16 @@ abstract contract LiveNodeFixture is Fixture {
         super.setUp();
         (node,) = liveNode("node");
     }
+
+    /// @dev A request whose callback has some gas.
+    function askFor(address consumer, uint32 gasLimit) internal returns (Request memory) {
+        Ask memory ask = newAsk(consumer);
+        ask.callbackGasLimit = gasLimit;
+        return send(consumer, ask, "input");
+    }
+
+    /// @dev What is recorded of a request.
+    function flagsOf(Request memory r) internal view returns (uint256) {
+        return wordOf(coordinator.requestIdOf(r)) & 0xff;
+    }
 }
