@@ -59,12 +59,15 @@ pub(super) fn has_cuda(runtime: &Runtime) -> bool {
     runtime.path.with_file_name(library).exists() && CUDA::is_available().unwrap_or(false)
 }
 
+/// Characters of a message of the runtime at most: its reason may come last of four sentences.
+const LONGEST_MESSAGE: usize = 1_000;
+
 /// Message of the runtime in one line, without the places in its source, its code, and the path under which a file is
 /// pinned.
 pub(super) fn describe<R>(error: &ort::Error<R>) -> String {
     let message = error.message();
     let told = message.rsplit_once("[ONNXRuntimeError] : ").and_then(|(_, rest)| rest.splitn(3, " : ").nth(2));
-    text::one_line(without_source(told.unwrap_or(message)))
+    text::cut(without_source(told.unwrap_or(message)), LONGEST_MESSAGE)
 }
 
 /// What the runtime says behind a place in its source: `failed:/…/model.cc:202 onnxruntime::Model::Model(…) What it says`.
