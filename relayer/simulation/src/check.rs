@@ -17,8 +17,8 @@ use oraculum::{
 };
 
 use crate::{
-    node::{FINAL, SimulatedNode, answer},
-    world::{Mined, World},
+    node::{SimulatedNode, answer},
+    world::{FINAL, Mined, World},
 };
 
 /// A request on the chain.

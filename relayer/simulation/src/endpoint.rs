@@ -16,11 +16,8 @@ use crate::{
     evm::{BLOCK_GAS, CHAIN_ID},
     faults::{Faults, Mode},
     process::Process,
-    world::World,
+    world::{FINAL, World},
 };
-
-/// Blocks below the head at which the chain calls a block final.
-const FINAL: u64 = 12;
 
 /// Times in a row that logs are left out of a block at most: a node reads an empty block once more than that.
 const HIDDEN_IN_A_ROW: u32 = 3;

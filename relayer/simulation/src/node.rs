@@ -42,11 +42,8 @@ use crate::{
     journal::NodeJournal,
     process::Process,
     trace::Trace,
-    world::World,
+    world::{FINAL, World},
 };
-
-/// Blocks on top of one that make it final.
-pub(crate) const FINAL: u64 = 12;
 
 /// How a life may end a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

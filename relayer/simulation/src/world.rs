@@ -22,6 +22,8 @@ use crate::{
     trace::Trace,
 };
 
+/// Blocks on top of one that make it final.
+pub(crate) const FINAL: u64 = 12;
 /// Blocks whose state is kept: no reorganisation goes deeper.
 const STATES: usize = 40;
 /// What a request pays, wei.

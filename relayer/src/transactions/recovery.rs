@@ -1,6 +1,6 @@
 //! After a start and after a reorganisation: what the journal, the chain and the jobs say of each other is made to agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::{Address, B256};
 use tokio::time::Instant;
@@ -109,12 +109,12 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             let BlockRef { number, hash } = mined.receipt().block;
             recent.get(&number).is_some_and(|known| *known != hash)
         };
-        let mut stale = Vec::new();
+        let mut stale = BTreeSet::new();
         for queue in self.queues.iter_mut() {
             for tracked in queue.tracked.values_mut() {
                 let TxState::Mined(mined) = &mut tracked.state else { continue };
                 if is_news(mined) && is_gone(mined) {
-                    stale.push(queue.signer.address());
+                    stale.insert(queue.signer.address());
                     queue.may_fall = true;
                 } else if is_news(mined) {
                     mined.on_chain = true;

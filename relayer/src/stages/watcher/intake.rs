@@ -1,6 +1,6 @@
 //! Meaning of a block's logs, and of their loss, for jobs and claims.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use alloy::primitives::B256;
 use tracing::{debug, info, warn};
@@ -64,7 +64,7 @@ pub(super) fn take<C: Chain, J: Journal>(
     batch: &mut Batch,
 ) -> Result<(), JournalError> {
     let mut intake =
-        Intake { node, heights, batch, fresh: BTreeMap::new(), claims: BTreeMap::new(), over: BTreeSet::new() };
+        Intake { node, heights, batch, fresh: HashMap::new(), claims: HashMap::new(), over: HashSet::new() };
     logs.iter().try_for_each(|log| intake.take(log))?;
     intake.finish();
     Ok(())
@@ -76,10 +76,10 @@ struct Intake<'a, C, J> {
     heights: Heights,
     batch: &'a mut Batch,
     /// Indices of the batch's jobs, for it may hold many.
-    fresh: BTreeMap<B256, usize>,
-    claims: BTreeMap<B256, Claim>,
+    fresh: HashMap<B256, usize>,
+    claims: HashMap<B256, Claim>,
     /// Jobs that begin and end in this batch, so long ago that they would be forgotten at once.
-    over: BTreeSet<B256>,
+    over: HashSet<B256>,
 }
 
 impl<C: Chain, J: Journal> Intake<'_, C, J> {
