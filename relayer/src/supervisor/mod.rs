@@ -17,7 +17,7 @@ pub use error::NodeError;
 use std::{
     collections::HashSet,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use alloy::primitives::B256;
@@ -255,6 +255,7 @@ impl ServedChain {
                 depth: chain.reorg_depth,
                 page: chain.log_page,
                 models: started.models.clone(),
+                started_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             },
             execute: ExecuteSettings { limit: engine.queue.div_ceil(self.chains), sessions: started.engine.sessions() },
         }

@@ -54,6 +54,8 @@ pub struct WatchSettings {
     pub page: u64,
     /// Ids of the models whose requests are taken in.
     pub models: HashSet<B256>,
+    /// When the process began, in seconds from 1970: whatever this key signed before is for blocks of before then.
+    pub started_at: u64,
 }
 
 /// Stage that follows the chain.
@@ -125,6 +127,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let mut backoff = Backoff::default();
         loop {
             let head = *self.heads.borrow_and_update();
+            let cursor = self.cursor;
             let step = async {
                 match head {
                     Some(head) => self.advance(head).await,
@@ -149,6 +152,9 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                     self.node.metrics.chain_errors.add();
                     debug!(%error, label = error.label(), "cannot follow the chain; trying again");
                     self.node.conditions.hinder(Obstacle::Chain, error);
+                    if self.cursor != cursor {
+                        backoff.succeeded();
+                    }
                     Some(backoff.failed())
                 }
             };
@@ -326,7 +332,8 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
 
     /// The head is taken in: tells the other stages.
     fn publish_head(&mut self, head: Header) -> Result<(), JournalError> {
-        if !self.caught_up {
+        // An endpoint that lost power, too, may take a while to know again for which blocks this key signed.
+        if head.timestamp >= self.settings.started_at {
             self.node.journal.caught_up()?;
         }
         self.published.send_replace(Some(ChainHead {

@@ -26,6 +26,7 @@ fn settings() -> WatchSettings {
         depth: 8,
         page: 16,
         models: HashSet::from([MODEL]),
+        started_at: 0,
     }
 }
 
