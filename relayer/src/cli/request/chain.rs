@@ -89,7 +89,7 @@ impl ChainArgs {
     }
 }
 
-fn is_loopback(endpoint: &Endpoint) -> bool {
+pub(super) fn is_loopback(endpoint: &Endpoint) -> bool {
     match endpoint.url().host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
