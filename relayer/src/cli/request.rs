@@ -1,6 +1,7 @@
 //! `oraculum request`: asks a model from the command line, waits, and prints the answer.
 
 mod chain;
+mod redeliver;
 
 use std::{
     io::Read,
@@ -13,11 +14,10 @@ use alloy::primitives::{
     aliases::U96,
     utils::{ParseUnits, format_ether, parse_units},
 };
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use chain::ChainArgs;
-
+use self::chain::ChainArgs;
 use super::{CommandResult, as_text, exit::Mistyped, print, print_json, tell};
 use crate::{
     client::{
@@ -41,12 +41,19 @@ const MODELS_DIR: &str = "onnx-models";
 ///
 /// Without further options it talks to `oraculum dev`, with the key that everybody knows there.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:
   oraculum request --model iris/v1 --input '[[5.1,3.5,1.4,0.2]]' --json
   oraculum request --model iris/v1 --input '[[5.1,3.5,1.4,0.2]]' --fee 0.001 --keystore keys/user.json \\
     --rpc-url https://rpc.example.org --coordinator 0x5FbDB2315678afecb367f032d93F642f64180aa3
-  oraculum request --refund 0x3d2f…   (takes the fee back after the deadline)")]
+  oraculum request --refund 0x3d2f…   (takes the fee back after the deadline)
+  oraculum request redeliver 0x3d2f… --gas-limit 300000   (after a callback that failed)"
+)]
 pub(super) struct RequestArgs {
+    #[command(subcommand)]
+    command: Option<RequestCommand>,
     /// The model, by name or id; nobody can point an id to another model.
     #[arg(long, required_unless_present = "refund")]
     model: Option<String>,
@@ -74,6 +81,11 @@ pub(super) struct RequestArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum RequestCommand {
+    Redeliver(redeliver::RedeliverArgs),
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +117,9 @@ struct TermArgs {
 impl RequestArgs {
     /// Runs the command.
     pub(super) async fn run(self) -> CommandResult {
+        if let Some(RequestCommand::Redeliver(redeliver)) = &self.command {
+            return redeliver.run().await;
+        }
         // Everything that can be wrong with what was typed, before anything else.
         let format = OutputFormat { width: self.terms.width, decimals: self.terms.decimals, mask: self.terms.mask };
         if !format.is_valid() {
