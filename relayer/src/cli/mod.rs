@@ -75,7 +75,7 @@ enum Command {
     Dev(dev::DevArgs),
     Init(init::InitArgs),
     Run(run::RunArgs),
-    Request(request::RequestArgs),
+    Request(Box<request::RequestArgs>),
     Infer(infer::InferArgs),
     Model(model::ModelArgs),
     Node(node::NodeArgs),
