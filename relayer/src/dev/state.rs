@@ -58,11 +58,12 @@ impl SavedState {
         self.deployment.chain_id
     }
 
-    /// Checks that all its models are in a folder, and that a chain's id that is asked for is its own.
+    /// Checks that all its models are in a folder, and that a chain's id that is asked for is its own. Returns the names of
+    /// the folder's models that it does not have.
     ///
     /// # Errors
     /// `StaleState`; `NoModels` or `Model` for the folder.
-    pub fn check(&self, path: &Path, models_dir: &Path, chain_id: Option<u64>) -> Result<(), DevError> {
+    pub fn check(&self, path: &Path, models_dir: &Path, chain_id: Option<u64>) -> Result<Vec<String>, DevError> {
         let own = self.chain_id();
         if let Some(asked) = chain_id.filter(|asked| *asked != own) {
             return Err(stale(path, format!("it is of chain {own}, not of chain {asked}")));
@@ -74,7 +75,8 @@ impl SavedState {
                 return Err(stale(path, format!("its model {name} ({id}) is not in {folder}, or has changed there")));
             }
         }
-        Ok(())
+        let lacks = |model: &Model| self.deployment.models.iter().all(|deployed| deployed.model_id != model.id);
+        Ok(models.into_iter().filter(lacks).map(|model| model.name).collect())
     }
 
     /// The deployment on the chain that loaded the file. Makes the node's journal in `data_dir`.

@@ -91,6 +91,19 @@ fn a_state_file_lets_chain_and_node_go_on_where_they_ended() {
         one_model.join("iris"),
     )
     .unwrap();
+    // A model that is new in the folder is said to be missing on the chain.
+    let early = folder.path().join("early.json");
+    let few = ["--state", early.to_str().unwrap()];
+    let mut dev = Dev::start(&[&few[..], &["--models", one_model.to_str().unwrap()]].concat());
+    dev.signal("-INT");
+    assert!(dev.process.wait().unwrap().success());
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = oraculum();
+    command.stderr(log.reopen().unwrap());
+    drop(Dev::start_by(command, &few));
+    let told = std::fs::read_to_string(log.path()).unwrap();
+    assert!(told.contains("was made without credit/v1") && !told.contains("without iris/v1"), "{told}");
+
     let refused = |arguments: &[&str]| {
         let output = oraculum().args(["dev", "--port", "0"]).args(state).args(arguments).output().unwrap();
         assert!(!output.status.success());

@@ -20,7 +20,7 @@ use crate::{
     dev::{
         self, Anvil, AnvilOptions, DeployOptions, Deployment, DevError, Fork, NodeKeys, SavedState, running::RunningDev,
     },
-    supervisor,
+    supervisor, text,
 };
 
 /// The pause between two looks whether the node is ready.
@@ -117,7 +117,14 @@ impl DevArgs {
         let saved = load_state.as_deref().map(SavedState::read).transpose()?.flatten();
         if let Some(file) = &self.state {
             SavedState::expect_writable(file)?;
-            saved.as_ref().map(|saved| saved.check(file, &models_dir, self.chain_id)).transpose()?;
+            let checked = saved.as_ref().map(|saved| saved.check(file, &models_dir, self.chain_id)).transpose()?;
+            for model in checked.unwrap_or_default() {
+                tell!(
+                    "the chain in {} was made without {}, which is not deployed",
+                    file.display(),
+                    text::shown(&model)
+                );
+            }
         }
         let options = AnvilOptions {
             host: Some(self.host),
@@ -170,7 +177,8 @@ impl DevArgs {
             };
             running.announce(anvil.scratch())?;
             let prepaid = client::balance_of(anvil.client(), deployment.coordinator, deployment.user).await?;
-            report::Report { running: &running, accounts: anvil.accounts(), prepaid_wei: prepaid }
+            let state = self.state.as_deref();
+            report::Report { running: &running, accounts: anvil.accounts(), prepaid_wei: prepaid, state }
                 .print(self.json, began.elapsed())?;
             std::future::pending::<CommandResult>().await
         };

@@ -1,6 +1,6 @@
 //! What `oraculum dev` prints once it is ready.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use alloy::primitives::{U256, utils::format_ether};
 use serde::Serialize;
@@ -21,6 +21,9 @@ pub(super) struct Report<'a> {
     /// The user's balance in the coordinator, from which the consumers may take their fees.
     #[serde(serialize_with = "as_text")]
     pub(super) prepaid_wei: U256,
+    /// The file in which chain and node are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) state: Option<&'a Path>,
 }
 
 impl Report<'_> {
@@ -34,8 +37,12 @@ impl Report<'_> {
 
     fn lines(&self, took: Duration) -> Vec<String> {
         let deployment = &self.running.deployment;
+        let end = match self.state {
+            Some(file) => format!("ends it and keeps it in {}", file.display()),
+            None => "ends everything".to_owned(),
+        };
         let mut lines = vec![
-            format!("ready in {:.1} s; Ctrl-C ends everything", took.as_secs_f64()),
+            format!("ready in {:.1} s; Ctrl-C {end}", took.as_secs_f64()),
             String::new(),
             "Accounts and private keys. Everybody knows these keys: on a public chain, whatever they hold is stolen at once."
                 .to_owned(),

@@ -22,11 +22,11 @@ pub(super) struct RedeliverArgs {
     /// Gas of the callback [default: what the request asked for, which is the least].
     #[arg(long, value_name = "GAS")]
     gas_limit: Option<u32>,
-    #[command(flatten)]
-    chain: ChainArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    chain: ChainArgs,
 }
 
 impl RedeliverArgs {
