@@ -11,6 +11,7 @@ mod infer;
 mod init;
 mod jobs;
 mod journal;
+mod local;
 mod model;
 mod node;
 mod output;
@@ -18,7 +19,7 @@ mod pnl;
 mod request;
 mod run;
 
-use std::{collections::HashMap, error::Error, fmt::Display, process::ExitCode, str::FromStr};
+use std::{collections::HashMap, error::Error, fmt::Display, path::Path, process::ExitCode, str::FromStr};
 
 use alloy::primitives::B256;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -32,7 +33,7 @@ use exit::Mistyped;
 pub use output::CommandResult;
 use output::{LogWriter, is_colored, print, print_json, print_json_line, tell};
 
-use crate::{config::Settings, model::ModelStore, stages::watcher::REQUEST_LOG, text};
+use crate::{model::ModelStore, stages::watcher::REQUEST_LOG, text};
 
 /// Smart contracts ask a neural network a question in one call and get the answer, signed and bonded, in the next block.
 #[derive(Debug, Parser)]
@@ -74,7 +75,7 @@ enum Command {
     Dev(dev::DevArgs),
     Init(init::InitArgs),
     Run(run::RunArgs),
-    Request(request::RequestArgs),
+    Request(Box<request::RequestArgs>),
     Infer(infer::InferArgs),
     Model(model::ModelArgs),
     Node(node::NodeArgs),
@@ -132,9 +133,9 @@ fn chain_id(text: &str) -> Result<u64, String> {
     id.ok_or_else(|| "a chain's id is a whole number, such as 1 or 0x1".to_owned())
 }
 
-/// The names of a node's models, for people; empty where the models are not on this machine.
-fn model_names(settings: &Settings) -> HashMap<B256, String> {
-    let models = ModelStore::new(&settings.node.models_dir).list().unwrap_or_default();
+/// The names of the models in a folder, for people; empty where the models are not on this machine.
+fn model_names(models_dir: &Path) -> HashMap<B256, String> {
+    let models = ModelStore::new(models_dir).list().unwrap_or_default();
     models.into_iter().filter_map(|one| one.model.ok()).map(|model| (model.id, model.name)).collect()
 }
 

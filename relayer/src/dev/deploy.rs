@@ -12,10 +12,10 @@ use alloy::{
     signers::SignerSync,
     sol_types::{SolCall, SolConstructor},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    Anvil, CHAIN_ID, DevError, NodeKeys,
+    Anvil, DevError, NodeKeys,
     consumers::{DigitMint, IrisClassifier, LendingDesk},
     deployer, user,
 };
@@ -60,7 +60,7 @@ pub fn parameters() -> Coordinator::Parameters {
 }
 
 /// What was deployed, and where. As JSON it holds addresses and no key.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deployment {
     /// The chain's HTTP endpoint.
@@ -88,7 +88,7 @@ pub struct Deployment {
 }
 
 /// A registered model.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeployedModel {
     /// The name that it is registered by.
@@ -98,7 +98,7 @@ pub struct DeployedModel {
 }
 
 /// The example consumers, of those whose model is deployed.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Consumers {
     /// The contract that classifies irises.
@@ -125,7 +125,7 @@ impl Consumers {
 }
 
 /// A node's accounts.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct NodeAddresses {
     /// The account that owns the seats.
     pub owner: Address,
@@ -147,7 +147,7 @@ impl Deployment {
     /// `Configuration` if the deployment has an address that no node can be configured with.
     pub fn settings(&self, anvil: &Anvil, node: usize, data_dir: &Path) -> Result<Settings, DevError> {
         let owner = NodeKeys::new(node).owner.address();
-        let mut settings = Settings::new(data_dir, anvil.ws(), CHAIN_ID, self.coordinator, owner)?;
+        let mut settings = Settings::new(data_dir, anvil.ws(), self.chain_id, self.coordinator, owner)?;
         settings.chain.deployment_block = self.deployment_block;
         settings.chain.poll_interval = Duration::from_millis(200);
         settings.node.models_dir = self.models_dir.clone();
@@ -174,7 +174,7 @@ pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment
     let mut deployment = Deployment {
         rpc_url: anvil.http().to_string(),
         ws_url: anvil.ws().to_string(),
-        chain_id: CHAIN_ID,
+        chain_id: anvil.client().chain_id(),
         coordinator,
         deployment_block: receipt.block_number.unwrap_or_default(),
         deployer: deployer.account.address(),
@@ -257,7 +257,7 @@ async fn join(
     }
     let what = format!("node {node}");
     let owner = Sender { anvil, account: Account::new(anvil.client().clone(), keys.owner.clone()) };
-    let domain = Domain { chain_id: CHAIN_ID, coordinator: deployment.coordinator };
+    let domain = Domain { chain_id: deployment.chain_id, coordinator: deployment.coordinator };
     let proof = keys.signer.sign_hash_sync(&domain.signer_digest(keys.owner.address()))?;
     let register = Coordinator::registerNodeCall {
         signer: keys.signer.address(),

@@ -60,7 +60,7 @@ pub(super) async fn run(settings: &Settings, client: &Client, as_json: bool) -> 
 }
 
 fn print_status(report: &StatusReport, settings: &Settings) -> CommandResult {
-    let names = model_names(settings);
+    let names = model_names(&settings.node.models_dir);
     let mut lines = vec![format!("owner      {}, {} ETH", report.owner, format_ether(report.account_wei))];
     lines.push(match report.signer {
         None => "signer     none; `oraculum node register` sets one".to_owned(),

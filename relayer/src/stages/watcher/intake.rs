@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use alloy::primitives::B256;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::REQUEST_LOG;
 use crate::{
@@ -113,9 +113,6 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
                 self.finalize(*id, log, ending);
             }
             Event::Refunded(id) if self.find(*id)?.is_some() => self.finalize(*id, log, Resolution::Refunded),
-            Event::DeliveryFailed(id) if self.find(*id)?.is_some() => {
-                warn!(%id, transaction = log.transaction.map(display), "the consumer's callback failed; it can be redelivered");
-            }
             Event::Claimed(ids) => ids.iter().try_for_each(|id| self.paid(*id, log.block.number))?,
             _ => {}
         }

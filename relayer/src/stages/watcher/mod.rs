@@ -4,6 +4,7 @@
 //! A new head is only a wake-up. Deep history is read by ranges of heights, the last `depth` blocks one by one with
 //! their hashes; a parent that does not match is a reorganisation, rewound to the common ancestor.
 
+mod failures;
 mod history;
 mod intake;
 mod pages;
@@ -301,6 +302,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             debug!(%id, %illegal, "a log changes nothing");
         }
         failpoint("taken.after");
+        failures::tell(&self.node, logs).await?;
         self.node.metrics.blocks.add();
         for number in &batch.recent_blocks_gone {
             self.recent_blocks.remove(number);
