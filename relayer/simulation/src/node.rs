@@ -199,7 +199,7 @@ impl SimulatedNode {
                 finality: Finality::Depth(FINAL),
                 depth: 32,
                 page: 64,
-                models: [genesis.model].into(),
+                models: watch::channel([genesis.model].into()).1,
             },
             execute: ExecuteSettings { limit: 64, sessions: 1 },
         }

@@ -7,9 +7,10 @@ use std::{
 
 use alloy::primitives::Address;
 use clap::Args;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandResult, infer::ProviderArg, print, print_json};
+use super::{CommandResult, infer::ProviderArg, print, print_json, tell};
 use crate::{
     api,
     dev::{self, Anvil, AnvilOptions, DeployOptions, Deployment, NodeKeys},
@@ -77,7 +78,9 @@ impl DevArgs {
         settings.engine.provider = self.provider.into();
 
         let shutdown = CancellationToken::new();
-        let node = supervisor::run(settings, NodeKeys::new(0).running(), shutdown.clone());
+        let served = watch::Sender::default();
+        let models = served.subscribe();
+        let node = supervisor::run(settings, NodeKeys::new(0).running(), served, shutdown.clone());
         tokio::pin!(node);
         let ready = async {
             // The node writes this file once it has loaded its models and takes work.
@@ -85,6 +88,7 @@ impl DevArgs {
                 tokio::time::sleep(READY_POLL).await;
             }
             self.report(&deployment, began.elapsed())?;
+            dev::serve::follow(&anvil, &deployment, models, |line| tell!("{line}")).await;
             std::future::pending::<CommandResult>().await
         };
         let ended: CommandResult = tokio::select! {

@@ -6,6 +6,7 @@ pub mod consumers;
 mod deploy;
 mod keys;
 mod models;
+pub mod serve;
 
 pub use anvil::{Anvil, AnvilOptions, CHAIN_ID};
 pub use deploy::{Consumers, DeployOptions, DeployedModel, Deployment, NodeAddresses, SEAT_BOND, deploy, parameters};

@@ -25,7 +25,7 @@ fn settings() -> WatchSettings {
         finality: Finality::Depth(3),
         depth: 8,
         page: 16,
-        models: HashSet::from([MODEL]),
+        models: watch::channel(HashSet::from([MODEL])).1,
     }
 }
 
