@@ -220,3 +220,6 @@ fn shaped(
     };
     specs.iter().enumerate().map(shaped).collect()
 }
+
+#[cfg(test)]
+mod tests;

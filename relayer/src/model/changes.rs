@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Model, ModelError, ModelStore, Summary, store::Fingerprint};
+use super::{Model, ModelError, ModelStore, store::Fingerprint};
 
 /// A store that is looked at again and again.
 #[derive(Debug)]
@@ -16,11 +16,11 @@ pub struct StoreChanges {
 
 /// A change of a folder.
 #[derive(Debug)]
-pub enum StoreChange {
-    /// It is new, or its files are.
-    Changed(Summary),
-    /// It is gone.
-    Removed(String),
+pub struct StoreChange {
+    /// Name of the folder.
+    pub folder: String,
+    /// The model that is in it now, or what is wrong with it; `None` where the folder is gone.
+    pub model: Option<Result<Model, ModelError>>,
 }
 
 impl StoreChanges {
@@ -43,15 +43,15 @@ impl StoreChanges {
         for (folder, fingerprint) in &self.seen {
             if self.told.get(folder) != Some(fingerprint) && before.get(folder) == Some(fingerprint) {
                 self.told.insert(folder.clone(), fingerprint.clone());
-                let model = Model::open(&self.store.root().join(folder));
-                changes.push(StoreChange::Changed(Summary { folder: folder.clone(), model }));
+                let model = Some(Model::open(&self.store.root().join(folder)));
+                changes.push(StoreChange { folder: folder.clone(), model });
             }
         }
         let is_gone = |folder: &String| !self.seen.contains_key(folder) && !before.contains_key(folder);
         let gone: Vec<_> = self.told.keys().filter(|folder| is_gone(folder)).cloned().collect();
         for folder in gone {
             self.told.remove(&folder);
-            changes.push(StoreChange::Removed(folder));
+            changes.push(StoreChange { folder, model: None });
         }
         Ok(changes)
     }
@@ -65,9 +65,9 @@ mod tests {
     use crate::model::tests::Draft;
 
     fn told(changes: &mut StoreChanges) -> Vec<String> {
-        let change = |change| match change {
-            StoreChange::Changed(Summary { folder, model }) => format!("{folder} {}", model.is_ok()),
-            StoreChange::Removed(folder) => format!("{folder} removed"),
+        let change = |StoreChange { folder, model }| match model {
+            Some(model) => format!("{folder} {}", model.is_ok()),
+            None => format!("{folder} removed"),
         };
         changes.poll().unwrap().into_iter().map(change).collect()
     }

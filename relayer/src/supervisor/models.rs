@@ -9,8 +9,8 @@ use tracing::{debug, info, warn};
 use super::NodeError;
 use crate::{
     config::NodeSettings,
-    engine::{OnnxEngine, Source},
-    model::{Model, ModelStore, StoreChange, StoreChanges, Summary},
+    engine::{LoadError, OnnxEngine, Source},
+    model::{Model, ModelStore, StoreChange, StoreChanges},
     text,
 };
 
@@ -67,18 +67,17 @@ pub(super) async fn follow(
                 continue;
             }
         };
-        for change in changed {
-            let Summary { folder, model } = match change {
-                StoreChange::Changed(summary) => summary,
-                StoreChange::Removed(folder) => {
+        for StoreChange { folder, model } in changed {
+            let added = match model {
+                Some(Ok(model)) => {
+                    add(settings, &folder, &model, engine, served).await.map_err(|error| error.to_string())
+                }
+                Some(Err(error)) => Err(error.to_string()),
+                None => {
                     let folder = text::shown(&folder);
                     info!(folder, "this model's folder is gone: it is served until the node ends");
-                    continue;
+                    Ok(false)
                 }
-            };
-            let added = match model {
-                Ok(model) => add(settings, &folder, &model, engine, served).await.map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
             };
             match added {
                 Ok(true) => {
@@ -101,7 +100,7 @@ async fn add(
     model: &Model,
     engine: &OnnxEngine,
     served: &watch::Sender<ServedModels>,
-) -> Result<bool, crate::engine::LoadError> {
+) -> Result<bool, LoadError> {
     let id = model.id.to_string();
     let is_chosen = |name: &String| *name == model.name || name == folder || *name == id;
     if !settings.serve.is_empty() && !settings.serve.iter().any(is_chosen) {

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use alloy::primitives::B256;
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{CommandResult, print, print_json_line, tell};
 use crate::{
     engine::{EngineOptions, OnnxEngine, Provider, Source, StartError},
     model::{Model, ModelStore, Summary, graph},
+    oip::{self, OipTensor},
     protocol::card::Agreement,
     text,
 };
@@ -179,11 +181,36 @@ fn added(model: &Model, as_json: bool) -> CommandResult {
     let name = &model.name;
     tell!("{name} is in {}", model.folder.display());
     print(&format!("{name}  {}", model.id))?;
-    tell!(
-        "next: `oraculum request --model {name} --input …` asks it on `oraculum dev`, which serves it at once if it runs"
-    );
-    tell!("      `oraculum model register {name}` makes it known on another chain");
+    tell!("`oraculum dev` serves it, and takes it within seconds where it runs already. To ask it there:");
+    tell!("  oraculum request --model {name}{}", example(model).unwrap_or_else(|| " --inputs FILE".to_owned()));
     Ok(())
+}
+
+/// The first probe's inputs as flags, where they are short enough to be typed.
+fn example(model: &Model) -> Option<String> {
+    let names = model.details.inputs.iter().map(|spec| spec.name.as_str());
+    let tensors = oip::unpack_outputs(&model.details.probes.first()?.input, names).ok()?;
+    let mut flags = String::new();
+    for OipTensor { shape, data, .. } in &tensors {
+        let json = nested(data.as_array()?, shape).to_string();
+        // Quotes and escapes are for a shell to take apart.
+        if json.contains(['\'', '\\']) || text::escaped(&json) != json {
+            return None;
+        }
+        flags += &format!(" --input '{json}'");
+    }
+    (flags.len() <= 120).then_some(flags)
+}
+
+/// Elements as arrays that are nested like a shape.
+fn nested(elements: &[Value], shape: &[u32]) -> Value {
+    match shape {
+        [] => elements.first().cloned().unwrap_or_default(),
+        [_, inner @ ..] => {
+            let row = inner.iter().map(|dim| *dim as usize).product::<usize>().max(1);
+            elements.chunks(row).map(|row| nested(row, inner)).collect()
+        }
+    }
 }
 
 fn remove(store: &ModelStore, name: &str, as_json: bool) -> CommandResult {

@@ -97,6 +97,19 @@ async fn a_request_is_journalled_with_the_cursor_and_its_input() {
 }
 
 #[tokio::test]
+async fn a_model_that_comes_later_is_watched_from_then_on() {
+    let models = watch::Sender::new(HashSet::new());
+    let mut rig = Rig::on(Bench::new(), WatchSettings { models: models.subscribe(), ..settings() });
+    rig.ask(0);
+    rig.advance().await;
+    assert!(rig.open().is_empty());
+    models.send_replace(HashSet::from([MODEL]));
+    let request = rig.ask(1);
+    rig.advance().await;
+    assert_eq!(rig.open().into_iter().map(|task| task.request).collect::<Vec<_>>(), [request]);
+}
+
+#[tokio::test]
 async fn history_is_read_in_pages_that_shrink_when_refused_and_every_block_is_taken_in_once() {
     let mut rig = Rig::new();
     for nonce in 0..60 {
