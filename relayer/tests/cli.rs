@@ -146,6 +146,8 @@ fn the_models_of_a_store_are_listed_inspected_and_added() {
     let list = stdout(&oraculum(&[&["model", "list"], &at[..]].concat(), ""));
     assert_eq!(list.as_array().unwrap().len(), 1);
     assert_eq!(list[0]["modelId"], added["modelId"]);
+    let shown = oraculum(&["model", "list", "--models", at[1]], "");
+    assert!(String::from_utf8(shown.stdout).unwrap().contains("[setosa, versicolor, virginica]"));
     let all = stdout(&oraculum(&[&["model", "inspect", "iris"], &at[..]].concat(), ""));
     assert_eq!(all["inputs"], json!(["features FP32 [-1,4]"]));
     assert_eq!(all["modelId"], added["modelId"]);
@@ -153,6 +155,11 @@ fn the_models_of_a_store_are_listed_inspected_and_added() {
     std::fs::write(store.path().join("iris/model.onnx"), "altered").unwrap();
     fails(7, &[&["model", "inspect", "iris"], &at[..]].concat(), "", &["SHA-256", "it is text"]);
     fails(7, &[&["infer", "iris", "--inputs", "-"], &at[..2]].concat(), &iris(), &["SHA-256", "it is text"]);
+    stdout(&oraculum(&[&["model", "add", source.to_str().unwrap(), "--replace"], &at[..]].concat(), ""));
+    let removed = stdout(&oraculum(&[&["model", "remove", "iris/v1"], &at[..]].concat(), ""));
+    assert_eq!(removed["modelId"], added["modelId"]);
+    fails(7, &[&["model", "remove", "iris/v1"], &at[..]].concat(), "", &["no model `iris/v1`"]);
+    fails(2, &[&["model", "new", "/dev/null", "--name", "A b"], &at[..]].concat(), "", &["--name"]);
 }
 
 /// F15: a clone without Git LFS, for a bare file and for one with a card.

@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum EngineError {
-    #[error("model {0} is not loaded: add its folder with `oraculum model add` and restart")]
+    #[error("model {0} is not loaded: add its folder with `oraculum model add`")]
     UnknownModel(B256),
     #[error("no contract accepts the output format {0:?}")]
     InvalidFormat(OutputFormat),

@@ -100,6 +100,7 @@ async fn a_request_is_journalled_with_the_cursor_and_its_input() {
 async fn a_model_that_comes_later_is_watched_from_then_on() {
     let models = watch::Sender::new(HashSet::new());
     let mut rig = Rig::on(Bench::new(), WatchSettings { models: models.subscribe(), ..settings() });
+    *rig.bench.node.seats_mut() = crate::domain::SeatTable::default();
     rig.ask(0);
     rig.advance().await;
     assert!(rig.open().is_empty());
