@@ -5,7 +5,7 @@ use alloy::primitives::LogData;
 
 use super::*;
 use crate::{
-    domain::{CloseReason, Closed, Included, Job, Resolution, Seen, Sent, Skip, Task, Transition},
+    domain::{CloseReason, Closed, Included, Job, Resolution, Rules, SeatTable, Seen, Sent, Skip, Task, Transition},
     journal::{Position, SledJournal},
     protocol::request::Request,
     testing::{Bench, MODEL, chain::FakeChain, claimed, fulfilled, id, request, requested},
@@ -100,7 +100,9 @@ async fn a_request_is_journalled_with_the_cursor_and_its_input() {
 async fn a_model_that_comes_later_is_watched_from_then_on() {
     let models = watch::Sender::new(HashSet::new());
     let mut rig = Rig::on(Bench::new(), WatchSettings { models: models.subscribe(), ..settings() });
-    *rig.bench.node.seats_mut() = crate::domain::SeatTable::default();
+    let mut unserved = SeatTable::default();
+    unserved.set_rules(0, Rules { window: 4, vesting: 10 });
+    *rig.bench.node.seats_mut() = unserved;
     rig.ask(0);
     rig.advance().await;
     assert!(rig.open().is_empty());
