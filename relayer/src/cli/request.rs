@@ -4,7 +4,6 @@ mod chain;
 mod redeliver;
 
 use std::{
-    io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,12 +17,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use self::chain::ChainArgs;
-use super::{CommandResult, as_text, exit::Mistyped, print, print_json, tell};
+use super::{CommandResult, as_text, exit::Mistyped, inputs::InputArgs, outputs, print, print_json, tell};
 use crate::{
-    client::{
-        Account, Answered, Asked, JsonInput, RequestTerms, ask, input_from_arrays, input_from_json, refund,
-        resolve_model, wait_for_answer,
-    },
+    client::{Account, Answered, Asked, JsonInput, RequestTerms, ask, refund, resolve_model, wait_for_answer},
     model::{Details, ModelError, ModelStore},
     oip::OipTensor,
     protocol::{Outcome, OutputFormat},
@@ -48,6 +44,7 @@ const MODELS_DIR: &str = "onnx-models";
   oraculum request --model iris/v1 --input '[[5.1,3.5,1.4,0.2]]' --json
   oraculum request --model iris/v1 --input '[[5.1,3.5,1.4,0.2]]' --fee 0.001 --keystore keys/user.json \\
     --rpc-url https://rpc.example.org --coordinator 0x5FbDB2315678afecb367f032d93F642f64180aa3
+  oraculum request --model language/v1 --text 'Wo ist der Bahnhof?'
   oraculum request --refund 0x3d2f…   (takes the fee back after the deadline)
   oraculum request redeliver 0x3d2f… --gas-limit 300000   (after a callback that failed)"
 )]
@@ -57,21 +54,17 @@ pub(super) struct RequestArgs {
     /// The model, by name or id; nobody can point an id to another model.
     #[arg(long, required_unless_present = "refund")]
     model: Option<String>,
-    /// One input as nested JSON arrays of the model's shape; repeat it for each input, in the model's order.
-    #[arg(long, value_name = "JSON", conflicts_with_all = ["input_json", "input_hex"])]
-    input: Vec<String>,
-    /// A file with the inputs as Open Inference Protocol tensors; `-` is standard input.
-    #[arg(long, value_name = "FILE", conflicts_with = "input_hex")]
-    input_json: Option<PathBuf>,
+    #[command(flatten)]
+    input: InputArgs,
     /// The inputs as packed tensors in hexadecimal; needs no description of the model.
-    #[arg(long, value_name = "HEX")]
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["input", "text"])]
     input_hex: Option<Bytes>,
     /// The folder of models, which describes their inputs and outputs [default: that of the running `oraculum dev`, or
     /// onnx-models].
     #[arg(long, value_name = "FOLDER", env = "ORACULUM_MODELS")]
     models: Option<PathBuf>,
     /// Instead of asking: credit the fee of a request that nobody answered to its refund account.
-    #[arg(long, value_name = "REQUEST", conflicts_with_all = ["model", "input", "input_json", "input_hex"],
+    #[arg(long, value_name = "REQUEST", conflicts_with_all = ["model", "input", "text", "input_hex"],
         value_parser = super::request_id)]
     refund: Option<B256>,
     #[command(flatten)]
@@ -143,7 +136,7 @@ impl RequestArgs {
         let model = resolve_model(client, coordinator, name).await?;
         let models_dir = self.models.as_deref().or(connection.models_dir.as_deref()).unwrap_or(Path::new(MODELS_DIR));
         let details = ModelStore::new(models_dir).open(&model.to_string()).map(|model| model.details);
-        let JsonInput { packed, mask } = self.packed_input(&details)?;
+        let JsonInput { packed, mask, .. } = self.packed_input(&details)?;
         // What is typed comes before what a file says.
         let format = OutputFormat { mask: if format.mask == 0 { mask } else { format.mask }, ..format };
         let account = self.chain.account(&connection)?;
@@ -156,7 +149,8 @@ impl RequestArgs {
         let timeout = Duration::from_secs(self.terms.timeout);
         let answered = wait_for_answer(account.client(), coordinator, &asked, timeout).await?;
         let outputs = answered.outputs(details.as_ref().ok())?;
-        self.report(AnswerReport::new(name, model, &asked, &answered, outputs))?;
+        let labels = details.as_ref().map(|details| details.labels.as_slice()).unwrap_or_default();
+        self.report(AnswerReport::new(name, model, &asked, &answered, outputs), labels)?;
         match answered.outcome {
             Outcome::Ok => Ok(()),
             Outcome::BadInput => {
@@ -173,20 +167,14 @@ impl RequestArgs {
     /// The inputs as packed tensors, and the outputs asked for. Without the model's details they can only be given as such.
     fn packed_input(&self, details: &Result<Details, ModelError>) -> Result<JsonInput, Error> {
         let details = match (&self.input_hex, details) {
-            (Some(packed), _) => return Ok(JsonInput { packed: packed.clone(), mask: 0 }),
+            (Some(packed), _) => return Ok(JsonInput { packed: packed.clone(), mask: 0, id: None }),
             (None, Ok(details)) => details,
             (None, Err(error)) => {
                 let remedy = "name its folder with --models, or give packed tensors with --input-hex";
                 return Err(format!("{error}; {remedy}").into());
             }
         };
-        match &self.input_json {
-            None => Ok(JsonInput { packed: input_from_arrays(&self.input, details)?, mask: 0 }),
-            Some(file) => {
-                let unreadable = |error| format!("cannot read the inputs from {}: {error}", file.display());
-                Ok(input_from_json(&read_file(file).map_err(unreadable)?, details)?)
-            }
-        }
+        self.input.read(&details.into())
     }
 
     async fn take_back(&self, account: &Account, coordinator: Address, id: B256) -> CommandResult {
@@ -199,7 +187,7 @@ impl RequestArgs {
         Ok(())
     }
 
-    fn report(&self, report: AnswerReport) -> CommandResult {
+    fn report(&self, report: AnswerReport, labels: &[String]) -> CommandResult {
         if self.json {
             return print_json(&report);
         }
@@ -214,8 +202,7 @@ impl RequestArgs {
             report.gas.fulfillment
         );
         for output in report.outputs.iter().flatten() {
-            let shape = serde_json::to_string(&output.shape)?;
-            print(&format!("{} {shape}: {}", output.name, output.data))?;
+            print(&outputs::lines(output, labels).join("\n"))?;
         }
         Ok(())
     }
@@ -286,16 +273,6 @@ struct RefundReport {
     #[serde(serialize_with = "as_text")]
     wei: U256,
     transaction: B256,
-}
-
-/// Reads a file or, for `-`, standard input.
-fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    if path != Path::new("-") {
-        return std::fs::read(path);
-    }
-    let mut text = Vec::new();
-    std::io::stdin().lock().read_to_end(&mut text)?;
-    Ok(text)
 }
 
 /// Reads ETH as a decimal number, exactly.

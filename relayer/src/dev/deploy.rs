@@ -185,13 +185,16 @@ pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment
         models_dir: options.models_dir.clone(),
     };
 
-    for model in models {
+    deployment.models =
+        models.iter().map(|model| DeployedModel { name: model.name.clone(), model_id: model.id }).collect();
+    // Before all else that this account does: their addresses depend on nothing but its nonce.
+    deployment.consumers = deploy_consumers(&deployer, &deployment).await?;
+    for model in &models {
         let card = Coordinator::registerModelCall { card: crate::coordinator::card(&model.card), hint: String::new() };
         let what = || format!("the model {}", model.name);
         deployer.call(&what(), coordinator, &card, 0).await?;
         let name = Coordinator::claimNameCall { name: model.name.clone(), modelId: model.id };
         deployer.call(&what(), coordinator, &name, 0).await?;
-        deployment.models.push(DeployedModel { name: model.name, model_id: model.id });
     }
     let mut seats = Vec::new();
     for node in 0..options.nodes {
@@ -210,7 +213,10 @@ pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment
         deployer.call(&format!("seat {index} of {model}"), coordinator, &activate, 0).await?;
     }
 
-    deployment.consumers = deploy_consumers(&deployer, &deployment).await?;
+    if let Some(desk) = deployment.consumers.lending_desk {
+        let member = LendingDesk::setMemberCall { account: deployment.user, member: true };
+        deployer.call("the LendingDesk's member", desk, &member, 0).await?;
+    }
     let deposit = Coordinator::depositCall { account: user.account.address() };
     user.call("the user's deposit", coordinator, &deposit, 10 * ETHER).await?;
     for (_, consumer) in deployment.consumers.named() {
@@ -220,27 +226,37 @@ pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment
     Ok(deployment)
 }
 
+/// Deploys the example consumers whose model is there, each with a nonce of its own whether the others are there or not.
 async fn deploy_consumers(deployer: &Sender<'_>, deployment: &Deployment) -> Result<Consumers, DevError> {
     let coordinator_ = deployment.coordinator;
-    let mut consumers = Consumers::default();
-    if let Some(model) = deployment.model("iris/v1") {
+    let iris = deployment.model("iris/v1").map(|model| {
         let constructor = IrisClassifier::constructorCall { coordinator_, modelId_: model };
-        let made = deployer.create("IrisClassifier", &IrisClassifier::BYTECODE, &constructor, 0).await?;
-        consumers.iris_classifier = Some(created(&made));
-    }
-    if let Some(model) = deployment.model("credit/v1") {
+        (&*IrisClassifier::BYTECODE, constructor.abi_encode(), 0)
+    });
+    let desk = deployment.model("credit/v1").map(|model| {
         let constructor = LendingDesk::constructorCall { coordinator_, creditModel_: model, unit_: LENDING_UNIT };
-        let made = deployer.create("LendingDesk", &LendingDesk::BYTECODE, &constructor, 100 * ETHER).await?;
-        let member = LendingDesk::setMemberCall { account: deployment.user, member: true };
-        deployer.call("the LendingDesk's member", created(&made), &member, 0).await?;
-        consumers.lending_desk = Some(created(&made));
-    }
-    if let Some(model) = deployment.model("digits/v1") {
+        (&*LendingDesk::BYTECODE, constructor.abi_encode(), 100 * ETHER)
+    });
+    let mint = deployment.model("digits/v1").map(|model| {
         let constructor = DigitMint::constructorCall { coordinator_, digitsModel_: model };
-        let made = deployer.create("DigitMint", &DigitMint::BYTECODE, &constructor, 0).await?;
-        consumers.digit_mint = Some(created(&made));
+        (&*DigitMint::BYTECODE, constructor.abi_encode(), 0)
+    });
+    let mut made = Vec::new();
+    for (what, contract) in [("IrisClassifier", iris), ("LendingDesk", desk), ("DigitMint", mint)] {
+        made.push(match contract {
+            Some((bytecode, arguments, value)) => {
+                let input = [bytecode, &arguments[..]].concat();
+                let receipt = deployer.send(what, TxKind::Create, input.into(), value).await?;
+                Some(created(&receipt))
+            }
+            None => {
+                // A contract without code takes the nonce.
+                deployer.send(what, TxKind::Create, Bytes::from_static(&[0]), 0).await?;
+                None
+            }
+        });
     }
-    Ok(consumers)
+    Ok(Consumers { iris_classifier: made[0], lending_desk: made[1], digit_mint: made[2] })
 }
 
 /// Makes a node, and takes a seat on every model; the seats are not live yet.
@@ -276,9 +292,9 @@ async fn join(
 }
 
 /// An account on a chain whose blocks it need not wait for.
-struct Sender<'a> {
-    anvil: &'a Anvil,
-    account: Account,
+pub(super) struct Sender<'a> {
+    pub(super) anvil: &'a Anvil,
+    pub(super) account: Account,
 }
 
 impl Sender<'_> {
@@ -291,7 +307,7 @@ impl Sender<'_> {
         self.account.client().receipt(hash).await.map_err(failed)
     }
 
-    async fn call<C: SolCall>(
+    pub(super) async fn call<C: SolCall>(
         &self,
         what: &str,
         to: Address,

@@ -7,6 +7,7 @@ mod deploy;
 mod keys;
 mod models;
 pub mod running;
+pub mod serve;
 mod state;
 
 pub use anvil::{Anvil, AnvilOptions, CHAIN_ID, DevAccount, Fork, HOST};

@@ -196,7 +196,7 @@ fn what_a_user_types_wrongly_is_said_with_the_remedy() {
     let iris = |arguments: &[&str]| failure(&dev.request(&[&["--model", "iris/v1"], arguments].concat()));
     let input = ["--input", "[[5.1,3.5,1.4,0.2]]"];
     for ((code, told), says, expected) in [
-        (iris(&["--input", "[[1,2]]"]), "but the model takes FP32 [any, 4]", 1),
+        (iris(&["--input", "[[1,2]]"]), "but the model takes FP32 [-1,4]", 1),
         (iris(&[]), "write --input for each", 1),
         (iris(&[&input[..], &["--width", "3"]].concat()), "--width is 1, 2, 4, 8 or 16", 2),
         (iris(&[&input[..], &["--deadline", "1"]].concat()), "1 is not in 2..=8000", 2),

@@ -9,6 +9,7 @@ use std::{
 };
 
 use clap::Args;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandResult, infer::ProviderArg, tell};
@@ -117,14 +118,7 @@ impl DevArgs {
         let saved = load_state.as_deref().map(SavedState::read).transpose()?.flatten();
         if let Some(file) = &self.state {
             SavedState::expect_writable(file)?;
-            let checked = saved.as_ref().map(|saved| saved.check(file, &models_dir, self.chain_id)).transpose()?;
-            for model in checked.unwrap_or_default() {
-                tell!(
-                    "the chain in {} was made without {}, which is not deployed",
-                    file.display(),
-                    text::shown(&model)
-                );
-            }
+            saved.as_ref().map(|saved| saved.check(file, &models_dir, self.chain_id)).transpose()?;
         }
         let options = AnvilOptions {
             host: Some(self.host),
@@ -159,7 +153,9 @@ impl DevArgs {
     ) -> CommandResult {
         let data_dir = settings.node.data_dir.clone();
         let shutdown = CancellationToken::new();
-        let node = supervisor::run(settings, NodeKeys::new(0).running(), shutdown.clone());
+        let served = watch::Sender::default();
+        let models = served.subscribe();
+        let node = supervisor::run(settings, NodeKeys::new(0).running(), served, shutdown.clone());
         tokio::pin!(node);
         let ready = async {
             // The node writes this file once it has loaded its models and takes work.
@@ -180,6 +176,7 @@ impl DevArgs {
             let state = self.state.as_deref();
             report::Report { running: &running, accounts: anvil.accounts(), prepaid_wei: prepaid, state }
                 .print(self.json, began.elapsed())?;
+            dev::serve::follow(anvil, deployment, models, |line| tell!("{}", text::escaped(&line))).await;
             std::future::pending::<CommandResult>().await
         };
         let ended: CommandResult = tokio::select! {

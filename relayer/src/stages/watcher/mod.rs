@@ -53,8 +53,8 @@ pub struct WatchSettings {
     pub depth: u64,
     /// Blocks asked for in one log query at most.
     pub page: u64,
-    /// Ids of the models whose requests are taken in.
-    pub models: HashSet<B256>,
+    /// Ids of the models whose requests are taken in; more may come while the chain is followed.
+    pub models: watch::Receiver<HashSet<B256>>,
     /// When the process began, in seconds from 1970: whatever this key signed before is for blocks of before then.
     pub started_at: u64,
 }
@@ -351,13 +351,15 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
 
     /// Reads the seats of the served models anew if they may not be what the chain has.
     async fn read_seats(&mut self) -> Result<(), WatchError> {
-        if self.seats_at.is_some() {
+        if self.seats_at.is_some() && !self.settings.models.has_changed().unwrap_or_default() {
             return Ok(());
         }
+        self.seats_at = None;
+        let models = self.settings.models.borrow_and_update().clone();
         // Events after this block are applied again, in order, to what the views may show already: same result.
         let at = self.node.chain.head().await?.block.number;
         let views = Views::new(&*self.node.chain, self.node.domain.coordinator);
-        for model in &self.settings.models {
+        for model in &models {
             match views.seats(*model).await? {
                 Some(seats) => self.node.seats_mut().load(*model, seats),
                 None => {
