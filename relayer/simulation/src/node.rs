@@ -199,7 +199,7 @@ impl SimulatedNode {
                 finality: Finality::Depth(FINAL),
                 depth: 32,
                 page: 64,
-                models: [genesis.model].into(),
+                models: [(genesis.model, "simulated".to_owned())].into(),
             },
             execute: ExecuteSettings { limit: 64, sessions: 1 },
         }

@@ -147,7 +147,7 @@ mod tests {
         let settings = Settings::parse(&std::fs::read_to_string(&file).unwrap(), &file, []).unwrap();
         assert_eq!(settings.chain.rpc_urls, args.rpc_url);
         assert_eq!((settings.chain.chain_id, settings.chain.coordinator), (1, Address::repeat_byte(1)));
-        keys::Keys::load(&settings.keys, args.password_file.as_deref()).unwrap();
+        keys::Keys::load(&settings.keys, args.password_file.as_deref(), &keys::TypedPasswords::default()).unwrap();
         let owner = keys::decrypt(&args.dir.join("keys/owner.json"), &password(&args)).unwrap();
         assert_eq!(settings.node.owner, owner.address());
     }

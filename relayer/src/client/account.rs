@@ -7,7 +7,7 @@ use alloy::{
     consensus::BlockHeader,
     eips::{BlockId, BlockNumberOrTag, Encodable2718},
     network::{EthereumWallet, NetworkTransactionBuilder, TransactionBuilder},
-    primitives::{Address, B256, Bytes, TxKind, U256},
+    primitives::{Address, B256, Bytes, TxKind, U256, utils::format_ether},
     providers::{Provider, RootProvider},
     rpc::types::{TransactionReceipt, TransactionRequest},
     signers::local::PrivateKeySigner,
@@ -46,8 +46,11 @@ pub enum AccountError {
     NotACoordinator { address: Address, call: &'static str },
     #[error("{}", explain(data))]
     Reverted { data: Bytes },
-    #[error("{account} has too little ETH on {endpoint}: it holds {balance} wei; send it some")]
-    InsufficientFunds { endpoint: String, account: Address, balance: U256 },
+    #[error(
+        "{account} has too little ETH on {endpoint}: it holds {} ETH, and the transaction needs {} ETH and its gas; send it more",
+        format_ether(*balance), format_ether(*value)
+    )]
+    InsufficientFunds { endpoint: String, account: Address, balance: u128, value: u128 },
     #[error("transaction {hash} was mined, but reverted")]
     Failed { hash: B256 },
     #[error("transaction {hash} was not mined in {} s; it may still be", RECEIPT_TIMEOUT.as_secs())]
@@ -251,7 +254,7 @@ impl Account {
         let gas = client.ask(provider.estimate_gas(request.clone()).block(BlockId::pending())).await;
         let gas = match gas {
             Err(AccountError::Refused { reason: ChainError::InsufficientFunds, .. }) => {
-                return Err(self.insufficient().await?);
+                return Err(self.insufficient(value).await?);
             }
             gas => gas?,
         };
@@ -273,16 +276,17 @@ impl Account {
         match client.ask(provider.send_raw_transaction(&signed.encoded_2718())).await {
             Ok(_) => Ok(*signed.tx_hash()),
             Err(AccountError::Refused { reason: ChainError::InsufficientFunds, .. }) => {
-                Err(self.insufficient().await?)
+                Err(self.insufficient(value).await?)
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn insufficient(&self) -> Result<AccountError, AccountError> {
+    async fn insufficient(&self, value: U256) -> Result<AccountError, AccountError> {
         let account = self.address();
-        let balance = self.client.ask(self.client.provider.get_balance(account)).await?;
-        Ok(AccountError::InsufficientFunds { endpoint: self.client.endpoint.to_string(), account, balance })
+        let balance = self.client.ask(self.client.provider.get_balance(account)).await?.saturating_to();
+        let value = value.saturating_to();
+        Ok(AccountError::InsufficientFunds { endpoint: self.client.endpoint.to_string(), account, balance, value })
     }
 }
 

@@ -254,7 +254,7 @@ impl ServedChain {
                 finality: chain.finality(),
                 depth: chain.reorg_depth,
                 page: chain.log_page,
-                models: started.models.clone(),
+                models: started.named.iter().map(|(name, id)| (*id, name.clone())).collect(),
             },
             execute: ExecuteSettings { limit: engine.queue.div_ceil(self.chains), sessions: started.engine.sessions() },
         }
@@ -290,7 +290,7 @@ impl ServedChain {
         let policy = watch::Sender::new(policy);
         connect::warn_of_what_is_missing(settings, keys, &chain, &models).await;
         let (engine, metrics, pipeline) = (engine.clone(), Arc::default(), watch::Sender::new(None));
-        Ok(Started { chain, journal, engine, models, named, policy, metrics, pipeline })
+        Ok(Started { chain, journal, engine, named, policy, metrics, pipeline })
     }
 }
 
@@ -299,7 +299,6 @@ struct Started {
     chain: Arc<Pool>,
     journal: Arc<SledJournal>,
     engine: Arc<OnnxEngine>,
-    models: HashSet<B256>,
     /// The names and ids of the models.
     named: Vec<(String, B256)>,
     policy: watch::Sender<Policy>,

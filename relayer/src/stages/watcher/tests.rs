@@ -25,7 +25,7 @@ fn settings() -> WatchSettings {
         finality: Finality::Depth(3),
         depth: 8,
         page: 16,
-        models: HashSet::from([MODEL]),
+        models: HashMap::from([(MODEL, "iris/v1".to_owned())]),
     }
 }
 
