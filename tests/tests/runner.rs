@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     path::Path,
     process::{Output, Stdio},
+    time::Duration,
 };
 
 use oraculum::keys::{self, Password};
@@ -191,6 +192,68 @@ async fn a_second_node_beside_dev_earns_its_first_fee() -> Res<()> {
     let status: Value = serde_json::from_slice(&status.stdout)?;
     let wei = |key: &str| status[key].as_str().and_then(|text| text.parse::<u128>().ok()).unwrap_or_default();
     assert!(wei("vestingWei") + wei("claimableWei") + wei("balanceWei") >= 1_000_000_000_000_000, "{status}");
+    Ok(())
+}
+
+/// The deploy script writes a file, from which `init` makes a configuration that reaches the coordinator. A second deployment
+/// does not overwrite it, and is not sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_deploy_script_writes_is_what_init_reads() -> Res<()> {
+    // No other chain of these tests has this id, by which the file is called.
+    let anvil = Anvil::with(&["--chain-id", "31339"]).await?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (file, url) = (root.join("deployments/31339.json"), anvil.local.http_url());
+    let _ = fs::remove_file(&file);
+    let deploy = async || {
+        let mut command = Command::new("../scripts/tool");
+        command.args(["forge", "script", "script/Deploy.s.sol", "--rpc-url", &url, "--broadcast", "--unlocked"]);
+        let owner = account(0)?.address().to_string();
+        command.args(["--sender", &owner]).env("ORACULUM_OWNER", &owner).env("ORACULUM_DEV", "true");
+        let output = command.current_dir(root.join("contracts")).output().await?;
+        Res::Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned() + &told(&output)))
+    };
+    let (deployed, said) = deploy().await?;
+    assert!(deployed && said.contains("deployments/31339.json"), "{said}");
+    let (again, said) = deploy().await?;
+    assert!(!again && said.contains("AlreadyWritten"), "{said}");
+    let home = tempfile::tempdir()?;
+    let mut init = Command::new(binary()?);
+    init.arg("init").arg(home.path()).args(["--rpc-url", &url, "--deployment"]).arg(&file);
+    succeeded(&init.env("ORACULUM_PASSWORD", "correct horse battery staple").output().await?)?;
+    fs::remove_file(&file)?;
+    let mut status = Command::new(binary()?);
+    status.args(["node", "status", "--json", "--config"]).arg(home.path().join("oraculum.toml"));
+    let output = status.output().await?;
+    let status: Value = serde_json::from_slice(&output.stdout).map_err(|_| told(&output))?;
+    assert_eq!(status["nextBondWei"], "10000000000000000");
+    Ok(())
+}
+
+/// An endpoint that dies makes a node not ready within seconds, over HTTP and over a WebSocket. The bound is a wide one:
+/// how soon it is depends on the machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_endpoint_dies_is_not_ready() -> Res<()> {
+    for is_http in [true, false] {
+        let anvil = Anvil::start().await?;
+        let url = if is_http { anvil.local.http_url() } else { anvil.local.ws_url() };
+        let (_, _, mut node) = one_node(&anvil, &url, &[]).await?;
+        node.start_up().await?;
+        until("it is ready", async || Ok(node.get("/ready").await?.0 == 200)).await?;
+        drop(anvil);
+        tokio::time::timeout(Duration::from_secs(10), async {
+            while node.get("/ready").await?.0 == 200 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Res::Ok(())
+        })
+        .await??;
+        let health = command(&node, &["health"])?.output().await?;
+        assert_eq!(health.status.code(), Some(1));
+        assert!(told(&health).contains("the node is not ready: "), "{}", told(&health));
+        succeeded(&command(&node, &["health", "--live"])?.output().await?)?;
+        assert_eq!(node.stop().await?, Some(0));
+        assert!(!node.log().contains("ERROR"), "{}", node.log());
+    }
     Ok(())
 }
 

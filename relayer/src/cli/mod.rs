@@ -4,13 +4,16 @@
 
 mod completions;
 mod config;
+mod deployment_file;
 mod dev;
 mod environment;
 mod exit;
+mod health;
 mod infer;
 mod init;
 mod jobs;
 mod journal;
+mod man;
 mod model;
 mod node;
 mod output;
@@ -82,7 +85,9 @@ enum Command {
     Pnl(pnl::PnlArgs),
     Journal(journal::JournalArgs),
     Config(config::ConfigArgs),
+    Health(health::HealthArgs),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs the command line of this process.
@@ -117,7 +122,9 @@ async fn run(command: Command) -> CommandResult {
         Command::Model(args) => args.run().await,
         Command::Journal(args) => args.run(),
         Command::Config(args) => config::run(&args),
+        Command::Health(args) => args.run().await,
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 
