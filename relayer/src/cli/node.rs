@@ -7,7 +7,7 @@ mod status;
 
 use std::path::{Path, PathBuf};
 
-use alloy::primitives::{Address, B256, U256, utils::format_ether};
+use alloy::primitives::{Address, B256, U256};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -19,6 +19,7 @@ use crate::{
     },
     config::{FILE_NAME, Settings},
     keys::{PasswordSource, TypedPasswords},
+    text::eth,
 };
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -197,7 +198,7 @@ async fn join(
         let model = resolve_model(client, coordinator, name).await?;
         for seat in owned.join(owner, signer, model).await? {
             if let Some(bond) = seat.paid {
-                tell!("seat {} on {name} with a bond of {} ETH", seat.index, format_ether(bond));
+                tell!("seat {} on {name} with a bond of {} ETH", seat.index, eth(bond));
             }
             joined.push(seat);
         }
@@ -281,13 +282,13 @@ async fn claim(args: &NodeArgs, settings: &Settings, owner: &Account, withdraws:
     }
     let withdrawn = match report.withdrawn_wei {
         U256::ZERO => String::new(),
-        wei => format!(", {} ETH went to the owner", format_ether(wei)),
+        wei => format!(", {} ETH went to the owner", eth(wei)),
     };
     tell!(
         "claimed {} ETH for {} answers, released {released} seats; the balance is {} ETH{withdrawn}",
-        format_ether(report.claimed_wei),
+        eth(report.claimed_wei),
         report.claimed,
-        format_ether(report.balance_wei),
+        eth(report.balance_wei),
     );
     Ok(())
 }

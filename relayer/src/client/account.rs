@@ -7,7 +7,7 @@ use alloy::{
     consensus::BlockHeader,
     eips::{BlockId, BlockNumberOrTag, Encodable2718},
     network::{EthereumWallet, NetworkTransactionBuilder, TransactionBuilder},
-    primitives::{Address, B256, Bytes, TxKind, U256, utils::format_ether},
+    primitives::{Address, B256, Bytes, TxKind, U256},
     providers::{Provider, RootProvider},
     rpc::types::{TransactionReceipt, TransactionRequest},
     signers::local::PrivateKeySigner,
@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::{
     chain::{ChainError, Endpoint, RootCertificates, classify, dial},
     coordinator::explain,
+    text::eth,
 };
 
 /// How long one call may take.
@@ -47,8 +48,8 @@ pub enum AccountError {
     #[error("{}", explain(data))]
     Reverted { data: Bytes },
     #[error(
-        "{account} has too little ETH on {endpoint}: it holds {} ETH, and the transaction needs {} ETH and its gas; send it more",
-        format_ether(*balance), format_ether(*value)
+        "{account} has too little ETH on {endpoint}: it holds {} ETH, and the transaction needs {}its gas; send it more",
+        eth(U256::from(*balance)), amount_and(*value)
     )]
     InsufficientFunds { endpoint: String, account: Address, balance: u128, value: u128 },
     #[error("transaction {hash} was mined, but reverted")]
@@ -288,6 +289,11 @@ impl Account {
         let value = value.saturating_to();
         Ok(AccountError::InsufficientFunds { endpoint: self.client.endpoint.to_string(), account, balance, value })
     }
+}
+
+/// `1 ETH and `, or nothing for no amount.
+fn amount_and(wei: u128) -> String {
+    if wei == 0 { String::new() } else { format!("{} ETH and ", eth(U256::from(wei))) }
 }
 
 impl fmt::Debug for Client {

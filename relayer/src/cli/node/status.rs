@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use alloy::{
-    primitives::{Address, U256, utils::format_ether},
+    primitives::{Address, U256},
     providers::Provider,
 };
 use serde::Serialize;
@@ -13,6 +13,7 @@ use crate::{
     client::{AccountError, Client, OwnedSeats, Seat, Unpaid, balance_of, signing_key},
     config::Settings,
     keys,
+    text::eth,
 };
 
 /// What `status --json` prints. Amounts are wei, as texts.
@@ -114,14 +115,14 @@ pub(super) async fn run(settings: &Settings, client: &Client, as_json: bool) -> 
 
 fn print_status(report: &StatusReport, settings: &Settings) -> CommandResult {
     let names = model_names(settings);
-    let mut lines = vec![format!("owner      {}, {} ETH", report.owner, format_ether(report.account_wei))];
+    let mut lines = vec![format!("owner      {}, {} ETH", report.owner, eth(report.account_wei))];
     lines.push(signer_line(report));
     for sender in &report.senders {
         lines.push(match sender.address {
             Some(address) if sender.balance_wei.is_zero() => {
                 format!("sender     {address}, 0 ETH; send it money, for it pays for gas")
             }
-            Some(address) => format!("sender     {address}, {} ETH", format_ether(sender.balance_wei)),
+            Some(address) => format!("sender     {address}, {} ETH", eth(sender.balance_wei)),
             None => format!("sender     unknown: {} cannot be read, or does not say", sender.keystore.display()),
         });
     }
@@ -133,7 +134,7 @@ fn print_status(report: &StatusReport, settings: &Settings) -> CommandResult {
             seat.state(report.block, report.signer.unwrap_or_default()),
             if *draws { "is drawn" } else { "is not drawn" },
             if seat.live { "counts" } else { "does not count" },
-            format_ether(seat.bond)
+            eth(seat.bond)
         ));
     }
     if report.seats.is_empty() {
@@ -142,15 +143,15 @@ fn print_status(report: &StatusReport, settings: &Settings) -> CommandResult {
     let enough = if report.account_wei > report.next_bond_wei { "" } else { ", which is not enough" };
     lines.push(format!(
         "next seat  needs a bond of {} ETH; the owner has {} ETH{enough}",
-        format_ether(report.next_bond_wei),
-        format_ether(report.account_wei)
+        eth(report.next_bond_wei),
+        eth(report.account_wei)
     ));
-    lines.push(format!("balance    {} ETH in the coordinator", format_ether(report.balance_wei)));
+    lines.push(format!("balance    {} ETH in the coordinator", eth(report.balance_wei)));
     lines.push(format!(
         "claimable  {} ETH for {} answers; {} ETH still vest",
-        format_ether(report.claimable_wei),
+        eth(report.claimable_wei),
         report.claimable,
-        format_ether(report.vesting_wei)
+        eth(report.vesting_wei)
     ));
     print(&lines.join("\n"))
 }

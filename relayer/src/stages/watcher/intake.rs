@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use alloy::primitives::{B256, Bytes, utils::format_ether};
+use alloy::primitives::{B256, Bytes, U256};
 use tracing::{debug, info, warn};
 
 use super::REQUEST_LOG;
@@ -14,6 +14,7 @@ use crate::{
     journal::{Batch, Journal, JournalError, Position, View},
     node::Node,
     protocol::Outcome,
+    text::eth,
 };
 
 /// Number of blocks for which closed jobs are kept, for `oraculum jobs`.
@@ -144,7 +145,7 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
     fn tell_answered(&self, task: &Task, outcome: Outcome, seats: &Bytes, log: &DecodedLog) {
         let model_id = task.request.model_id;
         let model = self.names.get(&model_id).cloned().unwrap_or_else(|| model_id.to_string());
-        let fee = format_ether(self.node.pay(&task.request, seats));
+        let fee = eth(U256::from(self.node.pay(&task.request, seats)));
         let (id, block) = (task.id, log.block.number);
         info!(%model, %id, ?outcome, fee, block, transaction = log.transaction.map(display), "answered; the fee is in ETH");
     }

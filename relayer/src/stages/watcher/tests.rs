@@ -1,4 +1,5 @@
 mod history;
+mod keys;
 mod reorgs;
 
 use alloy::primitives::LogData;
