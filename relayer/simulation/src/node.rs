@@ -201,7 +201,7 @@ impl SimulatedNode {
                 finality: Finality::Depth(FINAL),
                 depth: 32,
                 page: 64,
-                models: watch::channel([genesis.model].into()).1,
+                models: watch::channel([(genesis.model, "simulated".to_owned())].into()).1,
                 started_at,
             },
             execute: ExecuteSettings { limit: 64, sessions: 1 },

@@ -4,15 +4,18 @@
 
 mod completions;
 mod config;
+mod deployment_file;
 mod dev;
 mod environment;
 mod exit;
+mod health;
 mod infer;
 mod init;
 mod inputs;
 mod jobs;
 mod journal;
 mod local;
+mod man;
 mod model;
 mod node;
 mod output;
@@ -85,7 +88,9 @@ enum Command {
     Pnl(pnl::PnlArgs),
     Journal(journal::JournalArgs),
     Config(config::ConfigArgs),
+    Health(health::HealthArgs),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs the command line of this process.
@@ -120,7 +125,9 @@ async fn run(command: Command) -> CommandResult {
         Command::Model(args) => args.run().await,
         Command::Journal(args) => args.run(),
         Command::Config(args) => config::run(&args),
+        Command::Health(args) => args.run().await,
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 

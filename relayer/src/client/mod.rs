@@ -26,5 +26,5 @@ pub use redeliver::{Redelivery, redeliver};
 pub use refund::{Refund, refund};
 pub use revoke::{Revocation, revoke_key};
 pub use seat::{ActivationWait, Seat, SeatState, activate_seat, release_seat};
-pub use seats::{JoinedSeat, OwnedSeats, SeatError, register_node, signing_key};
+pub use seats::{JoinedSeat, OwnedSeats, SeatError, register_node, registered_uri, signing_key};
 pub use wait::{Answered, wait_for_answer};

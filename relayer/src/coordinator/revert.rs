@@ -2,16 +2,13 @@
 
 use std::fmt;
 
-use alloy::{
-    primitives::U256,
-    sol_types::{self, SolError, SolInterface},
-};
+use alloy::sol_types::{self, SolError, SolInterface};
 
 use super::abi::{
     InferenceConsumer::NotCoordinator, InferenceCoordinator::InferenceCoordinatorErrors as Errors,
     TensorError::TensorErrorErrors as TensorErrors,
 };
-use crate::text::{cut, one_line};
+use crate::text::{cut, eth, one_line};
 
 /// Hex digits of an unknown error that are shown: its selector and two words.
 const SHOWN: usize = 136;
@@ -279,18 +276,14 @@ fn feature(code: u8) -> &'static str {
         .unwrap_or("this")
 }
 
-/// Wei as ETH, exactly.
-fn eth(wei: U256) -> String {
-    let text = alloy::primitives::utils::format_ether(wei);
-    let text = text.trim_end_matches('0');
-    text.strip_suffix('.').unwrap_or(text).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
-    use alloy::{json_abi::JsonAbi, primitives::Address};
+    use alloy::{
+        json_abi::JsonAbi,
+        primitives::{Address, U256},
+    };
 
     use super::{
         super::abi::{InferenceCoordinator as Coordinator, TensorError},

@@ -17,7 +17,7 @@ pub use error::NodeError;
 pub use models::ServedModels;
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -292,7 +292,7 @@ impl ServedChain {
         let journal = Arc::new(SledJournal::open(&settings.node.data_dir, &identity)?);
         let changes = StoreChanges::since_now(ModelStore::new(&settings.node.models_dir));
         let named = models::load(&settings.node, engine).await?;
-        let models = models::ids(&named);
+        let models = models::by_id(&named);
         let policy = Policy::new(settings, |name| config_updates::id_of(&named, name)).map_err(NodeError::Policy)?;
         let policy = watch::Sender::new(policy);
         connect::warn_of_what_is_missing(settings, keys, &chain, &models).await;
@@ -308,8 +308,8 @@ struct Started {
     chain: Arc<Pool>,
     journal: Arc<SledJournal>,
     engine: Arc<OnnxEngine>,
-    /// Ids of the models that are served.
-    models: watch::Sender<HashSet<B256>>,
+    /// Ids and names of the models that are served.
+    models: watch::Sender<HashMap<B256, String>>,
     policy: watch::Sender<Policy>,
     metrics: Arc<Metrics>,
     /// The running stages; `None` while they are built anew.

@@ -1,6 +1,6 @@
 //! The models that a node serves: those of its store at the start, and those that come while it runs.
 
-use std::{collections::HashSet, convert::Infallible, time::Duration};
+use std::{collections::HashMap, convert::Infallible, time::Duration};
 
 use alloy::primitives::B256;
 use tokio::sync::watch;
@@ -44,9 +44,9 @@ pub(super) async fn load(settings: &NodeSettings, engine: &OnnxEngine) -> Result
     Ok(served)
 }
 
-/// Ids of served models.
-pub(super) fn ids(served: &ServedModels) -> HashSet<B256> {
-    served.iter().map(|(_, id)| *id).collect()
+/// Served models by their ids; where one has two names, with the newest.
+pub(super) fn by_id(served: &ServedModels) -> HashMap<B256, String> {
+    served.iter().rev().map(|(name, id)| (*id, name.clone())).collect()
 }
 
 /// Loads what comes to the store, for as long as it is polled. A model that leaves it is served until the node ends: whoever
@@ -56,7 +56,7 @@ pub(super) async fn follow(
     mut changes: StoreChanges,
     engine: &OnnxEngine,
     served: &watch::Sender<ServedModels>,
-    ids_served: &watch::Sender<HashSet<B256>>,
+    names: &watch::Sender<HashMap<B256, String>>,
 ) -> Infallible {
     loop {
         tokio::time::sleep(LOOK_INTERVAL).await;
@@ -81,7 +81,7 @@ pub(super) async fn follow(
             };
             match added {
                 Ok(true) => {
-                    ids_served.send_replace(ids(&served.borrow()));
+                    names.send_replace(by_id(&served.borrow()));
                 }
                 Ok(false) => {}
                 Err(error) => {

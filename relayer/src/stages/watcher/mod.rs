@@ -11,7 +11,7 @@ mod pages;
 mod rewind;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -53,8 +53,8 @@ pub struct WatchSettings {
     pub depth: u64,
     /// Blocks asked for in one log query at most.
     pub page: u64,
-    /// Ids of the models whose requests are taken in; more may come while the chain is followed.
-    pub models: watch::Receiver<HashSet<B256>>,
+    /// Ids and names of the models whose requests are taken in; more may come while the chain is followed.
+    pub models: watch::Receiver<HashMap<B256, String>>,
     /// When the process began, in seconds from 1970: whatever this key signed before is for blocks of before then.
     pub started_at: u64,
 }
@@ -296,7 +296,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let mut batch = Batch { cursor: Some(cursor), recent_blocks: vec![cursor], ..Batch::default() };
         let oldest = cursor.number.saturating_sub(self.settings.depth);
         batch.recent_blocks_gone = self.recent_blocks.range(..oldest).map(|(number, _)| *number).collect();
-        intake::take(&self.node, logs, self.heights(head, cursor), &mut batch)?;
+        intake::take(&self.node, &self.settings.models.borrow(), logs, self.heights(head, cursor), &mut batch)?;
         failpoint("taken.before");
         for (id, illegal) in self.node.journal.commit(&batch)? {
             debug!(%id, %illegal, "a log changes nothing");
@@ -359,7 +359,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         // Events after this block are applied again, in order, to what the views may show already: same result.
         let at = self.node.chain.head().await?.block.number;
         let views = Views::new(&*self.node.chain, self.node.domain.coordinator);
-        for model in &models {
+        for model in models.keys() {
             match views.seats(*model).await? {
                 Some(seats) => self.node.seats_mut().load(*model, seats),
                 None => {

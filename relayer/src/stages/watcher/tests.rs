@@ -1,4 +1,5 @@
 mod history;
+mod keys;
 mod reorgs;
 
 use alloy::primitives::LogData;
@@ -25,7 +26,7 @@ fn settings() -> WatchSettings {
         finality: Finality::Depth(3),
         depth: 8,
         page: 16,
-        models: watch::channel(HashSet::from([MODEL])).1,
+        models: watch::channel(HashMap::from([(MODEL, "iris/v1".to_owned())])).1,
         started_at: 0,
     }
 }
@@ -99,7 +100,7 @@ async fn a_request_is_journalled_with_the_cursor_and_its_input() {
 
 #[tokio::test]
 async fn a_model_that_comes_later_is_watched_from_then_on() {
-    let models = watch::Sender::new(HashSet::new());
+    let models = watch::Sender::new(HashMap::new());
     let mut rig = Rig::on(Bench::new(), WatchSettings { models: models.subscribe(), ..settings() });
     let mut unserved = SeatTable::default();
     unserved.set_rules(0, Rules { window: 4, vesting: 10 });
@@ -107,7 +108,7 @@ async fn a_model_that_comes_later_is_watched_from_then_on() {
     rig.ask(0);
     rig.advance().await;
     assert!(rig.open().is_empty());
-    models.send_replace(HashSet::from([MODEL]));
+    models.send_replace(HashMap::from([(MODEL, "iris/v1".to_owned())]));
     let request = rig.ask(1);
     rig.advance().await;
     assert_eq!(rig.open().into_iter().map(|task| task.request).collect::<Vec<_>>(), [request]);

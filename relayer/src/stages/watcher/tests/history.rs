@@ -23,7 +23,7 @@ async fn written(head: u64) -> (Vec<B256>, Vec<B256>, [B256; 3]) {
     assert!(matches!(logs.last().unwrap().event, Event::Claimed(_)));
     let mut batch = Batch::default();
     let heights = Heights { head, cursor: 100, final_block: Some(head - 3), depth: 8 };
-    intake::take(&rig.bench.node, &logs, heights, &mut batch).unwrap();
+    intake::take(&rig.bench.node, &HashMap::new(), &logs, heights, &mut batch).unwrap();
     let jobs = batch.seen.iter().map(|(task, _)| task.id).collect();
     assert!(batch.moves.iter().all(|(moved, _)| batch.seen.iter().any(|(task, _)| task.id == *moved)));
     rig.bench.node.journal.commit(&batch).unwrap();
