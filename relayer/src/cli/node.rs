@@ -80,7 +80,7 @@ enum NodeCommand {
     ///
     /// Bonds and pay stay the owner's. A revoked key is never registered again; `rekey` makes another. Run this again if a seat
     /// was joined meanwhile.
-    #[command(after_help = "A key that leaked is replaced so:\n  oraculum node revoke\n  oraculum node rekey")]
+    #[command(after_help = "Example (a key that leaked is replaced):\n  oraculum node revoke\n  oraculum node rekey")]
     Revoke {
         /// Send the transaction from the signing key itself, which then needs ETH for it, in place of the owner's.
         #[arg(long)]

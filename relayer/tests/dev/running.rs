@@ -91,7 +91,7 @@ fn a_state_file_lets_chain_and_node_go_on_where_they_ended() {
         one_model.join("iris"),
     )
     .unwrap();
-    // A model that is new in the folder is said to be missing on the chain.
+    // A model that is new in the folder comes to the chain that goes on.
     let early = folder.path().join("early.json");
     let few = ["--state", early.to_str().unwrap()];
     let mut dev = Dev::start(&[&few[..], &["--models", one_model.to_str().unwrap()]].concat());
@@ -100,9 +100,17 @@ fn a_state_file_lets_chain_and_node_go_on_where_they_ended() {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = oraculum();
     command.stderr(log.reopen().unwrap());
-    drop(Dev::start_by(command, &few));
-    let told = std::fs::read_to_string(log.path()).unwrap();
-    assert!(told.contains("was made without credit/v1") && !told.contains("without iris/v1"), "{told}");
+    let dev = Dev::start_by(command, &few);
+    let told = || std::fs::read_to_string(log.path()).unwrap();
+    let is_served = |model: &str| told().lines().any(|line| line.starts_with(model) && line.ends_with("is served"));
+    for _ in 0..600 {
+        if is_served("credit/v1") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(is_served("credit/v1") && !is_served("iris/v1"), "{}", told());
+    drop(dev);
 
     let refused = |arguments: &[&str]| {
         let output = oraculum().args(["dev", "--port", "0"]).args(state).args(arguments).output().unwrap();

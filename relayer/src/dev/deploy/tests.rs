@@ -91,7 +91,7 @@ async fn accounts_without_money_and_addresses_without_contract_are_named() {
     let anvil = Anvil::start(&AnvilOptions::default()).await.unwrap();
     let poor = Account::new(anvil.client().clone(), alloy::signers::local::PrivateKeySigner::random());
     let error = poor.submit(TxKind::Create, Bytes::from_static(&[0]), U256::from(1)).await.unwrap_err().to_string();
-    assert!(error.contains("too little ETH") && error.contains("holds 0 wei"), "{error}");
+    assert!(error.contains("too little ETH") && error.contains("holds 0 ETH"), "{error}");
     let nothing = Address::repeat_byte(7);
     let error = poor.call(nothing, &Coordinator::pausedCall {}, U256::ZERO).await.unwrap_err().to_string();
     assert!(error.starts_with("there is no contract at 0x0707"), "{error}");
