@@ -35,6 +35,22 @@ async fn a_local_deployment_can_be_asked_at_once() {
 }
 
 #[tokio::test]
+async fn the_address_of_an_example_depends_on_no_other_models() {
+    let (_all, everything) = chain(None).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = crate::model::ModelStore::new(folder.path());
+    let shipped = find_upward(Path::new("onnx-models")).unwrap();
+    for name in ["digits", "language"] {
+        store.stage(&shipped.join(name)).unwrap().install(false).unwrap();
+    }
+    let anvil = Anvil::start(&AnvilOptions::default()).await.unwrap();
+    let options = DeployOptions { models_dir: folder.path().to_owned(), nodes: 1, parameters: parameters() };
+    let some = deploy(&anvil, &options).await.unwrap().consumers;
+    assert!(some.digit_mint.is_some() && some.digit_mint == everything.consumers.digit_mint);
+    assert_eq!((some.iris_classifier, some.lending_desk), (None, None));
+}
+
+#[tokio::test]
 async fn deploying_does_not_wait_for_slow_blocks() {
     let (anvil, deployment) = chain(Some(3600.0)).await;
     let call = Coordinator::modelCall { modelId: deployment.models[0].model_id };
@@ -55,7 +71,7 @@ async fn a_chain_is_gone_with_its_files_when_it_is_dropped() {
 async fn a_port_that_is_taken_is_said_to_be_and_leaves_nothing() {
     let first = Anvil::start(&AnvilOptions::default()).await.unwrap();
     let error = Anvil::start(&AnvilOptions { port: first.port(), ..Default::default() }).await.unwrap_err();
-    assert!(error.to_string().to_lowercase().contains("address already in use"), "{error}");
+    assert!(matches!(error, DevError::PortTaken { port, .. } if port == first.port()), "{error}");
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ impl SledJournal {
     }
 
     /// Takes over what the file beside the database says: whether records wait for the disk, and whether some may be lost.
-    fn expect_signed(&self, marked: bool, lost: bool) -> Result<(), JournalError> {
+    pub(crate) fn expect_signed(&self, marked: bool, lost: bool) -> Result<(), JournalError> {
         let mut signing = self.signing();
         signing.marked = marked || lost;
         if lost {

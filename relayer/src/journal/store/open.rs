@@ -32,7 +32,7 @@ impl SledJournal {
     /// compacted, and one that is proven to be damaged is moved aside: the chain has all it held but the ledger.
     ///
     /// # Errors
-    /// `Locked` if another process has it open, `Foreign` if it was written for another deployment or key, `Newer` if a
+    /// `Locked` if another process has it open, `Foreign` if it was written for another deployment, `Newer` if a
     /// later version wrote it, `Folder` if its files cannot be read and written: then all of it stays as it is.
     pub fn open(path: &Path, identity: &Identity) -> Result<Self, JournalError> {
         fs::create_dir_all(path).map_err(|source| folder(path, source))?;
@@ -50,8 +50,13 @@ impl SledJournal {
                 writes.put_record(TreeName::Meta, IDENTITY, identity)?;
                 writes.put_record(TreeName::Meta, SCHEMA, &VERSION)
             })?,
-            Some(found) if found != *identity => {
+            Some(found) if !found.is_deployment_of(identity) => {
                 return Err(JournalError::Foreign { path: path.display().to_string(), found: Box::new(found) });
+            }
+            // What was signed stays on record by request, so the new key signs no other answer to one either.
+            Some(found) if found.signer != identity.signer => {
+                info!(from = %found.signer, to = %identity.signer, "the journal goes on with another signing key");
+                journal.write(|writes| writes.put_record(TreeName::Meta, IDENTITY, identity))?;
             }
             Some(_) => {}
         }

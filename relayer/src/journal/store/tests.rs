@@ -3,7 +3,7 @@ use alloy::primitives::{Address, B256, Bytes};
 use super::*;
 use crate::{
     domain::{AnswerRef, Attempt, JobState, Purpose, Resolution, Skip, Transition},
-    journal::{Identity, VERSION},
+    journal::{Identity, SigningRefused, VERSION},
     protocol::Outcome,
     testing::{DOMAIN, block, input, task},
 };
