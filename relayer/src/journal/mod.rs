@@ -115,7 +115,7 @@ pub enum JournalError {
     #[error("there is no journal in {0}: has the node run with this `node.data_dir`?")]
     Missing(String),
     /// The folder has a journal already.
-    #[error("there is a journal in {0} already: move its folder `db` away first")]
+    #[error("there is a journal in {0} already: move its folder `db`, and `db-old` if there is one, away first")]
     Exists(String),
     /// A later version wrote the journal.
     #[error(
@@ -158,7 +158,8 @@ pub enum JournalError {
     },
 }
 
-/// Durable memory. All methods are quick: nothing here waits for the disk but `sync`.
+/// Durable memory. All methods are quick: nothing here waits for the disk but `sync`, and what writes while the journal is
+/// brought to the disk, for a moment.
 pub trait Journal: Send + Sync + 'static {
     /// Writes a batch. Moves that a job's state does not allow are left out and returned; so are moves
     /// of unknown jobs. If a `Sent` move is refused, so is the whole batch.

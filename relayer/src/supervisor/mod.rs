@@ -33,7 +33,7 @@ use crate::{
     chain::{AlloyChain, Backoff, Endpoints},
     config::{EngineSettings, Settings},
     engine::{EngineOptions, Limits, OnnxEngine},
-    journal::{Identity, Journal, SledJournal},
+    journal::{Identity, Journal, JournalError, SledJournal},
     keys::{Keys, Signer},
     metrics::Metrics,
     model::{ModelStore, StoreChanges},
@@ -176,6 +176,11 @@ fn after_failure(error: &StageError, is_stopping: bool, is_only_chain: bool, fai
     }
 }
 
+/// How a chain ended. What ended it comes first; a journal that fails at last is no matter of the configuration.
+fn ended(result: Result<(), NodeError>, synced: Result<(), JournalError>) -> Result<(), NodeError> {
+    result.and(synced.map_err(|error| StageError::from(error).into()))
+}
+
 /// A chain and what serves it.
 struct ServedChain {
     settings: Settings,
@@ -254,8 +259,7 @@ impl ServedChain {
             }
         };
         info!(counters = %started.metrics.so_far(&*started.journal), "stopped");
-        started.journal.sync()?;
-        result
+        ended(result, started.journal.sync())
     }
 
     fn pipeline(&self, started: &Started) -> Pipeline<Pool, SledJournal> {
@@ -329,5 +333,23 @@ mod tests {
         assert_eq!(after_failure(&passing, false, false, MAX_RESTARTS + 1), AfterFailure::BuildAnew);
         let lasting = StageError::ReorgTooDeep { oldest: 1, cursor: 2 };
         assert_eq!(after_failure(&lasting, true, false, 1), AfterFailure::GiveUp);
+    }
+
+    #[test]
+    fn a_chain_whose_database_failed_is_given_up_at_once_among_several_too() {
+        let failed = StageError::Journal(JournalError::Store(sled::Error::ReportableBug("failed".into())));
+        assert_eq!(after_failure(&failed, false, false, 1), AfterFailure::GiveUp);
+    }
+
+    #[test]
+    fn a_journal_that_fails_at_the_end_hides_no_cause_and_ends_no_other_chain() {
+        let full = || {
+            let source = std::io::ErrorKind::StorageFull.into();
+            Err(JournalError::Folder { path: "db".into(), source })
+        };
+        assert!(!ended(Ok(()), full()).unwrap_err().is_configuration());
+        let cause = Err(StageError::Gone("submitter").into());
+        assert!(matches!(ended(cause, full()), Err(NodeError::Stage(StageError::Gone(_)))));
+        assert!(ended(Ok(()), Ok(())).is_ok());
     }
 }

@@ -15,7 +15,7 @@ use super::{
     migrate::{outbox, v1, v2},
     rewrite::{DB, OLD, is_locked, open_database, recover, rewrite, swap},
     transactions,
-    trees::{IDENTITY, SCHEMA, all, folder},
+    trees::{BEGUN, IDENTITY, SCHEMA, all, folder},
 };
 use crate::{
     domain::Entry,
@@ -116,8 +116,8 @@ impl SledJournal {
         let schema: Option<u32> = meta.get(SCHEMA)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?;
         match schema {
             Some(VERSION) => Self::with(&at, db),
-            // It is new.
-            None if meta.get(IDENTITY)?.is_none() => Self::with(&at, db),
+            // It is new, or its first commit is to be made whole from the log. The first layout had no log.
+            None if !meta.contains_key(IDENTITY)? || meta.contains_key(BEGUN)? => Self::with(&at, db),
             // They had another log. The third kept in a tree what is now in memory; names of states are read as before.
             Some(3..=5) => {
                 db.drop_tree("index")?;

@@ -201,6 +201,24 @@ fn a_journal_whose_files_are_far_larger_than_its_content_is_compacted_when_opene
 }
 
 #[test]
+fn a_new_journal_that_was_killed_in_its_first_commit_is_made_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(&folder));
+    {
+        let db = super::rewrite::open_database(&folder.path().join("db")).unwrap();
+        let meta = db.open_tree("meta").unwrap();
+        // It was written last.
+        for key in ["schema", "written"] {
+            meta.remove(key).unwrap();
+        }
+        db.flush().unwrap();
+    }
+    assert_eq!(open(&folder).identity().unwrap(), Some(identity()));
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["db"], "nothing was moved aside");
+}
+
+#[test]
 fn a_journal_of_a_later_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
