@@ -197,8 +197,10 @@ pub fn unpack_outputs<'a>(
 /// The first dimensions of a shape, for a message: a request may write any number.
 fn shown_shape(shape: &[u32]) -> String {
     match shape.split_at_checked(8) {
-        Some((first, rest)) if !rest.is_empty() => format!("{first:?} and {} dimensions more", rest.len()),
-        _ => format!("{shape:?}"),
+        Some((first, rest)) if !rest.is_empty() => {
+            format!("{} and {} dimensions more", cast::show_dims(first), rest.len())
+        }
+        _ => cast::show_dims(shape),
     }
 }
 
@@ -258,7 +260,7 @@ impl OipTensor {
         Self {
             name: name.to_owned(),
             shape: tensor.shape().to_vec(),
-            datatype: if fixed { "FP64" } else { datatype(tensor.dtype()) }.to_owned(),
+            datatype: if fixed { "FP64" } else { tensor.dtype().name() }.to_owned(),
             parameters: None,
             data: Value::Array(data),
         }
@@ -276,28 +278,7 @@ fn dtype(datatype: &str) -> Option<DType> {
     use DType::*;
     [I8, I16, I32, I64, U8, U16, U32, U64, F16, F32, F64, Bool, String]
         .into_iter()
-        .find(|dtype| self::datatype(*dtype) == datatype)
-}
-
-/// Name of a type in the protocol, which has none for 128-bit integers: INT128 and UINT128 stand for those here.
-fn datatype(dtype: DType) -> &'static str {
-    match dtype {
-        DType::I8 => "INT8",
-        DType::I16 => "INT16",
-        DType::I32 => "INT32",
-        DType::I64 => "INT64",
-        DType::I128 => "INT128",
-        DType::U8 => "UINT8",
-        DType::U16 => "UINT16",
-        DType::U32 => "UINT32",
-        DType::U64 => "UINT64",
-        DType::U128 => "UINT128",
-        DType::F16 => "FP16",
-        DType::F32 => "FP32",
-        DType::F64 => "FP64",
-        DType::Bool => "BOOL",
-        DType::String => "BYTES",
-    }
+        .find(|dtype| dtype.name() == datatype)
 }
 
 /// Collects the scalars of arrays; returns whether they are nested like `shape`.

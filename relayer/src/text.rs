@@ -1,6 +1,6 @@
-//! Text that others wrote: read as they mean it, shown so that it stays one line.
+//! Text that others wrote: read as they mean it, shown so that it stays one line. Amounts, as people read them.
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, U256, utils::format_ether};
 
 /// Characters of a foreign name or value that a message shows at most.
 const SHOWN: usize = 200;
@@ -100,6 +100,14 @@ pub fn address(text: &str) -> Result<Address, String> {
         ));
     }
     Ok(address)
+}
+
+/// Wei as ETH, exactly, without zeros at the end.
+#[must_use]
+pub fn eth(wei: U256) -> String {
+    let text = format_ether(wei);
+    let text = text.trim_end_matches('0');
+    text.strip_suffix('.').unwrap_or(text).to_owned()
 }
 
 #[cfg(test)]

@@ -78,15 +78,20 @@ fn infer_reads_inputs_from_a_file() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(iris().as_bytes()).unwrap();
     stdout(&oraculum(&["infer", "iris", "--inputs", file.path().to_str().unwrap()], ""));
-    fails(1, &["infer", "iris", "--inputs", "/nowhere.json"], "", &["--inputs /nowhere.json"]);
+    fails(1, &["infer", "iris", "--inputs", "/nowhere.json"], "", &["--input /nowhere.json: "]);
 }
 
 #[test]
 fn infer_says_what_is_wrong_with_an_input() {
     let infer = ["infer", "iris", "--inputs", "-"];
     fails(1, &infer, "{", &["Open Inference Protocol"]);
-    fails(1, &infer, &flower(json!([1, 3]), json!([1, 2, 3])), &["BadInput", "[1, 3]", "[?, 4]"]);
-    fails(1, &infer, &flower(json!([1, 4]), json!([1, 2, 3])), &["`features`", "[1, 4]"]);
+    fails(
+        1,
+        &infer,
+        &flower(json!([1, 3]), json!([1, 2, 3])),
+        &["`features` has shape [1,3], but the model takes FP32 [-1,4]"],
+    );
+    fails(1, &infer, &flower(json!([1, 4]), json!([1, 2, 3])), &["`features`", "[1,4]"]);
     fails(1, &infer, &iris().replace("features", "feature"), &["no input `feature`", "features"]);
     fails(
         1,
@@ -141,13 +146,20 @@ fn the_models_of_a_store_are_listed_inspected_and_added() {
     let list = stdout(&oraculum(&[&["model", "list"], &at[..]].concat(), ""));
     assert_eq!(list.as_array().unwrap().len(), 1);
     assert_eq!(list[0]["modelId"], added["modelId"]);
+    let shown = oraculum(&["model", "list", "--models", at[1]], "");
+    assert!(String::from_utf8(shown.stdout).unwrap().contains("[setosa, versicolor, virginica]"));
     let all = stdout(&oraculum(&[&["model", "inspect", "iris"], &at[..]].concat(), ""));
-    assert_eq!(all["inputs"], json!(["features F32 [?, 4]"]));
+    assert_eq!(all["inputs"], json!(["features FP32 [-1,4]"]));
     assert_eq!(all["modelId"], added["modelId"]);
 
     std::fs::write(store.path().join("iris/model.onnx"), "altered").unwrap();
     fails(7, &[&["model", "inspect", "iris"], &at[..]].concat(), "", &["SHA-256", "it is text"]);
     fails(7, &[&["infer", "iris", "--inputs", "-"], &at[..2]].concat(), &iris(), &["SHA-256", "it is text"]);
+    stdout(&oraculum(&[&["model", "add", source.to_str().unwrap(), "--replace"], &at[..]].concat(), ""));
+    let removed = stdout(&oraculum(&[&["model", "remove", "iris/v1"], &at[..]].concat(), ""));
+    assert_eq!(removed["modelId"], added["modelId"]);
+    fails(7, &[&["model", "remove", "iris/v1"], &at[..]].concat(), "", &["no model `iris/v1`"]);
+    fails(2, &[&["model", "new", "/dev/null", "--name", "A b"], &at[..]].concat(), "", &["--name"]);
 }
 
 /// F15: a clone without Git LFS, for a bare file and for one with a card.

@@ -36,7 +36,8 @@ library FreeSeats {
                 uint256 below = type(uint256).max >> (0xff - ((count - 1) & 0xff));
                 uint256 held = ~bits & below;
                 if (held == 0) {
-                    if (bits != 0) delete words[word];
+                    // Not zero: every index of the word below `count` is in it.
+                    delete words[word];
                     count = word << 8;
                     continue;
                 }

@@ -68,6 +68,12 @@ contract GuideTest is Test {
         assertEq(total, 1e18);
     }
 
+    function test_TextsGoInAndComeOut() external {
+        assertEq(mock.inputOf(guide.askLanguage(unicode"où")), hex"0106000200000001000000036fc3b9");
+        bytes memory texts = mock.inputOf(guide.askText(unicode"où"));
+        assertEq(guide.readText(texts), unicode"où");
+    }
+
     function test_TermsAreTaken() external {
         RequestFields memory f = mock.fieldsOf(guide.askForMore(one));
         assertEq(f.outputWidth, 16);

@@ -53,6 +53,24 @@ contract GuideSnippets is InferenceConsumer {
         }
     }
 
+    function askLanguage(string calldata text) external payable returns (bytes32) {
+        // `language/v1` reads rows of UTF-8 bytes: one row here.
+        bytes memory row = Tensor.raw(DType.U8, 0, Tensor.dims(1, bytes(text).length), bytes(text));
+        return _request(modelId, row);
+    }
+
+    function askText(string calldata text) external payable returns (bytes32) {
+        // A model whose input is `BYTES` (strings in ONNX) takes texts as they are, here a batch of one.
+        string[] memory texts = new string[](1);
+        texts[0] = text;
+        return _request(modelId, Tensor.strings(Tensor.dims(1), texts));
+    }
+
+    function readText(bytes calldata output) external pure returns (string memory text) {
+        TensorView texts = Tensor.open(output, 0); // an output that is `BYTES`: strings, UTF-8 for certain
+        text = texts.stringAt(0);
+    }
+
     function askForMore(bytes memory input) external payable returns (bytes32) {
         Ask memory ask = _ask(modelId);
         (ask.outputWidth, ask.outputDecimals) = (16, 18); // float outputs as 16-byte integers of 18 decimals

@@ -33,6 +33,17 @@ contract DeployTest is Test {
         script.deploy(owner, true);
     }
 
+    function test_ADeploymentIsDescribedAsNodesReadIt() external {
+        vm.etch(BlockHashes.HISTORY, hex"00");
+        vm.roll(1_000);
+        InferenceCoordinator coordinator = script.deploy(owner, true);
+        string memory json = script.describe(coordinator, owner);
+        assertEq(vm.parseJsonUint(json, ".chainId"), block.chainid);
+        assertEq(vm.parseJsonAddress(json, ".coordinator"), address(coordinator));
+        assertEq(vm.parseJsonUint(json, ".deploymentBlock"), 1_000);
+        assertEq(vm.parseJsonAddress(json, ".owner"), owner);
+    }
+
     function _assertDeploys(bool dev, Parameters memory expected) private {
         vm.etch(BlockHashes.HISTORY, hex"00");
         InferenceCoordinator coordinator = script.deploy(owner, dev);

@@ -87,7 +87,8 @@ fn must_not_sign(node: &SimulatedNode, id: B256) -> bool {
     let Ok(Some(Job::Closed(Closed { end: CloseReason::Failed { reason }, .. }))) = journal.job(id) else {
         return false;
     };
-    ["this key signed another answer", "the journal may have forgotten"].iter().any(|why| reason.contains(why))
+    let forgotten = node.lost_power.load(Ordering::Relaxed) && reason.contains("the journal may have forgotten");
+    forgotten || reason.contains("this key signed another answer")
 }
 
 /// What a node's journal says that is not so.

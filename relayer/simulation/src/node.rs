@@ -165,6 +165,8 @@ impl SimulatedNode {
                 violations: self.violations.clone(),
             })
         };
+        // The clock of the chain is the clock of everybody.
+        let started_at = self.world.lock().unwrap_or_else(PoisonError::into_inner).head().timestamp;
         let fees = FeeSettings { max_fee_per_gas: 100_000_000_000, min_priority_fee: 1_000_000, bump_percent: 10 };
         let policy = Policy {
             fees,
@@ -199,7 +201,8 @@ impl SimulatedNode {
                 finality: Finality::Depth(FINAL),
                 depth: 32,
                 page: 64,
-                models: [genesis.model].into(),
+                models: watch::channel([(genesis.model, "simulated".to_owned())].into()).1,
+                started_at,
             },
             execute: ExecuteSettings { limit: 64, sessions: 1 },
         }

@@ -23,7 +23,7 @@ use tracing::{info, warn};
 
 use super::{
     At, Backoff, BlockFees, BlockRef, Call, Chain, ChainError, Endpoint, HeadUpdate, Header, LogScope, Receipt,
-    RootCertificates, Tag, connection::Connection, error::classify, rate_limit::Bucket, ws::STEADY,
+    RootCertificates, Tag, connection::Connection, error::classify, rate_limit::Bucket,
 };
 
 /// Time for which an endpoint is polled that refused a subscription, before it is asked for one again.
@@ -332,13 +332,11 @@ impl Chain for AlloyChain {
 
     async fn follow(&self, on_head: &(dyn Fn(HeadUpdate) + Send + Sync), shutdown: &CancellationToken) {
         let following = async {
-            let mut backoff = Backoff::default();
             loop {
                 if !self.connection.endpoint().is_websocket() {
                     self.poll(on_head).await;
                     continue;
                 }
-                let began = Instant::now();
                 match self.subscribe(on_head).await {
                     FollowEnd::Refused(error) => {
                         if !self.polls.swap(true, Ordering::Relaxed) {
@@ -348,10 +346,7 @@ impl Chain for AlloyChain {
                     }
                     FollowEnd::Broke(error) => {
                         on_head(HeadUpdate { head: Err(error), took: None });
-                        if began.elapsed() >= STEADY {
-                            backoff.succeeded();
-                        }
-                        tokio::time::sleep(backoff.failed()).await;
+                        self.connection.rest().await;
                     }
                 }
             }

@@ -104,16 +104,17 @@ impl Connection {
         let mut redial = self.redial.lock().await;
         let same = |live: &mut Live| std::ptr::eq(live.provider.client(), broken.client());
         if let Some(live) = self.live.write().await.take_if(same) {
-            let reason = live.socket.and_then(|socket| socket.take_ended());
-            if live.made.elapsed() >= STEADY {
-                redial.backoff.succeeded();
-                redial.not_before = None;
-                redial.reason = reason.unwrap_or_else(|| "the connection broke".into());
-            } else {
-                redial.failed(reason.unwrap_or_else(|| "the connection broke".into()));
-            }
+            let reason = live.socket.as_ref().and_then(LowLatencyWs::take_ended);
+            let useful = live.socket.as_ref().is_some_and(LowLatencyWs::was_useful);
+            redial.broke(live.made.elapsed(), useful, reason.unwrap_or_else(|| "the connection broke".into()));
         }
         self.unreachable(redial.reason.clone())
+    }
+
+    /// Waits until a connection may be made.
+    pub(super) async fn rest(&self) {
+        let until = self.redial.lock().await.not_before;
+        tokio::time::sleep_until(until.unwrap_or_else(Instant::now)).await;
     }
 
     pub(super) fn unreachable(&self, reason: String) -> ChainError {
@@ -126,6 +127,19 @@ impl Connection {
 }
 
 impl Redial {
+    /// A connection broke that had held for a while, and had been of use or not. An endpoint that answers some calls and then
+    /// breaks is good for others, soon.
+    fn broke(&mut self, held: Duration, useful: bool, reason: String) {
+        if useful || held >= STEADY {
+            self.backoff.succeeded();
+        }
+        if held >= STEADY {
+            (self.not_before, self.reason) = (None, reason);
+        } else {
+            self.failed(reason);
+        }
+    }
+
     fn failed(&mut self, reason: String) {
         self.not_before = Some(Instant::now() + self.backoff.failed());
         self.reason = reason;
@@ -161,4 +175,25 @@ async fn dial_anew(
     let http = http.map_err(|error| unreachable(endpoint.scrub(&error.to_string())))?;
     // Whether it is local only says how often alloy polls, which it is not asked to do.
     Ok((RootProvider::new(ClientBuilder::default().transport(http, false)), None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The longest pause after each of so many connections that broke after a second.
+    fn longest_pause(useful: bool) -> Duration {
+        let mut redial = Redial::default();
+        let pause = |_| {
+            redial.broke(Duration::from_secs(1), useful, String::new());
+            redial.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
+        };
+        (0..100).map(pause).max().unwrap()
+    }
+
+    #[test]
+    fn connections_that_answer_before_they_break_are_made_again_soon_and_others_ever_later() {
+        assert!(longest_pause(true) <= Duration::from_millis(100));
+        assert!(longest_pause(false) >= Duration::from_secs(5));
+    }
 }

@@ -230,6 +230,7 @@ fn by_message(code: i64, message: &str, data: Option<Bytes>) -> ChainError {
         ChainError::FeeTooLow(message.into())
     } else if has(&[
         "out of gas",
+        "outofgas",
         "intrinsic gas too low",
         "gas required exceeds",
         "gas floor",

@@ -32,6 +32,8 @@ use crate::text::cut;
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Time that a connection must hold to count as good: the one after it is made at once.
 pub(super) const STEADY: Duration = Duration::from_secs(10);
+/// Messages that must come over a connection for it to have been of use: the one after it is made after the shortest pause.
+const USEFUL: u32 = 4;
 
 /// Connector to a `ws` or `wss` endpoint. A connection that breaks stays broken unless `with_retries` says otherwise: its
 /// user connects anew.
@@ -48,6 +50,8 @@ pub struct LowLatencyWs {
 struct Last {
     /// Reason for which it ended.
     ended: Option<String>,
+    /// Number of messages that came over it.
+    messages: u32,
     made: Option<Instant>,
     backoff: Backoff,
 }
@@ -82,6 +86,11 @@ impl LowLatencyWs {
         Ok(connect_async_tls_with_config(request, None, true, Some(tls)).await?.0)
     }
 
+    /// Whether the last connection was of use while it held.
+    pub(super) fn was_useful(&self) -> bool {
+        self.last().messages >= USEFUL
+    }
+
     /// Takes the reason for which the last connection ended.
     pub(super) fn take_ended(&self) -> Option<String> {
         self.last().ended.take()
@@ -99,11 +108,15 @@ impl PubSubConnect for LowLatencyWs {
 
     async fn connect(&self) -> TransportResult<ConnectionHandle> {
         let socket = self.dial().await.map_err(|error| TransportErrorKind::custom_str(&error.to_string()))?;
-        self.last().made = Some(Instant::now());
+        {
+            let mut last = self.last();
+            (last.made, last.messages) = (Some(Instant::now()), 0);
+        }
         let (handle, interface) = ConnectionHandle::new();
         let (last, endpoint) = (self.last.clone(), self.endpoint.clone());
         tokio::spawn(async move {
-            let (interface, reason) = serve(socket, interface).await;
+            let heard = || last.lock().unwrap_or_else(PoisonError::into_inner).messages += 1;
+            let (interface, reason) = serve(socket, interface, heard).await;
             let Some(reason) = reason else { return };
             let reason = endpoint.scrub(&reason);
             debug!(reason, %endpoint, "a WebSocket connection ended");
@@ -120,7 +133,7 @@ impl PubSubConnect for LowLatencyWs {
         }
         let pause = {
             let mut last = self.last();
-            if last.made.is_some_and(|made| made.elapsed() >= STEADY) {
+            if last.messages >= USEFUL || last.made.is_some_and(|made| made.elapsed() >= STEADY) {
                 last.backoff.succeeded();
             }
             last.backoff.failed()
@@ -132,8 +145,13 @@ impl PubSubConnect for LowLatencyWs {
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Carries messages both ways until one side is gone; returns why the endpoint's is, if it is.
-async fn serve(mut socket: Socket, mut interface: ConnectionInterface) -> (ConnectionInterface, Option<String>) {
+/// Carries messages both ways until one side is gone; returns why the endpoint's is, if it is. `heard` is called with every
+/// message of the endpoint's.
+async fn serve(
+    mut socket: Socket,
+    mut interface: ConnectionInterface,
+    heard: impl Fn(),
+) -> (ConnectionInterface, Option<String>) {
     let mut last_message = Instant::now();
     let mut tick = tokio::time::interval(KEEPALIVE);
     loop {
@@ -147,8 +165,8 @@ async fn serve(mut socket: Socket, mut interface: ConnectionInterface) -> (Conne
                 last_message = Instant::now();
                 acknowledge(&socket);
                 match reply {
-                    Some(Ok(Message::Text(text))) => take(text.as_bytes(), &interface),
-                    Some(Ok(Message::Binary(bytes))) => take(&bytes, &interface),
+                    Some(Ok(Message::Text(text))) => take(text.as_bytes(), &interface).map(|()| heard()),
+                    Some(Ok(Message::Binary(bytes))) => take(&bytes, &interface).map(|()| heard()),
                     Some(Ok(Message::Close(frame))) => Err(closed(frame)),
                     None => Err(closed(None)),
                     Some(Ok(_)) => Ok(()),

@@ -12,6 +12,8 @@ use crate::{
 };
 
 const PREFIX: &str = "ORACULUM_";
+/// Variables of the script that deploys a coordinator, `contracts/script/Deploy.s.sol`: the same shell may run a node next.
+const OF_THE_DEPLOY_SCRIPT: [&str; 2] = ["ORACULUM_OWNER", "ORACULUM_DEV"];
 
 /// Checks the variables of this process against those of the configuration and the command line.
 ///
@@ -24,6 +26,7 @@ pub(super) fn check(
     let mut known = config::variables();
     known.push(PASSWORD_VARIABLE.to_owned());
     known.extend(failpoint::VARIABLES.iter().map(|name| (*name).to_owned()));
+    known.extend(OF_THE_DEPLOY_SCRIPT.map(str::to_owned));
     add_arguments(command, &mut known);
     for (name, value) in variables {
         let name = name.to_string_lossy();

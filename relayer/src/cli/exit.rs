@@ -4,7 +4,7 @@ use std::error::Error;
 
 use crate::{
     chain::ChainError,
-    client::AccountError,
+    client::{AccountError, NewModelError},
     config::ConfigError,
     coordinator::ReadError,
     engine::{EngineError, LoadError, StartError},
@@ -66,6 +66,12 @@ impl Exit {
         }
         if let Some(error) = error.downcast_ref::<StageError>() {
             return Some(Self::stage(error));
+        }
+        if let Some(error) = error.downcast_ref::<NewModelError>() {
+            return Some(match error {
+                NewModelError::Name(_) | NewModelError::Labels { .. } | NewModelError::EmptyLabel => Self::Mistyped,
+                _ => Self::Engine,
+            });
         }
         let is_engine = error.is::<StartError>() || error.is::<LoadError>() || error.is::<EngineError>();
         if error.is::<Mistyped>() {

@@ -2,15 +2,15 @@
 
 use std::{
     error::Error,
-    io::Read,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
 use tracing::{info, warn};
 
-use super::{CommandResult, print_json_line};
+use super::{CommandResult, inputs::InputArgs, outputs, print_json_line, tell};
 use crate::{
+    client::JsonInput,
     engine::{EngineOptions, Inference, OnnxEngine, Provider, Source},
     model::{Model, ModelFile, ModelStore, graph::OutputSpec},
     oip::{self, OipResponse},
@@ -19,18 +19,18 @@ use crate::{
 
 /// Runs a model once, off-chain, and prints its outputs.
 ///
-/// Inputs and outputs are Open Inference Protocol tensors, and this form is stable.
+/// Outputs are Open Inference Protocol tensors, and this form is stable. What labels say of them is told on standard error.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
+  oraculum infer iris/v1 --input '[[5.1,3.5,1.4,0.2]]'
   echo '{\"inputs\":[{\"name\":\"features\",\"shape\":[1,4],\"datatype\":\"FP32\",\"data\":[5.1,3.5,1.4,0.2]}]}' |
     oraculum infer onnx-models/iris/model.onnx --inputs -")]
 pub(super) struct InferArgs {
     /// An ONNX file, a model's folder, or the name or id of a model in the store. Of a folder or a name, the card is
     /// checked and its probes are run first.
     model: String,
-    /// The inputs: a file, or `-` for standard input.
-    #[arg(long, alias = "input", value_name = "FILE")]
-    inputs: PathBuf,
+    #[command(flatten)]
+    input: InputArgs,
     /// The folder of models that names are looked up in.
     #[arg(long, value_name = "FOLDER", env = "ORACULUM_MODELS", default_value = "onnx-models")]
     models: PathBuf,
@@ -86,51 +86,41 @@ impl InferArgs {
     /// # Errors
     /// The model's, the engine's or the inputs'; or the outcome, where it is no output.
     pub(super) async fn run(self) -> CommandResult {
-        let source = source(&self.model, &self.models)?;
-        let json = read(&self.inputs)?;
+        let (source, labels) = source(&self.model, &self.models)?;
         let engine = OnnxEngine::start(self.engine.into()).await?;
         let id = source.id;
         let model = engine.load(source).await?;
-        let request = oip::read_request(&json)?;
         let names = model.signature.outputs.iter().map(OutputSpec::name);
-        let mask = request.mask(names.clone())?;
-        let input = oip::pack_inputs(&request.inputs, &model.signature.inputs)?;
+        let JsonInput { packed, mask, id: request_id } = self.input.read(&model.signature.as_ref().into())?;
         let Inference { outcome, output, failure, profile, queue_time, run_time } =
-            engine.run_off_chain(id, input, mask).await?;
+            engine.run_off_chain(id, packed, mask).await?;
         info!(%profile, ?queue_time, ?run_time, "the model ran");
         if let Some(failure) = failure {
             return Err(format!("{outcome}: {failure}").into());
         }
         let format = OutputFormat { mask, ..OutputFormat::NATIVE };
         let given = names.enumerate().filter(|(position, _)| format.wants(*position)).map(|(_, name)| name);
-        let mut outputs = oip::unpack_outputs(&output, given)?;
-        outputs.retain(|output| request.wants(&output.name));
+        let outputs = oip::unpack_outputs(&output, given)?;
         if let Some(output) = outputs.iter().find(|output| !output.is_finite()) {
             warn!(
                 output = output.name,
                 "there are NaN or infinities: as an answer to a contract this is Unrepresentable"
             );
         }
-        print_json_line(&OipResponse { id: request.id, outputs })
+        for output in outputs.iter().filter(|output| outputs::is_labelled(output, &labels)) {
+            tell!("{}", outputs::lines(output, &labels).join("\n"));
+        }
+        print_json_line(&OipResponse { id: request_id, outputs })
     }
 }
 
-/// Finds out what the user means by a model.
-fn source(model: &str, store: &Path) -> Result<Source, Box<dyn Error + Send + Sync>> {
+/// Finds out what the user means by a model; the labels of its outputs come with it.
+fn source(model: &str, store: &Path) -> Result<(Source, Vec<String>), Box<dyn Error + Send + Sync>> {
     let path = Path::new(model);
     if path.is_file() {
-        return Ok(Source::file(ModelFile::of_path(path)?));
+        return Ok((Source::file(ModelFile::of_path(path)?), Vec::new()));
     }
     let model =
         if path.join("card.json").is_file() { Model::open(path)? } else { ModelStore::new(store).open(model)? };
-    Ok(Source::card(&model))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    if path == Path::new("-") {
-        let mut json = Vec::new();
-        let read = std::io::stdin().lock().read_to_end(&mut json);
-        return read.map(|_| json).map_err(|error| format!("standard input cannot be read: {error}"));
-    }
-    std::fs::read(path).map_err(|error| format!("--inputs {}: {error}", path.display()))
+    Ok((Source::card(&model), model.details.labels))
 }

@@ -8,7 +8,7 @@ use std::{
 use alloy::primitives::Address;
 use clap::Args;
 
-use super::{CommandResult, print_json, tell};
+use super::{CommandResult, deployment_file::DeploymentFile, print_json, tell};
 use crate::{
     chain::Endpoint,
     config,
@@ -30,6 +30,9 @@ pub(super) struct InitArgs {
     /// An endpoint: http, https, ws or wss. May be given several times.
     #[arg(long)]
     rpc_url: Vec<Endpoint>,
+    /// A file that tells of the deployment, such as deployments/1.json: in place of --chain-id and --coordinator.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["chain_id", "coordinator"])]
+    deployment: Option<PathBuf>,
     /// The chain's id.
     #[arg(long, value_parser = super::chain_id)]
     chain_id: Option<u64>,
@@ -66,6 +69,7 @@ fn make(args: &InitArgs, cost: Cost) -> CommandResult {
         }
     }
 
+    let deployment = args.deployment.as_deref().map(DeploymentFile::read).transpose()?;
     let source = PasswordSource { argument: args.password_file.as_deref(), config: None };
     let password = source.new_password("the new keys")?;
     let mut addresses = serde_json::Map::new();
@@ -77,7 +81,7 @@ fn make(args: &InitArgs, cost: Cost) -> CommandResult {
             owner = Some(address);
         }
     }
-    write_config(args, owner, &file)?;
+    write_config(args, deployment.as_ref(), owner, &file)?;
 
     if args.json {
         let mut report = serde_json::Map::new();
@@ -97,15 +101,23 @@ fn make(args: &InitArgs, cost: Cost) -> CommandResult {
     Ok(())
 }
 
-fn write_config(args: &InitArgs, owner: Option<Address>, file: &Path) -> CommandResult {
+fn write_config(
+    args: &InitArgs,
+    deployment: Option<&DeploymentFile>,
+    owner: Option<Address>,
+    file: &Path,
+) -> CommandResult {
     let text = |value: &dyn std::fmt::Display| serde_json::Value::from(value.to_string()).to_string();
     let mut values = Vec::new();
     if !args.rpc_url.is_empty() {
         let urls: serde_json::Value = args.rpc_url.iter().map(|endpoint| endpoint.url().as_str()).collect();
         values.push(("chain.rpc_urls", urls.to_string()));
     }
-    values.extend(args.chain_id.map(|id| ("chain.chain_id", id.to_string())));
-    values.extend(args.coordinator.map(|address| ("chain.coordinator", text(&address))));
+    let chain_id = args.chain_id.or(deployment.map(|deployment| deployment.chain_id));
+    values.extend(chain_id.map(|id| ("chain.chain_id", id.to_string())));
+    let coordinator = args.coordinator.or(deployment.map(|deployment| deployment.coordinator));
+    values.extend(coordinator.map(|address| ("chain.coordinator", text(&address))));
+    values.extend(deployment.map(|deployment| ("chain.deployment_block", deployment.deployment_block.to_string())));
     values.extend(owner.map(|address| ("node.owner", text(&address))));
 
     let mut options = std::fs::OpenOptions::new();
@@ -130,6 +142,7 @@ mod tests {
         InitArgs {
             dir: folder.join("node"),
             rpc_url: ["wss://rpc.example.org/key", "http://b"].map(|url| url.parse().unwrap()).to_vec(),
+            deployment: None,
             chain_id: Some(1),
             coordinator: Some(Address::repeat_byte(1)),
             owner: None,
@@ -147,9 +160,26 @@ mod tests {
         let settings = Settings::parse(&std::fs::read_to_string(&file).unwrap(), &file, []).unwrap();
         assert_eq!(settings.chain.rpc_urls, args.rpc_url);
         assert_eq!((settings.chain.chain_id, settings.chain.coordinator), (1, Address::repeat_byte(1)));
-        keys::Keys::load(&settings.keys, args.password_file.as_deref()).unwrap();
+        keys::Keys::load(&settings.keys, args.password_file.as_deref(), &keys::TypedPasswords::default()).unwrap();
         let owner = keys::decrypt(&args.dir.join("keys/owner.json"), &password(&args)).unwrap();
         assert_eq!(settings.node.owner, owner.address());
+    }
+
+    #[test]
+    fn a_deployments_file_stands_for_chain_and_coordinator() {
+        let folder = tempfile::tempdir().unwrap();
+        let (deployment, coordinator) = (folder.path().join("7.json"), crate::dev::COORDINATOR);
+        let json = format!(r#"{{"chainId":7,"coordinator":"{coordinator}","deploymentBlock":3}}"#);
+        std::fs::write(&deployment, json).unwrap();
+        let args = InitArgs {
+            deployment: Some(deployment),
+            chain_id: None,
+            coordinator: None,
+            ..args(folder.path(), "correct horse")
+        };
+        make(&args, Cost::Light).unwrap();
+        let chain = Settings::load(&args.dir.join(config::FILE_NAME)).unwrap().chain;
+        assert_eq!((chain.chain_id, chain.coordinator, chain.deployment_block), (7, coordinator, 3));
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! `oraculum jobs`: what the journal knows.
 
-use std::{collections::HashMap, fmt::Display, path::PathBuf};
+use std::{collections::HashMap, fmt::Display};
 
 use alloy::primitives::B256;
 use clap::{Args, Subcommand};
 
-use super::{CommandResult, model_names, print, print_json, tell};
+use super::{
+    CommandResult,
+    local::{NodeArgs, NodeFolders},
+    model_names, print, print_json, tell,
+};
 use crate::{
     api::{
         JournalReader,
         types::{JobDetails, JobState, JobsPage, JobsQuery, PageCursor},
     },
     chain::BlockRef,
-    config::{FILE_NAME, Settings},
     domain::{CloseReason, Closed, Included, Job},
     model::{ModelError, ModelStore},
     text::one_line,
@@ -24,9 +27,8 @@ use crate::{
 pub(super) struct JobsArgs {
     #[command(subcommand)]
     command: JobsCommand,
-    /// The configuration file.
-    #[arg(long, global = true, value_name = "FILE", env = "ORACULUM_CONFIG", default_value = FILE_NAME)]
-    config: PathBuf,
+    #[command(flatten)]
+    node: NodeArgs,
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -61,26 +63,26 @@ enum JobsCommand {
 
 /// Runs the command.
 pub(super) async fn run(args: JobsArgs) -> CommandResult {
-    let settings = Settings::load(&args.config)?;
+    let folders = args.node.folders()?;
     match args.command {
         JobsCommand::List { state, model, limit, after } => {
-            let model = model.map(|model| model_id(&settings, &model)).transpose()?;
+            let model = model.map(|model| model_id(&folders, &model)).transpose()?;
             let query = JobsQuery { state, model, after, limit: usize::from(limit) };
-            let page = JournalReader::open(&settings.node.data_dir).await?.jobs(&query).await?;
-            if args.json { print_json(&page) } else { print_page(&page, &model_names(&settings)) }
+            let page = JournalReader::open(&folders.data_dir).await?.jobs(&query).await?;
+            if args.json { print_json(&page) } else { print_page(&page, &model_names(&folders.models_dir)) }
         }
         JobsCommand::Show { id } => {
-            let found = JournalReader::open(&settings.node.data_dir).await?.job(id).await?;
+            let found = JournalReader::open(&folders.data_dir).await?.job(id).await?;
             let job = found.ok_or_else(|| format!("the journal knows no request {id}"))?;
-            if args.json { print_json(&job) } else { print_job(&job, &model_names(&settings)) }
+            if args.json { print_json(&job) } else { print_job(&job, &model_names(&folders.models_dir)) }
         }
     }
 }
 
-fn model_id(settings: &Settings, name: &str) -> Result<B256, ModelError> {
+fn model_id(folders: &NodeFolders, name: &str) -> Result<B256, ModelError> {
     match name.parse() {
         Ok(id) => Ok(id),
-        Err(_) => Ok(ModelStore::new(&settings.node.models_dir).open(name)?.id),
+        Err(_) => Ok(ModelStore::new(&folders.models_dir).open(name)?.id),
     }
 }
 

@@ -4,21 +4,27 @@
 
 mod completions;
 mod config;
+mod deployment_file;
 mod dev;
 mod environment;
 mod exit;
+mod health;
 mod infer;
 mod init;
+mod inputs;
 mod jobs;
 mod journal;
+mod local;
+mod man;
 mod model;
 mod node;
 mod output;
+mod outputs;
 mod pnl;
 mod request;
 mod run;
 
-use std::{collections::HashMap, error::Error, fmt::Display, process::ExitCode, str::FromStr};
+use std::{collections::HashMap, error::Error, fmt::Display, path::Path, process::ExitCode, str::FromStr};
 
 use alloy::primitives::B256;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -32,7 +38,7 @@ use exit::Mistyped;
 pub use output::CommandResult;
 use output::{LogWriter, is_colored, print, print_json, print_json_line, tell};
 
-use crate::{config::Settings, model::ModelStore, stages::watcher::REQUEST_LOG, text};
+use crate::{model::ModelStore, stages::watcher::REQUEST_LOG, text};
 
 /// Smart contracts ask a neural network a question in one call and get the answer, signed and bonded, in the next block.
 #[derive(Debug, Parser)]
@@ -74,7 +80,7 @@ enum Command {
     Dev(dev::DevArgs),
     Init(init::InitArgs),
     Run(run::RunArgs),
-    Request(request::RequestArgs),
+    Request(Box<request::RequestArgs>),
     Infer(infer::InferArgs),
     Model(model::ModelArgs),
     Node(node::NodeArgs),
@@ -82,7 +88,9 @@ enum Command {
     Pnl(pnl::PnlArgs),
     Journal(journal::JournalArgs),
     Config(config::ConfigArgs),
+    Health(health::HealthArgs),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs the command line of this process.
@@ -117,7 +125,9 @@ async fn run(command: Command) -> CommandResult {
         Command::Model(args) => args.run().await,
         Command::Journal(args) => args.run(),
         Command::Config(args) => config::run(&args),
+        Command::Health(args) => args.run().await,
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 
@@ -132,9 +142,9 @@ fn chain_id(text: &str) -> Result<u64, String> {
     id.ok_or_else(|| "a chain's id is a whole number, such as 1 or 0x1".to_owned())
 }
 
-/// The names of a node's models, for people; empty where the models are not on this machine.
-fn model_names(settings: &Settings) -> HashMap<B256, String> {
-    let models = ModelStore::new(&settings.node.models_dir).list().unwrap_or_default();
+/// The names of the models in a folder, for people; empty where the models are not on this machine.
+fn model_names(models_dir: &Path) -> HashMap<B256, String> {
+    let models = ModelStore::new(models_dir).list().unwrap_or_default();
     models.into_iter().filter_map(|one| one.model.ok()).map(|model| (model.id, model.name)).collect()
 }
 

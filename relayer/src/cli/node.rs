@@ -1,22 +1,25 @@
 //! `oraculum node`: what a node's owner does. All but `status` moves money or rights, so it needs the owner's key, which the
 //! running node never has.
 
+mod activate;
+mod keys;
 mod status;
 
 use std::path::{Path, PathBuf};
 
-use alloy::primitives::{Address, B256, U256, utils::format_ether};
+use alloy::primitives::{Address, B256, U256};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{CommandResult, as_text, print_json, tell};
 use crate::{
     client::{
-        Account, ActivationWait, Client, OwnedSeats, Revocation, Seat, Unpaid, activate_seat, balance_of, claim_pay,
-        register_node, release_seat, resolve_model, revoke_key, signing_key, withdraw,
+        Account, Client, OwnedSeats, Seat, Unpaid, balance_of, claim_pay, register_node, release_seat, resolve_model,
+        signing_key, withdraw,
     },
     config::{FILE_NAME, Settings},
-    keys::{self, PasswordSource},
+    keys::{PasswordSource, TypedPasswords},
+    text::eth,
 };
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -42,6 +45,8 @@ pub(super) struct NodeArgs {
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
+    #[arg(skip)]
+    typed: TypedPasswords,
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,15 +78,29 @@ enum NodeCommand {
     },
     /// Revoke the node's signing key at once, and take it off every seat that has it, requests in flight included.
     ///
-    /// Bonds and pay stay the owner's. A revoked key is never registered again: `register` another, and `join` gives it to the
-    /// seats. Run this again if a seat was joined meanwhile.
-    #[command(after_help = "Example:\n  oraculum node revoke")]
+    /// Bonds and pay stay the owner's. A revoked key is never registered again; `rekey` makes another. Run this again if a seat
+    /// was joined meanwhile.
+    #[command(after_help = "Example (a key that leaked is replaced):\n  oraculum node revoke\n  oraculum node rekey")]
     Revoke {
         /// Send the transaction from the signing key itself, which then needs ETH for it, in place of the owner's.
         #[arg(long)]
         by_key: bool,
     },
-    /// Show the node's key, seats, bonds, balance, and what can be claimed. Needs no key.
+    /// Make a new signing key, register it, give it to every seat, and put it into the place of the old keystore.
+    ///
+    /// The old keystore stays beside the new one, under another name. Each seat rests for the activation delay and is then made
+    /// live again; requests that it was drawn for before are left to others. Restart the node at once: its journal goes on with
+    /// the new key. If this command is broken off, the same command goes on.
+    #[command(after_help = "Example:\n  oraculum node rekey")]
+    Rekey {
+        /// Where others reach the node over HTTP; public [default: as it was registered last].
+        #[arg(long)]
+        uri: Option<String>,
+        /// Do not wait for the activation delay; `join` makes the seats live later.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Show the node's keys and their money, its seats and bonds, and what can be claimed. Needs no key.
     #[command(after_help = "Example:\n  oraculum node status --json")]
     Status,
     /// Collect vested pay and the bonds of seats that have left into the owner's balance in the coordinator.
@@ -105,7 +124,10 @@ impl NodeArgs {
             NodeCommand::Register { uri } => register(&self, &settings, &owner()?, uri).await,
             NodeCommand::Join { models, no_wait } => join(&self, &settings, &owner()?, models, *no_wait).await,
             NodeCommand::Leave { model } => leave(&self, &settings, &owner()?, model).await,
-            NodeCommand::Revoke { by_key } => revoke(&self, &settings, &client, *by_key).await,
+            NodeCommand::Revoke { by_key } => keys::revoke(&self, &settings, &client, *by_key).await,
+            NodeCommand::Rekey { uri, no_wait } => {
+                keys::rekey(&self, &settings, &owner()?, uri.as_deref(), *no_wait).await
+            }
             NodeCommand::Status => status::run(&settings, &client, self.json).await,
             NodeCommand::Claim { withdraw } => claim(&self, &settings, &owner()?, *withdraw).await,
         }
@@ -118,7 +140,7 @@ impl NodeArgs {
     fn owner(&self, settings: &Settings, client: &Client) -> Result<Account, Error> {
         let beside = self.config.parent().unwrap_or(Path::new("")).join("keys/owner.json");
         let path = self.keystore.as_ref().unwrap_or(&beside);
-        let key = keys::open(path, self.passwords(settings))?;
+        let (key, _) = self.typed.open(path, self.passwords(settings))?;
         if key.address() != settings.node.owner {
             return Err(format!(
                 "the key in {} is {}, but the node's owner is {}; name the owner's keystore with --keystore, or correct \
@@ -143,7 +165,7 @@ struct Registered {
 }
 
 async fn register(args: &NodeArgs, settings: &Settings, owner: &Account, uri: &str) -> CommandResult {
-    let key = keys::open(&settings.keys.signer, args.passwords(settings))?;
+    let (key, _) = args.typed.open(&settings.keys.signer, args.passwords(settings))?;
     let transaction = register_node(owner, settings.chain.coordinator, &key, uri).await?;
     let (owner, signer) = (owner.address(), key.address());
     if args.json {
@@ -176,39 +198,20 @@ async fn join(
         let model = resolve_model(client, coordinator, name).await?;
         for seat in owned.join(owner, signer, model).await? {
             if let Some(bond) = seat.paid {
-                tell!("seat {} on {name} with a bond of {} ETH", seat.index, format_ether(bond));
+                tell!("seat {} on {name} with a bond of {} ETH", seat.index, eth(bond));
             }
             joined.push(seat);
         }
     }
     let mut seats = Vec::new();
     for seat in joined {
-        if !no_wait {
-            activate_seat(owner, coordinator, seat.model, seat.index, tell_wait).await?;
-        }
-        seats.push(Seat::read(client, coordinator, seat.model, seat.index).await?);
+        seats.push(activate::activate(owner, settings, seat.model, seat.index, no_wait).await?);
     }
     if args.json {
         return print_json(&ChangedSeats { seats });
     }
-    for seat in seats {
-        match seat.live {
-            true => tell!("seat {} on {} is live", seat.index, seat.model),
-            false => {
-                tell!("seat {} on {}: run this again from block {} to make it live", seat.index, seat.model, seat.from)
-            }
-        }
-    }
+    activate::tell_activated(settings, &seats);
     Ok(())
-}
-
-fn tell_wait(wait: ActivationWait) {
-    let ActivationWait { index, from, head, stalled } = wait;
-    if stalled {
-        tell!("still block {head}: if nobody makes blocks, as on `oraculum dev` without --block-time, this never ends");
-    } else {
-        tell!("waiting for block {from} to make seat {index} live; this is block {head}");
-    }
 }
 
 async fn leave(args: &NodeArgs, settings: &Settings, owner: &Account, name: &str) -> CommandResult {
@@ -228,44 +231,6 @@ async fn leave(args: &NodeArgs, settings: &Settings, owner: &Account, name: &str
             seat.index,
             seat.until,
             owned.parameters.exitDelay
-        );
-    }
-    Ok(())
-}
-
-/// What `revoke --json` prints.
-#[derive(Serialize)]
-struct Revoked {
-    /// The key that was revoked now; null if it had been before.
-    signer: Option<Address>,
-    /// The seats that lost a revoked key.
-    seats: Vec<Seat>,
-    transaction: B256,
-}
-
-async fn revoke(args: &NodeArgs, settings: &Settings, client: &Client, by_key: bool) -> CommandResult {
-    let caller = if by_key {
-        Account::new(client.clone(), keys::open(&settings.keys.signer, args.passwords(settings))?)
-    } else {
-        args.owner(settings, client)?
-    };
-    let owned = OwnedSeats::read(client, settings).await?;
-    let Revocation { signer, seats: lost, transaction } = revoke_key(&caller, settings, &owned).await?;
-    let mut seats = Vec::new();
-    for seat in lost {
-        seats.push(Seat::read(client, settings.chain.coordinator, seat.model, seat.index).await?);
-    }
-    if args.json {
-        return print_json(&Revoked { signer, seats, transaction });
-    }
-    if let Some(signer) = signer {
-        tell!("{signer} is revoked (transaction {transaction})");
-    }
-    for seat in &seats {
-        tell!(
-            "seat {} on {} has no key; `oraculum node register` another, and `join` gives it to the seat",
-            seat.index,
-            seat.model
         );
     }
     Ok(())
@@ -317,13 +282,13 @@ async fn claim(args: &NodeArgs, settings: &Settings, owner: &Account, withdraws:
     }
     let withdrawn = match report.withdrawn_wei {
         U256::ZERO => String::new(),
-        wei => format!(", {} ETH went to the owner", format_ether(wei)),
+        wei => format!(", {} ETH went to the owner", eth(wei)),
     };
     tell!(
         "claimed {} ETH for {} answers, released {released} seats; the balance is {} ETH{withdrawn}",
-        format_ether(report.claimed_wei),
+        eth(report.claimed_wei),
         report.claimed,
-        format_ether(report.balance_wei),
+        eth(report.balance_wei),
     );
     Ok(())
 }

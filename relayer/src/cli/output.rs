@@ -13,7 +13,7 @@ use serde::Serialize;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// What every command ends with; the error says what to do.
-pub type CommandResult = Result<(), Box<dyn Error + Send + Sync>>;
+pub type CommandResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Prints data on standard output. A reader that has gone away is no error: `oraculum … | head` is fine.
 pub(super) fn print(text: &str) -> CommandResult {

@@ -1,15 +1,10 @@
 //! `oraculum pnl`: what answers earned and what they cost.
 
-use std::path::PathBuf;
-
 use alloy::primitives::{B256, utils::format_ether};
 use clap::Args;
 
-use super::{CommandResult, model_names, print, print_json, tell};
-use crate::{
-    api::{JournalReader, types::LedgerLine},
-    config::{FILE_NAME, Settings},
-};
+use super::{CommandResult, local::NodeArgs, model_names, print, print_json, tell};
+use crate::api::{JournalReader, types::LedgerLine};
 
 /// Show profit and loss by model and day, from the journal of a node, whether it runs or not.
 ///
@@ -19,9 +14,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oraculum pnl --days 7 --config my-node/oraculum.toml")]
 pub(super) struct PnlArgs {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE", env = "ORACULUM_CONFIG", default_value = FILE_NAME)]
-    config: PathBuf,
+    #[command(flatten)]
+    node: NodeArgs,
     /// The last days to show; all without it.
     #[arg(long, value_name = "DAYS")]
     days: Option<usize>,
@@ -32,8 +26,8 @@ pub(super) struct PnlArgs {
 
 /// Runs the command.
 pub(super) async fn run(args: PnlArgs) -> CommandResult {
-    let settings = Settings::load(&args.config)?;
-    let mut lines = JournalReader::open(&settings.node.data_dir).await?.ledger().await?;
+    let folders = args.node.folders()?;
+    let mut lines = JournalReader::open(&folders.data_dir).await?.ledger().await?;
     if let Some(days) = args.days {
         keep_last_days(&mut lines, days);
     }
@@ -43,7 +37,7 @@ pub(super) async fn run(args: PnlArgs) -> CommandResult {
     if lines.is_empty() {
         tell!("Nothing is final yet: answers are counted once they are deep enough.");
     }
-    let names = model_names(&settings);
+    let names = model_names(&folders.models_dir);
     print(&format!(
         "{:<10}  {:<20}  {:>8}  {:>22}  {:>22}  {:>22}",
         "day", "model", "answers", "earned", "spent", "profit"

@@ -1,35 +1,28 @@
 //! `oraculum request`: asks a model from the command line, waits, and prints the answer.
 
+mod chain;
+mod redeliver;
+
 use std::{
-    io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use alloy::{
-    primitives::{
-        Address, B256, Bytes, U256,
-        aliases::U96,
-        utils::{ParseUnits, format_ether, parse_units},
-    },
-    signers::local::PrivateKeySigner,
+use alloy::primitives::{
+    Address, B256, Bytes, U256,
+    aliases::U96,
+    utils::{ParseUnits, format_ether, parse_units},
 };
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{CommandResult, as_text, exit::Mistyped, print, print_json, tell};
+use self::chain::ChainArgs;
+use super::{CommandResult, as_text, exit::Mistyped, inputs::InputArgs, outputs, print, print_json, tell};
 use crate::{
-    chain::{Endpoint, RootCertificates},
-    client::{
-        Account, Answered, Asked, Client, JsonInput, RequestTerms, ask, input_from_arrays, input_from_json, refund,
-        resolve_model, wait_for_answer,
-    },
-    dev,
-    keys::{self, PasswordSource},
+    client::{Account, Answered, Asked, JsonInput, RequestTerms, ask, refund, resolve_model, wait_for_answer},
     model::{Details, ModelError, ModelStore},
     oip::OipTensor,
     protocol::{Outcome, OutputFormat},
-    text,
 };
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -37,33 +30,41 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 /// The fee on a local development chain, where none is named, wei: 0.0001 ETH.
 const LOCAL_FEE: u64 = 100_000_000_000_000;
 
+/// The folder of models where neither a flag nor an `oraculum dev` names one.
+const MODELS_DIR: &str = "onnx-models";
+
 /// Ask a model on-chain, wait, and print the answer.
 ///
 /// Without further options it talks to `oraculum dev`, with the key that everybody knows there.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:
   oraculum request --model iris/v1 --input '[[5.1,3.5,1.4,0.2]]' --json
   oraculum request --model iris/v1 --input '[[5.1,3.5,1.4,0.2]]' --fee 0.001 --keystore keys/user.json \\
     --rpc-url https://rpc.example.org --coordinator 0x5FbDB2315678afecb367f032d93F642f64180aa3
-  oraculum request --refund 0x3d2f…   (takes the fee back after the deadline)")]
+  oraculum request --model language/v1 --text 'Wo ist der Bahnhof?'
+  oraculum request --refund 0x3d2f…   (takes the fee back after the deadline)
+  oraculum request redeliver 0x3d2f… --gas-limit 300000   (after a callback that failed)"
+)]
 pub(super) struct RequestArgs {
+    #[command(subcommand)]
+    command: Option<RequestCommand>,
     /// The model, by name or id; nobody can point an id to another model.
     #[arg(long, required_unless_present = "refund")]
     model: Option<String>,
-    /// One input as nested JSON arrays of the model's shape; repeat it for each input, in the model's order.
-    #[arg(long, value_name = "JSON", conflicts_with_all = ["input_json", "input_hex"])]
-    input: Vec<String>,
-    /// A file with the inputs as Open Inference Protocol tensors; `-` is standard input.
-    #[arg(long, value_name = "FILE", conflicts_with = "input_hex")]
-    input_json: Option<PathBuf>,
+    #[command(flatten)]
+    input: InputArgs,
     /// The inputs as packed tensors in hexadecimal; needs no description of the model.
-    #[arg(long, value_name = "HEX")]
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["input", "text"])]
     input_hex: Option<Bytes>,
-    /// The folder of models, which describes their inputs and outputs.
-    #[arg(long, value_name = "FOLDER", env = "ORACULUM_MODELS", default_value = "onnx-models")]
-    models: PathBuf,
+    /// The folder of models, which describes their inputs and outputs [default: that of the running `oraculum dev`, or
+    /// onnx-models].
+    #[arg(long, value_name = "FOLDER", env = "ORACULUM_MODELS")]
+    models: Option<PathBuf>,
     /// Instead of asking: credit the fee of a request that nobody answered to its refund account.
-    #[arg(long, value_name = "REQUEST", conflicts_with_all = ["model", "input", "input_json", "input_hex"],
+    #[arg(long, value_name = "REQUEST", conflicts_with_all = ["model", "input", "text", "input_hex"],
         value_parser = super::request_id)]
     refund: Option<B256>,
     #[command(flatten)]
@@ -73,6 +74,11 @@ pub(super) struct RequestArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum RequestCommand {
+    Redeliver(redeliver::RedeliverArgs),
 }
 
 #[derive(Debug, Args)]
@@ -101,60 +107,39 @@ struct TermArgs {
     timeout: u64,
 }
 
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Chain")]
-struct ChainArgs {
-    /// The endpoint: http, https, ws or wss; of several, joined by commas, the first that answers.
-    #[arg(
-        long,
-        env = "ORACULUM_CHAIN_RPC_URLS",
-        hide_env_values = true,
-        value_delimiter = ',',
-        default_value = "http://127.0.0.1:8545"
-    )]
-    rpc_url: Vec<Endpoint>,
-    /// The coordinator's address.
-    #[arg(long, env = "ORACULUM_CHAIN_COORDINATOR", value_parser = text::address, default_value_t = dev::COORDINATOR)]
-    coordinator: Address,
-    /// The keystore of the account that asks and pays; not needed on a local development chain.
-    #[arg(long, value_name = "FILE")]
-    keystore: Option<PathBuf>,
-    /// A file with the keystore's password; else it is taken from ORACULUM_PASSWORD or the terminal.
-    #[arg(long, value_name = "FILE", requires = "keystore")]
-    password_file: Option<PathBuf>,
-}
-
 impl RequestArgs {
     /// Runs the command.
     pub(super) async fn run(self) -> CommandResult {
+        if let Some(RequestCommand::Redeliver(redeliver)) = &self.command {
+            return redeliver.run().await;
+        }
         // Everything that can be wrong with what was typed, before anything else.
         let format = OutputFormat { width: self.terms.width, decimals: self.terms.decimals, mask: self.terms.mask };
         if !format.is_valid() {
             let message = "--width is 1, 2, 4, 8 or 16 with up to 36 --decimals, or 0 with --decimals 0";
             return Err(Mistyped(message.into()).into());
         }
-        let coordinator = self.chain.coordinator;
-        let client = Client::connect_any(&self.chain.rpc_url, None, &RootCertificates::default()).await?;
-        client.expect_contract(coordinator).await?;
-        let local = client.chain_id() == dev::CHAIN_ID && is_loopback(client.endpoint());
+        let connection = self.chain.connect().await?;
+        let (client, coordinator) = (&connection.client, connection.coordinator);
         if let Some(id) = self.refund {
-            return self.take_back(&Account::new(client, self.chain.key(local)?), id).await;
+            return self.take_back(&self.chain.account(&connection)?, coordinator, id).await;
         }
         let fee = match self.terms.fee {
             Some(fee) => fee,
-            None if local => U96::from(LOCAL_FEE),
+            None if connection.is_local => U96::from(LOCAL_FEE),
             None => {
                 let remedy = "this is not a local chain: name the fee in ETH with --fee, such as --fee 0.001";
                 return Err(Mistyped(remedy.into()).into());
             }
         };
         let name = self.model.as_deref().unwrap_or_default();
-        let model = resolve_model(&client, coordinator, name).await?;
-        let details = ModelStore::new(&self.models).open(&model.to_string()).map(|model| model.details);
-        let JsonInput { packed, mask } = self.packed_input(&details)?;
+        let model = resolve_model(client, coordinator, name).await?;
+        let models_dir = self.models.as_deref().or(connection.models_dir.as_deref()).unwrap_or(Path::new(MODELS_DIR));
+        let details = ModelStore::new(models_dir).open(&model.to_string()).map(|model| model.details);
+        let JsonInput { packed, mask, .. } = self.packed_input(&details)?;
         // What is typed comes before what a file says.
         let format = OutputFormat { mask: if format.mask == 0 { mask } else { format.mask }, ..format };
-        let account = Account::new(client, self.chain.key(local)?);
+        let account = self.chain.account(&connection)?;
         let (prepaid, deadline_blocks) = (self.terms.prepaid, self.terms.deadline);
         let terms = RequestTerms { model, fee, prepaid, format, deadline_blocks };
         let asked = ask(&account, coordinator, terms, packed).await?;
@@ -164,7 +149,8 @@ impl RequestArgs {
         let timeout = Duration::from_secs(self.terms.timeout);
         let answered = wait_for_answer(account.client(), coordinator, &asked, timeout).await?;
         let outputs = answered.outputs(details.as_ref().ok())?;
-        self.report(AnswerReport::new(name, model, &asked, &answered, outputs))?;
+        let labels = details.as_ref().map(|details| details.labels.as_slice()).unwrap_or_default();
+        self.report(AnswerReport::new(name, model, &asked, &answered, outputs), labels)?;
         match answered.outcome {
             Outcome::Ok => Ok(()),
             Outcome::BadInput => {
@@ -181,24 +167,18 @@ impl RequestArgs {
     /// The inputs as packed tensors, and the outputs asked for. Without the model's details they can only be given as such.
     fn packed_input(&self, details: &Result<Details, ModelError>) -> Result<JsonInput, Error> {
         let details = match (&self.input_hex, details) {
-            (Some(packed), _) => return Ok(JsonInput { packed: packed.clone(), mask: 0 }),
+            (Some(packed), _) => return Ok(JsonInput { packed: packed.clone(), mask: 0, id: None }),
             (None, Ok(details)) => details,
             (None, Err(error)) => {
                 let remedy = "name its folder with --models, or give packed tensors with --input-hex";
                 return Err(format!("{error}; {remedy}").into());
             }
         };
-        match &self.input_json {
-            None => Ok(JsonInput { packed: input_from_arrays(&self.input, details)?, mask: 0 }),
-            Some(file) => {
-                let unreadable = |error| format!("cannot read the inputs from {}: {error}", file.display());
-                Ok(input_from_json(&read_file(file).map_err(unreadable)?, details)?)
-            }
-        }
+        self.input.read(&details.into())
     }
 
-    async fn take_back(&self, account: &Account, id: B256) -> CommandResult {
-        let refund = refund(account, self.chain.coordinator, id).await?;
+    async fn take_back(&self, account: &Account, coordinator: Address, id: B256) -> CommandResult {
+        let refund = refund(account, coordinator, id).await?;
         let (account, wei, transaction) = (refund.account, refund.amount, refund.transaction);
         if self.json {
             return print_json(&RefundReport { id, account, wei, transaction });
@@ -207,7 +187,7 @@ impl RequestArgs {
         Ok(())
     }
 
-    fn report(&self, report: AnswerReport) -> CommandResult {
+    fn report(&self, report: AnswerReport, labels: &[String]) -> CommandResult {
         if self.json {
             return print_json(&report);
         }
@@ -222,8 +202,7 @@ impl RequestArgs {
             report.gas.fulfillment
         );
         for output in report.outputs.iter().flatten() {
-            let shape = serde_json::to_string(&output.shape)?;
-            print(&format!("{} {shape}: {}", output.name, output.data))?;
+            print(&outputs::lines(output, labels).join("\n"))?;
         }
         Ok(())
     }
@@ -296,33 +275,6 @@ struct RefundReport {
     transaction: B256,
 }
 
-impl ChainArgs {
-    fn key(&self, local: bool) -> Result<PrivateKeySigner, Error> {
-        match &self.keystore {
-            Some(path) => {
-                let source = PasswordSource { argument: self.password_file.as_deref(), config: None };
-                Ok(keys::open(path, source)?)
-            }
-            None if local => Ok(dev::user()),
-            None => {
-                let remedy =
-                    "this is not a local development chain: name the keystore of the account that pays with --keystore";
-                Err(Mistyped(remedy.into()).into())
-            }
-        }
-    }
-}
-
-/// Reads a file or, for `-`, standard input.
-fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    if path != Path::new("-") {
-        return std::fs::read(path);
-    }
-    let mut text = Vec::new();
-    std::io::stdin().lock().read_to_end(&mut text)?;
-    Ok(text)
-}
-
 /// Reads ETH as a decimal number, exactly.
 fn parse_eth(text: &str) -> Result<U96, String> {
     let wrong = || format!("`{text}` is not an amount of ETH; write a decimal number such as 0.001");
@@ -334,15 +286,6 @@ fn parse_eth(text: &str) -> Result<U96, String> {
     match parse_units(text, "ether") {
         Ok(ParseUnits::U256(wei)) if wei < U256::from(1) << 96 => Ok(U96::from(wei)),
         _ => Err(wrong()),
-    }
-}
-
-fn is_loopback(endpoint: &Endpoint) -> bool {
-    match endpoint.url().host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 

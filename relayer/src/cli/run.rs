@@ -10,7 +10,7 @@ use tracing::{error, info};
 use super::CommandResult;
 use crate::{
     config::{FILE_NAME, Settings},
-    keys::Keys,
+    keys::{Keys, TypedPasswords},
     supervisor,
 };
 
@@ -43,9 +43,9 @@ pub(super) async fn run(args: RunArgs) -> CommandResult {
         info!("shutting down");
         on_signal.cancel();
     });
-    let mut chains = Vec::new();
+    let (mut chains, typed) = (Vec::new(), TypedPasswords::default());
     for settings in Settings::load_all(&args.config)? {
-        let keys = Keys::load(&settings.keys, args.password_file.as_deref())?;
+        let keys = Keys::load(&settings.keys, args.password_file.as_deref(), &typed)?;
         chains.push((settings, keys));
     }
     let (publish, updates) = watch::channel(None);

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::{
     chain::{ChainError, Endpoint, RootCertificates, classify, dial},
     coordinator::explain,
+    text::eth,
 };
 
 /// How long one call may take.
@@ -46,8 +47,11 @@ pub enum AccountError {
     NotACoordinator { address: Address, call: &'static str },
     #[error("{}", explain(data))]
     Reverted { data: Bytes },
-    #[error("{account} has too little ETH on {endpoint}: it holds {balance} wei; send it some")]
-    InsufficientFunds { endpoint: String, account: Address, balance: U256 },
+    #[error(
+        "{account} has too little ETH on {endpoint}: it holds {} ETH, and the transaction needs {}its gas; send it more",
+        eth(U256::from(*balance)), amount_and(*value)
+    )]
+    InsufficientFunds { endpoint: String, account: Address, balance: u128, value: u128 },
     #[error("transaction {hash} was mined, but reverted")]
     Failed { hash: B256 },
     #[error("transaction {hash} was not mined in {} s; it may still be", RECEIPT_TIMEOUT.as_secs())]
@@ -251,7 +255,7 @@ impl Account {
         let gas = client.ask(provider.estimate_gas(request.clone()).block(BlockId::pending())).await;
         let gas = match gas {
             Err(AccountError::Refused { reason: ChainError::InsufficientFunds, .. }) => {
-                return Err(self.insufficient().await?);
+                return Err(self.insufficient(value).await?);
             }
             gas => gas?,
         };
@@ -273,17 +277,23 @@ impl Account {
         match client.ask(provider.send_raw_transaction(&signed.encoded_2718())).await {
             Ok(_) => Ok(*signed.tx_hash()),
             Err(AccountError::Refused { reason: ChainError::InsufficientFunds, .. }) => {
-                Err(self.insufficient().await?)
+                Err(self.insufficient(value).await?)
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn insufficient(&self) -> Result<AccountError, AccountError> {
+    async fn insufficient(&self, value: U256) -> Result<AccountError, AccountError> {
         let account = self.address();
-        let balance = self.client.ask(self.client.provider.get_balance(account)).await?;
-        Ok(AccountError::InsufficientFunds { endpoint: self.client.endpoint.to_string(), account, balance })
+        let balance = self.client.ask(self.client.provider.get_balance(account)).await?.saturating_to();
+        let value = value.saturating_to();
+        Ok(AccountError::InsufficientFunds { endpoint: self.client.endpoint.to_string(), account, balance, value })
     }
+}
+
+/// `1 ETH and `, or nothing for no amount.
+fn amount_and(wei: u128) -> String {
+    if wei == 0 { String::new() } else { format!("{} ETH and ", eth(U256::from(wei))) }
 }
 
 impl fmt::Debug for Client {

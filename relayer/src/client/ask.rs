@@ -69,6 +69,13 @@ pub enum RequestError {
          `oraculum request --refund {id}` takes the fee back"
     )]
     Expired { id: B256, head: u64, deadline: u64 },
+    #[error("the request {id} has no answer yet, so that there is nothing to deliver")]
+    Unanswered { id: B256 },
+    #[error(
+        "the callback of {consumer} would fail again, so nothing was sent: {reason}; mend the contract's state, or give it more \
+         with --gas-limit"
+    )]
+    CallbackFails { consumer: Address, reason: String },
     #[error("there is no request {id} at {coordinator} in the last {blocks} blocks")]
     NotFound { id: B256, coordinator: Address, blocks: u64 },
 }

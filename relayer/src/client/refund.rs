@@ -1,9 +1,9 @@
-//! Takes the fee of an unanswered request back.
+//! Takes the fee of an unanswered request back, and finds past requests in the logs.
 
 use alloy::{
     primitives::{Address, B256, U256},
     providers::Provider,
-    rpc::types::Filter,
+    rpc::types::{Filter, Log},
     sol_types::SolEvent,
 };
 
@@ -39,26 +39,43 @@ pub async fn refund(account: &Account, coordinator: Address, id: B256) -> Result
     Ok(Refund { account: event.account, amount: event.amount, transaction })
 }
 
-/// The words of a request, from the logs, the newest first.
-async fn find_request(client: &Client, coordinator: Address, id: B256) -> Result<Coordinator::Request, RequestError> {
+/// The words of a request, from the logs.
+///
+/// # Errors
+/// `NotFound` for a request that is unknown or too old; `Account` or `Event`.
+pub(super) async fn find_request(
+    client: &Client,
+    coordinator: Address,
+    id: B256,
+) -> Result<Coordinator::Request, RequestError> {
+    let log = find_log(client, coordinator, id, Coordinator::Requested::SIGNATURE_HASH).await?;
+    let log = log.ok_or(RequestError::NotFound { id, coordinator, blocks: SEARCHED_BLOCKS })?;
+    let event = Coordinator::Requested::decode_log_data(log.data())
+        .map_err(|error| RequestError::Event { coordinator, reason: error.to_string() })?;
+    Ok(coordinator::request(&event))
+}
+
+/// The newest log of a kind about a request, of the last `SEARCHED_BLOCKS`.
+///
+/// # Errors
+/// `Account`.
+pub(super) async fn find_log(
+    client: &Client,
+    coordinator: Address,
+    id: B256,
+    event: B256,
+) -> Result<Option<Log>, RequestError> {
     let head = client.ask(client.provider().get_block_number()).await?;
     let mut to = head;
     loop {
         let from = to.saturating_sub(LOG_PAGE - 1);
-        let filter = Filter::new()
-            .address(coordinator)
-            .event_signature(Coordinator::Requested::SIGNATURE_HASH)
-            .topic1(id)
-            .from_block(from)
-            .to_block(to);
+        let filter = Filter::new().address(coordinator).event_signature(event).topic1(id).from_block(from).to_block(to);
         let logs = client.ask(client.provider().get_logs(&filter)).await?;
-        if let Some(log) = logs.first() {
-            let event = Coordinator::Requested::decode_log_data(log.data())
-                .map_err(|error| RequestError::Event { coordinator, reason: error.to_string() })?;
-            return Ok(coordinator::request(&event));
+        if let Some(log) = logs.into_iter().next_back() {
+            return Ok(Some(log));
         }
         if from == 0 || head - from >= SEARCHED_BLOCKS {
-            return Err(RequestError::NotFound { id, coordinator, blocks: SEARCHED_BLOCKS });
+            return Ok(None);
         }
         to = from - 1;
     }

@@ -35,7 +35,7 @@ pub struct Seat {
     pub from: u64,
     /// The first block whose requests it does not answer any more.
     pub until: u64,
-    /// Whether it is drawn for the requests of the present block.
+    /// Whether the model counts it among its live seats, of which a request needs at least as many as signers.
     pub live: bool,
     /// The bond, wei.
     #[serde(rename = "bondWei", serialize_with = "decimal")]
@@ -110,6 +110,12 @@ impl Seat {
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.until != NOT_LEAVING
+    }
+
+    /// Whether it is drawn for the requests of a block, live or not.
+    #[must_use]
+    pub fn is_drawn(&self, block: u64) -> bool {
+        !self.signer.is_zero() && self.from <= block && block < self.until
     }
 
     /// What it does at a head, where `signer` is the node's present key.
@@ -217,6 +223,7 @@ mod tests {
         };
         assert_eq!(waiting.state(9, key), SeatState::Activating { from: 10 });
         assert_eq!(waiting.state(10, key), SeatState::NotLive);
+        assert!(!waiting.is_drawn(9) && waiting.is_drawn(10), "a seat is drawn before it is made live");
         let live = Seat { live: true, ..waiting };
         assert_eq!(live.state(10, key), SeatState::Live);
         let old = live.state(10, Address::repeat_byte(3));
@@ -224,6 +231,7 @@ mod tests {
         assert!(old.to_string().starts_with("live, with the old key 0x0101"), "{old}");
         let revoked = Seat { signer: Address::ZERO, ..live.clone() };
         assert_eq!(revoked.state(10, key), SeatState::Revoked);
+        assert!(!revoked.is_drawn(10) && !Seat { until: 20, ..live.clone() }.is_drawn(20));
         assert_eq!(Seat { until: 20, ..live }.state(10, key), SeatState::Leaving { until: 20 });
     }
 }

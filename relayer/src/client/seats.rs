@@ -53,6 +53,21 @@ pub async fn register_node(
     Ok(owner.call(coordinator, &call, U256::ZERO).await?.transaction_hash)
 }
 
+/// Where others reach the node of the configured owner, as it was registered last; empty if it never was.
+///
+/// # Errors
+/// `AccountError`: the chain's or the coordinator's.
+pub async fn registered_uri(client: &Client, settings: &Settings) -> Result<String, AccountError> {
+    let head = client.ask(client.provider().get_block_number()).await?;
+    let registered = Filter::new()
+        .address(settings.chain.coordinator)
+        .event_signature(Coordinator::NodeRegistered::SIGNATURE_HASH)
+        .topic1(settings.node.owner.into_word());
+    let logs = past_logs(client, settings, &registered, head).await?;
+    let last = logs.last().and_then(|log| Coordinator::NodeRegistered::decode_log_data(log.data()).ok());
+    Ok(last.map(|event| event.uri).unwrap_or_default())
+}
+
 /// The key that signs for a node's owner, if the owner is registered.
 ///
 /// # Errors
@@ -141,8 +156,7 @@ impl OwnedSeats {
         let mut joined = Vec::new();
         for seat in self.staying(model) {
             if seat.signer != signer {
-                let rekey = Coordinator::rekeySeatCall { modelId: model, index: seat.index };
-                owner.call(self.coordinator, &rekey, U256::ZERO).await?;
+                rekey_seat(owner, self.coordinator, seat).await?;
             }
             joined.push(JoinedSeat { model, index: seat.index, paid: None });
         }
@@ -155,6 +169,21 @@ impl OwnedSeats {
             joined.push(JoinedSeat { model, index: event.inner.index, paid: Some(bond) });
         }
         Ok(joined)
+    }
+
+    /// Gives the node's present key to all seats that have another and are not leaving, and returns them as they are then.
+    ///
+    /// # Errors
+    /// `AccountError`: the chain's or the coordinator's.
+    pub async fn rekey(&self, owner: &Account, signer: Address) -> Result<Vec<Seat>, AccountError> {
+        let mut rekeyed = Vec::new();
+        for seat in self.seats.iter().filter(|seat| !seat.is_leaving()) {
+            if seat.signer != signer {
+                rekey_seat(owner, self.coordinator, seat).await?;
+            }
+            rekeyed.push(Seat::read(owner.client(), self.coordinator, seat.model, seat.index).await?);
+        }
+        Ok(rekeyed)
     }
 
     /// Announces that the seats on a model leave, and returns them as they are then; none if there were none to leave.
@@ -190,6 +219,12 @@ impl OwnedSeats {
         let retaken: u64 = holder.since.to();
         Ok(holder.owner.is_zero() || retaken <= since || retaken > block)
     }
+}
+
+/// Gives a seat its owner's present key.
+async fn rekey_seat(owner: &Account, coordinator: Address, seat: &Seat) -> Result<(), AccountError> {
+    let call = Coordinator::rekeySeatCall { modelId: seat.model, index: seat.index };
+    owner.call(coordinator, &call, U256::ZERO).await.map(drop)
 }
 
 /// All logs of a filter since the deployment up to `head`, in pages that shrink where the endpoint refuses.

@@ -1,4 +1,4 @@
-//! The ABI of the coordinator and of the probe, generated from the committed artifacts.
+//! The ABI of the coordinator, of the probe and of consumers, generated from the committed artifacts.
 
 #![allow(missing_docs, clippy::all, unreachable_pub, reason = "generated code")]
 
@@ -14,6 +14,20 @@ alloy::sol!(
     #[allow(missing_docs, reason = "generated code")]
     Probe,
     "../contracts/artifacts/Probe.json"
+);
+
+alloy::sol!(
+    #[sol(all_derives)]
+    #[allow(missing_docs, reason = "generated code")]
+    InferenceConsumer,
+    "../contracts/artifacts/InferenceConsumer.json"
+);
+
+alloy::sol!(
+    #[sol(all_derives)]
+    #[allow(missing_docs, reason = "generated code")]
+    TensorError,
+    "../contracts/artifacts/TensorError.json"
 );
 
 pub use InferenceCoordinator::{

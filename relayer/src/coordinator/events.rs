@@ -149,6 +149,8 @@ pub fn request(event: &abi::InferenceCoordinator::Requested) -> abi::Request {
     }
 }
 
-fn words(request: &abi::Request) -> RequestWords {
+/// The words of a request, as the protocol reads them.
+#[must_use]
+pub fn words(request: &abi::Request) -> RequestWords {
     [request.modelId, request.inputHash, request.origin, request.escrow, request.payment, request.terms]
 }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use alloy::{
-    primitives::U256,
-    sol_types::{self, SolError, SolInterface},
-};
+use alloy::sol_types::{self, SolError, SolInterface};
 
-use super::abi::InferenceCoordinator::InferenceCoordinatorErrors as Errors;
-use crate::text::{cut, one_line};
+use super::abi::{
+    InferenceConsumer::NotCoordinator, InferenceCoordinator::InferenceCoordinatorErrors as Errors,
+    TensorError::TensorErrorErrors as TensorErrors,
+};
+use crate::text::{cut, eth, one_line};
 
 /// Hex digits of an unknown error that are shown: its selector and two words.
 const SHOWN: usize = 136;
@@ -52,6 +52,13 @@ impl Revert {
             "the contract reverts without a reason".into()
         } else if let Ok(revert) = sol_types::Revert::abi_decode(data) {
             format!("the contract reverts: {}", one_line(&revert.reason))
+        } else if let Ok(panic) = sol_types::Panic::abi_decode(data) {
+            format!("the contract panics: {panic}")
+        } else if let Ok(error) = TensorErrors::abi_decode(data) {
+            let name = TensorErrors::name_by_selector(error.selector()).unwrap_or_default();
+            format!("the contract reads or builds packed tensors that are not so ({name}; docs/errors.md says more)")
+        } else if NotCoordinator::abi_decode(data).is_ok() {
+            "the consumer has another coordinator (NotCoordinator)".into()
         } else {
             let shown = cut(&hex::encode(data), SHOWN);
             format!("the contract reverts with 0x{shown}, an error that is not the coordinator's")
@@ -138,7 +145,11 @@ fn meaning(error: &Errors) -> (RevertReason, String) {
         Errors::NoCallback(e) => (Reason::Other, format!("the request {} asked for no callback", e.requestId)),
         Errors::NotConsumer(e) => (
             Reason::Other,
-            format!("{} is not the request's consumer, which alone may redeliver after the vesting block", e.caller),
+            format!(
+                "{} is not the request's consumer, which alone may redeliver after the vesting block; call the \
+                 consumer's own function for it",
+                e.caller
+            ),
         ),
         Errors::DeadlineNotPassed(e) => (
             Reason::Other,
@@ -258,20 +269,19 @@ fn feature(code: u8) -> &'static str {
         .unwrap_or("this")
 }
 
-/// Wei as ETH, exactly.
-fn eth(wei: U256) -> String {
-    let text = alloy::primitives::utils::format_ether(wei);
-    let text = text.trim_end_matches('0');
-    text.strip_suffix('.').unwrap_or(text).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
-    use alloy::{json_abi::JsonAbi, primitives::Address};
+    use alloy::{
+        json_abi::JsonAbi,
+        primitives::{Address, U256},
+    };
 
-    use super::{super::abi::InferenceCoordinator as Coordinator, *};
+    use super::{
+        super::abi::{InferenceCoordinator as Coordinator, TensorError},
+        *,
+    };
 
     #[test]
     fn every_error_of_the_artifact_is_named_and_has_a_sentence_of_its_own() {
@@ -320,5 +330,10 @@ mod tests {
         assert!(explain(&[]).contains("without a reason"));
         assert!(explain(&[1, 2, 3, 4]).contains("0x01020304"));
         assert_eq!(explain(&sol_types::Revert::from("no").abi_encode()), "the contract reverts: no");
+        let panic = sol_types::Panic::from(sol_types::PanicKind::UnderOverflow).abi_encode();
+        assert!(explain(&panic).contains("panics") && explain(&panic).contains("overflow"), "{}", explain(&panic));
+        let element = TensorError::NoSuchElement { index: U256::from(7), length: U256::ONE };
+        assert!(explain(&element.abi_encode()).contains("(NoSuchElement; docs/errors.md"));
+        assert!(explain(&NotCoordinator { caller: Address::ZERO }.abi_encode()).contains("another coordinator"));
     }
 }

@@ -12,10 +12,10 @@ use alloy::{
     signers::SignerSync,
     sol_types::{SolCall, SolConstructor},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    Anvil, CHAIN_ID, DevError, NodeKeys,
+    Anvil, DevError, NodeKeys,
     consumers::{DigitMint, IrisClassifier, LendingDesk},
     deployer, user,
 };
@@ -60,7 +60,7 @@ pub fn parameters() -> Coordinator::Parameters {
 }
 
 /// What was deployed, and where. As JSON it holds addresses and no key.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deployment {
     /// The chain's HTTP endpoint.
@@ -88,7 +88,7 @@ pub struct Deployment {
 }
 
 /// A registered model.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeployedModel {
     /// The name that it is registered by.
@@ -98,7 +98,7 @@ pub struct DeployedModel {
 }
 
 /// The example consumers, of those whose model is deployed.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Consumers {
     /// The contract that classifies irises.
@@ -125,7 +125,7 @@ impl Consumers {
 }
 
 /// A node's accounts.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct NodeAddresses {
     /// The account that owns the seats.
     pub owner: Address,
@@ -147,7 +147,7 @@ impl Deployment {
     /// `Configuration` if the deployment has an address that no node can be configured with.
     pub fn settings(&self, anvil: &Anvil, node: usize, data_dir: &Path) -> Result<Settings, DevError> {
         let owner = NodeKeys::new(node).owner.address();
-        let mut settings = Settings::new(data_dir, anvil.ws(), CHAIN_ID, self.coordinator, owner)?;
+        let mut settings = Settings::new(data_dir, anvil.ws(), self.chain_id, self.coordinator, owner)?;
         settings.chain.deployment_block = self.deployment_block;
         settings.chain.poll_interval = Duration::from_millis(200);
         settings.node.models_dir = self.models_dir.clone();
@@ -174,7 +174,7 @@ pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment
     let mut deployment = Deployment {
         rpc_url: anvil.http().to_string(),
         ws_url: anvil.ws().to_string(),
-        chain_id: CHAIN_ID,
+        chain_id: anvil.client().chain_id(),
         coordinator,
         deployment_block: receipt.block_number.unwrap_or_default(),
         deployer: deployer.account.address(),
@@ -185,13 +185,16 @@ pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment
         models_dir: options.models_dir.clone(),
     };
 
-    for model in models {
+    deployment.models =
+        models.iter().map(|model| DeployedModel { name: model.name.clone(), model_id: model.id }).collect();
+    // Before all else that this account does: their addresses depend on nothing but its nonce.
+    deployment.consumers = deploy_consumers(&deployer, &deployment).await?;
+    for model in &models {
         let card = Coordinator::registerModelCall { card: crate::coordinator::card(&model.card), hint: String::new() };
         let what = || format!("the model {}", model.name);
         deployer.call(&what(), coordinator, &card, 0).await?;
         let name = Coordinator::claimNameCall { name: model.name.clone(), modelId: model.id };
         deployer.call(&what(), coordinator, &name, 0).await?;
-        deployment.models.push(DeployedModel { name: model.name, model_id: model.id });
     }
     let mut seats = Vec::new();
     for node in 0..options.nodes {
@@ -210,7 +213,10 @@ pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment
         deployer.call(&format!("seat {index} of {model}"), coordinator, &activate, 0).await?;
     }
 
-    deployment.consumers = deploy_consumers(&deployer, &deployment).await?;
+    if let Some(desk) = deployment.consumers.lending_desk {
+        let member = LendingDesk::setMemberCall { account: deployment.user, member: true };
+        deployer.call("the LendingDesk's member", desk, &member, 0).await?;
+    }
     let deposit = Coordinator::depositCall { account: user.account.address() };
     user.call("the user's deposit", coordinator, &deposit, 10 * ETHER).await?;
     for (_, consumer) in deployment.consumers.named() {
@@ -220,27 +226,37 @@ pub async fn deploy(anvil: &Anvil, options: &DeployOptions) -> Result<Deployment
     Ok(deployment)
 }
 
+/// Deploys the example consumers whose model is there, each with a nonce of its own whether the others are there or not.
 async fn deploy_consumers(deployer: &Sender<'_>, deployment: &Deployment) -> Result<Consumers, DevError> {
     let coordinator_ = deployment.coordinator;
-    let mut consumers = Consumers::default();
-    if let Some(model) = deployment.model("iris/v1") {
+    let iris = deployment.model("iris/v1").map(|model| {
         let constructor = IrisClassifier::constructorCall { coordinator_, modelId_: model };
-        let made = deployer.create("IrisClassifier", &IrisClassifier::BYTECODE, &constructor, 0).await?;
-        consumers.iris_classifier = Some(created(&made));
-    }
-    if let Some(model) = deployment.model("credit/v1") {
+        (&*IrisClassifier::BYTECODE, constructor.abi_encode(), 0)
+    });
+    let desk = deployment.model("credit/v1").map(|model| {
         let constructor = LendingDesk::constructorCall { coordinator_, creditModel_: model, unit_: LENDING_UNIT };
-        let made = deployer.create("LendingDesk", &LendingDesk::BYTECODE, &constructor, 100 * ETHER).await?;
-        let member = LendingDesk::setMemberCall { account: deployment.user, member: true };
-        deployer.call("the LendingDesk's member", created(&made), &member, 0).await?;
-        consumers.lending_desk = Some(created(&made));
-    }
-    if let Some(model) = deployment.model("digits/v1") {
+        (&*LendingDesk::BYTECODE, constructor.abi_encode(), 100 * ETHER)
+    });
+    let mint = deployment.model("digits/v1").map(|model| {
         let constructor = DigitMint::constructorCall { coordinator_, digitsModel_: model };
-        let made = deployer.create("DigitMint", &DigitMint::BYTECODE, &constructor, 0).await?;
-        consumers.digit_mint = Some(created(&made));
+        (&*DigitMint::BYTECODE, constructor.abi_encode(), 0)
+    });
+    let mut made = Vec::new();
+    for (what, contract) in [("IrisClassifier", iris), ("LendingDesk", desk), ("DigitMint", mint)] {
+        made.push(match contract {
+            Some((bytecode, arguments, value)) => {
+                let input = [bytecode, &arguments[..]].concat();
+                let receipt = deployer.send(what, TxKind::Create, input.into(), value).await?;
+                Some(created(&receipt))
+            }
+            None => {
+                // A contract without code takes the nonce.
+                deployer.send(what, TxKind::Create, Bytes::from_static(&[0]), 0).await?;
+                None
+            }
+        });
     }
-    Ok(consumers)
+    Ok(Consumers { iris_classifier: made[0], lending_desk: made[1], digit_mint: made[2] })
 }
 
 /// Makes a node, and takes a seat on every model; the seats are not live yet.
@@ -257,7 +273,7 @@ async fn join(
     }
     let what = format!("node {node}");
     let owner = Sender { anvil, account: Account::new(anvil.client().clone(), keys.owner.clone()) };
-    let domain = Domain { chain_id: CHAIN_ID, coordinator: deployment.coordinator };
+    let domain = Domain { chain_id: deployment.chain_id, coordinator: deployment.coordinator };
     let proof = keys.signer.sign_hash_sync(&domain.signer_digest(keys.owner.address()))?;
     let register = Coordinator::registerNodeCall {
         signer: keys.signer.address(),
@@ -276,9 +292,9 @@ async fn join(
 }
 
 /// An account on a chain whose blocks it need not wait for.
-struct Sender<'a> {
-    anvil: &'a Anvil,
-    account: Account,
+pub(super) struct Sender<'a> {
+    pub(super) anvil: &'a Anvil,
+    pub(super) account: Account,
 }
 
 impl Sender<'_> {
@@ -291,7 +307,7 @@ impl Sender<'_> {
         self.account.client().receipt(hash).await.map_err(failed)
     }
 
-    async fn call<C: SolCall>(
+    pub(super) async fn call<C: SolCall>(
         &self,
         what: &str,
         to: Address,

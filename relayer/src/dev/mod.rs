@@ -6,12 +6,19 @@ pub mod consumers;
 mod deploy;
 mod keys;
 mod models;
+pub mod running;
+pub mod serve;
+mod state;
 
-pub use anvil::{Anvil, AnvilOptions, CHAIN_ID};
+pub use anvil::{Anvil, AnvilOptions, CHAIN_ID, DevAccount, Fork, HOST};
 pub use deploy::{Consumers, DeployOptions, DeployedModel, Deployment, NodeAddresses, SEAT_BOND, deploy, parameters};
 pub use keys::{NodeKeys, deployer, user};
+pub use state::SavedState;
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use alloy::primitives::{Address, address};
 
@@ -30,6 +37,16 @@ pub enum DevError {
     NoAnvil,
     #[error("anvil does not start: {reason}")]
     AnvilStart { reason: String },
+    #[error(
+        "port {port} of {host} is taken, perhaps by another `oraculum dev`: choose one with --port, or --port 0 for any free one"
+    )]
+    PortTaken { host: IpAddr, port: u16 },
+    #[error("cannot {doing} the state file {}: {reason}", path.display())]
+    State { doing: &'static str, path: PathBuf, reason: String },
+    #[error("the state file {} cannot go on: {reason}", path.display())]
+    StaleState { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
     #[error("there are no models in {}: name a folder of models with --models", path.display())]
     NoModels { path: PathBuf },
     #[error(transparent)]

@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
 pub enum EngineError {
-    #[error("model {0} is not loaded: add its folder with `oraculum model add` and restart")]
+    #[error("model {0} is not loaded: add its folder with `oraculum model add`")]
     UnknownModel(B256),
     #[error("no contract accepts the output format {0:?}")]
     InvalidFormat(OutputFormat),
@@ -106,11 +106,11 @@ pub enum LoadError {
     Model(#[from] ModelError),
     #[error(transparent)]
     Refused(#[from] Refused),
-    #[error("the card has {rules} agreement rules, but the model {outputs} outputs: write one rule per output")]
+    #[error("`agreement` in card.json has {rules} rules, and should have {outputs}: one for each output of the model")]
     AgreementCount { rules: usize, outputs: usize },
-    #[error("the card's details describe other inputs or outputs than the model has: {0}")]
-    DetailsDiffer(String),
-    #[error("profile `{0}` cannot be reproduced: this engine's reference is `onnxruntime=VERSION;{settings}`", settings = super::profile::SETTINGS)]
+    #[error("details.json does not describe the model's file: {field} is {found}, and should be {expected}")]
+    DetailsDiffer { field: String, found: String, expected: String },
+    #[error("`profile` in card.json is `{}`, which cannot be reproduced: this engine's reference is `onnxruntime=VERSION;{settings}`", text::shown(.0), settings = super::profile::SETTINGS)]
     UnknownProfile(String),
     #[error("ONNX Runtime does not load the model: {}", text::one_line(.0))]
     Session(String),

@@ -17,7 +17,11 @@ use crate::{
         Model, ModelFile, OpenModelFile, Probe,
         graph::{self, OutputSpec, Signature},
     },
-    protocol::card::Agreement,
+    protocol::{
+        card::Agreement,
+        cast::{TensorSpec, show_shape},
+    },
+    text,
 };
 
 /// Model file to load, with or without a card.
@@ -36,8 +40,8 @@ struct CardLimits {
     max_input_bytes: u32,
     max_output_bytes: u32,
     profile: String,
-    inputs: Vec<String>,
-    outputs: Vec<String>,
+    inputs: Vec<TensorSpec>,
+    outputs: Vec<TensorSpec>,
     probes: Vec<Probe>,
 }
 
@@ -45,7 +49,6 @@ impl Source {
     /// A model with its card; its file is read, and checked against the card, when it is loaded.
     #[must_use]
     pub fn card(model: &Model) -> Self {
-        let names = |specs: &[crate::model::TensorMetadata]| specs.iter().map(|spec| spec.name.clone()).collect();
         Self {
             id: model.id,
             file: model.onnx(),
@@ -54,8 +57,8 @@ impl Source {
                 max_input_bytes: model.card.max_input_bytes,
                 max_output_bytes: model.card.max_output_bytes,
                 profile: model.profile.clone(),
-                inputs: names(&model.details.inputs),
-                outputs: names(&model.details.outputs),
+                inputs: model.details.inputs.clone(),
+                outputs: model.details.outputs.clone(),
                 probes: model.details.probes.clone(),
             }),
         }
@@ -141,6 +144,12 @@ impl LoadedModel {
         })
     }
 
+    /// SHA-256 of the ONNX file.
+    #[must_use]
+    pub fn file_hash(&self) -> B256 {
+        self.file.sha256()
+    }
+
     /// The sessions on the reference: the model's own, or one that is opened on the processor when it is first needed.
     ///
     /// # Errors
@@ -173,11 +182,46 @@ fn check_card(card: &CardLimits, signature: &Signature) -> Result<(), LoadError>
     if reference_version(&card.profile).is_none() {
         return Err(LoadError::UnknownProfile(card.profile.clone()));
     }
-    let inputs: Vec<_> = signature.inputs.iter().map(|spec| spec.name.as_str()).collect();
-    let outputs: Vec<_> = signature.outputs.iter().map(OutputSpec::name).collect();
-    for (described, names) in [(&card.inputs, inputs), (&card.outputs, outputs)] {
-        if *described != names {
-            return Err(LoadError::DetailsDiffer(format!("{described:?}, where the model has {names:?}")));
+    let inputs: Vec<_> = signature.inputs.iter().map(|spec| (spec.name.as_str(), Some(spec))).collect();
+    let outputs = signature.outputs.iter().map(|output| match output {
+        OutputSpec::Tensor(spec) => (spec.name.as_str(), Some(spec)),
+        OutputSpec::Other { name, .. } => (name.as_str(), None),
+    });
+    check_described("inputs", &card.inputs, &inputs)?;
+    check_described("outputs", &card.outputs, &outputs.collect::<Vec<_>>())
+}
+
+/// Checks inputs or outputs, the `field` of the details, against those that the file has: each a name, with its type and
+/// shape if it is a tensor. A size that the file leaves open may be given by the details.
+fn check_described(
+    field: &str,
+    described: &[TensorSpec],
+    actual: &[(&str, Option<&TensorSpec>)],
+) -> Result<(), LoadError> {
+    let differs = |field: String, found: String, expected: String| LoadError::DetailsDiffer { field, found, expected };
+    if described.len() != actual.len() {
+        let names: Vec<_> = actual.iter().map(|(name, _)| text::shown(name)).collect();
+        let expected = format!("{} ({})", actual.len(), names.join(", "));
+        return Err(differs(format!("the number of {field}"), described.len().to_string(), expected));
+    }
+    for (index, (described, (name, actual))) in described.iter().zip(actual).enumerate() {
+        let field = |key: &str| format!("{field}[{index}].{key}");
+        if described.name != *name {
+            return Err(differs(
+                field("name"),
+                format!("`{}`", text::shown(&described.name)),
+                format!("`{}`", text::shown(name)),
+            ));
+        }
+        let Some(actual) = actual else { continue };
+        if described.element != actual.element {
+            return Err(differs(field("datatype"), described.element.to_string(), actual.element.to_string()));
+        }
+        if let (Some(described), Some(actual)) = (&described.shape, &actual.shape) {
+            let fits = |(described, actual): (&Option<u64>, &Option<u64>)| actual.is_none() || described == actual;
+            if described.len() != actual.len() || !described.iter().zip(actual).all(fits) {
+                return Err(differs(field("shape"), show_shape(described), show_shape(actual)));
+            }
         }
     }
     Ok(())

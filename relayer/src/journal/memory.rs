@@ -220,15 +220,19 @@ impl MemoryJournal {
     /// None that the writes did not have when they were made.
     pub fn crash(&self, crash: Crash) -> Result<Self, JournalError> {
         let state = self.state();
-        let kept = match crash {
-            Crash::Killed => usize::MAX,
-            Crash::PowerLost { writes } => writes,
-        };
-        let mut found = state.synced.clone();
-        state.unsynced.iter().take(kept).try_for_each(|write| found.replay(write))?;
-        found.limits.unknown |= state.signed && matches!(crash, Crash::PowerLost { .. });
-        let state = State { now: found.clone(), synced: found, signed: state.signed, ..State::default() };
-        Ok(Self { state: Mutex::new(state) })
+        let mut found = State { synced: state.synced.clone(), signed: state.signed, ..State::default() };
+        match crash {
+            Crash::Killed => {
+                found.now = state.now.clone();
+                found.unsynced = state.unsynced.clone();
+            }
+            Crash::PowerLost { writes } => {
+                state.unsynced.iter().take(writes).try_for_each(|write| found.synced.replay(write))?;
+                found.synced.limits.unknown |= state.signed;
+                found.now = found.synced.clone();
+            }
+        }
+        Ok(Self { state: Mutex::new(found) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -29,15 +29,22 @@ pub const VERSION: u32 = 6;
 /// The first version whose exported lines were like today's.
 const FIRST_LINES: u32 = 3;
 
-/// The deployment and the signing key that a journal is written for.
+/// The deployment that a journal is written for, and the key that signs at present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The chain's id.
     pub chain_id: u64,
     /// Address of the coordinator.
     pub coordinator: Address,
-    /// The address of the key that signs answers.
+    /// The address of the key that signs answers. It may change: what was signed is on record whichever key did.
     pub signer: Address,
+}
+
+impl Identity {
+    /// Whether both are of one deployment.
+    fn is_deployment_of(&self, other: &Self) -> bool {
+        (self.chain_id, self.coordinator) == (other.chain_id, other.coordinator)
+    }
 }
 
 /// Writes that happen together or not at all.
@@ -93,9 +100,10 @@ pub enum JournalError {
     /// Another process has the journal open.
     #[error("the journal in {0} is in use by another process: stop it, or give this one another `node.data_dir`")]
     Locked(String),
-    /// The journal was written for another deployment or key.
+    /// The journal was written for another deployment.
     #[error(
-        "the journal in {path} belongs to another chain, coordinator or key ({found:?}): give this node another `node.data_dir`"
+        "the journal in {path} belongs to the coordinator {} on chain {}: give this node another `node.data_dir`",
+        found.coordinator, found.chain_id
     )]
     Foreign {
         /// The journal's folder.
@@ -107,7 +115,7 @@ pub enum JournalError {
     #[error("there is no journal in {0}: has the node run with this `node.data_dir`?")]
     Missing(String),
     /// The folder has a journal already.
-    #[error("there is a journal in {0} already: move its folder `db` away first")]
+    #[error("there is a journal in {0} already: move its folder `db`, and `db-old` if there is one, away first")]
     Exists(String),
     /// A later version wrote the journal.
     #[error(
@@ -150,7 +158,8 @@ pub enum JournalError {
     },
 }
 
-/// Durable memory. All methods are quick: nothing here waits for the disk but `sync`.
+/// Durable memory. All methods are quick: nothing here waits for the disk but `sync`, and what writes while the journal is
+/// brought to the disk, for a moment.
 pub trait Journal: Send + Sync + 'static {
     /// Writes a batch. Moves that a job's state does not allow are left out and returned; so are moves
     /// of unknown jobs. If a `Sent` move is refused, so is the whole batch.

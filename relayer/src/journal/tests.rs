@@ -267,6 +267,9 @@ fn a_kill_takes_nothing_and_lost_power_what_the_caller_says() {
     };
     assert_eq!(found(Crash::Killed), ([Some("skipped"), Some("seen")], 1, 1));
     assert_eq!(found(Crash::PowerLost { writes: 0 }), ([Some("seen"), None], 0, 0));
+    let killed = journal.crash(Crash::Killed).unwrap();
+    assert_eq!(killed.unsynced(), 3, "a kill brings nothing to the disk");
+    assert_eq!(killed.crash(Crash::PowerLost { writes: 0 }).unwrap().job(task(2).id).unwrap(), None);
     assert_eq!(found(Crash::PowerLost { writes: 1 }), ([Some("seen"), Some("seen")], 0, 0));
     assert_eq!(found(Crash::PowerLost { writes: 2 }), ([Some("skipped"), Some("seen")], 1, 0));
     assert_eq!(found(Crash::PowerLost { writes: 9 }), ([Some("skipped"), Some("seen")], 1, 1));

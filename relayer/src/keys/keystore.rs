@@ -3,9 +3,10 @@
 use std::{
     io::{Read, Write},
     path::Path,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use alloy::signers::local::PrivateKeySigner;
+use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use zeroize::Zeroizing;
 
 use super::{
@@ -19,10 +20,52 @@ const MAX_BYTES: u64 = 1 << 16;
 /// Opens a keystore with a password from `source`. The file is checked before anybody is asked for a password.
 ///
 /// # Errors
-/// Those of [`decrypt`] and of [`PasswordSource::password`].
+/// Those of [`TypedPasswords::open`].
 pub fn open(path: &Path, source: PasswordSource<'_>) -> Result<PrivateKeySigner, KeyError> {
-    let encrypted = read(path)?;
-    unlock(path, &encrypted, &source.password(&format!("the keystore {}", path.display()))?)
+    TypedPasswords::default().open(path, source).map(|(key, _)| key)
+}
+
+/// The passwords that a user has typed for keystores. Keystores often share one, so each is tried before another is asked for.
+#[derive(Debug, Default)]
+pub struct TypedPasswords(Mutex<Vec<Arc<Password>>>);
+
+impl TypedPasswords {
+    /// Opens a keystore with a password from `source`, and returns the key and that password.
+    ///
+    /// # Errors
+    /// Those of [`decrypt`] and of [`PasswordSource::password`].
+    pub fn open(&self, path: &Path, source: PasswordSource<'_>) -> Result<(PrivateKeySigner, Arc<Password>), KeyError> {
+        self.open_by(path, || source.password(&format!("the keystore {}", path.display())))
+    }
+
+    fn open_by(
+        &self,
+        path: &Path,
+        ask: impl FnOnce() -> Result<Password, KeyError>,
+    ) -> Result<(PrivateKeySigner, Arc<Password>), KeyError> {
+        let encrypted = read(path)?;
+        let mut typed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for password in &*typed {
+            match unlock(path, &encrypted, password) {
+                Err(KeyError::WrongPassword { .. }) => {}
+                opened => return opened.map(|key| (key, password.clone())),
+            }
+        }
+        let password = Arc::new(ask()?);
+        let key = unlock(path, &encrypted, &password)?;
+        if password.is_typed() {
+            typed.push(password.clone());
+        }
+        Ok((key, password))
+    }
+}
+
+/// The account of a keystore, if the file names it. Needs no password.
+///
+/// # Errors
+/// `NotFound` or `Unreadable` for the file, `NotAKeystore` for its contents.
+pub fn address_of(path: &Path) -> Result<Option<Address>, KeyError> {
+    read(path).map(|encrypted| encrypted.address)
 }
 
 /// Opens a keystore with its password.
@@ -99,4 +142,30 @@ pub fn store(path: &Path, key: &PrivateKeySigner, password: &Password, cost: Cos
         _ => failed(error),
     })?;
     file.write_all(contents.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keystores with one password cost one question, and those with two cost two.
+    #[test]
+    fn each_password_is_asked_for_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let passwords = ["correct horse", "battery staple", "correct horse", "battery staple"];
+        let typed = |text: &str| Password::new(text.to_owned(), password::TYPED.to_owned());
+        let paths = [0, 1, 2, 3].map(|number| folder.path().join(format!("{number}.json")));
+        for (path, text) in paths.iter().zip(passwords) {
+            create(path, &typed(text).unwrap(), Cost::Light).unwrap();
+        }
+        let (known, mut asked) = (TypedPasswords::default(), Vec::new());
+        for (path, text) in paths.iter().zip(passwords) {
+            let opened = known.open_by(path, || {
+                asked.push(text);
+                typed(text)
+            });
+            opened.unwrap();
+        }
+        assert_eq!(asked, ["correct horse", "battery staple"]);
+    }
 }

@@ -7,12 +7,14 @@
 mod error;
 mod keystore;
 mod password;
+mod replacement;
 mod secret_storage;
 mod signer;
 
 pub use error::KeyError;
-pub use keystore::{create, decrypt, open, store};
+pub use keystore::{TypedPasswords, address_of, create, decrypt, open, store};
 pub use password::{PASSWORD_VARIABLE, Password, PasswordSource};
+pub use replacement::Replacement;
 pub use secret_storage::Cost;
 pub use signer::{SignCall, SignError, Signer, SignerHealth, Signing};
 
@@ -34,13 +36,17 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Opens the keystores of a node. One password opens all, unless it is typed: then each is asked for.
+    /// Opens the keystores of a node. One password opens all, unless it is typed: then each password is asked for once.
     ///
     /// # Errors
     /// Those of [`open`]; `SameSender` if two of `keys.senders` hold one key.
-    pub fn load(settings: &KeySettings, password_file: Option<&Path>) -> Result<Self, KeyError> {
+    pub fn load(
+        settings: &KeySettings,
+        password_file: Option<&Path>,
+        typed: &TypedPasswords,
+    ) -> Result<Self, KeyError> {
         let source = PasswordSource { argument: password_file, config: settings.password_file.as_deref() };
-        let open = |path: &Path| open(path, source).map(|key| Arc::new(key) as Arc<dyn Signer>);
+        let open = |path: &Path| typed.open(path, source).map(|(key, _)| Arc::new(key) as Arc<dyn Signer>);
         let signer = open(&settings.signer)?;
         let sender = |path: &PathBuf| if *path == settings.signer { Ok(signer.clone()) } else { open(path) };
         let senders = settings.senders.iter().map(sender).collect::<Result<Vec<_>, _>>()?;

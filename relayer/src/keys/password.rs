@@ -17,6 +17,9 @@ use crate::text;
 /// The environment variable with the keystores' password.
 pub const PASSWORD_VARIABLE: &str = "ORACULUM_PASSWORD";
 
+/// Where a password comes from that was typed.
+pub(super) const TYPED: &str = "what you typed";
+
 /// Characters of a new password at least, and how many of them differ.
 const MIN_CHARACTERS: usize = 12;
 const MIN_DIFFERENT: usize = 5;
@@ -86,6 +89,10 @@ impl Password {
         Ok(Self { text, source })
     }
 
+    pub(super) fn is_typed(&self) -> bool {
+        self.source == TYPED
+    }
+
     /// Why a new key should not have this password: keystores can be tried out by whoever gets the file.
     fn weakness(&self) -> Option<&'static str> {
         let different = |text: &str| text.chars().collect::<HashSet<_>>().len();
@@ -141,7 +148,7 @@ fn prompt(what: &str, question: &str) -> Result<Password, KeyError> {
         return Err(KeyError::NoPassword { what: what.to_owned() });
     }
     let text = rpassword::prompt_password(question).map_err(|error| KeyError::Terminal(error.to_string()))?;
-    Password::new(text, "what you typed".to_owned())
+    Password::new(text, TYPED.to_owned())
 }
 
 /// Warns of a file with a secret that other users of this machine can read; once in the life of the process, for every key

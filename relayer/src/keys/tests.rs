@@ -109,7 +109,7 @@ fn one_keystore_can_sign_and_send() {
     std::fs::write(&file, "x").unwrap();
     create(&path, &password("x"), Cost::Light).unwrap();
     let settings = KeySettings { signer: path.clone(), senders: vec![path], password_file: None };
-    let keys = Keys::load(&settings, Some(&file)).unwrap();
+    let keys = Keys::load(&settings, Some(&file), &TypedPasswords::default()).unwrap();
     assert_eq!(keys.signer.address(), keys.senders[0].address());
 }
 
@@ -139,7 +139,7 @@ fn of_a_password_file_that_others_can_read_is_warned_once_however_many_keys_it_o
     let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
     tracing::subscriber::with_default(subscriber, || {
         for _nodes_of_a_process in 0..2 {
-            Keys::load(&settings, None).unwrap();
+            Keys::load(&settings, None, &TypedPasswords::default()).unwrap();
         }
     });
     let told = std::fs::read_to_string(&log).unwrap();

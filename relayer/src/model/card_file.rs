@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use alloy::primitives::{Address, B256};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{MAX_JSON_BYTES, ModelError, read_limited, sha256};
+use super::{MAX_JSON_BYTES, ModelError, field_error, read_limited, sha256};
 use crate::{
     protocol::card::{Agreement, ModelCard, Tolerance},
     text,
 };
 
 /// The file's keys. Unknown ones are errors: one that was misspelt must not count as left out.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CardFile {
     pub name: String,
@@ -20,27 +20,30 @@ pub(super) struct CardFile {
     pub sha256: B256,
     pub details: B256,
     pub profile: String,
-    agreement: Vec<Rule>,
-    verifier: Address,
-    max_input_bytes: u32,
-    max_output_bytes: u32,
+    pub agreement: Vec<Rule>,
+    pub verifier: Address,
+    pub max_input_bytes: u32,
+    pub max_output_bytes: u32,
     pub model_id: B256,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields, tag = "kind")]
-enum Rule {
+pub(super) enum Rule {
     Exact,
     Elementwise { atol: String, rtol: String },
     Argmax { gap: String },
 }
 
 /// Size of inputs and of outputs at most, in bytes: the contracts' own limit.
-const MAX_BYTES: u32 = 131_072;
+pub const MAX_BYTES: u32 = 131_072;
 
 pub(super) fn read(path: &Path) -> Result<CardFile, ModelError> {
     let bytes = read_limited(path, MAX_JSON_BYTES)?;
-    serde_json::from_slice(text::without_bom(&bytes)).map_err(|error| syntax(path, error.to_string()))
+    let mut json = serde_json::Deserializer::from_slice(text::without_bom(&bytes));
+    let card = serde_path_to_error::deserialize(&mut json).map_err(|error| syntax(path, field_error(&error)))?;
+    json.end().map_err(|error| syntax(path, error.to_string()))?;
+    Ok(card)
 }
 
 fn syntax(path: &Path, reason: String) -> ModelError {
@@ -53,6 +56,19 @@ impl CardFile {
     /// # Errors
     /// `ModelError::Syntax` for a tolerance, `InvalidCard` for a broken rule, `IdMismatch` for another id.
     pub(super) fn card(&self, path: &Path) -> Result<ModelCard, ModelError> {
+        let card = self.without_id(path)?;
+        let actual = card.model_id();
+        if actual != self.model_id {
+            return Err(ModelError::IdMismatch { path: path.to_path_buf(), expected: self.model_id, actual });
+        }
+        Ok(card)
+    }
+
+    /// Builds the card, whatever id the file gives.
+    ///
+    /// # Errors
+    /// `ModelError::Syntax` for a tolerance, `InvalidCard` for a broken rule.
+    pub(super) fn without_id(&self, path: &Path) -> Result<ModelCard, ModelError> {
         let tolerance =
             |text: &String| text.parse::<Tolerance>().map_err(|error| syntax(path, format!("in `agreement`, {error}")));
         let rule = |rule: &Rule| {
@@ -84,10 +100,6 @@ impl CardFile {
         if let Some((_, rule)) = rules.into_iter().find(|(kept, _)| !kept) {
             return Err(ModelError::InvalidCard { path: path.to_path_buf(), rule });
         }
-        let actual = card.model_id();
-        if actual != self.model_id {
-            return Err(ModelError::IdMismatch { path: path.to_path_buf(), expected: self.model_id, actual });
-        }
         Ok(card)
     }
 }
@@ -96,7 +108,9 @@ fn is_plain_name(name: &str) -> bool {
     Path::new(name).file_name().is_some_and(|last| last == name) && !name.contains(['/', '\\'])
 }
 
-fn is_model_name(name: &str) -> bool {
+/// Whether the coordinator takes a name for a model.
+#[must_use]
+pub fn is_model_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/".contains(&byte);
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }

@@ -3,19 +3,25 @@
 use std::path::Path;
 
 use alloy::primitives::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::ModelError;
+use super::{ModelError, field_error};
+use crate::{
+    protocol::cast::{ElementType, TensorSpec},
+    text,
+};
 
 /// The part of the details that a node needs. Other keys are for people, and are kept as they are.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Details {
     /// Inputs, in the model's order.
-    pub inputs: Vec<TensorMetadata>,
+    #[serde(deserialize_with = "specs")]
+    pub inputs: Vec<TensorSpec>,
     /// Outputs, in the model's order.
-    pub outputs: Vec<TensorMetadata>,
+    #[serde(deserialize_with = "specs")]
+    pub outputs: Vec<TensorSpec>,
     /// Inputs with the outputs they gave on the reference.
     #[serde(default)]
     pub probes: Vec<Probe>,
@@ -34,15 +40,56 @@ pub struct Details {
 }
 
 /// An input or output as the details describe it: `metadata_tensor` of the Open Inference Protocol.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TensorMetadata {
-    /// Name that the model gives it.
-    pub name: String,
-    /// Type of the elements, in the words of the Open Inference Protocol.
-    pub datatype: String,
+struct Metadata {
+    name: String,
+    datatype: Datatype,
     /// Dimensions, −1 where any size goes.
-    pub shape: Vec<i64>,
+    shape: Vec<Dimension>,
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Datatype(ElementType);
+
+impl TryFrom<String> for Datatype {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let element = ElementType::by_name(&name).map(Self);
+        element.ok_or_else(|| {
+            let datatypes = "BOOL, INT8 to INT64, UINT8 to UINT64, FP16, BF16, FP32, FP64 or BYTES";
+            format!("`{}` is no datatype: write {datatypes}", text::shown(&name))
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "i64")]
+struct Dimension(Option<u64>);
+
+impl TryFrom<i64> for Dimension {
+    type Error = String;
+
+    fn try_from(size: i64) -> Result<Self, String> {
+        match u64::try_from(size) {
+            Ok(size) => Ok(Self(Some(size))),
+            Err(_) if size == -1 => Ok(Self(None)),
+            Err(_) => Err(format!("{size} is no dimension: write a size, or -1 where any size goes")),
+        }
+    }
+}
+
+impl From<Metadata> for TensorSpec {
+    fn from(Metadata { name, datatype, shape }: Metadata) -> Self {
+        Self { name, element: datatype.0, shape: Some(shape.into_iter().map(|dimension| dimension.0).collect()) }
+    }
+}
+
+/// Reads inputs or outputs; what is wrong with one is told with its place.
+fn specs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TensorSpec>, D::Error> {
+    Ok(Vec::<Metadata>::deserialize(deserializer)?.into_iter().map(TensorSpec::from).collect())
 }
 
 /// Inputs with the outputs that they gave on the reference.
@@ -59,13 +106,21 @@ impl Details {
     pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
         let syntax = |reason: String| ModelError::Syntax { path: path.to_path_buf(), reason };
         let value: Value = serde_json::from_slice(bytes).map_err(|error| syntax(error.to_string()))?;
-        let mut canonical = Vec::with_capacity(bytes.len());
-        write_canonical(&value, &mut canonical).map_err(|what| syntax(format!("it holds {what}")))?;
-        if canonical != bytes {
+        if canonical(&value).map_err(|what| syntax(format!("it holds {what}")))? != bytes {
             return Err(syntax("it is not canonical JSON: sort the keys bytewise, and leave out white space".into()));
         }
-        serde_json::from_value(value).map_err(|error| syntax(error.to_string()))
+        serde_path_to_error::deserialize(value).map_err(|error| syntax(field_error(&error)))
     }
+}
+
+/// Writes a document in its one canonical form.
+///
+/// # Errors
+/// What it holds that the form has no place for.
+pub(super) fn canonical(document: &Value) -> Result<Vec<u8>, &'static str> {
+    let mut canonical = Vec::new();
+    write_canonical(document, &mut canonical)?;
+    Ok(canonical)
 }
 
 /// Writes JSON in its one canonical form: keys sorted bytewise, no white space, no floats, nothing escaped but what must

@@ -7,14 +7,19 @@
 //! ```
 
 mod card_file;
+mod changes;
 mod details;
 mod file;
 pub mod foreign;
 pub mod graph;
+mod staged;
 mod store;
 
-pub use details::{Details, Probe, TensorMetadata};
+pub use card_file::{MAX_BYTES, is_model_name};
+pub use changes::{StoreChange, StoreChanges};
+pub use details::{Details, Probe};
 pub use file::{ModelFile, OpenModelFile};
+pub use staged::{NewModel, Staged};
 pub use store::{ModelStore, Summary};
 
 use std::{
@@ -27,7 +32,7 @@ use alloy::primitives::{B256, Bytes};
 use sha2::{Digest, Sha256};
 
 use self::foreign::Foreign;
-use crate::protocol::card::ModelCard;
+use crate::{protocol::card::ModelCard, text};
 
 /// Size of a card or its details at most, in bytes.
 const MAX_JSON_BYTES: u64 = 16 << 20;
@@ -58,8 +63,13 @@ pub enum ModelError {
     InvalidCard { path: PathBuf, rule: &'static str },
     #[error("{} starts with a dot, which models' folders must not: rename it", path.display())]
     HiddenFolder { path: PathBuf },
-    #[error("{} holds another model already: remove it, or choose another folder name", path.display())]
+    #[error("{} holds another model already: --replace puts this one in its place, or choose another name", path.display())]
     Occupied { path: PathBuf },
+    #[error(
+        "`{name}` is the name of the model in {} already: --replace puts this one in its place, or choose another name",
+        path.display()
+    )]
+    NameInUse { name: String, path: PathBuf },
     #[error(transparent)]
     Refused(#[from] crate::model::graph::Refused),
 }
@@ -127,6 +137,14 @@ fn why_altered(found: &Option<Foreign>) -> String {
         Some(found) => format!("it is {found}"),
         None => "it was altered, so fetch the model again".to_owned(),
     }
+}
+
+/// What is wrong in a JSON file, with the field that it is wrong in.
+fn field_error(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let (path, reason) = (error.path().to_string(), error.inner().to_string());
+    // What is wrong with the whole has no path.
+    let field = if path == "." { reason } else { format!("{path}: {reason}") };
+    text::one_line(&field)
 }
 
 fn sha256(bytes: &[u8]) -> B256 {

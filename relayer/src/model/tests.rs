@@ -62,6 +62,11 @@ fn refusal(change: impl FnOnce(&mut Draft)) -> ModelError {
     Model::open(draft.write().path()).expect_err("the folder is refused")
 }
 
+/// Adds a model without running it.
+fn add(store: &ModelStore, source: &Path) -> Result<Model, ModelError> {
+    store.stage(source)?.install(false)
+}
+
 #[test]
 fn the_shipped_models_are_what_their_cards_say() {
     let models = ModelStore::new(shipped(".")).list().unwrap();
@@ -169,9 +174,12 @@ fn a_name_that_two_models_have_is_ambiguous() {
     let root = tempfile::tempdir().unwrap();
     let store = ModelStore::new(root.path());
     let mut draft = Draft::iris();
-    let first = store.add(draft.write().path()).unwrap();
+    let first = add(&store, draft.write().path()).unwrap();
     draft.card["maxInputBytes"] = json!(1000);
-    store.add(draft.write().path()).unwrap();
+    let second = draft.write();
+    let refused = add(&store, second.path()).unwrap_err();
+    assert!(matches!(&refused, ModelError::NameInUse { name, .. } if name == "iris/v1"), "{refused}");
+    fs::rename(second.path(), root.path().join("second")).unwrap();
     assert!(matches!(store.open("iris/v1"), Err(ModelError::Ambiguous { .. })));
     assert_eq!(store.open(&first.id.to_string()).unwrap().id, first.id);
 }
@@ -180,23 +188,23 @@ fn a_name_that_two_models_have_is_ambiguous() {
 fn a_model_is_added_whole_or_not_at_all() {
     let root = tempfile::tempdir().unwrap();
     let store = ModelStore::new(root.path().join("new"));
-    let added = store.add(&shipped("digits")).unwrap();
+    let added = add(&store, &shipped("digits")).unwrap();
     assert_eq!(added.folder, store.root().join("digits"));
     assert!(added.read_file().is_ok());
     // Again, it changes nothing.
-    assert_eq!(store.add(&shipped("digits")).unwrap().id, added.id);
+    assert_eq!(add(&store, &shipped("digits")).unwrap().id, added.id);
 
     let damaged = Draft::iris().write();
     fs::write(damaged.path().join("model.onnx"), "altered").unwrap();
-    assert!(matches!(store.add(damaged.path()), Err(ModelError::Altered { .. })));
+    assert!(matches!(add(&store, damaged.path()), Err(ModelError::Altered { .. })));
     let external = fs::read(shipped("bad/external.onnx")).unwrap();
-    assert!(matches!(store.add(Draft::bare(external, "x", "y").write().path()), Err(ModelError::Refused(_))));
-    assert!(store.add(Path::new("/nowhere")).is_err());
+    assert!(matches!(add(&store, Draft::bare(external, "x", "y").write().path()), Err(ModelError::Refused(_))));
+    assert!(add(&store, Path::new("/nowhere")).is_err());
     let hidden = tempfile::Builder::new().prefix(".hidden-").tempdir().unwrap();
     for name in ["card.json", "details.json", "model.onnx"] {
         fs::copy(shipped("iris").join(name), hidden.path().join(name)).unwrap();
     }
-    assert!(matches!(store.add(hidden.path()), Err(ModelError::HiddenFolder { .. })));
+    assert!(matches!(add(&store, hidden.path()), Err(ModelError::HiddenFolder { .. })));
     let names: Vec<_> = fs::read_dir(store.root()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["digits"]);
 }
@@ -205,15 +213,56 @@ fn a_model_is_added_whole_or_not_at_all() {
 fn a_folder_that_holds_another_model_is_left_alone() {
     let root = tempfile::tempdir().unwrap();
     let store = ModelStore::new(root.path());
-    store.add(&shipped("iris")).unwrap();
+    add(&store, &shipped("iris")).unwrap();
     let other = tempfile::tempdir().unwrap();
     let other = other.path().join("iris");
     fs::create_dir(&other).unwrap();
     for name in ["card.json", "details.json", "model.onnx"] {
         fs::copy(shipped("digits").join(name), other.join(name)).unwrap();
     }
-    assert!(matches!(store.add(&other), Err(ModelError::Occupied { .. })));
+    assert!(matches!(add(&store, &other), Err(ModelError::Occupied { .. })));
     assert_eq!(store.open("iris").unwrap().name, "iris/v1");
+    let replaced = store.stage(&other).unwrap().install(true).unwrap();
+    assert_eq!(store.open("iris").unwrap().id, replaced.id);
+    assert_eq!(store.list().unwrap().len(), 1);
+    // The place of a namesake in another folder is taken, too, and nothing hidden stays.
+    store.stage(&shipped("digits")).unwrap().install(true).unwrap();
+    let left: Vec<_> = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["digits"]);
+}
+
+#[test]
+fn a_model_is_removed_by_any_of_its_names_and_an_unsound_one_by_its_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let store = ModelStore::new(root.path());
+    for name in ["iris", "iris/v1"] {
+        let id = add(&store, &shipped("iris")).unwrap().id;
+        assert_eq!(store.remove(name).unwrap().model.unwrap().id, id);
+        assert!(matches!(store.remove(name), Err(ModelError::Unknown { .. })));
+    }
+    add(&store, &shipped("iris")).unwrap();
+    fs::write(root.path().join("iris/card.json"), "{}").unwrap();
+    assert!(store.remove("iris/v1").is_err());
+    assert!(store.remove("iris").unwrap().model.is_err());
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_wrong_in_a_folder_names_the_field() {
+    for (told, error) in [
+        ("inputs[0].shape[1]: -2 is no dimension", refusal(|draft| draft.details["inputs"][0]["shape"][1] = json!(-2))),
+        (
+            "outputs[0].datatype: `F32` is no datatype",
+            refusal(|draft| draft.details["outputs"][0]["datatype"] = json!("F32")),
+        ),
+        ("probes[1].input: ", refusal(|draft| draft.details["probes"][1]["input"] = json!("5.1"))),
+        ("labels: ", refusal(|draft| draft.details["labels"] = json!("setosa"))),
+        ("agreement[0]: unknown field `gap`", refusal(|draft| draft.card["agreement"][0]["gap"] = json!("0.1"))),
+        ("maxInputBytes: ", refusal(|draft| draft.card["maxInputBytes"] = json!(-1))),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains(told) && error.lines().count() == 1, "{told}: {error}");
+    }
 }
 
 #[test]

@@ -43,6 +43,8 @@ impl StageError {
     #[must_use]
     pub fn is_lasting(&self) -> bool {
         match self {
+            // After it, a journal takes nothing until it is opened again, which only another process does.
+            Self::Journal(JournalError::Store(_)) => true,
             Self::Read(ReadError::NotACoordinator(_)) | Self::ReorgTooDeep { .. } => true,
             Self::Signer(error) => !error.is_retryable(),
             Self::Journal(_) | Self::Read(_) | Self::SenderGone(_) | Self::Gone(_) => false,

@@ -10,6 +10,7 @@ use super::{
     exact::{Finite, Number, numbers},
     tensor::{self, DType, Tensor, TensorError},
 };
+use crate::text;
 
 /// The largest number of elements of a model's input, counted without dimensions of 0: runtimes multiply dimensions in
 /// machine words.
@@ -53,6 +54,21 @@ impl ElementType {
             Self::Bool => DType::Bool,
             Self::String => DType::String,
         }
+    }
+
+    /// The type that `Display` writes so.
+    pub fn by_name(name: &str) -> Option<Self> {
+        use ElementType::*;
+        [I8, I16, I32, I64, U8, U16, U32, U64, F16, Bf16, F32, F64, Bool, String]
+            .into_iter()
+            .find(|element| element.to_string() == name)
+    }
+}
+
+impl fmt::Display for ElementType {
+    /// Writes the name of the type in the Open Inference Protocol.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Bf16 { "BF16" } else { self.packed().name() })
     }
 }
 
@@ -106,11 +122,11 @@ pub enum BadInput {
     TooLong { length: usize, max: u32 },
     #[error("{actual} tensors, but the model has {expected} inputs")]
     Count { expected: usize, actual: usize },
-    #[error("input `{input}` has shape {actual:?}, but the model takes {expected}")]
+    #[error("input `{input}` has shape {}, but the model takes {expected}", show_dims(actual))]
     Shape { input: String, expected: String, actual: Vec<u32> },
-    #[error("input `{input}` has {dtype} elements, which do not cast to {element:?}")]
+    #[error("input `{input}` has {dtype} elements, which do not cast to {element}")]
     Type { input: String, dtype: DType, element: ElementType },
-    #[error("element {index} of input `{input}` is not exactly a {element:?}")]
+    #[error("element {index} of input `{input}` is not exactly {element}")]
     Value { input: String, index: usize, element: ElementType },
     #[error("output mask {mask:#06x} asks for more than the model's {outputs} outputs")]
     Mask { mask: u16, outputs: usize },
@@ -183,10 +199,18 @@ fn check_shape(spec: &TensorSpec, actual: &[u32]) -> Result<(), BadInput> {
     }
 }
 
-/// A declared shape with `?` for dimensions of any size.
+/// A declared shape as the Open Inference Protocol writes it: `[-1,4]`, with −1 for dimensions of any size.
 pub fn show_shape(shape: &[Option<u64>]) -> String {
-    let dims: Vec<_> = shape.iter().map(|dim| dim.map_or("?".to_owned(), |size| size.to_string())).collect();
-    format!("[{}]", dims.join(", "))
+    show_list(shape.iter().map(|dim| dim.map_or("-1".to_owned(), |size| size.to_string())))
+}
+
+/// The shape of a tensor, as `show_shape` writes a declared one.
+pub fn show_dims(shape: &[u32]) -> String {
+    show_list(shape.iter().map(ToString::to_string))
+}
+
+fn show_list(dims: impl Iterator<Item = String>) -> String {
+    format!("[{}]", dims.collect::<Vec<_>>().join(","))
 }
 
 fn to_input(spec: &TensorSpec, tensor: &Tensor) -> Result<ModelTensor, BadInput> {
@@ -395,10 +419,18 @@ fn packed_elements(
     Ok((dtype, 0, data))
 }
 
+impl TensorSpec {
+    /// Type and shape, as messages write them: `FP32 [-1,4]`.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        let shape = self.shape.as_deref().map_or("of any shape".to_owned(), show_shape);
+        format!("{} {shape}", self.element)
+    }
+}
+
 impl fmt::Display for TensorSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shape = self.shape.as_deref().map_or("of any shape".to_owned(), show_shape);
-        write!(f, "{} {:?} {shape}", self.name, self.element)
+        write!(f, "{} {}", text::shown(&self.name), self.kind())
     }
 }
 

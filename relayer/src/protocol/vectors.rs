@@ -69,7 +69,13 @@ fn describe(tensor: &Tensor) -> Described {
         Some(size) => tensor.data().chunks_exact(size).map(element).collect(),
         None => tensor.iter_strings().map(str::to_owned).collect(),
     };
-    Described { dtype: dtype.to_string(), decimals: tensor.decimals(), shape: tensor.shape().to_vec(), data }
+    // The vectors have the names of Solidity's `DType`.
+    Described {
+        dtype: format!("{dtype:?}").to_lowercase(),
+        decimals: tensor.decimals(),
+        shape: tensor.shape().to_vec(),
+        data,
+    }
 }
 
 fn reason(error: &TensorError) -> &'static str {

@@ -6,6 +6,7 @@ use alloy::primitives::B256;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::models::ServedModels;
 use crate::{config::Settings, policy::Policy};
 
 /// The configurations of all chains as they were read last, in the order of the first reading; `None` before they are
@@ -13,21 +14,33 @@ use crate::{config::Settings, policy::Policy};
 pub type ConfigUpdates = watch::Receiver<Option<Arc<Vec<Settings>>>>;
 
 /// Applies each update of the configuration at `index`, for as long as it is polled. `initial` is what the chain was
-/// started with; `served` are the names and ids of its models.
+/// started with; `served` are its models, whose own terms are looked up anew when they change.
 pub(super) async fn follow(
     mut updates: ConfigUpdates,
     index: usize,
     initial: &Settings,
-    served: &[(String, B256)],
+    mut served: watch::Receiver<ServedModels>,
     policy: &watch::Sender<Policy>,
 ) -> Infallible {
-    while updates.changed().await.is_ok() {
+    loop {
+        let read_again = tokio::select! {
+            Ok(()) = updates.changed() => true,
+            Ok(()) = served.changed() => false,
+            else => return std::future::pending().await,
+        };
         let all = updates.borrow_and_update().clone();
-        if let Some(settings) = all.as_ref().and_then(|all| all.get(index)) {
-            apply(settings, initial, served, policy);
+        let names = served.borrow_and_update().clone();
+        let read = all.as_ref().and_then(|all| all.get(index));
+        match read {
+            Some(settings) if read_again => apply(settings, initial, &names, policy),
+            settings => {
+                // A policy that cannot be applied was told of when it was read.
+                if let Ok(next) = Policy::new(settings.unwrap_or(initial), |name| id_of(&names, name)) {
+                    policy.send_replace(next);
+                }
+            }
         }
     }
-    std::future::pending().await
 }
 
 /// Publishes the policy of an update, and warns of what else differs from the start.

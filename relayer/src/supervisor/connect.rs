@@ -1,6 +1,6 @@
 //! From a configuration to a chain that is what the configuration says.
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use alloy::primitives::{Address, B256};
 use tracing::{info, warn};
@@ -73,7 +73,12 @@ async fn check(chain: &Arc<Pool>, coordinator: Address) -> Result<(usize, bool),
 }
 
 /// Warns of what keeps a node from earning, with its remedy. None of it stops the start: all can be mended while it runs.
-pub(super) async fn warn_of_what_is_missing(settings: &Settings, keys: &Keys, chain: &Pool, models: &HashSet<B256>) {
+pub(super) async fn warn_of_what_is_missing(
+    settings: &Settings,
+    keys: &Keys,
+    chain: &Pool,
+    models: &HashMap<B256, String>,
+) {
     let (signer, owner) = (keys.signer.address(), settings.node.owner);
     let views = Views::new(chain, settings.chain.coordinator);
     if let Ok(registered) = views.read(Coordinator::signerOfCall { owner }).await
@@ -82,7 +87,7 @@ pub(super) async fn warn_of_what_is_missing(settings: &Settings, keys: &Keys, ch
         warn!(%owner, %signer, %registered, "the signer is not registered for the owner: `oraculum node register` does that");
     }
     let mut seats = 0;
-    for model in models {
+    for model in models.keys() {
         if let Ok(Some(held)) = views.seats(*model).await {
             seats += held.iter().filter(|seat| seat.signer == signer).count();
         }

@@ -8,16 +8,18 @@ mod config_updates;
 mod connect;
 mod error;
 mod head_watch;
+mod models;
 pub mod stages;
 
 pub use config_updates::ConfigUpdates;
 pub use connect::connect;
 pub use error::NodeError;
+pub use models::ServedModels;
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use alloy::primitives::B256;
@@ -30,11 +32,11 @@ use crate::{
     api::{self, NodeStatus, PipelineHandles},
     chain::{AlloyChain, Backoff, Endpoints},
     config::{EngineSettings, Settings},
-    engine::{EngineOptions, Limits, OnnxEngine, Source},
-    journal::{Identity, Journal, SledJournal},
+    engine::{EngineOptions, Limits, OnnxEngine},
+    journal::{Identity, Journal, JournalError, SledJournal},
     keys::{Keys, Signer},
     metrics::Metrics,
-    model::ModelStore,
+    model::{ModelStore, StoreChanges},
     node::StageError,
     policy::Policy,
     protocol::statement::Domain,
@@ -51,12 +53,17 @@ const START_RETRY_PAUSE: Duration = Duration::from_secs(10);
 /// The endpoints of a chain, as a node uses them.
 pub type Pool = Endpoints<AlloyChain>;
 
-/// Runs a node of one chain until shutdown.
+/// Runs a node of one chain until shutdown. `served` has the models that it serves, once it does and as they come.
 ///
 /// # Errors
 /// `NodeError`: what keeps the node from starting, or what restarting the stages did not mend.
-pub async fn run(settings: Settings, keys: Keys, shutdown: CancellationToken) -> Result<(), NodeError> {
-    run_all(vec![(settings, keys)], watch::channel(None).1, shutdown).await
+pub async fn run(
+    settings: Settings,
+    keys: Keys,
+    served: watch::Sender<ServedModels>,
+    shutdown: CancellationToken,
+) -> Result<(), NodeError> {
+    run_chains(vec![(settings, keys)], watch::channel(None).1, Some(served), shutdown).await
 }
 
 /// Runs a node of several chains until shutdown, on the engine of the first one's configuration. A chain that fails
@@ -70,6 +77,15 @@ pub async fn run_all(
     updates: ConfigUpdates,
     shutdown: CancellationToken,
 ) -> Result<(), NodeError> {
+    run_chains(chains, updates, None, shutdown).await
+}
+
+async fn run_chains(
+    chains: Vec<(Settings, Keys)>,
+    updates: ConfigUpdates,
+    served: Option<watch::Sender<ServedModels>>,
+    shutdown: CancellationToken,
+) -> Result<(), NodeError> {
     check_apart(&chains)?;
     let Some((first, _)) = chains.first() else { return Ok(()) };
     let engine = tokio::select! {
@@ -81,8 +97,8 @@ pub async fn run_all(
     let mut serving = JoinSet::new();
     for (index, (settings, keys)) in chains.into_iter().enumerate() {
         let span = if count > 1 { error_span!("chain", id = settings.chain.chain_id) } else { Span::none() };
-        let node =
-            ServedChain { settings, keys, updates: updates.clone(), index, engine: engine.clone(), chains: count };
+        let (updates, engine, served) = (updates.clone(), engine.clone(), served.clone().unwrap_or_default());
+        let node = ServedChain { settings, keys, updates, index, engine, served, chains: count };
         serving.spawn(node.serve(stop.clone()).instrument(span));
     }
     let mut result = Ok(());
@@ -160,6 +176,11 @@ fn after_failure(error: &StageError, is_stopping: bool, is_only_chain: bool, fai
     }
 }
 
+/// How a chain ended. What ended it comes first; a journal that fails at last is no matter of the configuration.
+fn ended(result: Result<(), NodeError>, synced: Result<(), JournalError>) -> Result<(), NodeError> {
+    result.and(synced.map_err(|error| StageError::from(error).into()))
+}
+
 /// A chain and what serves it.
 struct ServedChain {
     settings: Settings,
@@ -168,6 +189,7 @@ struct ServedChain {
     /// Its place among the configurations.
     index: usize,
     engine: Arc<OnnxEngine>,
+    served: watch::Sender<ServedModels>,
     /// Number of chains that the process serves.
     chains: usize,
 }
@@ -175,7 +197,7 @@ struct ServedChain {
 impl ServedChain {
     async fn serve(self, shutdown: CancellationToken) -> Result<(), NodeError> {
         let (mut first, mut backoff) = (true, Backoff::default());
-        let started = loop {
+        let (started, changes) = loop {
             let started = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 started = self.start() => started,
@@ -210,13 +232,15 @@ impl ServedChain {
             None => None,
         };
         let (updates, policy) = (self.updates.clone(), &started.policy);
-        let following = config_updates::follow(updates, self.index, &self.settings, &started.named, policy);
-        tokio::pin!(following);
+        let following = config_updates::follow(updates, self.index, &self.settings, self.served.subscribe(), policy);
+        let loading = models::follow(&self.settings.node, changes, &started.engine, &self.served, &started.models);
+        tokio::pin!(following, loading);
         let mut failures: Vec<Instant> = Vec::new();
         let result = loop {
             let ended = tokio::select! {
                 ended = stages::run(self.pipeline(&started), &started.pipeline, &shutdown) => ended,
                 never = &mut following => match never {},
+                never = &mut loading => match never {},
             };
             let Err(error) = ended else { break Ok(()) };
             failures.retain(|at| at.elapsed() < RESTART_WINDOW);
@@ -235,8 +259,7 @@ impl ServedChain {
             }
         };
         info!(counters = %started.metrics.so_far(&*started.journal), "stopped");
-        started.journal.sync()?;
-        result
+        ended(result, started.journal.sync())
     }
 
     fn pipeline(&self, started: &Started) -> Pipeline<Pool, SledJournal> {
@@ -254,14 +277,15 @@ impl ServedChain {
                 finality: chain.finality(),
                 depth: chain.reorg_depth,
                 page: chain.log_page,
-                models: started.models.clone(),
+                models: started.models.subscribe(),
+                started_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             },
             execute: ExecuteSettings { limit: engine.queue.div_ceil(self.chains), sessions: started.engine.sessions() },
         }
     }
 
-    /// Everything that can be found wrong before work is taken.
-    async fn start(&self) -> Result<Started, NodeError> {
+    /// Everything that can be found wrong before work is taken. With it comes what tells of changes of the store since.
+    async fn start(&self) -> Result<(Started, StoreChanges), NodeError> {
         let Self { settings, keys, engine, .. } = self;
         let chain = connect(settings).await?;
         let identity = Identity {
@@ -270,27 +294,16 @@ impl ServedChain {
             signer: keys.signer.address(),
         };
         let journal = Arc::new(SledJournal::open(&settings.node.data_dir, &identity)?);
-        let store = ModelStore::new(&settings.node.models_dir);
-        let chosen = if settings.node.serve.is_empty() {
-            store.list()?.into_iter().map(|summary| summary.model).collect::<Result<Vec<_>, _>>()?
-        } else {
-            settings.node.serve.iter().map(|name| store.open(name)).collect::<Result<Vec<_>, _>>()?
-        };
-        if chosen.is_empty() {
-            return Err(NodeError::NoModel(settings.node.models_dir.clone()));
-        }
-        let (mut models, mut named) = (HashSet::new(), Vec::new());
-        for model in chosen {
-            let failed = |error| NodeError::BatchBuilder { name: model.name.clone(), error };
-            engine.load(Source::card(&model)).await.map_err(failed)?;
-            named.push((model.name.clone(), model.id));
-            models.insert(model.id);
-        }
+        let changes = StoreChanges::since_now(ModelStore::new(&settings.node.models_dir));
+        let named = models::load(&settings.node, engine).await?;
+        let models = models::by_id(&named);
         let policy = Policy::new(settings, |name| config_updates::id_of(&named, name)).map_err(NodeError::Policy)?;
         let policy = watch::Sender::new(policy);
         connect::warn_of_what_is_missing(settings, keys, &chain, &models).await;
         let (engine, metrics, pipeline) = (engine.clone(), Arc::default(), watch::Sender::new(None));
-        Ok(Started { chain, journal, engine, models, named, policy, metrics, pipeline })
+        self.served.send_replace(named);
+        let models = watch::Sender::new(models);
+        Ok((Started { chain, journal, engine, models, policy, metrics, pipeline }, changes))
     }
 }
 
@@ -299,9 +312,8 @@ struct Started {
     chain: Arc<Pool>,
     journal: Arc<SledJournal>,
     engine: Arc<OnnxEngine>,
-    models: HashSet<B256>,
-    /// The names and ids of the models.
-    named: Vec<(String, B256)>,
+    /// Ids and names of the models that are served.
+    models: watch::Sender<HashMap<B256, String>>,
     policy: watch::Sender<Policy>,
     metrics: Arc<Metrics>,
     /// The running stages; `None` while they are built anew.
@@ -321,5 +333,23 @@ mod tests {
         assert_eq!(after_failure(&passing, false, false, MAX_RESTARTS + 1), AfterFailure::BuildAnew);
         let lasting = StageError::ReorgTooDeep { oldest: 1, cursor: 2 };
         assert_eq!(after_failure(&lasting, true, false, 1), AfterFailure::GiveUp);
+    }
+
+    #[test]
+    fn a_chain_whose_database_failed_is_given_up_at_once_among_several_too() {
+        let failed = StageError::Journal(JournalError::Store(sled::Error::ReportableBug("failed".into())));
+        assert_eq!(after_failure(&failed, false, false, 1), AfterFailure::GiveUp);
+    }
+
+    #[test]
+    fn a_journal_that_fails_at_the_end_hides_no_cause_and_ends_no_other_chain() {
+        let full = || {
+            let source = std::io::ErrorKind::StorageFull.into();
+            Err(JournalError::Folder { path: "db".into(), source })
+        };
+        assert!(!ended(Ok(()), full()).unwrap_err().is_configuration());
+        let cause = Err(StageError::Gone("submitter").into());
+        assert!(matches!(ended(cause, full()), Err(NodeError::Stage(StageError::Gone(_)))));
+        assert!(ended(Ok(()), Ok(())).is_ok());
     }
 }

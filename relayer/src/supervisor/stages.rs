@@ -100,7 +100,11 @@ pub async fn run<C: Chain, J: Journal>(
     let submitter = Submitter::new(node.clone(), keys.senders.clone(), ports)?;
     let seats = {
         let node = node.clone();
-        Arc::new(move || node.seats().models().iter().map(|model| node.seats().held(*model, node.signer)).sum())
+        Arc::new(move || {
+            // Read once: a second reading waits for whoever waits to write, who waits for the first.
+            let seats = node.seats();
+            seats.models().iter().map(|model| seats.held(*model, node.signer)).sum()
+        })
     };
     let conditions = node.conditions.clone();
     let handles =

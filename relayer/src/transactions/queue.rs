@@ -121,7 +121,7 @@ impl NonceQueue {
     /// Gives a nonce to what is to be signed.
     pub(super) fn reserve(&mut self, nonce: u64, unsigned: Unsigned) {
         self.tracked.insert(nonce, Tracked::new(TxState::Reserved(unsigned)));
-        self.next = self.next.max(nonce + 1);
+        self.next = self.next.max(nonce.saturating_add(1));
     }
 
     /// Gives up what is being signed under a nonce. One that was only reserved is free again.
@@ -130,14 +130,16 @@ impl NonceQueue {
             Some(TxState::Pending(pending)) => pending.replacement = None,
             Some(TxState::Reserved(_)) => {
                 self.tracked.remove(&nonce);
-                // What was given last is not a gap, for nothing comes after it.
-                let least = self.used.max(self.hold.map_or(0, |hold| hold.until));
-                while self.next > least && !self.tracked.contains_key(&(self.next - 1)) {
-                    self.next -= 1;
-                }
+                self.forget_unheld();
             }
             Some(TxState::Mined(_)) | None => {}
         }
+    }
+
+    /// Takes back the last nonces given that nothing holds: they are no gaps, for nothing comes after them.
+    fn forget_unheld(&mut self) {
+        let after_ours = self.tracked.keys().next_back().map_or(0, |last| last.saturating_add(1));
+        self.next = self.used.max(self.hold.map_or(0, |hold| hold.until)).max(after_ours);
     }
 
     /// Nonces whose transactions are final at a head.
@@ -164,12 +166,12 @@ impl NonceQueue {
         in_flight.map(|tracked| tracked.state.bound(data_fee)).sum()
     }
 
-    /// Nonces that are not used on chain and that nothing holds, below the last one given.
+    /// Nonces that are not used on chain and that nothing holds, below the last one given; the first of them, if they are many.
     pub(super) fn gaps(&self) -> Vec<u64> {
         if self.hold.is_some() {
             return Vec::new();
         }
-        (self.used..self.next).filter(|nonce| !self.tracked.contains_key(nonce)).collect()
+        (self.used..self.next).filter(|nonce| !self.tracked.contains_key(nonce)).take(PER_KEY).collect()
     }
 
     /// The nonce of the next transaction: the lowest that is free.
@@ -188,6 +190,10 @@ impl NonceQueue {
         }
         self.used = latest.max(if falls { self.closed } else { self.used });
         self.next = self.next.max(self.used);
+        if lasts {
+            // One wrong reading that was too high gave them.
+            self.forget_unheld();
+        }
         for (_, tracked) in self.tracked.range_mut(self.used..) {
             tracked.missing = None;
         }

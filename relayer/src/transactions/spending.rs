@@ -24,7 +24,8 @@ pub(super) fn hour_of(head: &ChainHead) -> u64 {
 impl<C: Chain, J: Journal> Transactions<C, J> {
     /// Reads from the ledger what the hour's final transactions cost.
     pub(super) fn read_spending(&mut self, hour: u64) -> Result<(), StageError> {
-        let spent = self.node.journal.ledger(hour)?.iter().map(|entry| entry.spent).sum();
+        let entries = self.node.journal.ledger(hour)?;
+        let spent = entries.iter().fold(0, |sum: u128, entry| sum.saturating_add(entry.spent));
         let limit_reported = self.spending.limit_reported && self.spending.hour == Some(hour);
         self.spending = HourlySpending { hour: Some(hour), spent, limit_reported };
         Ok(())

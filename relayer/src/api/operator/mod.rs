@@ -40,7 +40,7 @@ use tokio::{
     sync::Semaphore,
     task::JoinHandle,
 };
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::{
     ADDRESS_FILE, jobs,
@@ -94,6 +94,7 @@ pub async fn serve<J: Journal>(
         local.set_ip(if local.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
     std::fs::write(&address_file, local.to_string())?;
+    info!(address = %format_args!("http://{local}"), "serving the node's status");
     let task = tokio::spawn(accept(listener, router(Arc::new(status))));
     Ok(StatusService { address_file, task })
 }

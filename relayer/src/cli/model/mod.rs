@@ -1,5 +1,6 @@
 //! `oraculum model`: the models that this machine can serve, and making them known to a coordinator.
 
+mod new;
 mod register;
 
 use std::path::{Path, PathBuf};
@@ -7,11 +8,15 @@ use std::path::{Path, PathBuf};
 use alloy::primitives::B256;
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{CommandResult, print, print_json_line, tell};
 use crate::{
-    model::{Model, ModelStore, graph},
+    engine::{EngineOptions, OnnxEngine, Provider, Source, StartError},
+    model::{Model, ModelStore, Summary, graph},
+    oip::{self, OipTensor},
     protocol::card::Agreement,
+    text,
 };
 
 /// The models that this machine can serve.
@@ -31,7 +36,7 @@ pub(super) struct ModelArgs {
 
 #[derive(Debug, Subcommand)]
 enum ModelCommand {
-    /// Copy a model's folder into the store on this machine, once everything in it is checked.
+    /// Copy a model's folder into the store on this machine, once everything in it is checked and its probes have run.
     ///
     /// No chain hears of it: `register` makes a model known to a coordinator.
     #[command(after_help = "Example:
@@ -39,6 +44,25 @@ enum ModelCommand {
     Add {
         /// A folder with card.json, details.json and the ONNX file.
         folder: PathBuf,
+        /// Take the place of the model with this folder's or this model's name.
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        runtime: RuntimeArg,
+    },
+    /// Make a model of an ONNX file: its folder in the store, with card, details and probes.
+    ///
+    /// The model is run to make its probes: on given inputs, or on random numbers of its shapes.
+    #[command(after_help = "Examples:
+  oraculum model new wine.onnx
+  oraculum model new wine.onnx --name wine/v1 --labels red,white --inputs example.json --licence MIT")]
+    New(new::NewArgs),
+    /// Remove a model from the store on this machine. A node that runs serves it until it ends.
+    #[command(after_help = "Example:
+  oraculum model remove wine/v1")]
+    Remove {
+        /// The model's folder name, its name, or its id.
+        model: String,
     },
     /// Make a model of the store known to the coordinator, and claim its name.
     ///
@@ -84,6 +108,15 @@ enum ListedModel {
     Unusable { folder: PathBuf, error: String },
 }
 
+/// A line of `list`: name, id, purpose and labels.
+fn listed(model: &Model) -> String {
+    let labels = match &model.details.labels[..] {
+        [] => String::new(),
+        labels => format!(" [{}]", text::cut(&labels.join(", "), 60)),
+    };
+    format!("{:<16} {}  {}{labels}", model.name, model.id, text::shown(&model.details.task))
+}
+
 /// What `inspect --json` prints.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,6 +136,7 @@ struct ModelReport {
     /// Number of probes.
     probes: usize,
     licence: String,
+    labels: Vec<String>,
 }
 
 impl ModelArgs {
@@ -110,17 +144,87 @@ impl ModelArgs {
     pub(super) async fn run(self) -> CommandResult {
         let store = ModelStore::new(self.models.as_deref().unwrap_or(Path::new("onnx-models")));
         match self.command {
-            ModelCommand::Add { folder } => {
-                let model = store.add(&folder)?;
-                if self.json {
-                    return print_json_line(&ModelSummary::from(&model));
-                }
-                print(&format!("{} is in {}\n{}", model.name, model.folder.display(), model.id))
+            ModelCommand::Add { folder, replace, runtime } => {
+                let staged = store.stage(&folder)?;
+                runtime.engine().await?.load(Source::card(&staged.model)).await?;
+                added(&staged.install(replace)?, self.json)
             }
+            ModelCommand::New(args) => args.run(&store, self.json).await,
+            ModelCommand::Remove { model } => remove(&store, &model, self.json),
             ModelCommand::Register(args) => args.run(self.models, self.json).await,
             ModelCommand::List => list(&store, self.json),
             ModelCommand::Inspect { model } => inspect(&store, &model, self.json),
         }
+    }
+}
+
+/// The ONNX Runtime library that models are tried with, on the processor.
+#[derive(Debug, Args)]
+struct RuntimeArg {
+    /// The ONNX Runtime library; else it is looked for beside the executable and in node_modules.
+    #[arg(long, value_name = "LIBRARY", env = "ORT_DYLIB_PATH", help_heading = "Engine")]
+    runtime: Option<PathBuf>,
+}
+
+impl RuntimeArg {
+    async fn engine(self) -> Result<OnnxEngine, StartError> {
+        let options = EngineOptions { runtime: self.runtime, provider: Provider::Cpu, ..EngineOptions::default() };
+        OnnxEngine::start(options).await
+    }
+}
+
+/// Tells of a model that is in the store now, and what comes next.
+fn added(model: &Model, as_json: bool) -> CommandResult {
+    if as_json {
+        return print_json_line(&ModelSummary::from(model));
+    }
+    let name = &model.name;
+    tell!("{name} is in {}", model.folder.display());
+    print(&format!("{name}  {}", model.id))?;
+    tell!("`oraculum dev` serves it, and takes it within seconds where it runs already. To ask it there:");
+    tell!("  oraculum request --model {name}{}", example(model).unwrap_or_else(|| " --inputs FILE".to_owned()));
+    Ok(())
+}
+
+/// The first probe's inputs as flags, where they are short enough to be typed.
+fn example(model: &Model) -> Option<String> {
+    let names = model.details.inputs.iter().map(|spec| spec.name.as_str());
+    let tensors = oip::unpack_outputs(&model.details.probes.first()?.input, names).ok()?;
+    let mut flags = String::new();
+    for OipTensor { shape, data, .. } in &tensors {
+        let json = nested(data.as_array()?, shape).to_string();
+        // Quotes and escapes are for a shell to take apart.
+        if json.contains(['\'', '\\']) || text::escaped(&json) != json {
+            return None;
+        }
+        flags += &format!(" --input '{json}'");
+    }
+    (flags.len() <= 120).then_some(flags)
+}
+
+/// Elements as arrays that are nested like a shape.
+fn nested(elements: &[Value], shape: &[u32]) -> Value {
+    match shape {
+        [] => elements.first().cloned().unwrap_or_default(),
+        [_, inner @ ..] => {
+            let row = inner.iter().map(|dim| *dim as usize).product::<usize>().max(1);
+            elements.chunks(row).map(|row| nested(row, inner)).collect()
+        }
+    }
+}
+
+fn remove(store: &ModelStore, name: &str, as_json: bool) -> CommandResult {
+    let Summary { folder, model } = store.remove(name)?;
+    if as_json {
+        return print_json_line(&match &model {
+            Ok(model) => ListedModel::Usable(model.into()),
+            Err(error) => ListedModel::Unusable { folder: store.root().join(&folder), error: error.to_string() },
+        });
+    }
+    tell!("{} is removed", store.root().join(&folder).display());
+    match model {
+        Ok(model) => print(&format!("{}  {}", model.name, model.id)),
+        Err(_) => Ok(()),
     }
 }
 
@@ -136,11 +240,11 @@ fn list(store: &ModelStore, as_json: bool) -> CommandResult {
         return print_json_line(&rows.collect::<Vec<_>>());
     }
     if models.is_empty() {
-        tell!("There are no models in {}: add one with `oraculum model add FOLDER`.", store.root().display());
+        tell!("There are no models in {}: `oraculum model new FILE.onnx` makes one.", store.root().display());
     }
     for summary in models {
         match summary.model {
-            Ok(model) => print(&format!("{:<16} {}  {}", model.name, model.id, model.details.task))?,
+            Ok(model) => print(&listed(&model))?,
             Err(error) => tell!("{}: {error}", summary.folder),
         }
     }
@@ -163,13 +267,14 @@ fn inspect(store: &ModelStore, name: &str, as_json: bool) -> CommandResult {
         max_output_bytes: model.card.max_output_bytes,
         probes: model.details.probes.len(),
         licence: model.details.licence.clone(),
+        labels: model.details.labels.clone(),
     };
     if as_json {
         return print_json_line(&report);
     }
     let mut lines = vec![
         format!("{}  {}", report.summary.name, report.summary.model_id),
-        format!("  {}", report.summary.task),
+        format!("  {}", text::shown(&report.summary.task)),
         format!("  file       {} ({} bytes, SHA-256 as the card says)", model.file.display(), report.file_bytes),
         format!("  profile    {}", report.profile),
     ];
@@ -178,7 +283,10 @@ fn inspect(store: &ModelStore, name: &str, as_json: bool) -> CommandResult {
     lines.extend(report.outputs.iter().zip(rules).map(|(output, rule)| format!("  output     {output}, {rule}")));
     lines.push(format!("  limits     {} bytes in, {} out", report.max_input_bytes, report.max_output_bytes));
     lines.push(format!("  probes     {}", report.probes));
-    lines.push(format!("  licence    {}", report.licence));
+    if !report.labels.is_empty() {
+        lines.push(format!("  labels     {}", text::escaped(&report.labels.join(", "))));
+    }
+    lines.push(format!("  licence    {}", text::shown(&report.licence)));
     print(&lines.join("\n"))
 }
 

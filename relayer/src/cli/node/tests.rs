@@ -5,7 +5,7 @@ use crate::{
     client::SeatState,
     config::example,
     dev::{self, Anvil, AnvilOptions, DeployOptions},
-    keys::Password,
+    keys::{self, Password},
 };
 
 struct Fixture {
@@ -49,6 +49,7 @@ impl Fixture {
             keystore: keystore.map(|name| self.folder.path().join(name)),
             password_file: Some(self.folder.path().join("password")),
             json: false,
+            typed: TypedPasswords::default(),
         };
         args.run().await.map_err(|error| error.to_string())
     }
@@ -132,4 +133,28 @@ async fn a_revocation_reaches_every_seat_of_the_key() {
     assert!(error.contains("no seat with a revoked one"), "{error}");
     // The key itself has no ETH here, so its own transaction fails before it is sent.
     assert!(fixture.run(NodeCommand::Revoke { by_key: true }).await.is_err());
+}
+
+/// The seats that answer, wait for their activation or leave are all rid of the key, and all but the last get the next one.
+#[tokio::test]
+async fn a_key_is_replaced_on_every_seat_and_keeps_the_nodes_address() {
+    let fixture = Fixture::new().await;
+    let rekey = || NodeCommand::Rekey { uri: None, no_wait: true };
+    fixture.run(NodeCommand::Register { uri: "https://node.example.org".into() }).await.unwrap();
+    fixture.run(join(true)).await.unwrap();
+    fixture.anvil.mine(8).await.unwrap();
+    let models = vec!["iris/v1".into(), "digits/v1".into()];
+    fixture.run(NodeCommand::Join { models, no_wait: true }).await.unwrap();
+    let first = fixture.owned().await.seats[0].signer;
+    fixture.run(NodeCommand::Revoke { by_key: false }).await.unwrap();
+    assert!(fixture.owned().await.seats.iter().all(|seat| seat.signer.is_zero()));
+    fixture.run(rekey()).await.unwrap();
+    let owned = fixture.owned().await;
+    let signer = keys::address_of(&fixture.folder.path().join("keys/signer.json")).unwrap().unwrap();
+    assert_ne!(signer, first);
+    assert_eq!(owned.seats.iter().map(|seat| seat.signer).collect::<Vec<_>>(), [signer, signer]);
+    assert_eq!(keys::address_of(&fixture.folder.path().join("keys/signer.old-1.json")).unwrap(), Some(first));
+    let settings = Settings::load(&fixture.folder.path().join(FILE_NAME)).unwrap();
+    let uri = crate::client::registered_uri(fixture.anvil.client(), &settings).await.unwrap();
+    assert_eq!(uri, "https://node.example.org");
 }

@@ -1,4 +1,4 @@
-use super::*;
+use super::{chain::is_loopback, *};
 
 #[test]
 fn amounts_are_decimal_eth() {

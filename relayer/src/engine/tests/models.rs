@@ -1,5 +1,7 @@
 //! Cards and the models behind them.
 
+use serde_json::json;
+
 use super::*;
 use crate::model::tests::Draft;
 
@@ -41,8 +43,21 @@ async fn a_card_that_does_not_describe_its_model_is_refused() {
     draft.card["agreement"] = serde_json::json!([{ "kind": "exact" }, { "kind": "exact" }]);
     assert!(matches!(load(&engine, &draft).await, Err(LoadError::AgreementCount { rules: 2, outputs: 1 })));
     let mut draft = Draft::iris();
-    draft.details["inputs"][0]["name"] = "flowers".into();
-    assert!(matches!(load(&engine, &draft).await, Err(LoadError::DetailsDiffer(_))));
+    for (place, key, value, told) in [
+        ("inputs", "name", json!("flowers"), "inputs[0].name is `flowers`, and should be `features`"),
+        ("inputs", "datatype", json!("FP64"), "inputs[0].datatype is FP64, and should be FP32"),
+        ("inputs", "shape", json!([-1, 5]), "inputs[0].shape is [-1,5], and should be [-1,4]"),
+        ("outputs", "shape", json!([-1, -1]), "outputs[0].shape is [-1,-1], and should be [-1,3]"),
+        ("outputs", "shape", json!([3]), "outputs[0].shape is [3], and should be [-1,3]"),
+    ] {
+        let mut draft = Draft::iris();
+        draft.details[place][0][key] = value;
+        let Err(error @ LoadError::DetailsDiffer { .. }) = load(&engine, &draft).await else { panic!("{told}") };
+        assert!(error.to_string().contains(told), "{error}");
+    }
+    draft.details["outputs"] = json!([]);
+    let Err(error) = load(&engine, &draft).await else { panic!("there is an output") };
+    assert!(error.to_string().contains("the number of outputs is 0, and should be 1 (probabilities)"), "{error}");
     let mut draft = Draft::iris();
     draft.card["profile"] = "onnxruntime=1.30.0;provider=cuda".into();
     assert!(matches!(load(&engine, &draft).await, Err(LoadError::UnknownProfile(_))));
@@ -52,6 +67,7 @@ async fn a_card_that_does_not_describe_its_model_is_refused() {
 async fn a_failure_under_another_runtime_than_the_cards_is_not_signed() {
     let engine = cpu().await;
     let mut draft = Draft::bare(gather(), "x", "y");
+    draft.details["inputs"][0]["shape"] = json!([3]);
     draft.details["inputs"]
         .as_array_mut()
         .unwrap()

@@ -1,10 +1,10 @@
-//! The thread that brings the journal to the disk a few times a second: first the log, then the trees, so that the disk never
-//! has a part of a commit in the trees whose line it lacks. sled's own thread knows nothing of the log and is switched off.
+//! The thread that brings the journal to the disk a few times a second: first the log, then the trees. sled's own thread
+//! knows nothing of the log and is switched off.
 
 use std::{
-    path::PathBuf,
+    path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         mpsc::{self, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
@@ -13,7 +13,10 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{trees::folder, wal::Wal};
+use super::{
+    trees::folder,
+    wal::{self, Wal},
+};
 use crate::journal::JournalError;
 
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -30,13 +33,14 @@ impl Flusher {
     ///
     /// # Errors
     /// `Folder` if there can be no thread.
-    pub(super) fn start(wal: Arc<Mutex<Wal>>, db: sled::Db, path: PathBuf) -> Result<Self, JournalError> {
+    pub(super) fn start(wal: Arc<Mutex<Wal>>, db: sled::Db, path: &Path) -> Result<Self, JournalError> {
         let (stop, stopped) = mpsc::channel::<()>();
-        let at = path.clone();
         let mut fails = false;
         let mut flush = move || {
-            let unflushed = wal.lock().unwrap_or_else(PoisonError::into_inner).unflushed();
-            match unflushed.map_or(Ok(()), |unflushed| unflushed.flush(&db, &path)) {
+            if !wal::lock(&wal).is_unflushed() {
+                return;
+            }
+            match wal::flush(&wal, &db) {
                 Ok(()) if std::mem::take(&mut fails) => info!("the journal reaches the disk again"),
                 // The database refuses every commit after a failure of its own.
                 Err(error) if !std::mem::replace(&mut fails, true) => {
@@ -52,7 +56,7 @@ impl Flusher {
             flush();
         };
         let thread =
-            thread::Builder::new().name("journal".into()).spawn(flushing).map_err(|source| folder(&at, source))?;
+            thread::Builder::new().name("journal".into()).spawn(flushing).map_err(|source| folder(path, source))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }

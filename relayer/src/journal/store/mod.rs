@@ -30,7 +30,7 @@ use tracing::warn;
 use self::{
     answers::Marker,
     flusher::Flusher,
-    line::TreeName,
+    line::{Line, TreeName},
     plan::{Plan, plan},
     trees::{CURSOR, Trees, all, blocks, damaged},
     wal::Wal,
@@ -79,7 +79,7 @@ impl SledJournal {
         let last = recover(&trees, folder)?;
         let limits = answers::limits(&trees.meta)?;
         let wal = Arc::new(Mutex::new(Wal::after(folder, last)));
-        let flusher = Flusher::start(wal.clone(), trees.db.clone(), folder.to_owned())?;
+        let flusher = Flusher::start(wal.clone(), trees.db.clone(), folder)?;
         let journal = Self {
             folder: folder.to_owned(),
             trees,
@@ -99,11 +99,17 @@ impl SledJournal {
         let mut wal = self.wal();
         let mut writes = Writes::over(&self.trees);
         change(&mut writes)?;
-        self.trees.write(&wal.append(writes.finish())?)
+        let line = wal.append(writes.finish())?;
+        self.write_line(&mut wal, &line)
+    }
+
+    /// Writes a line of the log to the trees.
+    fn write_line(&self, wal: &mut Wal, line: &Line) -> Result<(), JournalError> {
+        Ok(self.trees.write(line).inspect_err(|error| wal.fail(error))?)
     }
 
     /// Takes over what the file beside the database says: whether records wait for the disk, and whether some may be lost.
-    fn expect_signed(&self, marked: bool, lost: bool) -> Result<(), JournalError> {
+    pub(crate) fn expect_signed(&self, marked: bool, lost: bool) -> Result<(), JournalError> {
         let mut signing = self.signing();
         signing.marked = marked || lost;
         if lost {
@@ -127,7 +133,7 @@ impl SledJournal {
     }
 
     fn wal(&self) -> MutexGuard<'_, Wal> {
-        self.wal.lock().unwrap_or_else(PoisonError::into_inner)
+        wal::lock(&self.wal)
     }
 
     /// Adds a record to the index.
@@ -193,22 +199,19 @@ impl SledJournal {
     }
 }
 
-/// Writes what the trees lost of the log; returns the number of the last commit.
+/// Writes what the trees lost of the log, and deletes that; returns the number of the last commit.
 ///
 /// # Errors
-/// `Torn` if the trees have a part of a commit whose line is lost.
+/// `Torn` if the trees have a part of a commit whose line is lost; `Store` or `Folder`.
 fn recover(trees: &Trees, path: &Path) -> Result<u64, JournalError> {
     let (written, begun) = (trees.written()?, trees.begun()?);
     let lines = wal::lines(path, written)?;
-    if begun > written && lines.iter().all(|line| line.number != begun) {
+    let last = lines.last().map_or(written, |line| line.number);
+    if begun > last {
         return Err(JournalError::Torn(begun));
     }
     lines.iter().try_for_each(|line| trees.write(line))?;
-    let last = lines.last().map_or(written, |line| line.number);
     trees.db.flush()?;
-    if last > written {
-        wal::sync_database(path)?;
-    }
     wal::clear(path)?;
     Ok(last)
 }
@@ -236,7 +239,7 @@ impl Journal for SledJournal {
         let line = if writes.is_empty() { None } else { Some(wal.append(writes)?) };
         // Held until what was written is known to whoever reads.
         let mut index = self.index_mut();
-        line.map_or(Ok(()), |line| self.trees.write(&line))?;
+        line.map_or(Ok(()), |line| self.write_line(&mut wal, &line))?;
         for (old, new) in moved {
             index.replace(old.as_ref(), new);
         }
@@ -380,7 +383,7 @@ impl Journal for SledJournal {
     fn sync(&self) -> Result<(), JournalError> {
         // No answer is recorded between the disk and the word that it has all.
         let mut signing = self.signing();
-        self.trees.db.flush()?;
+        wal::flush(&self.wal, &self.trees.db)?;
         wal::sync_database(&self.folder)?;
         if std::mem::take(&mut signing.marked) {
             Marker::now(true).write(self.path())?;

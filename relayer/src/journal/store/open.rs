@@ -15,7 +15,7 @@ use super::{
     migrate::{outbox, v1, v2},
     rewrite::{DB, OLD, is_locked, open_database, recover, rewrite, swap},
     transactions,
-    trees::{IDENTITY, SCHEMA, all, folder},
+    trees::{BEGUN, IDENTITY, SCHEMA, all, folder},
 };
 use crate::{
     domain::Entry,
@@ -32,7 +32,7 @@ impl SledJournal {
     /// compacted, and one that is proven to be damaged is moved aside: the chain has all it held but the ledger.
     ///
     /// # Errors
-    /// `Locked` if another process has it open, `Foreign` if it was written for another deployment or key, `Newer` if a
+    /// `Locked` if another process has it open, `Foreign` if it was written for another deployment, `Newer` if a
     /// later version wrote it, `Folder` if its files cannot be read and written: then all of it stays as it is.
     pub fn open(path: &Path, identity: &Identity) -> Result<Self, JournalError> {
         fs::create_dir_all(path).map_err(|source| folder(path, source))?;
@@ -50,8 +50,13 @@ impl SledJournal {
                 writes.put_record(TreeName::Meta, IDENTITY, identity)?;
                 writes.put_record(TreeName::Meta, SCHEMA, &VERSION)
             })?,
-            Some(found) if found != *identity => {
+            Some(found) if !found.is_deployment_of(identity) => {
                 return Err(JournalError::Foreign { path: path.display().to_string(), found: Box::new(found) });
+            }
+            // What was signed stays on record by request, so the new key signs no other answer to one either.
+            Some(found) if found.signer != identity.signer => {
+                info!(from = %found.signer, to = %identity.signer, "the journal goes on with another signing key");
+                journal.write(|writes| writes.put_record(TreeName::Meta, IDENTITY, identity))?;
             }
             Some(_) => {}
         }
@@ -111,8 +116,8 @@ impl SledJournal {
         let schema: Option<u32> = meta.get(SCHEMA)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?;
         match schema {
             Some(VERSION) => Self::with(&at, db),
-            // It is new.
-            None if meta.get(IDENTITY)?.is_none() => Self::with(&at, db),
+            // It is new, or its first commit is to be made whole from the log. The first layout had no log.
+            None if !meta.contains_key(IDENTITY)? || meta.contains_key(BEGUN)? => Self::with(&at, db),
             // They had another log. The third kept in a tree what is now in memory; names of states are read as before.
             Some(3..=5) => {
                 db.drop_tree("index")?;

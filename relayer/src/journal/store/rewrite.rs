@@ -166,7 +166,7 @@ impl SledJournal {
     fn put_all(&self, change: impl FnOnce(&mut Writes<'_>) -> Result<(), JournalError>) -> Result<(), JournalError> {
         let mut writes = Writes::over(&self.trees);
         change(&mut writes)?;
-        self.trees.put(&writes.finish())
+        Ok(self.trees.put(&writes.finish())?)
     }
 
     fn put_entry(&self, entry: &Entry) -> Result<(), JournalError> {

@@ -3,11 +3,12 @@ use alloy::primitives::{Address, B256, Bytes};
 use super::*;
 use crate::{
     domain::{AnswerRef, Attempt, JobState, Purpose, Resolution, Skip, Transition},
-    journal::{Identity, VERSION},
+    journal::{Identity, SigningRefused, VERSION},
     protocol::Outcome,
     testing::{DOMAIN, block, input, task},
 };
 
+mod disk;
 mod kill;
 mod lines;
 mod opening;
@@ -62,7 +63,7 @@ fn claim(nonce: u64) -> Claim {
 }
 
 #[test]
-fn cursor_jobs_inputs_slots_and_claims_survive_reopening() {
+fn cursor_jobs_inputs_transactions_and_claims_survive_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let id = task(1).id;
     {
@@ -172,7 +173,7 @@ fn the_input_of_a_closed_job_is_dropped() {
 }
 
 #[test]
-fn the_ring_is_in_order_of_height() {
+fn recent_blocks_are_in_order_of_height() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(&folder);
     let recent_blocks = vec![block(300), block(2), block(255)];

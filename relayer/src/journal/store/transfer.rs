@@ -9,9 +9,9 @@ use std::{
 use alloy::primitives::Bytes;
 
 use super::{
-    answers,
+    answers::{self, Marker},
     record::Record,
-    rewrite::{DB, rewrite, swap},
+    rewrite::{DB, OLD, rewrite, swap},
     transactions,
     trees::{IDENTITY, all, folder},
 };
@@ -66,12 +66,14 @@ impl SledJournal {
         Ok(count)
     }
 
-    /// Makes a journal in a folder that has none of what `export` wrote; returns how many lines that was.
+    /// Makes a journal in a folder that has none of what `export` wrote; returns how many lines that was. If the folder's
+    /// last journal signed answers, some may have come after the export: then what is older than the next start is not
+    /// answered.
     ///
     /// # Errors
     /// `Exists` if there is one, `Lines` for a line that cannot be used.
     pub fn import(path: &Path, lines: impl BufRead) -> Result<usize, JournalError> {
-        if path.join(DB).exists() {
+        if path.join(DB).exists() || path.join(OLD).exists() {
             return Err(JournalError::Exists(path.display().to_string()));
         }
         fs::create_dir_all(path).map_err(|source| folder(path, source))?;
@@ -96,6 +98,9 @@ impl SledJournal {
             JournalError::Twice(_) => JournalError::Lines { line: count, reason: error.to_string() },
             error => error,
         })?;
+        if Marker::read(path)?.is_some() {
+            Marker::lost().write(path)?;
+        }
         swap(path)?;
         Ok(count)
     }

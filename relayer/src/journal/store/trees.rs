@@ -12,7 +12,7 @@ use crate::{chain::BlockRef, journal::JournalError};
 /// The key of the last block whose logs were taken in.
 pub(super) const CURSOR: &[u8] = b"cursor";
 /// The key of the number of the last commit of which something may be in the trees.
-const BEGUN: &[u8] = b"begun";
+pub(super) const BEGUN: &[u8] = b"begun";
 /// The key of the number of the last commit that is in the trees as a whole.
 const WRITTEN: &[u8] = b"written";
 /// The key of what the journal was written for.
@@ -76,8 +76,8 @@ impl Trees {
     /// Writes a line of the log.
     ///
     /// # Errors
-    /// `Store`; what was written of it then is written again when the journal is opened.
-    pub(super) fn write(&self, line: &Line) -> Result<(), JournalError> {
+    /// The database's; what was written of it then is written again when the journal is opened.
+    pub(super) fn write(&self, line: &Line) -> Result<(), sled::Error> {
         let number = line.number.to_be_bytes();
         self.meta.insert(BEGUN, &number)?;
         self.put(&line.writes)?;
@@ -88,8 +88,8 @@ impl Trees {
     /// Writes keys one after another.
     ///
     /// # Errors
-    /// `Store`.
-    pub(super) fn put(&self, writes: &[KeyWrite]) -> Result<(), JournalError> {
+    /// The database's.
+    pub(super) fn put(&self, writes: &[KeyWrite]) -> Result<(), sled::Error> {
         for write in writes {
             let tree = self.get(write.tree());
             match &write.value {

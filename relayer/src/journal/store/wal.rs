@@ -3,18 +3,25 @@
 //!
 //! ```text
 //! commit ──▶ a line: its number and its writes ──▶ the trees, between the marks BEGUN and WRITTEN
-//! flush  ──▶ the log on the disk ──▶ the trees on the disk ──▶ a full file of the log is deleted
+//! flush  ──▶ the log on the disk ──▶ the trees on the disk ──▶ the full files of the log are deleted
 //! open   ──▶ the lines after WRITTEN, written anew
 //! ```
 //!
 //! A line says what every key comes to, so writing it again changes nothing. A line is its length, its checksum and a
-//! protobuf message. One that is cut off or altered ends its file: it was never committed, or power took it.
+//! protobuf message. One that is cut off or altered ends its file: it was never committed, or power took it. The numbers
+//! are consecutive, and a line that is missing ends the log: the kernel may have brought a later file to the disk before an
+//! earlier one.
+//!
+//! No flush brings a commit of the trees to the disk before its line. sled does, now and then: it writes a buffer as soon as
+//! that is full, and asks nobody. If power is lost then, the trees may have a part of a commit without a line; the marks
+//! tell, and the journal is `Torn`.
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Read, Write},
+    io::{ErrorKind, Read},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use prost::Message;
@@ -38,13 +45,15 @@ const WORD: usize = 4;
 pub(super) struct Wal {
     /// The database's.
     folder: PathBuf,
-    /// The number of the next line.
-    next: u64,
+    /// The number of the last line.
+    last: u64,
+    /// The number of the last line that is on the disk, in the log and in the trees.
+    flushed: u64,
     file: Option<LogFile>,
     /// Files that are not written any more.
     full: Vec<LogFile>,
-    /// Whether anything was appended since the last call of `unflushed`.
-    grown: bool,
+    /// Why the database takes nothing any more.
+    failed: Option<sled::Error>,
 }
 
 /// A file of the log.
@@ -53,51 +62,67 @@ pub(super) struct LogFile {
     file: Arc<File>,
     path: PathBuf,
     bytes: u64,
+    /// The numbers of its first and its last line.
+    first: u64,
+    last: u64,
 }
 
-/// What is to be brought to the disk.
-pub(super) struct Unflushed {
+/// What of the log is to be brought to the disk.
+struct Unsynced {
+    /// The number of the last line in it.
+    last: u64,
     files: Vec<LogFile>,
-    /// Those of them that are not needed once the trees are on the disk.
-    full: Vec<PathBuf>,
+    /// The folder, if it has new files.
+    folder: Option<PathBuf>,
+}
+
+impl LogFile {
+    /// Makes a file that begins with the line of this number.
+    fn create(parent: &Path, first: u64) -> Result<Self, JournalError> {
+        let path = parent.join(format!("{NAME}{first}"));
+        let file = File::create(&path).map_err(|source| folder(&path, source))?;
+        Ok(Self { file: Arc::new(file), path, bytes: 0, first, last: first })
+    }
 }
 
 impl Wal {
     /// In the database's folder, after the commit of this number.
     pub(super) fn after(folder: &Path, number: u64) -> Self {
-        Self { folder: folder.to_owned(), next: number + 1, file: None, full: Vec::new(), grown: false }
+        Self { folder: folder.to_owned(), last: number, flushed: number, file: None, full: Vec::new(), failed: None }
     }
 
     /// Appends a line; returns it with its number.
     ///
     /// # Errors
-    /// `Folder`: then the line is not there when the journal is opened again.
+    /// `Folder`: then the line is not there when the journal is opened again, and the next one gets its number. `Store`
+    /// after the database failed.
     pub(super) fn append(&mut self, writes: Vec<KeyWrite>) -> Result<Line, JournalError> {
-        let line = Line { number: self.next, writes };
-        self.next += 1;
-        let mut log = match self.file.take() {
+        if let Some(error) = &self.failed {
+            return Err(error.clone().into());
+        }
+        let line = Line { number: self.last + 1, writes };
+        let log = match &mut self.file {
             Some(log) => log,
-            None => {
-                let path = self.folder.join(format!("{NAME}{}", line.number));
-                let file = File::create(&path).map_err(|source| folder(&path, source))?;
-                LogFile { file: Arc::new(file), path, bytes: 0 }
-            }
+            none => none.insert(LogFile::create(&self.folder, line.number)?),
         };
         let bytes = framed(&line);
-        if let Err(source) = log.file.as_ref().write_all(&bytes) {
-            // With half a line in it, a file takes no others: the next commit begins a new one.
-            let error = folder(&log.path, source);
-            self.full.push(log);
-            return Err(error);
+        if let Err(source) = log.file.write_all_at(&bytes, log.bytes) {
+            // If a part of the line stays, it is passed over, and the next line is written over it.
+            let _ = log.file.set_len(log.bytes);
+            return Err(folder(&log.path, source));
         }
-        self.grown = true;
+        self.last = line.number;
+        log.last = line.number;
         log.bytes += bytes.len() as u64;
-        if log.bytes < LARGE {
-            self.file = Some(log);
-        } else {
-            self.full.push(log);
+        if log.bytes >= LARGE {
+            self.full.extend(self.file.take());
         }
         Ok(line)
+    }
+
+    /// Takes no line any more, for the database failed: only another opening mends that.
+    pub(super) fn fail(&mut self, error: &sled::Error) {
+        self.failed = Some(error.clone());
     }
 
     /// Begins a new file with the next line.
@@ -106,32 +131,59 @@ impl Wal {
         self.full.extend(self.file.take());
     }
 
-    /// What is to be brought to the disk; `None` if that is nothing.
-    pub(super) fn unflushed(&mut self) -> Option<Unflushed> {
-        if !std::mem::take(&mut self.grown) {
-            return None;
-        }
-        let files = self.full.iter().chain(&self.file).cloned().collect();
-        Some(Unflushed { files, full: self.full.drain(..).map(|log| log.path).collect() })
+    /// Whether there is anything for a flush to do.
+    pub(super) fn is_unflushed(&self) -> bool {
+        self.last > self.flushed || !self.full.is_empty()
+    }
+
+    /// What is to be brought to the disk if that has the lines up to a number.
+    fn unsynced(&self, after: u64) -> Unsynced {
+        let files: Vec<_> = self.full.iter().chain(&self.file).filter(|log| log.last > after).cloned().collect();
+        let is_new = files.iter().any(|log| log.first > after);
+        Unsynced { last: self.last, files, folder: is_new.then(|| self.folder.clone()) }
     }
 }
 
-impl Unflushed {
-    /// Brings the log to the disk, then what the trees have of it, and deletes files that nothing needs any more.
-    ///
+impl Unsynced {
     /// # Errors
-    /// `Store` or `Folder`.
-    pub(super) fn flush(self, db: &sled::Db, path: &Path) -> Result<(), JournalError> {
+    /// `Folder`.
+    fn sync(&self) -> Result<(), JournalError> {
         for log in &self.files {
             log.file.sync_data().map_err(|source| folder(&log.path, source))?;
         }
-        db.flush()?;
-        if !self.full.is_empty() {
-            sync_database(path)?;
-            delete(&self.full);
-        }
-        Ok(())
+        let Some(path) = &self.folder else { return Ok(()) };
+        File::open(path).and_then(|file| file.sync_all()).map_err(|source| folder(path, source))
     }
+}
+
+pub(super) fn lock(wal: &Mutex<Wal>) -> MutexGuard<'_, Wal> {
+    wal.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Brings the log to the disk, then the trees, and deletes files of the log that nothing needs any more.
+///
+/// # Errors
+/// `Store` or `Folder`: then another flush does what this one did not.
+pub(super) fn flush(wal: &Mutex<Wal>, db: &sled::Db) -> Result<(), JournalError> {
+    let held = lock(wal);
+    let before = held.unsynced(held.flushed);
+    drop(held);
+    // The disk may take its time for the most of it, and commits go on.
+    before.sync()?;
+    let mut held = lock(wal);
+    // Commits wait while the rest follows and the trees are written, which are to have no commit that the log lacks.
+    held.unsynced(before.last).sync()?;
+    db.flush()?;
+    held.flushed = held.last;
+    let at = held.folder.clone();
+    let full: Vec<_> = held.full.iter().map(|log| log.path.clone()).collect();
+    drop(held);
+    if !full.is_empty() {
+        sync_database(&at)?;
+        delete(&full);
+        lock(wal).full.retain(|log| !full.contains(&log.path));
+    }
+    Ok(())
 }
 
 /// Brings the database's file to the disk, which sled's flush does not by itself (its issue 1452).
@@ -161,7 +213,7 @@ fn first_line(bytes: &[u8]) -> Option<(Line, &[u8])> {
     Some((Line::decode(message).ok().filter(|_| is_whole)?, rest))
 }
 
-/// The lines of a folder's files after a number, in order.
+/// The lines of a folder's files after a number, in order, up to the first that is missing.
 ///
 /// # Errors
 /// `Folder` for a file that cannot be read.
@@ -182,13 +234,24 @@ pub(super) fn lines(path: &Path, after: u64) -> Result<Vec<Line>, JournalError> 
         }
     }
     lines.sort_by_key(|line| line.number);
+    let consecutive = lines.iter().zip(after + 1..).take_while(|(line, number)| line.number == *number).count();
+    if consecutive < lines.len() {
+        warn!(lines = lines.len() - consecutive, "lost power took a line of the log; those after it are passed over");
+        lines.truncate(consecutive);
+    }
     Ok(lines)
 }
 
-/// Deletes the files of a folder.
+/// Deletes the log of a folder, once the disk has the database's file.
+///
+/// # Errors
+/// `Folder`: a line that was passed over must not stay, for a later one gets its number.
 pub(super) fn clear(path: &Path) -> Result<(), JournalError> {
-    delete(&files(path)?);
-    Ok(())
+    let files = files(path)?;
+    if !files.is_empty() {
+        sync_database(path)?;
+    }
+    files.iter().try_for_each(|file| fs::remove_file(file).map_err(|source| folder(file, source)))
 }
 
 fn delete(files: &[PathBuf]) {

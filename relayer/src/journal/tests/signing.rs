@@ -184,3 +184,17 @@ fn signed_answers_and_what_may_be_forgotten_go_with_the_exported_lines() {
     let deadline = answer(1, 0, 1).deadline;
     assert_eq!(refusal(copy.record_signed(&answer(1, 0, 1))), Err(SigningRefused::Expired { deadline }));
 }
+
+#[test]
+fn an_import_where_answers_were_signed_since_the_export_is_known_to_have_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = opened(&folder);
+    let mut lines = Vec::new();
+    journal.export(&mut lines).unwrap();
+    journal.record_signed(&answer(3, 0, 1)).unwrap();
+    journal.sync().unwrap();
+    drop(journal);
+    std::fs::remove_dir_all(folder.path().join("db")).unwrap();
+    SledJournal::import(folder.path(), &lines[..]).unwrap();
+    is_careful_after_a_loss(&opened(&folder), 3);
+}

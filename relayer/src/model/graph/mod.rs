@@ -111,7 +111,7 @@ pub enum Refused {
     #[error("more than {MAX_NODES} nodes with functions written out: export a smaller model")]
     TooManyNodes,
     #[error(
-        "`{}` is {kind}: only tensors of integers, f16, bf16, f32, f64, bool and string can be asked for, so export the model \
+        "`{}` is {kind}: only tensors of integers, FP16, BF16, FP32, FP64, BOOL and BYTES can be asked for, so export the model \
          with such{}",
         text::shown(tensor),
         zipmap(kind)

@@ -5,7 +5,10 @@ use std::{collections::HashMap, time::Duration};
 use alloy::primitives::B256;
 use tokio::time::Instant;
 
-use crate::engine::{EngineError, Fault};
+use crate::{
+    chance,
+    engine::{EngineError, Fault},
+};
 
 /// Pauses of a model whose backend fails: the first, doubled with every failure up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -55,7 +58,8 @@ impl Backoff {
     pub(super) fn failed(&mut self, id: B256, error: &EngineError) -> Retry {
         if error.fault() == Fault::Backend && !self.is_paused() {
             let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(LONGEST_PARK)).min(LONGEST_PAUSE);
-            self.paused_until = Some(Instant::now() + pause);
+            // Not all nodes try a model that fails them at the same moment.
+            self.paused_until = Some(Instant::now() + pause.mul_f64(0.5 + chance::share() / 2.0));
             self.failures = self.failures.saturating_add(1);
         }
         let blocks = match error {
@@ -103,9 +107,10 @@ mod tests {
             for _ in 0..8 {
                 backoff.failed(B256::ZERO, &stopped());
             }
-            tokio::time::advance(Duration::from_millis(pause * 1_000 - 1)).await;
+            // Up to half of it is left out by chance.
+            tokio::time::advance(Duration::from_millis(pause * 500 - 1)).await;
             assert_eq!(backoff.allows(8), 0, "{pause}");
-            tokio::time::advance(Duration::from_millis(1)).await;
+            tokio::time::advance(Duration::from_millis(pause * 500 + 1)).await;
             assert_eq!(backoff.allows(8), 1, "{pause}");
         }
         assert!(backoff.succeeded(B256::ZERO));

@@ -92,6 +92,8 @@ pub struct Submitter<C, J> {
     signing: HashMap<TxId, Submission>,
     /// Answers to try again at the next head.
     waiting: Vec<QueuedAnswer>,
+    /// Claims to try again then.
+    waiting_claims: Vec<Vec<Claim>>,
     /// Answers of a transaction at most, while money is short.
     affordable: usize,
     /// Ids of answers that go out alone, because a batch with them failed.
@@ -118,6 +120,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
             claims: VecDeque::new(),
             signing: HashMap::new(),
             waiting: Vec::new(),
+            waiting_claims: Vec::new(),
             affordable: usize::MAX,
             alone: HashSet::new(),
             looks_ahead: false,
@@ -167,7 +170,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                         self.retry_waiting()?;
                     }
                 }
-                Some(claims) = self.ports.claims.recv(), if self.claims.len() < 4 => self.claims.push_back(claims),
+                Some(claims) = self.ports.claims.recv(), if self.claims.len() + self.waiting_claims.len() < 4 => self.claims.push_back(claims),
                 () = tokio::time::sleep_until(batch_due.unwrap_or_else(Instant::now)), if batch_due.is_some() => {}
                 Some(simulated) = self.simulations.next(), if !self.simulations.is_empty() => {
                     self.simulated(simulated)?;
@@ -204,6 +207,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
 
     /// Moves what waited to what is ready, if it is still open.
     fn retry_waiting(&mut self) -> Result<(), StageError> {
+        self.claims.extend(self.waiting_claims.drain(..));
         for queued in std::mem::take(&mut self.waiting) {
             if self.is_open(&queued.answer)? {
                 self.ready.push_back(queued);

@@ -15,6 +15,9 @@ use crate::{
     transactions::{SendOutcome, TxCandidate},
 };
 
+/// How many times the usual gas limit is tried, once, where that does not suffice.
+const AMPLE: u64 = 4;
+
 /// State that a call is tried on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallState {
@@ -113,7 +116,7 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
                         self.wait(&queued, WaitReason::Endpoint);
                         self.waiting.extend(queued);
                     }
-                    Submission::Claim(claims) => self.claims.push_back(claims),
+                    Submission::Claim(claims) => self.waiting_claims.push(claims),
                 }
                 Ok(())
             }
@@ -180,12 +183,13 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         revert: Revert,
     ) -> Result<(), StageError> {
         let (Some(queued), Some(head)) = (queued.pop(), self.head) else { return Ok(()) };
-        if revert.reason == RevertReason::Gas && candidate.gas < gas::TRANSACTION_CAP {
-            if let Some(assignment) = self.assignment(&queued, head.next())? {
-                let candidate = self.candidate(&[(queued.answer.clone(), assignment)], 4);
-                self.simulate(Submission::Answers(vec![queued]), candidate, CallState::Pool);
+        if revert.reason == RevertReason::Gas {
+            let Some(assignment) = self.assignment(&queued, head.next())? else { return Ok(()) };
+            let amply = self.candidate(&[(queued.answer.clone(), assignment)], AMPLE);
+            if amply.gas > candidate.gas {
+                self.simulate(Submission::Answers(vec![queued]), amply, CallState::Pool);
+                return Ok(());
             }
-            return Ok(());
         }
         self.refused(queued, &revert)
     }
@@ -218,9 +222,9 @@ impl<C: Chain, J: Journal> Submitter<C, J> {
         candidate: &TxCandidate,
         revert: &Revert,
     ) -> Result<(), StageError> {
-        if revert.reason == RevertReason::Gas && candidate.gas < gas::TRANSACTION_CAP {
-            let candidate = self.claim_draft(&claims, 4);
-            self.simulate(Submission::Claim(claims), candidate, CallState::Pool);
+        let amply = self.claim_draft(&claims, AMPLE);
+        if revert.reason == RevertReason::Gas && amply.gas > candidate.gas {
+            self.simulate(Submission::Claim(claims), amply, CallState::Pool);
         } else if claims.len() > 1 {
             debug!(items = claims.len(), %revert, "splitting a claim");
             let (left, right) = claims.split_at(claims.len() / 2);

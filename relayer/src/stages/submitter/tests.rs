@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod batches;
+mod simulations;
 
 /// A submitter whose answers and heads are given by hand.
 struct Rig {

@@ -14,10 +14,16 @@ use crate::{
 };
 
 /// Pages in hand at most, the one that is waited for among them.
-const PAGES_AHEAD: usize = 4;
+const PAGES_AHEAD: usize = 12;
+/// Logs in hand at most, as far as the last page tells how many a page has: what is written next is there when the write before
+/// it ends.
+const LOGS_AHEAD: usize = 2 * PAGE_LOGS;
 /// Logs that are written together, at least; it may take several pages. Most requests are answered, and their answers
 /// paid, soon enough for that to happen among these, and then little is left to be written.
 const PAGE_LOGS: usize = 1_024;
+
+/// Pages that are written together at most: so much of an empty history is read anew after a kill.
+const PAGES_TOGETHER: usize = 64;
 
 /// Logs of a range of heights.
 #[derive(Debug)]
@@ -60,7 +66,10 @@ impl History {
         last: u64,
     ) -> Result<Option<Page>, ChainError> {
         let Some(mut whole) = self.page(node, from, last).await? else { return Ok(None) };
-        while whole.logs.len() < PAGE_LOGS && whole.end.number < last {
+        for _ in 1..PAGES_TOGETHER {
+            if whole.logs.len() >= PAGE_LOGS || whole.end.number >= last {
+                break;
+            }
             match self.page(node, whole.end.number + 1, last).await {
                 Ok(Some(page)) if page.parent == Some(whole.end) => {
                     whole.logs.extend(page.logs);
@@ -99,7 +108,7 @@ impl History {
         match read.flatten() {
             Ok(page) => {
                 self.sizes.grow();
-                self.most = if page.logs.len() < PAGE_LOGS { PAGES_AHEAD } else { 1 };
+                self.most = (LOGS_AHEAD / page.logs.len().max(1)).clamp(1, PAGES_AHEAD);
                 debug!(from, to, "read a page of history");
                 Ok(Some(page))
             }

@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use alloy::primitives::B256;
-use tracing::{debug, info, warn};
+use alloy::primitives::{B256, Bytes, U256};
+use tracing::{debug, info};
 
 use super::REQUEST_LOG;
 use crate::{
     chain::{BlockRef, Chain},
     coordinator::{DecodedLog, Event},
-    domain::{Claim, Resolution, Task, Transition},
+    domain::{Claim, Job, Resolution, Task, Transition},
     failpoint::is_planted,
     journal::{Batch, Journal, JournalError, Position, View},
     node::Node,
+    protocol::Outcome,
+    text::eth,
 };
 
 /// Number of blocks for which closed jobs are kept, for `oraculum jobs`.
@@ -59,12 +61,13 @@ impl Heights {
 /// Adds to a batch what the logs mean.
 pub(super) fn take<C: Chain, J: Journal>(
     node: &Node<C, J>,
+    names: &HashMap<B256, String>,
     logs: &[DecodedLog],
     heights: Heights,
     batch: &mut Batch,
 ) -> Result<(), JournalError> {
     let mut intake =
-        Intake { node, heights, batch, fresh: HashMap::new(), claims: HashMap::new(), over: HashSet::new() };
+        Intake { node, names, heights, batch, fresh: HashMap::new(), claims: HashMap::new(), over: HashSet::new() };
     logs.iter().try_for_each(|log| intake.take(log))?;
     intake.finish();
     Ok(())
@@ -73,6 +76,8 @@ pub(super) fn take<C: Chain, J: Journal>(
 /// Logs on their way into a batch.
 struct Intake<'a, C, J> {
     node: &'a Node<C, J>,
+    /// The names of the models, for people.
+    names: &'a HashMap<B256, String>,
     heights: Heights,
     batch: &'a mut Batch,
     /// Indices of the batch's jobs, for it may hold many.
@@ -97,11 +102,12 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
             }
             Event::Fulfilled { id, outcome, seats, output } => {
                 let Some(task) = self.find(*id)? else { return Ok(()) };
-                let ours = self.node.has_signed(&task.request, seats);
+                let ours = self.node.has_signed(&task.request, seats) || self.has_sent(*id, log)?;
                 let (outcome, seats) = (*outcome, seats.clone());
                 let output_commitment = alloy::primitives::keccak256(output);
                 let ending = Resolution::Fulfilled { outcome, output_commitment, seats: seats.clone(), ours };
                 if ours {
+                    self.tell_answered(&task, outcome, &seats, log);
                     let fulfilled_at = log.block.number;
                     let rules = self.node.seats().rules(task.request.version);
                     let vests_at = fulfilled_at + rules.map_or(0, |rules| u64::from(rules.vesting));
@@ -113,9 +119,6 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
                 self.finalize(*id, log, ending);
             }
             Event::Refunded(id) if self.find(*id)?.is_some() => self.finalize(*id, log, Resolution::Refunded),
-            Event::DeliveryFailed(id) if self.find(*id)?.is_some() => {
-                warn!(%id, transaction = log.transaction.map(display), "the consumer's callback failed; it can be redelivered");
-            }
             Event::Claimed(ids) => ids.iter().try_for_each(|id| self.paid(*id, log.block.number))?,
             _ => {}
         }
@@ -134,6 +137,22 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
             self.claims.insert(id, Claim { paid_at: Some(block), ..claim });
         }
         Ok(())
+    }
+
+    fn tell_answered(&self, task: &Task, outcome: Outcome, seats: &Bytes, log: &DecodedLog) {
+        let model_id = task.request.model_id;
+        let model = self.names.get(&model_id).cloned().unwrap_or_else(|| model_id.to_string());
+        let fee = eth(U256::from(self.node.pay(&task.request, seats)));
+        let (id, block) = (task.id, log.block.number);
+        info!(%model, %id, ?outcome, fee, block, transaction = log.transaction.map(display), "answered; the fee is in ETH");
+    }
+
+    /// Whether a transaction of this node answered a request. Seats do not tell that after a change of keys.
+    fn has_sent(&self, id: B256, log: &DecodedLog) -> Result<bool, JournalError> {
+        let Some(Job::Sent(sent)) = self.node.journal.job(id)? else { return Ok(false) };
+        let mut transactions = self.node.journal.transactions_without_bytes()?.into_iter();
+        let carrier = transactions.find(|one| (one.sender, one.nonce) == (sent.sender, sent.nonce));
+        Ok(carrier.is_some_and(|one| one.attempts.iter().any(|attempt| Some(attempt.hash) == log.transaction)))
     }
 
     fn find(&self, id: B256) -> Result<Option<Task>, JournalError> {

@@ -4,13 +4,14 @@
 //! A new head is only a wake-up. Deep history is read by ranges of heights, the last `depth` blocks one by one with
 //! their hashes; a parent that does not match is a reorganisation, rewound to the common ancestor.
 
+mod failures;
 mod history;
 mod intake;
 mod pages;
 mod rewind;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -52,8 +53,10 @@ pub struct WatchSettings {
     pub depth: u64,
     /// Blocks asked for in one log query at most.
     pub page: u64,
-    /// Ids of the models whose requests are taken in.
-    pub models: HashSet<B256>,
+    /// Ids and names of the models whose requests are taken in; more may come while the chain is followed.
+    pub models: watch::Receiver<HashMap<B256, String>>,
+    /// When the process began, in seconds from 1970: whatever this key signed before is for blocks of before then.
+    pub started_at: u64,
 }
 
 /// Stage that follows the chain.
@@ -125,6 +128,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let mut backoff = Backoff::default();
         loop {
             let head = *self.heads.borrow_and_update();
+            let cursor = self.cursor;
             let step = async {
                 match head {
                     Some(head) => self.advance(head).await,
@@ -149,6 +153,9 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
                     self.node.metrics.chain_errors.add();
                     debug!(%error, label = error.label(), "cannot follow the chain; trying again");
                     self.node.conditions.hinder(Obstacle::Chain, error);
+                    if self.cursor != cursor {
+                        backoff.succeeded();
+                    }
                     Some(backoff.failed())
                 }
             };
@@ -289,12 +296,13 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
         let mut batch = Batch { cursor: Some(cursor), recent_blocks: vec![cursor], ..Batch::default() };
         let oldest = cursor.number.saturating_sub(self.settings.depth);
         batch.recent_blocks_gone = self.recent_blocks.range(..oldest).map(|(number, _)| *number).collect();
-        intake::take(&self.node, logs, self.heights(head, cursor), &mut batch)?;
+        intake::take(&self.node, &self.settings.models.borrow(), logs, self.heights(head, cursor), &mut batch)?;
         failpoint("taken.before");
         for (id, illegal) in self.node.journal.commit(&batch)? {
             debug!(%id, %illegal, "a log changes nothing");
         }
         failpoint("taken.after");
+        failures::tell(&self.node, logs).await?;
         self.node.metrics.blocks.add();
         for number in &batch.recent_blocks_gone {
             self.recent_blocks.remove(number);
@@ -326,7 +334,8 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
 
     /// The head is taken in: tells the other stages.
     fn publish_head(&mut self, head: Header) -> Result<(), JournalError> {
-        if !self.caught_up {
+        // An endpoint that lost power, too, may take a while to know again for which blocks this key signed.
+        if head.timestamp >= self.settings.started_at {
             self.node.journal.caught_up()?;
         }
         self.published.send_replace(Some(ChainHead {
@@ -342,13 +351,15 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
 
     /// Reads the seats of the served models anew if they may not be what the chain has.
     async fn read_seats(&mut self) -> Result<(), WatchError> {
-        if self.seats_at.is_some() {
+        if self.seats_at.is_some() && !self.settings.models.has_changed().unwrap_or_default() {
             return Ok(());
         }
+        self.seats_at = None;
+        let models = self.settings.models.borrow_and_update().clone();
         // Events after this block are applied again, in order, to what the views may show already: same result.
         let at = self.node.chain.head().await?.block.number;
         let views = Views::new(&*self.node.chain, self.node.domain.coordinator);
-        for model in &self.settings.models {
+        for model in models.keys() {
             match views.seats(*model).await? {
                 Some(seats) => self.node.seats_mut().load(*model, seats),
                 None => {

@@ -1,11 +1,12 @@
 mod history;
+mod keys;
 mod reorgs;
 
 use alloy::primitives::LogData;
 
 use super::*;
 use crate::{
-    domain::{CloseReason, Closed, Included, Job, Resolution, Seen, Sent, Skip, Task, Transition},
+    domain::{CloseReason, Closed, Included, Job, Resolution, Rules, SeatTable, Seen, Sent, Skip, Task, Transition},
     journal::{Position, SledJournal},
     protocol::request::Request,
     testing::{Bench, MODEL, chain::FakeChain, claimed, fulfilled, id, request, requested},
@@ -25,7 +26,8 @@ fn settings() -> WatchSettings {
         finality: Finality::Depth(3),
         depth: 8,
         page: 16,
-        models: HashSet::from([MODEL]),
+        models: watch::channel(HashMap::from([(MODEL, "iris/v1".to_owned())])).1,
+        started_at: 0,
     }
 }
 
@@ -94,6 +96,22 @@ async fn a_request_is_journalled_with_the_cursor_and_its_input() {
     let head = rig.chain().head().await.unwrap();
     assert_eq!(rig.bench.node.journal.cursor().unwrap(), Some(head.block));
     assert_eq!(rig.published.borrow().map(|head| head.header), Some(head));
+}
+
+#[tokio::test]
+async fn a_model_that_comes_later_is_watched_from_then_on() {
+    let models = watch::Sender::new(HashMap::new());
+    let mut rig = Rig::on(Bench::new(), WatchSettings { models: models.subscribe(), ..settings() });
+    let mut unserved = SeatTable::default();
+    unserved.set_rules(0, Rules { window: 4, vesting: 10 });
+    *rig.bench.node.seats_mut() = unserved;
+    rig.ask(0);
+    rig.advance().await;
+    assert!(rig.open().is_empty());
+    models.send_replace(HashMap::from([(MODEL, "iris/v1".to_owned())]));
+    let request = rig.ask(1);
+    rig.advance().await;
+    assert_eq!(rig.open().into_iter().map(|task| task.request).collect::<Vec<_>>(), [request]);
 }
 
 #[tokio::test]

@@ -178,3 +178,21 @@ async fn a_low_balance_is_told_once_until_there_is_money_again() {
     rig.seconds(2).await;
     assert!(!rig.queue().low_balance_reported);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_nonce_read_far_too_high_once_costs_nothing_when_it_is_read_right_again() {
+    let mut rig = Rig::new().await;
+    for wrong in [1_000_000_000_000, u64::MAX] {
+        rig.chain().set_nonces(wrong, wrong);
+        rig.head().await;
+        rig.seconds(2).await;
+        rig.chain().set_nonces(0, 0);
+        for _ in 0..8 {
+            rig.head().await;
+            rig.seconds(10).await;
+        }
+        assert!(rig.chain().sent().is_empty(), "after {wrong}");
+    }
+    rig.answer().await;
+    assert_eq!(rig.last_sent().nonce(), 0);
+}

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use crate::{
     domain::{SignedAnswer, TrackedTransaction},
     journal::{
-        Batch, Journal, JournalError, SledJournal,
-        store::{answers, trees::folder},
+        Journal, JournalError, SledJournal,
+        store::{answers, transactions, trees::folder},
     },
 };
 
@@ -22,7 +22,7 @@ struct Line {
     answers: Vec<SignedAnswer>,
 }
 
-/// Commits what a folder's old log has after a number, and deletes that log.
+/// Commits, as a whole, what a folder's old log has after a number, and deletes that log.
 pub(in crate::journal::store) fn take_over(
     journal: &SledJournal,
     path: &Path,
@@ -39,17 +39,18 @@ pub(in crate::journal::store) fn take_over(
     }
     lines.retain(|line| line.number > written);
     lines.sort_by_key(|line| line.number);
-    for Line { transactions, answers, .. } in lines {
-        journal.write(|writes| {
+    // In one commit, for the next opening takes over only lines whose numbers are above the last commit's.
+    journal.write(|writes| {
+        for Line { transactions, answers, .. } in &lines {
             answers.iter().for_each(|answer| answers::put(writes, answer));
-            Ok(())
-        })?;
-        for transaction in transactions {
-            // Whatever is under its nonce, this came after that.
-            let transactions_gone = vec![(transaction.sender, transaction.nonce)];
-            journal.commit(&Batch { transactions_gone, transactions: vec![transaction], ..Batch::default() })?;
+            for transaction in transactions {
+                // Whatever is under its nonce, this came after that.
+                transactions::forget(writes, transaction.sender, transaction.nonce)?;
+                transactions::put(writes, transaction)?;
+            }
         }
-    }
+        Ok(())
+    })?;
     journal.sync()?;
     files.iter().try_for_each(|file| fs::remove_file(file).map_err(|source| folder(file, source)))
 }

@@ -55,6 +55,15 @@ fn an_import_that_a_crash_cut_off_can_be_made_again() {
 }
 
 #[test]
+fn an_import_leaves_alone_the_old_journal_of_a_rewriting_that_a_crash_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = exported(&one_job(&folder));
+    std::fs::rename(folder.path().join("db"), folder.path().join("db-old")).unwrap();
+    assert!(matches!(SledJournal::import(folder.path(), text.as_bytes()), Err(JournalError::Exists(_))));
+    assert_eq!(open(&folder).count(View::Open), 1);
+}
+
+#[test]
 fn lines_of_the_version_before_are_read() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let text = exported(&one_job(&from));

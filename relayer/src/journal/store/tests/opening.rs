@@ -3,11 +3,40 @@
 use super::*;
 
 #[test]
-fn a_journal_of_another_key_or_chain_is_refused() {
+fn a_journal_of_another_deployment_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(&folder));
-    let other = Identity { chain_id: 1, ..identity() };
-    assert!(matches!(SledJournal::open(folder.path(), &other), Err(JournalError::Foreign { .. })));
+    for other in
+        [Identity { chain_id: 1, ..identity() }, Identity { coordinator: Address::repeat_byte(9), ..identity() }]
+    {
+        assert!(matches!(SledJournal::open(folder.path(), &other), Err(JournalError::Foreign { .. })));
+    }
+}
+
+/// A journal goes on with another signing key, and neither that key nor the first signs a second answer to a request.
+#[test]
+fn one_request_has_one_signed_answer_whichever_key_signs() {
+    let folder = tempfile::tempdir().unwrap();
+    let block = BlockRef { number: 5, hash: B256::repeat_byte(5) };
+    let answer =
+        |digest| SignedAnswer { request: B256::repeat_byte(1), block, digest: B256::repeat_byte(digest), deadline: 50 };
+    {
+        let journal = open(&folder);
+        journal.commit(&seen(1)).unwrap();
+        journal.record_signed(&answer(1)).unwrap();
+    }
+    let other = Identity { signer: Address::repeat_byte(2), ..identity() };
+    for key in [&other, &identity()] {
+        let journal = SledJournal::open(folder.path(), key).unwrap();
+        assert_eq!(journal.identity().unwrap().as_ref(), Some(key));
+        assert_eq!(journal.count(View::Open), 1);
+        journal.record_signed(&answer(1)).unwrap();
+        let refused = journal.record_signed(&answer(2)).unwrap_err();
+        assert!(
+            matches!(refused, RecordSignedError::Refused(SigningRefused::AnotherAnswer { .. })),
+            "a second answer: {refused}"
+        );
+    }
 }
 
 #[test]
@@ -169,6 +198,24 @@ fn a_journal_whose_files_are_far_larger_than_its_content_is_compacted_when_opene
     assert!(after < 4 << 20, "{before} bytes became {after}");
     assert_eq!((journal.cursor().unwrap(), journal.count(View::Open)), (Some(block(1)), 1));
     assert_eq!(journal.input(task(1).id).unwrap(), Some(input(1).into()));
+}
+
+#[test]
+fn a_new_journal_that_was_killed_in_its_first_commit_is_made_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(&folder));
+    {
+        let db = super::rewrite::open_database(&folder.path().join("db")).unwrap();
+        let meta = db.open_tree("meta").unwrap();
+        // It was written last.
+        for key in ["schema", "written"] {
+            meta.remove(key).unwrap();
+        }
+        db.flush().unwrap();
+    }
+    assert_eq!(open(&folder).identity().unwrap(), Some(identity()));
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["db"], "nothing was moved aside");
 }
 
 #[test]

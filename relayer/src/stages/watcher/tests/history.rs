@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     chain::{AlloyChain, Endpoints, PoolSettings},
     coordinator::Event,
+    domain::SignedAnswer,
     testing::endpoint::{Said, TestEndpoint, client_settings},
 };
 
@@ -22,7 +23,7 @@ async fn written(head: u64) -> (Vec<B256>, Vec<B256>, [B256; 3]) {
     assert!(matches!(logs.last().unwrap().event, Event::Claimed(_)));
     let mut batch = Batch::default();
     let heights = Heights { head, cursor: 100, final_block: Some(head - 3), depth: 8 };
-    intake::take(&rig.bench.node, &logs, heights, &mut batch).unwrap();
+    intake::take(&rig.bench.node, &HashMap::new(), &logs, heights, &mut batch).unwrap();
     let jobs = batch.seen.iter().map(|(task, _)| task.id).collect();
     assert!(batch.moves.iter().all(|(moved, _)| batch.seen.iter().any(|(task, _)| task.id == *moved)));
     rig.bench.node.journal.commit(&batch).unwrap();
@@ -120,4 +121,34 @@ async fn pages_shrink_until_they_pass_in_whatever_words_the_endpoint_refuses_the
             pool.health()
         );
     }
+}
+
+#[tokio::test]
+async fn after_a_loss_of_power_nothing_is_signed_for_blocks_of_before_the_start() {
+    // The scripted chain's clock counts its blocks.
+    let mut rig = Rig::on(Bench::new(), WatchSettings { started_at: 6, ..settings() });
+    let journal = rig.bench.node.journal.clone();
+    journal.expect_signed(true, true).unwrap();
+    let sign = |request: &Request, height: u64| {
+        let block = BlockRef { number: height, hash: B256::ZERO };
+        let answer = SignedAnswer { request: id(request), block, digest: B256::ZERO, deadline: height + 300 };
+        journal.record_signed(&answer)
+    };
+    let old = rig.ask(0);
+    rig.advance().await;
+    let late = rig.ask(1);
+    rig.advance().await;
+    let heights = [old.request_block, late.request_block];
+    assert!(heights.iter().all(|height| *height < 6));
+    for (request, height) in [&old, &late].into_iter().zip(heights) {
+        assert!(sign(request, height).is_err(), "the endpoint lags");
+    }
+    while rig.height() < 6 {
+        rig.mine(Vec::new());
+    }
+    rig.advance().await;
+    assert!(sign(&late, heights[1]).is_err());
+    let new = rig.ask(2);
+    rig.advance().await;
+    sign(&new, new.request_block).unwrap();
 }

@@ -3,6 +3,9 @@
 #![cfg(unix)]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
+mod redeliver;
+mod running;
+
 use std::{
     io::{BufReader, Read},
     path::{Path, PathBuf},
@@ -35,8 +38,11 @@ impl Dev {
         Self::start_by(oraculum(), arguments)
     }
 
-    fn start_by(mut command: Command, arguments: &[&str]) -> Self {
-        let temporary = tempfile::tempdir().unwrap();
+    fn start_by(command: Command, arguments: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), command, arguments)
+    }
+
+    fn start_in(temporary: tempfile::TempDir, mut command: Command, arguments: &[&str]) -> Self {
         let mut process = command
             .args(["dev", "--json", "--port", "0"])
             .args(arguments)
@@ -61,6 +67,11 @@ impl Dev {
         let mut command = oraculum();
         command.args(["request", "--json", "--rpc-url", self.url()]).args(arguments).env("ORACULUM_MODELS", models);
         command.output().unwrap()
+    }
+
+    /// Runs a command that has to find it by itself.
+    fn beside(&self, arguments: &[&str]) -> Output {
+        oraculum().args(arguments).env("TMPDIR", self.temporary.path()).output().unwrap()
     }
 
     fn signal(&self, name: &str) {
@@ -185,7 +196,7 @@ fn what_a_user_types_wrongly_is_said_with_the_remedy() {
     let iris = |arguments: &[&str]| failure(&dev.request(&[&["--model", "iris/v1"], arguments].concat()));
     let input = ["--input", "[[5.1,3.5,1.4,0.2]]"];
     for ((code, told), says, expected) in [
-        (iris(&["--input", "[[1,2]]"]), "but the model takes FP32 [any, 4]", 1),
+        (iris(&["--input", "[[1,2]]"]), "but the model takes FP32 [-1,4]", 1),
         (iris(&[]), "write --input for each", 1),
         (iris(&[&input[..], &["--width", "3"]].concat()), "--width is 1, 2, 4, 8 or 16", 2),
         (iris(&[&input[..], &["--deadline", "1"]].concat()), "1 is not in 2..=8000", 2),
@@ -227,13 +238,16 @@ fn a_request_that_nobody_answers_is_refunded_after_its_deadline() {
 }
 
 fn mine(url: &str, blocks: u64) {
+    rpc(url, "anvil_mine", serde_json::json!([blocks]));
+}
+
+fn rpc(url: &str, method: &'static str, parameters: Value) -> Value {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let client = oraculum::client::Client::connect(url.parse().unwrap(), None, &Default::default()).await.unwrap();
-        let call =
-            alloy::providers::Provider::raw_request::<_, Value>(client.provider(), "anvil_mine".into(), (blocks,));
-        client.ask(call).await.unwrap();
-    });
+        let call = alloy::providers::Provider::raw_request(client.provider(), method.into(), parameters);
+        client.ask(call).await.unwrap()
+    })
 }
 
 #[test]
@@ -274,3 +288,6 @@ fn an_owner_sees_and_collects_what_its_node_earned() {
     assert_eq!(node(&["status"])["claimable"], 0);
     dev.signal("-CONT");
 }
+
+/// Asks for the species of an iris, of the dev that runs.
+const IRIS: [&str; 5] = ["request", "--json", "--model", "iris/v1", "--input=[[5.1,3.5,1.4,0.2]]"];

@@ -1,0 +1,124 @@
+//! The models that a node serves: those of its store at the start, and those that come while it runs.
+
+use std::{collections::HashMap, convert::Infallible, time::Duration};
+
+use alloy::primitives::B256;
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+use super::NodeError;
+use crate::{
+    config::NodeSettings,
+    engine::{LoadError, OnnxEngine, Source},
+    model::{Model, ModelStore, StoreChange, StoreChanges},
+    text,
+};
+
+/// Time between two looks at the store.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Names and ids of the models that are served, the newest first: a name that was pointed to another model is found there
+/// first.
+pub type ServedModels = Vec<(String, B256)>;
+
+/// Loads the models that a configuration names, or all of its store.
+///
+/// # Errors
+/// `Model` or `BatchBuilder` for the first that is not sound, `NoModel` where there is none.
+pub(super) async fn load(settings: &NodeSettings, engine: &OnnxEngine) -> Result<ServedModels, NodeError> {
+    let store = ModelStore::new(&settings.models_dir);
+    let chosen = if settings.serve.is_empty() {
+        store.list()?.into_iter().map(|summary| summary.model).collect::<Result<Vec<_>, _>>()?
+    } else {
+        settings.serve.iter().map(|name| store.open(name)).collect::<Result<Vec<_>, _>>()?
+    };
+    if chosen.is_empty() {
+        return Err(NodeError::NoModel(settings.models_dir.clone()));
+    }
+    let mut served = Vec::new();
+    for model in chosen {
+        let failed = |error| NodeError::BatchBuilder { name: model.name.clone(), error };
+        engine.load(Source::card(&model)).await.map_err(failed)?;
+        served.push((model.name, model.id));
+    }
+    Ok(served)
+}
+
+/// Served models by their ids; where one has two names, with the newest.
+pub(super) fn by_id(served: &ServedModels) -> HashMap<B256, String> {
+    served.iter().rev().map(|(name, id)| (*id, name.clone())).collect()
+}
+
+/// Loads what comes to the store, for as long as it is polled. A model that leaves it is served until the node ends: whoever
+/// asks it by its id shall not lose it to a tidied folder.
+pub(super) async fn follow(
+    settings: &NodeSettings,
+    mut changes: StoreChanges,
+    engine: &OnnxEngine,
+    served: &watch::Sender<ServedModels>,
+    names: &watch::Sender<HashMap<B256, String>>,
+) -> Infallible {
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        let changed = match changes.poll() {
+            Ok(changed) => changed,
+            Err(error) => {
+                debug!(%error, "the store cannot be read; looking again");
+                continue;
+            }
+        };
+        for StoreChange { folder, model } in changed {
+            let added = match model {
+                Some(Ok(model)) => {
+                    add(settings, &folder, &model, engine, served).await.map_err(|error| error.to_string())
+                }
+                Some(Err(error)) => Err(error.to_string()),
+                None => {
+                    let folder = text::shown(&folder);
+                    info!(folder, "this model's folder is gone: it is served until the node ends");
+                    Ok(false)
+                }
+            };
+            match added {
+                Ok(true) => {
+                    names.send_replace(by_id(&served.borrow()));
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    let (folder, error) = (text::shown(&folder), text::escaped(&error));
+                    warn!(folder, error, "this model is not served; it is tried again when its folder changes");
+                }
+            }
+        }
+    }
+}
+
+/// Loads a model, if the configuration wants it; whether it is new.
+async fn add(
+    settings: &NodeSettings,
+    folder: &str,
+    model: &Model,
+    engine: &OnnxEngine,
+    served: &watch::Sender<ServedModels>,
+) -> Result<bool, LoadError> {
+    let id = model.id.to_string();
+    let is_chosen = |name: &String| *name == model.name || name == folder || *name == id;
+    if !settings.serve.is_empty() && !settings.serve.iter().any(is_chosen) {
+        return Ok(false);
+    }
+    engine.load(Source::card(model)).await?;
+    let named = (model.name.clone(), model.id);
+    let is_new = served.send_if_modified(|served| {
+        // Of two with one name, the one that came last has it.
+        let has_name = served.iter().find(|(name, _)| *name == named.0).is_some_and(|first| *first == named);
+        if !has_name {
+            served.retain(|other| *other != named);
+            served.insert(0, named);
+        }
+        !has_name
+    });
+    if is_new {
+        info!(model = model.name, %id, "a model came, and is loaded");
+    }
+    Ok(is_new)
+}
