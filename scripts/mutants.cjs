@@ -48,6 +48,24 @@ function parts(code, open, close) {
   return found;
 }
 
+/** The same text with a mark of its own for what ends an operand: `=` is an assignment, `∧` and `∨` are logical. */
+const logic = (code) =>
+  code.replace(/[=!<>]=|=>|&&|\|\||\breturn /g, (m) => ({ "&&": "∧∧", "||": "∨∨", "return ": "return;" })[m] ?? "~~");
+
+/** The places of what stands left and right of the operator at `at`; `&&` binds tighter than `||`. */
+function operands(code, at) {
+  const end = code[at] === "∧" ? /[,;?:{}=∧∨]/ : /[,;?:{}=∨]/;
+  let [from, to] = [at, at + 2];
+  for (let depth = 0; depth > 0 || !end.test(code[from - 1]); from--) {
+    if (")]".includes(code[from - 1])) depth++;
+    if ("([".includes(code[from - 1]) && depth-- === 0) break;
+  }
+  for (; !end.test(code[to]) && !")]".includes(code[to]); to++) {
+    if ("([".includes(code[to])) to = closing(code, to);
+  }
+  return [[from, at], [at + 2, to]].map(([a, b]) => [a + code.slice(a, b).search(/\S/), a + code.slice(a, b).trimEnd().length]);
+}
+
 function assemblies(code) {
   return [...code.matchAll(/\bassembly\b[^{]*\{/g)].map((m) => [m.index, closing(code, m.index + m[0].length - 1)]);
 }
@@ -97,6 +115,11 @@ function mutantsOf(file, source) {
     const other = swaps[m[0]];
     if (other && !inYul(m.index)) add(relational.has(m[0]) ? "relation" : "arithmetic", m.index, m.index + m[0].length, other);
   }
+  const marked = logic(code);
+  for (const m of marked.matchAll(/∧∧|∨∨/g)) {
+    const [left, right] = operands(marked, m.index);
+    for (const [from, to] of [left, right]) add("dropped operand", left[0], right[1], source.slice(from, to));
+  }
   for (const m of code.matchAll(/\b(lt|gt|add|sub|mul|div|shl|shr|and|or)(?=\()/g)) {
     if (inYul(m.index)) add("arithmetic", m.index, m.index + m[0].length, yulSwaps[m[0]]);
   }
@@ -134,8 +157,13 @@ function mutantsOf(file, source) {
     const defined = /\b(function|event|error|modifier|struct)\s+$/.test(code.slice(0, m.index));
     if (keyword.test(m[1]) || defined || (inYul(m.index) && /^(add|mul|and|or|eq|xor)$/.test(m[1]))) continue;
     const open = m.index + m[0].length - 1;
-    const [a, b] = parts(code, open, closing(code, open)).map(([from, to]) => [from, to, source.slice(from, to).trim()]);
-    if (b && a[2] !== b[2]) add("swapped arguments", a[0], b[1], `${b[2]}, ${a[2]}`);
+    const given = parts(code, open, closing(code, open)).map(([from, to]) => [from, to, source.slice(from, to).trim()]);
+    for (let i = 1; i < given.length; i++) {
+      const [a, b] = [given[i - 1], given[i]];
+      if (a[2] === b[2]) continue;
+      add("swapped arguments", a[0], b[1], `${b[2]}, ${a[2]}`);
+      add("repeated argument", a[0], b[1], `${a[2]}, ${a[2]}`);
+    }
   }
   for (const m of code.matchAll(/\bfunction \w+(\()/g)) {
     const close = closing(code, m.index + m[0].length - 1);

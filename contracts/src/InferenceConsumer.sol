@@ -43,10 +43,14 @@ abstract contract InferenceConsumer is IInferenceConsumer {
     }
 
     /// @notice Asks on your own terms: `Ask memory ask = _ask(modelId); ask.outputDecimals = 9; _request(ask, input)`.
-    /// @dev `fee` and `submitFee` come from the ETH attached to this call, which must be their exact sum.
+    /// @dev `fee` and `submitFee` come from the ETH attached to this call, which must be their exact sum: else this reverts
+    /// with `WrongPayment`. To the coordinator a request without ETH is a prepaid one, so a stranger who attached nothing
+    /// would spend the balance of `ask.refundTo`. Where that is meant, call `coordinator.request(ask, input)`, and guard it.
     /// @dev Warning: a second request in the same call attaches the same sum again, out of this contract's own ETH.
     /// In `_onInference` the caller is the coordinator and attaches nothing: ask with `_requestPrepaid` there.
     function _request(Ask memory ask, bytes memory input) internal returns (bytes32 requestId) {
+        uint256 sum = uint256(ask.fee) + ask.submitFee;
+        if (msg.value != sum) revert IInferenceCoordinator.WrongPayment(msg.value, sum);
         return coordinator.request{value: msg.value}(ask, input);
     }
 

@@ -27,9 +27,6 @@ contract InferenceCoordinator is IInferenceCoordinator, Committee {
     using RequestLib for Request;
     using ResultLib for Result;
 
-    /// @dev Alike requests of one block. They would fill it before there are so many.
-    uint256 private constant MAX_ALIKE = 65_536;
-
     /// @dev Gas between the last check of an answer and its callback: the status word, the event and the encoding of
     /// the output, per byte of output (8 of the log, the rest copies and memory).
     uint256 private constant RECORDING = 15_000;
@@ -218,7 +215,6 @@ contract InferenceCoordinator is IInferenceCoordinator, Committee {
         uint256 taken = 0;
         uint256 free = 1;
         while (_isTaken(buffer, free)) {
-            if (free == MAX_ALIKE) revert TooManyAlike(buffer.id());
             taken = free;
             free *= 2;
         }

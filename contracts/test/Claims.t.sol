@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
 import {IErrors} from "../src/types/Errors.sol";
+import {Parameters} from "../src/types/Parameters.sol";
 import {Fulfillment, Request, Result} from "../src/types/Request.sol";
 import {LiveNodeFixture, Node} from "./utils/Fixture.sol";
 
@@ -69,6 +70,45 @@ contract ClaimsTest is LiveNodeFixture {
         assertEq(coordinator.balanceOf(ETH, node.owner), 0.011 ether);
     }
 
+    /// @dev Seats of both have the same index, and other owners.
+    function test_OneClaimOfTwoModelsPaysEachOwner() external {
+        Result[] memory results = new Result[](2);
+        results[0] = answered();
+        modelId = coordinator.registerModel(card("other"), "");
+        (Node memory other, uint32 index) = liveNode("other");
+        assertEq(index, 0);
+        results[1] = answered();
+        roll(33);
+        coordinator.claim(results);
+        assertEq(coordinator.balanceOf(ETH, node.owner), 0.011 ether);
+        assertEq(coordinator.balanceOf(ETH, other.owner), 0.011 ether);
+    }
+
+    function test_OneClaimOfTwoVersionsWaitsForEach() external {
+        Result[] memory results = new Result[](2);
+        results[0] = answered();
+        Parameters memory next = parameters();
+        (next.vesting, next.exitDelay) = (1000, 9000);
+        vm.prank(governor);
+        coordinator.scheduleParameters(next);
+        roll(7200);
+        coordinator.applyParameters();
+        results[1] = answered();
+        uint256 vested = results[1].fulfilledAt + 1001;
+        roll(33);
+        vm.expectRevert(abi.encodeWithSelector(IErrors.TooEarly.selector, vm.getBlockNumber(), vested));
+        coordinator.claim(results);
+        vm.roll(vested);
+        coordinator.claim(results);
+        assertEq(coordinator.balanceOf(ETH, node.owner), 2 * 0.011 ether);
+    }
+
+    function answered() private returns (Result memory) {
+        Request memory r = askFor(stranger, 0);
+        roll(1);
+        return fulfill(r, "output");
+    }
+
     function test_OnlyTheRecordedResultIsPaid() external {
         Request memory r = askFor(stranger, 0);
         (Node memory other,) = liveNode("other");
@@ -88,7 +128,9 @@ contract ClaimsTest is LiveNodeFixture {
         vm.expectRevert(mismatch);
         coordinator.claim(results);
         results[0].request = open;
-        vm.expectRevert();
+        vm.expectRevert(
+            abi.encodeWithSelector(IInferenceCoordinator.ResultMismatch.selector, coordinator.requestIdOf(open))
+        );
         coordinator.claim(results);
         assertEq(coordinator.balanceOf(ETH, other.owner), 0);
     }

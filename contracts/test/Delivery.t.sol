@@ -3,11 +3,17 @@ pragma solidity ^0.8.28;
 
 import {Vm} from "forge-std/Vm.sol";
 import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
-import {INodeRegistry} from "../src/interfaces/INodeRegistry.sol";
 import {IErrors} from "../src/types/Errors.sol";
+import {Parameters} from "../src/types/Parameters.sol";
 import {Ask, Fulfillment, Outcome, Request, Result} from "../src/types/Request.sol";
-import {BurningConsumer, LoudConsumer, RecordingConsumer, ReentrantConsumer} from "./utils/Consumers.sol";
-import {LiveNodeFixture, Node} from "./utils/Fixture.sol";
+import {
+    BurningConsumer,
+    LoudConsumer,
+    QuietConsumer,
+    RecordingConsumer,
+    ReentrantConsumer
+} from "./utils/Consumers.sol";
+import {LiveNodeFixture} from "./utils/Fixture.sol";
 import {SwitchConsumer} from "./utils/Receivers.sol";
 
 /// @notice Callbacks, batches and redelivery.
@@ -76,13 +82,19 @@ contract DeliveryTest is LiveNodeFixture {
     }
 
     function test_AHundredKilobytesOfReturnDataAreNotCopied() external {
-        LoudConsumer consumer = new LoudConsumer(false);
-        Request memory r = askFor(address(consumer), 200_000);
+        uint256 loud = gasOfDeliveryTo(address(new LoudConsumer(false)));
+        uint256 quiet = gasOfDeliveryTo(address(new QuietConsumer()));
+        // A copy would cost some 40,000.
+        assertApproxEqAbs(loud, quiet, 1_000);
+    }
+
+    function gasOfDeliveryTo(address consumer) private returns (uint256 gas) {
+        Request memory r = askFor(consumer, 200_000);
         roll(1);
         Fulfillment memory f = answer(r, "output");
-        uint256 before = gasleft();
+        gas = gasleft();
         coordinator.fulfill(f);
-        assertLt(before - gasleft(), 200_000);
+        gas -= gasleft();
         assertEq(flagsOf(r), 2 | 4);
     }
 
@@ -211,6 +223,17 @@ contract DeliveryTest is LiveNodeFixture {
         assertEq(flagsOf(r), 2 | 4);
     }
 
+    function test_AFailureIsRedeliveredAsAFailure() external {
+        RecordingConsumer consumer = new RecordingConsumer();
+        Request memory r = askFor(address(consumer), 10_000);
+        roll(1);
+        uint32[] memory none;
+        Fulfillment memory f = answerBy(r, Outcome.Unrepresentable, "", 0, none);
+        coordinator.fulfill(f);
+        assertTrue(coordinator.redeliver(resultOf(f), "", 300_000));
+        assertTrue(consumer.outcome() == Outcome.Unrepresentable);
+    }
+
     function test_ARedeliveryGivesAllTheGasOrReverts() external {
         RecordingConsumer consumer = new RecordingConsumer();
         Request memory r = askFor(address(consumer), 10_000);
@@ -239,6 +262,42 @@ contract DeliveryTest is LiveNodeFixture {
         coordinator.redeliver(result, "output", 100_000);
         vm.prank(address(consumer));
         assertTrue(coordinator.redeliver(result, "output", 100_000));
+    }
+
+    function test_TheVestingBlockIsThatOfTheRequestsVersion() external {
+        Parameters memory next = parameters();
+        (next.vesting, next.exitDelay) = (1000, 9000);
+        vm.prank(governor);
+        coordinator.scheduleParameters(next);
+        roll(7200);
+        Result memory result = failedDelivery(new SwitchConsumer());
+        coordinator.applyParameters();
+        roll(33);
+        vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.NotConsumer.selector, address(this)));
+        coordinator.redeliver(result, "output", 100_000);
+    }
+
+    /// @dev The dearest call there is: a cold account whose code is a cold delegate's (EIP-7702), and which fails. Of so little
+    /// gas a 64th is nothing: all that is left for afterwards is what was asked for beforehand. `isolate` makes each call a
+    /// transaction of its own, or nothing would be cold.
+    /// forge-config: default.isolate = true
+    function test_ACallOfADelegateThatFailsLeavesEnoughToNoteIt() external {
+        address implementation = address(new BurningConsumer());
+        address consumer = makeAddr("delegated");
+        vm.etch(consumer, abi.encodePacked(hex"ef0100", implementation));
+        Request memory r = askFor(consumer, 1);
+        roll(1);
+        bytes memory call = abi.encodeCall(coordinator.redeliver, (fulfill(r, "output"), "output", 1));
+        bytes4 short = IInferenceCoordinator.InsufficientGas.selector;
+        uint256 refused;
+        bool done;
+        for (uint256 brought = 10_000; !done; brought += 20) {
+            bytes memory reason;
+            (done, reason) = address(coordinator).call{gas: brought}(call);
+            if (!done && bytes4(reason) == short) ++refused;
+            else if (!done) assertEq(refused, 0, "out of gas, though the check found enough");
+        }
+        assertGe(refused, 100);
     }
 
     function test_ARequestWithoutCallbackIsProvenAndNotRedelivered() external {
@@ -327,11 +386,30 @@ contract DeliveryTest is LiveNodeFixture {
             for (uint256 brought = 110_000; flagsOf(r) == 1; brought += 1_000) {
                 (bool done, bytes memory reason) = address(coordinator).call{gas: brought}(call);
                 assertEq(reason, "", "out of gas, or not reverted");
-                if (done && flagsOf(r) == 1) ++skipped;
+                if (!done) assertEq(skipped, 0, "out of gas, though less was enough to skip the item");
+                else if (flagsOf(r) == 1) ++skipped;
             }
             assertEq(flagsOf(r), 2 | 4);
             assertGe(skipped, 5);
         }
+    }
+
+    /// @dev The ABI is the caller's to keep to: what cannot be read is not skipped.
+    function test_AnItemThatIsNotAbiValidRevertsItsBatch() external {
+        Request[2] memory asked = [askFor(stranger, 0), askFor(address(this), 0)];
+        roll(1);
+        Fulfillment[] memory batch = new Fulfillment[](2);
+        (batch[0], batch[1]) = (answer(asked[0], "output"), answer(asked[1], "output"));
+        bytes memory data = abi.encodeCall(coordinator.fulfillBatch, (batch));
+        assembly ("memory-safe") {
+            // After the selector: an offset, the count, two offsets from here on; an outcome follows the request's six words.
+            let list := add(data, 0x64)
+            mstore(add(add(list, mload(add(list, 0x20))), 0xc0), 3)
+        }
+        (bool done, bytes memory reason) = address(coordinator).call(data);
+        assertFalse(done);
+        assertEq(reason, "");
+        assertEq(flagsOf(asked[0]), 1);
     }
 
     /// @dev The price of memory grows with the square of its size: eight outputs beside each other would cost 1.2 M more.

@@ -32,6 +32,13 @@ contract Asker is InferenceConsumer {
         return _request(terms, input);
     }
 
+    /// @notice Asks at a fixed price, at this contract's own risk.
+    function askAtAPrice(bytes memory input, uint96 fee, uint96 submitFee) external payable returns (bytes32) {
+        Ask memory terms = _ask(MODEL);
+        (terms.refundTo, terms.fee, terms.submitFee) = (address(this), fee, submitFee);
+        return _request(terms, input);
+    }
+
     function askPrepaid(bytes memory input, address payer, uint96 fee) external returns (bytes32) {
         return _requestPrepaid(MODEL, input, payer, fee);
     }
@@ -100,6 +107,19 @@ contract InferenceConsumerTest is Test {
         assertEq(f.callbackGasLimit, 300_000);
         assertEq(f.fee, 6);
         assertEq(f.submitFee, 4);
+    }
+
+    function test_NobodyAsksAtAPriceOutOfAPrepaidBalance() external {
+        mock.deposit{value: 100}(address(asker));
+        uint256[3] memory wrong = [uint256(0), 59, 61];
+        for (uint256 i; i < 3; ++i) {
+            vm.prank(user);
+            vm.expectRevert(abi.encodeWithSelector(IInferenceCoordinator.WrongPayment.selector, wrong[i], 60));
+            asker.askAtAPrice{value: wrong[i]}(input, 50, 10);
+        }
+        vm.prank(user);
+        asker.askAtAPrice{value: 60}(input, 50, 10);
+        assertEq(mock.balanceOf(address(0), address(asker)), 100);
     }
 
     function test_TheContractsOwnBalancePays() external {

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {stdStorage, StdStorage} from "forge-std/Test.sol";
 import {IInferenceCoordinator} from "../src/interfaces/IInferenceCoordinator.sol";
-import {IModelRegistry} from "../src/interfaces/IModelRegistry.sol";
+import {RequestFields, RequestLib} from "../src/libraries/RequestLib.sol";
 import {Statement, StatementLib} from "../src/libraries/StatementLib.sol";
-import {Feature, IErrors} from "../src/types/Errors.sol";
-import {Ask, Attestation, Fulfillment, InputKind, Level, Outcome, Request, Result} from "../src/types/Request.sol";
-import {SeatRef} from "../src/interfaces/INodeRegistry.sol";
+import {Ask, Attestation, Fulfillment, Outcome, Request, Result} from "../src/types/Request.sol";
+import {RecordingConsumer} from "./utils/Consumers.sol";
 import {LiveNodeFixture, Node} from "./utils/Fixture.sol";
 
-/// @notice Who may answer, with what, and when. Asking is in `Requests.t.sol`; delivery, batches and pay in `Delivery.t.sol`.
+/// @notice Who may answer, with what, and when. Asking is in `Requests.t.sol`, delivery and batches in `Delivery.t.sol`, pay in
+/// `Claims.t.sol`.
 contract InferenceCoordinatorTest is LiveNodeFixture {
+    using RequestLib for Request;
+    using stdStorage for StdStorage;
+
     address private consumer = makeAddr("consumer");
 
     function expectNoAnswer(Fulfillment memory f, bytes memory fault) private {
@@ -231,9 +235,43 @@ contract InferenceCoordinatorTest is LiveNodeFixture {
         expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.WrongSignature.selector, 0));
     }
 
+    // Quorums: not offered yet, and ready
+
+    /// @dev A request that is open though it wants more signers than `request` accepts.
+    function openWithQuorum(uint8 quorum, address consumer_) private returns (Request memory r) {
+        RequestFields memory f = sendUsual(consumer_).unpack();
+        (f.quorum, f.callbackGasLimit) = (quorum, 300_000);
+        r = RequestLib.pack(f);
+        bytes32 id = coordinator.requestIdOf(r);
+        stdstore.target(address(coordinator)).sig(coordinator.statusOf.selector).with_key(id).checked_write(uint256(1));
+    }
+
+    function test_SixteenSeatsAnswerTogetherAndNoneTwice() external {
+        for (uint256 i = 1; i < 20; ++i) {
+            liveSeat(node);
+        }
+        RecordingConsumer recording = new RecordingConsumer();
+        Request memory r = openWithQuorum(16, address(recording));
+        roll(1);
+        uint32[] memory order = byRank(r);
+        Fulfillment memory f;
+        (f.request, f.output, f.attestations) = (r, "output", new Attestation[](16));
+        for (uint256 i; i < 16; ++i) {
+            f.attestations[i] = attest(r, Outcome.Ok, f.output, order[i], node.signer);
+        }
+        Attestation memory second = f.attestations[1];
+        f.attestations[1] = f.attestations[0];
+        expectNoAnswer(f, abi.encodeWithSelector(IInferenceCoordinator.NotAscending.selector, order[0]));
+        f.attestations[1] = second;
+        vm.expectEmit(address(coordinator));
+        emit IInferenceCoordinator.Fulfilled(coordinator.requestIdOf(r), announced(f));
+        coordinator.fulfill(f);
+        assertEq(recording.output(), "output");
+        assertTrue(coordinator.isResult(resultOf(f)));
+    }
+
     // Ranks
 
-    /// @dev The seats of a request in the order of their ranks.
     /// @notice Asks until a seat is drawn at a rank. Gives the seats by rank, too, in the block after the request.
     function sendUntilDrawn(uint32 seat, uint256 rank) private returns (Request memory r, uint32[] memory order) {
         do {

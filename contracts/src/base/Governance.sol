@@ -52,7 +52,6 @@ abstract contract Governance is IGovernance, Lock, Validated {
     function cancelParameters() external unlocked onlyOwner {
         if (_effectiveBlock == 0) revert NothingScheduled();
         delete _effectiveBlock;
-        _scheduled = PackedParameters.wrap(0);
         emit ParametersCanceled(_head.version() + 1);
     }
 

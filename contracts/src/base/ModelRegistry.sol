@@ -8,7 +8,7 @@ import {Validated} from "./Validated.sol";
 
 /// @title Models by the hash of their card
 abstract contract ModelRegistry is IModelRegistry, Lock, Validated {
-    /// @dev One word: what a request reads of its model. The card itself comes back as calldata where it is needed.
+    /// @dev One word, of which a request reads all but `maxOutputBytes`: that is for nodes, who keep to it. No card is stored.
     struct Model {
         bool registered;
         uint32 maxInputBytes;

@@ -95,7 +95,7 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
     }
 
     /// @inheritdoc INodeRegistry
-    function joinSeat(bytes32 modelId, uint32 reuse) external payable unlocked returns (uint32 index) {
+    function joinSeat(bytes32 modelId, uint32 expectedIndex) external payable unlocked returns (uint32 index) {
         PackedParameters p = _unpaused();
         Model storage m = _models[modelId];
         if (!m.registered) revert UnknownModel(modelId);
@@ -105,7 +105,7 @@ abstract contract NodeRegistry is Governance, Ledger, ModelRegistry, INodeRegist
         (bool any, uint32 lowest) = _free[modelId].takeLowest(index);
         if (any) index = lowest;
         else m.seatCount = index + 1;
-        if (reuse != ANY_INDEX && reuse != index) revert SeatNotFree(modelId, reuse);
+        if (expectedIndex != ANY_INDEX && expectedIndex != index) revert SeatNotFree(modelId, expectedIndex);
         _tenures[modelId][index] = Tenure({
             owner: msg.sender,
             since: uint48(block.number),

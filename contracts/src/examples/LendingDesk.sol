@@ -37,6 +37,8 @@ contract LendingDesk is InferenceConsumer {
         uint40 due;
         uint16 months;
         Status status;
+        /// The borrower's membership when it applied.
+        uint32 membership;
     }
 
     uint256 public constant QUOTE_LIFETIME = 1 days;
@@ -57,12 +59,14 @@ contract LendingDesk is InferenceConsumer {
     /// @notice Wei per unit of the currency that the model was trained on.
     uint96 public immutable unit;
 
-    mapping(address account => bool) public isMember;
+    /// @notice Number of a member's membership, another with each admission; zero if the account is no member.
+    mapping(address account => uint32) public membershipOf;
     /// @notice Time from which a member may apply again.
     mapping(address account => uint256) public mayApplyFrom;
     mapping(bytes32 requestId => Loan) public loans;
     /// @notice Loan of a borrower that is not repaid; zero if there is none.
     mapping(address borrower => bytes32 requestId) public openLoan;
+    uint32 private _admissions;
 
     event Applied(bytes32 indexed requestId, address indexed borrower, uint256 principal, uint256 months);
     event Quoted(bytes32 indexed requestId, uint256 risk, uint256 interest);
@@ -100,10 +104,10 @@ contract LendingDesk is InferenceConsumer {
         _;
     }
 
-    /// @notice Admits a member, who may apply at once, or removes one, whose quote ends. A member whose application nobody
-    /// answered is admitted again.
+    /// @notice Admits a member, who may apply at once, or removes one. Either ends what the account applied for before, its quotes
+    /// included. A member whose application nobody answered is admitted again.
     function setMember(address account, bool member) external onlyOwner {
-        isMember[account] = member;
+        membershipOf[account] = member ? ++_admissions : 0;
         delete mayApplyFrom[account];
     }
 
@@ -111,7 +115,8 @@ contract LendingDesk is InferenceConsumer {
         _send(owner, amount);
     }
 
-    /// @notice Delivers an answer that failed to arrive. Only the owner may: a quote lives from its delivery.
+    /// @notice Delivers an answer that failed to arrive. A quote lives from its delivery, so only the owner may; until the answer's
+    /// vesting block anybody can, by way of the coordinator.
     function redeliver(Result calldata result, bytes calldata output, uint32 gasLimit)
         external
         onlyOwner
@@ -130,7 +135,8 @@ contract LendingDesk is InferenceConsumer {
         payable
         returns (bytes32 requestId)
     {
-        if (!isMember[msg.sender]) revert NotMember(msg.sender);
+        uint32 membership = membershipOf[msg.sender];
+        if (membership == 0) revert NotMember(msg.sender);
         if (block.timestamp < mayApplyFrom[msg.sender]) revert TooSoon(mayApplyFrom[msg.sender]);
         if (months == 0 || months > MAX_MONTHS) revert WrongDuration(months, MAX_MONTHS);
         mayApplyFrom[msg.sender] = block.timestamp + APPLICATION_PAUSE;
@@ -145,15 +151,16 @@ contract LendingDesk is InferenceConsumer {
         );
         Loan storage loan = loans[requestId];
         (loan.borrower, loan.months, loan.status) = (msg.sender, months, Status.Asked);
+        loan.membership = membership;
         loan.principal = uint96(amount) * unit;
         emit Applied(requestId, msg.sender, loan.principal, months);
     }
 
-    /// @notice Takes the quote: the borrower, if still a member, gets the principal.
+    /// @notice Takes the quote: the borrower, if a member ever since it applied, gets the principal.
     function accept(bytes32 requestId) external {
         Loan storage loan = loans[requestId];
         if (msg.sender != loan.borrower) revert NotBorrower(msg.sender);
-        if (!isMember[msg.sender]) revert NotMember(msg.sender);
+        if (loan.membership != membershipOf[msg.sender]) revert NotMember(msg.sender);
         if (loan.status != Status.Quoted) revert WrongStatus(requestId, loan.status);
         if (block.timestamp > loan.quoteExpires) revert QuoteExpired(loan.quoteExpires);
         if (openLoan[msg.sender] != 0) revert HasOpenLoan(openLoan[msg.sender]);
@@ -182,7 +189,7 @@ contract LendingDesk is InferenceConsumer {
         if (loan.status != Status.Lent) revert WrongStatus(requestId, loan.status);
         if (block.timestamp <= loan.due) revert NotOverdue(loan.due);
         loan.status = Status.Defaulted;
-        isMember[loan.borrower] = false;
+        delete membershipOf[loan.borrower];
         emit Defaulted(requestId);
     }
 

@@ -65,8 +65,6 @@ interface IInferenceCoordinator is IGovernance, ILedger, IModelRegistry, INodeRe
     error CallbackGasTooLarge(uint256 gasLimit, uint256 max);
     /// @notice Element width must be 0, 1, 2, 4, 8 or 16, decimals at most 36, and 0 where the width is 0.
     error InvalidOutputFormat(uint256 width, uint256 decimals);
-    /// @notice The consumer made the same request more than 65,536 times in this block.
-    error TooManyAlike(bytes32 requestId);
 
     /// @notice The request is not open: never made, answered already, or refunded.
     error NotOpen(bytes32 requestId);
@@ -120,6 +118,7 @@ interface IInferenceCoordinator is IGovernance, ILedger, IModelRegistry, INodeRe
     function fulfill(Fulfillment calldata fulfillment) external;
 
     /// @notice Answers many requests. An item that cannot be answered is skipped with an event.
+    /// @dev An item that is not ABI-valid (an outcome that is none, an offset past the end) reverts the whole batch.
     function fulfillBatch(Fulfillment[] calldata fulfillments) external;
 
     /// @notice Delivers an answer whose callback failed. The consumer may do so at any time, anybody else until the

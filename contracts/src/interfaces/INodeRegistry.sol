@@ -77,9 +77,9 @@ interface INodeRegistry is IErrors {
     /// @notice Takes a seat on a model for the caller, with its node's signing key. Attach the bond exactly.
     /// @dev The index is the lowest one that is free, and a new one only if none is: indices that nobody holds make answers
     /// dearer, because these list them.
-    /// @param reuse `type(uint32).max`, or the only index that the caller will take.
+    /// @param expectedIndex `type(uint32).max`, or the only index that the caller will take.
     /// @return index The seat's index, stable until it is released.
-    function joinSeat(bytes32 modelId, uint32 reuse) external payable returns (uint32 index);
+    function joinSeat(bytes32 modelId, uint32 expectedIndex) external payable returns (uint32 index);
 
     /// @notice Counts a seat as live once its activation delay has passed, unless its key is revoked. Anybody may call.
     function activateSeat(bytes32 modelId, uint32 index) external;
@@ -90,7 +90,9 @@ interface INodeRegistry is IErrors {
     /// @notice Announces that a seat leaves, from the next block on. Requests up to this block still count on it.
     function leaveSeat(bytes32 modelId, uint32 index) external;
 
-    /// @notice Credits the bond of a seat that left `exitDelay` blocks ago to its owner's balance. Anybody may call.
+    /// @notice Credits the bond of a seat to its owner's balance, once its exit delay is over. Anybody may call.
+    /// @dev The delay is set when the seat leaves: the longest `exitDelay` of the versions that requests in flight can then have,
+    /// a change that is due included.
     /// @dev If it was the highest, the model's `seatCount` falls to one above the highest that is held. Requests in flight
     /// keep the count that they were made with, and with it their draws.
     function releaseSeat(bytes32 modelId, uint32 index) external;

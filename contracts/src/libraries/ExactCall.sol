@@ -5,7 +5,7 @@ pragma solidity ^0.8.28;
 library ExactCall {
     /// @dev What a call costs besides the gas it hands on (a cold account and, by EIP-7702, a cold delegate: 5,200),
     /// and what the caller needs afterwards to note a failure (a warm store, for which the EVM asks 2,300 at hand, and a
-    /// log).
+    /// log): some 8,200 in all.
     uint256 internal constant OVERHEAD = 12_000;
 
     /// @notice The gas to have at hand so that a call gets `gasLimit` in full: by EIP-150 a caller keeps a 64th.

@@ -18,6 +18,6 @@ struct Parameters {
     uint32 maxCallbackGas;
     /// The largest quorum, 1 to 16.
     uint8 maxQuorum;
-    /// Bond of a seat in gwei, 1 to 10,000 ETH.
+    /// Bond of a seat in gwei: 1 gwei to 10,000 ETH.
     uint64 seatBondGwei;
 }

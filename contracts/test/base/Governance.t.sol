@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {InferenceCoordinator} from "../../src/InferenceCoordinator.sol";
 import {IGovernance} from "../../src/interfaces/IGovernance.sol";
 import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
-import {INodeRegistry, SeatRef} from "../../src/interfaces/INodeRegistry.sol";
+import {SeatRef} from "../../src/interfaces/INodeRegistry.sol";
 import {IErrors} from "../../src/types/Errors.sol";
 import {Parameters} from "../../src/types/Parameters.sol";
 import {Ask, Fulfillment, Outcome, Request, Result} from "../../src/types/Request.sol";

@@ -216,7 +216,7 @@ contract LedgerTest is Fixture {
         _deposit(alice, 1 ether);
         address payable refuser = payable(address(new Refuser()));
         vm.startPrank(alice);
-        vm.expectRevert();
+        vm.expectRevert(abi.encodeWithSelector(ILedger.TransferFailed.selector, refuser, 1 ether));
         coordinator.withdraw(refuser, 1 ether);
         coordinator.withdraw(carol, 1 ether);
         vm.stopPrank();

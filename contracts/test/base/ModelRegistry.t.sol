@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
 import {IModelRegistry} from "../../src/interfaces/IModelRegistry.sol";
 import {Feature, IErrors} from "../../src/types/Errors.sol";
 import {Agreement, AgreementKind, ModelCard} from "../../src/types/ModelCard.sol";

@@ -2,7 +2,6 @@
 pragma solidity ^0.8.28;
 
 import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
-import {IModelRegistry} from "../../src/interfaces/IModelRegistry.sol";
 import {INodeRegistry, SeatRef} from "../../src/interfaces/INodeRegistry.sol";
 import {IErrors} from "../../src/types/Errors.sol";
 import {Fulfillment, Outcome, Request} from "../../src/types/Request.sol";

@@ -79,7 +79,7 @@ contract LendingDeskTest is Test {
     }
 
     function _status(bytes32 id) private view returns (LendingDesk.Status status) {
-        (,,,,,, status) = desk.loans(id);
+        (,,,,,, status,) = desk.loans(id);
     }
 
     /// @dev Until the member may apply again.
@@ -102,7 +102,7 @@ contract LendingDeskTest is Test {
                 hex"00000d02000301020300020100010001"
             )
         );
-        (address borrower, uint96 principal,,,, uint16 months, LendingDesk.Status status) = desk.loans(id);
+        (address borrower, uint96 principal,,,, uint16 months, LendingDesk.Status status,) = desk.loans(id);
         assertEq(borrower, member);
         assertEq(principal, 3_500 * UNIT);
         assertEq(months, 24);
@@ -111,7 +111,7 @@ contract LendingDeskTest is Test {
 
     function test_AGoodRiskIsQuotedLentAndRepaid() external {
         bytes32 id = _quoted();
-        (, uint96 principal, uint96 interest,,,,) = desk.loans(id);
+        (, uint96 principal, uint96 interest,,,,,) = desk.loans(id);
         // (1.03 − 0.2 · 0.4) / 0.8 − 1 = 18.75%
         assertEq(interest, principal * 1875 / 10_000);
         assertEq(uint256(_status(id)), uint256(LendingDesk.Status.Quoted));
@@ -192,10 +192,11 @@ contract LendingDeskTest is Test {
 
     function test_OneLoanAtATime() external {
         bytes32 first = _quoted();
+        vm.prank(member);
+        desk.accept(first);
         desk.setMember(member, true);
         bytes32 second = _quoted();
-        vm.startPrank(member);
-        desk.accept(first);
+        vm.prank(member);
         vm.expectRevert(abi.encodeWithSelector(LendingDesk.HasOpenLoan.selector, first));
         desk.accept(second);
     }
@@ -206,7 +207,23 @@ contract LendingDeskTest is Test {
         vm.prank(member);
         vm.expectRevert(abi.encodeWithSelector(LendingDesk.NotMember.selector, member));
         desk.accept(id);
+    }
+
+    function test_AQuoteEndsWithTheMembershipItWasAskedFor() external {
+        bytes32 removed = _quoted();
+        desk.setMember(member, false);
         desk.setMember(member, true);
+        bytes32 late = _apply(3_500);
+        desk.setMember(member, true);
+        mock.answer(late, _risk(200_000));
+        bytes memory notMember = abi.encodeWithSelector(LendingDesk.NotMember.selector, member);
+        vm.startPrank(member);
+        vm.expectRevert(notMember);
+        desk.accept(removed);
+        vm.expectRevert(notMember);
+        desk.accept(late);
+        vm.stopPrank();
+        bytes32 id = _quoted();
         vm.prank(member);
         desk.accept(id);
     }
@@ -218,7 +235,7 @@ contract LendingDeskTest is Test {
         uint256 due = block.timestamp + 24 * 30 days;
         vm.prank(member);
         desk.accept(id);
-        (, uint96 principal, uint96 interest,, uint40 noted,,) = desk.loans(id);
+        (, uint96 principal, uint96 interest,, uint40 noted,,,) = desk.loans(id);
         assertEq(noted, due);
         vm.warp(due);
         vm.expectRevert(abi.encodeWithSelector(LendingDesk.NotOverdue.selector, due));
@@ -229,7 +246,7 @@ contract LendingDeskTest is Test {
         emit LendingDesk.Defaulted(id);
         desk.declareDefault(id);
         assertEq(uint256(_status(id)), uint256(LendingDesk.Status.Defaulted));
-        assertFalse(desk.isMember(member));
+        assertEq(desk.membershipOf(member), 0);
         assertEq(desk.openLoan(member), id);
         vm.expectRevert(abi.encodeWithSelector(LendingDesk.WrongStatus.selector, id, LendingDesk.Status.Defaulted));
         desk.declareDefault(id);
@@ -271,7 +288,7 @@ contract LendingDeskTest is Test {
     function test_AnApplicationWithoutAnAnswerMayBeCorrected() external {
         mock.fail(_apply(3_500), Outcome.BadInput);
         mock.expire(_apply(3_500));
-        vm.expectRevert();
+        vm.expectRevert(abi.encodeWithSelector(LendingDesk.TooSoon.selector, desk.mayApplyFrom(member)));
         _apply(3_500);
         // Of a request that nobody answers the desk is not told.
         desk.setMember(member, true);

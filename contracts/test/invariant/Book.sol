@@ -21,6 +21,8 @@ struct Entry {
     bool delivered;
     bool paid;
     uint256 escrow;
+    // The owner of the seat that answered.
+    address payee;
 }
 
 /// @title What the actors did, kept apart from the coordinator, and who they are
@@ -30,6 +32,8 @@ abstract contract Book is Fixture {
     bytes internal constant OUTPUT = "output";
 
     Entry[] internal entries;
+    /// @dev Seats of both have the same indices, and mostly other owners.
+    bytes32[2] internal models;
     /// @dev Everybody who can hold a balance: three owners of nodes, three consumers, two others who pay.
     address[] public accounts;
     address[3] internal owners;
@@ -40,8 +44,9 @@ abstract contract Book is Fixture {
     /// @dev Who may have less after the present action.
     address internal spender;
 
-    /// @dev Nobody's balance falls but the spender's.
-    modifier guarded() {
+    /// @dev An action is about one model, and nobody's balance falls but the spender's.
+    modifier guarded(uint256 seed) {
+        modelId = models[pick(seed, "model", 0, 3) == 0 ? 1 : 0];
         spender = address(0);
         uint256[] memory before = balances();
         _;
@@ -50,8 +55,8 @@ abstract contract Book is Fixture {
         }
     }
 
-    constructor(InferenceCoordinator coordinator_, bytes32 modelId_, address governor_) {
-        (coordinator, modelId, governor) = (coordinator_, modelId_, governor_);
+    constructor(InferenceCoordinator coordinator_, bytes32[2] memory models_, address governor_) {
+        (coordinator, models, governor) = (coordinator_, models_, governor_);
         owners = [makeAddr("owner 0"), makeAddr("owner 1"), makeAddr("owner 2")];
         consumers = [address(new SwitchConsumer()), address(new SwitchConsumer()), makeAddr("consumer")];
         payers = [makeAddr("payer 0"), makeAddr("payer 1")];
@@ -60,7 +65,11 @@ abstract contract Book is Fixture {
             accounts.push(consumers[i]);
             renew(owners[i]);
             vm.deal(owners[i], 1000 ether);
-            liveSeat(Node(owners[i], coordinator.signerOf(owners[i])));
+        }
+        for (uint256 i = 0; i < 6; ++i) {
+            modelId = models[i / 3];
+            address owner = owners[(i + i / 3) % 3];
+            liveSeat(Node(owner, coordinator.signerOf(owner)));
         }
         accounts.push(payers[0]);
         accounts.push(payers[1]);
@@ -106,25 +115,30 @@ abstract contract Book is Fixture {
     }
 
     function bondSum() external view returns (uint256 sum) {
-        for (uint32 i = 0; i < seatCount(); ++i) {
-            (,,, uint256 bond) = coordinator.seatHolder(modelId, i);
-            sum += bond;
+        for (uint256 m = 0; m < models.length; ++m) {
+            for (uint32 i = 0; i < seatCount(models[m]); ++i) {
+                (,,, uint256 bond) = coordinator.seatHolder(models[m], i);
+                sum += bond;
+            }
         }
     }
 
     /// @notice Seats that are counted as live, and may answer a request of this block.
-    function liveEligibleSeats() external view returns (uint256 count) {
-        for (uint32 i = 0; i < seatCount(); ++i) {
-            (address signer, uint48 from, uint48 until) = coordinator.seat(modelId, i);
-            (,, bool live,) = coordinator.seatHolder(modelId, i);
+    function liveEligibleSeats(bytes32 model) external view returns (uint256 count) {
+        for (uint32 i = 0; i < seatCount(model); ++i) {
+            (address signer, uint48 from, uint48 until) = coordinator.seat(model, i);
+            (,, bool live,) = coordinator.seatHolder(model, i);
             uint256 present = vm.getBlockNumber();
             if (live && signer != address(0) && from <= present && present < until) ++count;
         }
     }
 
     /// @notice Whether the highest index has a bond behind it.
-    function isEndHeld() external view returns (bool) {
-        return seatCount() == 0 || !isFree(seatCount() - 1);
+    function isEndHeld(bytes32 model) external view returns (bool) {
+        uint32 count = seatCount(model);
+        if (count == 0) return true;
+        (address owner,,,) = coordinator.seatHolder(model, count - 1);
+        return owner != address(0);
     }
 
     function entryCount() external view returns (uint256) {
@@ -229,13 +243,18 @@ abstract contract Book is Fixture {
         RequestFields memory r = fields(i);
         e.stage = Stage.Fulfilled;
         e.result = resultOf(f);
+        (e.payee,,,) = coordinator.seatHolder(r.modelId, f.attestations[0].seat);
         e.delivered = r.callbackGasLimit != 0 && !isRefusing(r.consumer);
     }
 
     // Seats
 
-    function seatCount() internal view returns (uint32 count) {
-        (,,, count,) = coordinator.model(modelId);
+    function seatCount() internal view returns (uint32) {
+        return seatCount(modelId);
+    }
+
+    function seatCount(bytes32 model) internal view returns (uint32 count) {
+        (,,, count,) = coordinator.model(model);
     }
 
     function ownerOf(uint256 index) internal view returns (address owner) {

@@ -7,10 +7,12 @@ import {Handler} from "./Handler.sol";
 /// @notice What holds after anything that anybody does, in any order.
 contract CoordinatorInvariantTest is Fixture {
     Handler private handler;
+    bytes32[2] private models;
 
     function setUp() public override {
         super.setUp();
-        handler = new Handler(coordinator, modelId, governor);
+        models = [modelId, coordinator.registerModel(card("other"), "")];
+        handler = new Handler(coordinator, models, governor);
         targetContract(address(handler));
         targetSelector(FuzzSelector({addr: address(handler), selectors: handler.actions()}));
     }
@@ -32,7 +34,7 @@ contract CoordinatorInvariantTest is Fixture {
             if (i % 50 == 0) _check();
         }
         _check();
-        string[25] memory names = handler.names();
+        string[26] memory names = handler.names();
         for (uint256 i = 0; i < names.length; ++i) {
             emit log_named_uint(names[i], handler.done(names[i]));
             assertGe(handler.done(names[i]), 5, names[i]);
@@ -46,8 +48,11 @@ contract CoordinatorInvariantTest is Fixture {
             open + unpaid + handler.ledgerSum() + handler.bondSum(),
             "every wei is escrow, pay, a balance or a bond"
         );
-        assertLe(liveSeats(), handler.liveEligibleSeats(), "a seat counted as live can answer");
-        assertTrue(handler.isEndHeld(), "no index above the highest seat that is held");
+        for (uint256 m = 0; m < models.length; ++m) {
+            (,,,, uint32 live) = coordinator.model(models[m]);
+            assertLe(live, handler.liveEligibleSeats(models[m]), "a seat counted as live can answer");
+            assertTrue(handler.isEndHeld(models[m]), "no index above the highest seat that is held");
+        }
         for (uint256 i = 0; i < handler.entryCount(); ++i) {
             handler.checkEntry(i);
         }

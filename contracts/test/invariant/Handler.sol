@@ -16,8 +16,8 @@ import {SeatActions} from "./SeatActions.sol";
 contract Handler is SeatActions {
     address private sink = makeAddr("sink");
 
-    constructor(InferenceCoordinator coordinator_, bytes32 modelId_, address governor_)
-        SeatActions(coordinator_, modelId_, governor_)
+    constructor(InferenceCoordinator coordinator_, bytes32[2] memory models_, address governor_)
+        SeatActions(coordinator_, models_, governor_)
     {}
 
     /// @notice All actions.
@@ -49,7 +49,7 @@ contract Handler is SeatActions {
     }
 
     /// @notice Their names in `done`, but for those that only prepare others.
-    function names() external pure returns (string[25] memory) {
+    function names() external pure returns (string[26] memory) {
         return [
             "attached",
             "prepaid",
@@ -59,6 +59,7 @@ contract Handler is SeatActions {
             "skipped",
             "refund",
             "claim",
+            "claim of two models",
             "redeliver",
             "redeliver failed",
             "end twice",
@@ -81,7 +82,7 @@ contract Handler is SeatActions {
 
     // Requests
 
-    function attached(uint256 seed) external guarded {
+    function attached(uint256 seed) external guarded(seed) {
         address consumer = consumers[pick(seed, "consumer", 0, 2)];
         Ask memory ask = _terms(seed, accounts[pick(seed, "refund", 0, accounts.length - 1)]);
         if (!_canAsk(consumer, ask)) return;
@@ -89,7 +90,7 @@ contract Handler is SeatActions {
         ++done["attached"];
     }
 
-    function prepaid(uint256 seed) external guarded {
+    function prepaid(uint256 seed) external guarded(seed) {
         address consumer = consumers[pick(seed, "consumer", 0, 2)];
         address payer = accounts[pick(seed, "payer", 0, accounts.length - 1)];
         Ask memory ask = _terms(seed, payer);
@@ -106,7 +107,7 @@ contract Handler is SeatActions {
         ++done["prepaid"];
     }
 
-    function fulfillOne(uint256 seed) external guarded {
+    function fulfillOne(uint256 seed) external guarded(seed) {
         if (chance(seed, "wait")) roll(1);
         uint256 i = find(seed, entries.length, isAnswerable);
         if (i == entries.length) return;
@@ -117,7 +118,7 @@ contract Handler is SeatActions {
     }
 
     /// @notice A batch of any requests, ended ones and repetitions among them.
-    function fulfillMany(uint256 seed) external guarded {
+    function fulfillMany(uint256 seed) external guarded(seed) {
         if (entries.length == 0) return;
         if (chance(seed, "wait")) roll(1);
         Fulfillment[] memory batch = new Fulfillment[](pick(seed, "count", 1, 5));
@@ -141,7 +142,7 @@ contract Handler is SeatActions {
         }
     }
 
-    function refundOne(uint256 seed) external guarded {
+    function refundOne(uint256 seed) external guarded(seed) {
         uint256 i = find(seed, entries.length, isOpen);
         if (i == entries.length) return;
         if (pick(seed, "wait", 0, 3) == 0 && !isRefundable(i)) vm.roll(deadline(i) + 1);
@@ -155,32 +156,42 @@ contract Handler is SeatActions {
         ++done["refund"];
     }
 
-    function claimMany(uint256 seed) external guarded {
+    function claimMany(uint256 seed) external guarded(seed) {
         uint256 first = find(seed, entries.length, isUnpaid);
         if (first == entries.length) return;
         if (chance(seed, "wait") && !isVested(first)) vm.roll(vestingBlock(first) + 1);
         uint256 count = pick(seed, "count", 1, 4);
         Result[] memory results = new Result[](count);
         uint256 found;
-        uint256 sum;
+        uint256[3] memory due;
+        for (uint256 o = 0; o < 3; ++o) {
+            due[o] = balanceOf(owners[o]);
+        }
+        bytes32 firstModel;
+        bool mixed;
         for (; found < count; ++found) {
             uint256 i = find(seed, entries.length, isVested);
             if (i == entries.length) break;
             results[found] = entries[i].result;
             entries[i].paid = true;
-            sum += entries[i].escrow;
+            for (uint256 o = 0; o < 3; ++o) {
+                if (entries[i].payee == owners[o]) due[o] += entries[i].escrow;
+            }
+            if (found == 0) firstModel = entries[i].request.modelId;
+            mixed = mixed || entries[i].request.modelId != firstModel;
         }
         if (found == 0) return;
         assembly ("memory-safe") {
             mstore(results, found)
         }
-        uint256 before = _sumOf(owners);
         coordinator.claim(results);
-        assertEq(_sumOf(owners), before + sum, "the whole escrow is paid to nodes");
-        ++done["claim"];
+        for (uint256 o = 0; o < 3; ++o) {
+            assertEq(balanceOf(owners[o]), due[o], "each owner is paid the whole escrow of its answers");
+        }
+        ++done[mixed ? "claim of two models" : "claim"];
     }
 
-    function redeliverOne(uint256 seed) external guarded {
+    function redeliverOne(uint256 seed) external guarded(seed) {
         bool refusing = chance(seed, "refusing");
         uint256 i = find(seed, entries.length, isUndelivered);
         if (i == entries.length) return;
@@ -195,7 +206,7 @@ contract Handler is SeatActions {
     }
 
     /// @notice What ended once does not end again.
-    function endTwice(uint256 seed) external guarded {
+    function endTwice(uint256 seed) external guarded(seed) {
         uint256 i = find(seed, entries.length, isEnded);
         if (i == entries.length) return;
         Request memory r = entries[i].request;
@@ -215,7 +226,7 @@ contract Handler is SeatActions {
 
     // Money
 
-    function depositFor(uint256 seed) external guarded {
+    function depositFor(uint256 seed) external guarded(seed) {
         address account = accounts[pick(seed, "account", 0, accounts.length - 1)];
         uint256 amount = pick(seed, "amount", 0, 10 ether);
         vm.deal(address(this), amount);
@@ -223,7 +234,7 @@ contract Handler is SeatActions {
         ++done["deposit"];
     }
 
-    function withdrawSome(uint256 seed) external guarded {
+    function withdrawSome(uint256 seed) external guarded(seed) {
         uint256 i = find(seed, accounts.length, hasBalance);
         if (i == accounts.length) return;
         spender = accounts[i];
@@ -236,7 +247,7 @@ contract Handler is SeatActions {
     }
 
     /// @notice A stranger who calls what is somebody else's is refused.
-    function strayCall(uint256 seed) external guarded {
+    function strayCall(uint256 seed) external guarded(seed) {
         address stranger = makeAddr("stranger");
         uint32 index = uint32(pick(seed, "seat", 0, seatCount()));
         bytes[5] memory calls = [
@@ -253,11 +264,11 @@ contract Handler is SeatActions {
 
     // Surroundings
 
-    function refuse(uint256 seed) external guarded {
+    function refuse(uint256 seed) external guarded(seed) {
         SwitchConsumer(consumers[pick(seed, "consumer", 0, 1)]).setRefusing(chance(seed, "on"));
     }
 
-    function wait(uint256 seed) external guarded {
+    function wait(uint256 seed) external guarded(seed) {
         roll(pick(seed, "blocks", 1, chance(seed, "long") ? 40 : 3));
     }
 

@@ -18,15 +18,15 @@ abstract contract SeatActions is Book {
     /// @dev 0 if nothing is scheduled.
     uint256 private effectiveBlock;
     uint256 private scheduledExitDelay;
-    mapping(uint256 index => uint256) private releaseBlocks;
+    mapping(bytes32 model => mapping(uint256 index => uint256)) private releaseBlocks;
 
-    constructor(InferenceCoordinator coordinator_, bytes32 modelId_, address governor_)
-        Book(coordinator_, modelId_, governor_)
+    constructor(InferenceCoordinator coordinator_, bytes32[2] memory models_, address governor_)
+        Book(coordinator_, models_, governor_)
     {}
 
     // Seats
 
-    function joinOne(uint256 seed) external guarded {
+    function joinOne(uint256 seed) external guarded(seed) {
         if (coordinator.paused()) return;
         address owner = owners[pick(seed, "owner", 0, 2)];
         if (coordinator.signerOf(owner) == address(0)) renew(owner);
@@ -40,7 +40,7 @@ abstract contract SeatActions is Book {
         ++done[index == count ? "join" : "join again"];
     }
 
-    function activateOne(uint256 seed) external guarded {
+    function activateOne(uint256 seed) external guarded(seed) {
         uint256 index = find(seed, seatCount(), isDormant);
         if (index == seatCount()) return;
         (, uint48 from,) = coordinator.seat(modelId, uint32(index));
@@ -49,21 +49,21 @@ abstract contract SeatActions is Book {
         ++done["activate"];
     }
 
-    function departOne(uint256 seed) external guarded {
+    function departOne(uint256 seed) external guarded(seed) {
         if (pick(seed, "really", 0, 3) != 0) return;
         uint256 index = find(_start(seed), seatCount(), isStaying);
         if (index == seatCount()) return;
         depart(Node(ownerOf(index), address(0)), uint32(index));
-        releaseBlocks[index] = vm.getBlockNumber() + 1 + _longestExitDelay();
+        releaseBlocks[modelId][index] = vm.getBlockNumber() + 1 + _longestExitDelay();
         ++done["depart"];
     }
 
-    function releaseOne(uint256 seed) external guarded {
+    function releaseOne(uint256 seed) external guarded(seed) {
         uint256 index = find(_start(seed), seatCount(), isLeaving);
         if (index == seatCount()) return;
-        if (vm.getBlockNumber() < releaseBlocks[index]) {
+        if (vm.getBlockNumber() < releaseBlocks[modelId][index]) {
             if (pick(seed, "wait", 0, 5) != 0) return;
-            vm.roll(releaseBlocks[index]);
+            vm.roll(releaseBlocks[modelId][index]);
         }
         address owner = ownerOf(index);
         (,,, uint256 bond) = coordinator.seatHolder(modelId, uint32(index));
@@ -76,17 +76,19 @@ abstract contract SeatActions is Book {
     }
 
     /// @notice Revokes a node's key, for all its seats that have it.
-    function revokeAll(uint256 seed) external guarded {
+    function revokeAll(uint256 seed) external guarded(seed) {
         if (pick(seed, "really", 0, 3) != 0) return;
         address owner = owners[pick(seed, "owner", 0, 2)];
         bool byKey = chance(seed, "by key");
         address signer = coordinator.signerOf(owner);
         if (signer == address(0)) return;
-        SeatRef[] memory seats = new SeatRef[](seatCount());
+        SeatRef[] memory seats = new SeatRef[](seatCount(models[0]) + seatCount(models[1]));
         uint256 count;
-        for (uint32 index = 0; index < seatCount(); ++index) {
-            (address key,,) = coordinator.seat(modelId, index);
-            if (key == signer) seats[count++] = SeatRef(modelId, index);
+        for (uint256 m = 0; m < models.length; ++m) {
+            for (uint32 index = 0; index < seatCount(models[m]); ++index) {
+                (address key,,) = coordinator.seat(models[m], index);
+                if (key == signer) seats[count++] = SeatRef(models[m], index);
+            }
         }
         assembly ("memory-safe") {
             mstore(seats, count)
@@ -96,7 +98,7 @@ abstract contract SeatActions is Book {
         ++done[byKey ? "revoke by key" : "revoke by owner"];
     }
 
-    function rekeyOne(uint256 seed) external guarded {
+    function rekeyOne(uint256 seed) external guarded(seed) {
         if (pick(seed, "renew", 0, 3) == 0) renew(owners[pick(seed, "owner", 0, 2)]);
         uint256 index = find(seed, seatCount(), hasOldKey);
         if (index == seatCount()) return;
@@ -107,7 +109,7 @@ abstract contract SeatActions is Book {
 
     // Governance
 
-    function schedule(uint256 seed) external guarded {
+    function schedule(uint256 seed) external guarded(seed) {
         Parameters memory p = parameters();
         p.window = uint16(pick(seed, "window", 1, 10));
         p.activationDelay = uint32(pick(seed, "activationDelay", 8, 20));
@@ -121,7 +123,7 @@ abstract contract SeatActions is Book {
         coordinator.scheduleParameters(p);
     }
 
-    function applyScheduled(uint256 seed) external guarded {
+    function applyScheduled(uint256 seed) external guarded(seed) {
         if (effectiveBlock == 0) return;
         if (vm.getBlockNumber() < effectiveBlock) {
             if (pick(seed, "wait", 0, 5) != 0) return;
@@ -139,7 +141,7 @@ abstract contract SeatActions is Book {
     }
 
     /// @notice Withdraws what is scheduled, now and then.
-    function cancel(uint256 seed) external guarded {
+    function cancel(uint256 seed) external guarded(seed) {
         if (effectiveBlock == 0 || pick(seed, "really", 0, 3) != 0) return;
         vm.prank(governor);
         coordinator.cancelParameters();
@@ -147,7 +149,7 @@ abstract contract SeatActions is Book {
         ++done["cancel"];
     }
 
-    function pause(uint256 seed) external guarded {
+    function pause(uint256 seed) external guarded(seed) {
         vm.prank(governor);
         coordinator.setPaused(pick(seed, "on", 0, 7) == 0);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Test} from "forge-std/Test.sol";
+import {Test, stdError} from "forge-std/Test.sol";
 import {RequestFields, RequestLib} from "../../src/libraries/RequestLib.sol";
 import {Ask, InputKind, Level, Request} from "../../src/types/Request.sol";
 
@@ -66,10 +66,10 @@ contract RequestLibTest is Test {
     function test_UnpackRefusesAKindOrLevelThatDoesNotExist() external {
         Request memory r;
         r.terms = bytes32(uint256(type(InputKind).max) + 1 << 32);
-        vm.expectRevert();
+        vm.expectRevert(stdError.enumConversionError);
         this.unpack(r);
         r.terms = bytes32(uint256(type(Level).max) + 1);
-        vm.expectRevert();
+        vm.expectRevert(stdError.enumConversionError);
         this.unpack(r);
     }
 

@@ -6,7 +6,6 @@ import {Defaults} from "../../script/Defaults.sol";
 import {InferenceCoordinator} from "../../src/InferenceCoordinator.sol";
 import {IInferenceConsumer} from "../../src/interfaces/IInferenceConsumer.sol";
 import {IInferenceCoordinator} from "../../src/interfaces/IInferenceCoordinator.sol";
-import {IModelRegistry} from "../../src/interfaces/IModelRegistry.sol";
 import {TensorError} from "../../src/libraries/TensorError.sol";
 import {MockInferenceCoordinator} from "../../src/mocks/MockInferenceCoordinator.sol";
 import {Feature, IErrors} from "../../src/types/Errors.sol";

@@ -44,6 +44,16 @@ contract LoudConsumer is IInferenceConsumer {
     }
 }
 
+/// @notice Takes memory of 100 kB as `LoudConsumer` does, and returns nothing.
+contract QuietConsumer is IInferenceConsumer {
+    function onInference(bytes32, Outcome, bytes calldata) external pure {
+        assembly {
+            mstore(102368, 0)
+            return(0, 0)
+        }
+    }
+}
+
 /// @notice Calls the coordinator back, and keeps what came of it.
 contract ReentrantConsumer is IInferenceConsumer {
     IInferenceCoordinator private immutable coordinator;

@@ -131,10 +131,10 @@ abstract contract Fixture is Test {
         return join(node, modelId, ANY_INDEX);
     }
 
-    function join(Node memory node, bytes32 model, uint32 reuse) internal returns (uint32) {
+    function join(Node memory node, bytes32 model, uint32 expectedIndex) internal returns (uint32) {
         uint256 bond = bondOf(coordinator.parameters(coordinator.parameterVersion()));
         vm.prank(node.owner);
-        return coordinator.joinSeat{value: bond}(model, reuse);
+        return coordinator.joinSeat{value: bond}(model, expectedIndex);
     }
 
     function depart(Node memory node, uint32 index) internal {

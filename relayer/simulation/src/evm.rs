@@ -138,7 +138,7 @@ impl Genesis {
             let register =
                 Coordinator::registerNodeCall { signer: signer.address(), signature: proof.into(), uri: String::new() };
             setup.call(owner, coordinator, register.abi_encode(), U256::ZERO);
-            let join = Coordinator::joinSeatCall { modelId: model, reuse: u32::MAX };
+            let join = Coordinator::joinSeatCall { modelId: model, expectedIndex: u32::MAX };
             setup.call(owner, coordinator, join.abi_encode(), bond);
         }
         let arguments = BenchConsumer::constructorCall { coordinator_: coordinator, modelId_: model }.abi_encode();

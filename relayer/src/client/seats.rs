@@ -162,7 +162,7 @@ impl OwnedSeats {
         }
         if joined.is_empty() {
             let bond = self.bond();
-            let call = Coordinator::joinSeatCall { modelId: model, reuse: u32::MAX };
+            let call = Coordinator::joinSeatCall { modelId: model, expectedIndex: u32::MAX };
             let receipt = owner.call(self.coordinator, &call, bond).await?;
             let event = receipt.logs().iter().find_map(|log| log.log_decode::<Coordinator::SeatJoined>().ok());
             let event = event.ok_or(SeatError::NoSeat { transaction: receipt.transaction_hash })?;

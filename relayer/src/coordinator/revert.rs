@@ -219,13 +219,6 @@ fn meaning(error: &Errors) -> (RevertReason, String) {
                 e.account
             ),
         ),
-        Errors::TooManyAlike(e) => (
-            Reason::Other,
-            format!(
-                "there are too many requests of this block like {}; change one field, or wait for the next block",
-                e.requestId
-            ),
-        ),
 
         // Nodes and models.
         Errors::NoSigner(e) => {

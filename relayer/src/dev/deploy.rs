@@ -283,7 +283,7 @@ async fn join(
     owner.call(&what, deployment.coordinator, &register, 0).await?;
     let mut seats = Vec::new();
     for model in &deployment.models {
-        let seat = Coordinator::joinSeatCall { modelId: model.model_id, reuse: u32::MAX };
+        let seat = Coordinator::joinSeatCall { modelId: model.model_id, expectedIndex: u32::MAX };
         let receipt = owner.call(&what, deployment.coordinator, &seat, SEAT_BOND).await?;
         let joined = receipt.logs().iter().find_map(|log| log.log_decode::<Coordinator::SeatJoined>().ok());
         seats.extend(joined.map(|log| (model.model_id, log.inner.index)));

@@ -78,7 +78,7 @@ async fn a_port_that_is_taken_is_said_to_be_and_leaves_nothing() {
 async fn what_the_coordinator_refuses_is_explained_and_not_sent() {
     let (anvil, deployment) = chain(None).await;
     let account = Account::new(anvil.client().clone(), user());
-    let call = Coordinator::joinSeatCall { modelId: deployment.models[0].model_id, reuse: u32::MAX };
+    let call = Coordinator::joinSeatCall { modelId: deployment.models[0].model_id, expectedIndex: u32::MAX };
     let error = account.call(deployment.coordinator, &call, U256::from(SEAT_BOND)).await.unwrap_err().to_string();
     assert!(error.contains("has no signing key; `oraculum node register` first"), "{error}");
     let nonce = anvil.client().provider().get_transaction_count(account.address()).await.unwrap();
