@@ -59,7 +59,7 @@ async fn serve(anvil: &Anvil, deployment: &Deployment, model: &Model) -> Result<
     if !entry.registered {
         let card = Coordinator::registerModelCall { card: coordinator::card(&model.card), hint: String::new() };
         deployer.call(&what, coordinator, &card, 0).await?;
-        let seat = Coordinator::joinSeatCall { modelId: model_id, reuse: u32::MAX };
+        let seat = Coordinator::joinSeatCall { modelId: model_id, expectedIndex: u32::MAX };
         let receipt = owner.call(&what, coordinator, &seat, SEAT_BOND).await?;
         let joined = receipt.logs().iter().find_map(|log| log.log_decode::<Coordinator::SeatJoined>().ok());
         let index = joined.map(|log| log.inner.index).unwrap_or_default();
