@@ -39,7 +39,8 @@ abstract contract InferenceConsumer is IInferenceConsumer {
     /// @notice Asks at the caller's expense, on the terms of `_ask`: the ETH attached is the fee.
     /// @param input Packed tensors in the model's input order (see `Tensor`).
     function _request(bytes32 modelId, bytes memory input) internal returns (bytes32 requestId) {
-        return _request(_ask(modelId), input);
+        // `_ask` makes what is attached the fee, so there is nothing to check.
+        return coordinator.request{value: msg.value}(_ask(modelId), input);
     }
 
     /// @notice Asks on your own terms: `Ask memory ask = _ask(modelId); ask.outputDecimals = 9; _request(ask, input)`.
