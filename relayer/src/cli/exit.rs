@@ -98,7 +98,7 @@ impl Exit {
             | NodeError::NoContract(_)
             | NodeError::Read(_) => Self::Chain,
             NodeError::Journal(_) => Self::Journal,
-            NodeError::Engine(_) | NodeError::BatchBuilder { .. } | NodeError::Model(_) | NodeError::NoModel(_) => {
+            NodeError::Engine(_) | NodeError::ModelNotLoaded { .. } | NodeError::Model(_) | NodeError::NoModel(_) => {
                 Self::Engine
             }
             NodeError::Configuration(_) | NodeError::Shared(_) | NodeError::Policy(_) | NodeError::Status { .. } => {

@@ -37,7 +37,7 @@ pub enum NodeError {
     #[error(transparent)]
     Engine(#[from] StartError),
     #[error("model {name}: {error}")]
-    BatchBuilder { name: String, error: LoadError },
+    ModelNotLoaded { name: String, error: LoadError },
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error("there is no model to serve in {}: `oraculum model add` puts one there, or correct `node.models_dir`", .0.display())]
@@ -60,7 +60,7 @@ impl NodeError {
             | Self::Configuration(_)
             | Self::NoContract(_)
             | Self::Engine(_)
-            | Self::BatchBuilder { .. }
+            | Self::ModelNotLoaded { .. }
             | Self::Model(_)
             | Self::NoModel(_)
             | Self::Policy(_)

@@ -31,6 +31,7 @@ use self::stages::Pipeline;
 use crate::{
     api::{self, NodeStatus, PipelineHandles},
     chain::{AlloyChain, Backoff, Endpoints},
+    chance,
     config::{EngineSettings, Settings},
     engine::{EngineOptions, Limits, OnnxEngine},
     journal::{Identity, Journal, JournalError, SledJournal},
@@ -161,6 +162,12 @@ enum AfterFailure {
     BuildAnew,
 }
 
+/// The pause before stages are built anew after so many failures: 2 s, doubled up to 32 s, of which up to half is left out by
+/// chance, so that not all nodes come back at once.
+fn restart_pause(failures: usize) -> Duration {
+    Duration::from_secs(1 << failures.min(5)).mul_f64(0.5 + chance::share() / 2.0)
+}
+
 /// What follows a failure, the last of so many within [`RESTART_WINDOW`].
 fn after_failure(error: &StageError, is_stopping: bool, is_only_chain: bool, failures: usize) -> AfterFailure {
     if error.is_lasting() {
@@ -255,7 +262,7 @@ impl ServedChain {
             }
             tokio::select! {
                 () = shutdown.cancelled() => break Ok(()),
-                () = tokio::time::sleep(Duration::from_secs(1 << failures.len().min(5))) => {}
+                () = tokio::time::sleep(restart_pause(failures.len())) => {}
             }
         };
         info!(counters = %started.metrics.so_far(&*started.journal), "stopped");

@@ -24,7 +24,7 @@ pub type ServedModels = Vec<(String, B256)>;
 /// Loads the models that a configuration names, or all of its store.
 ///
 /// # Errors
-/// `Model` or `BatchBuilder` for the first that is not sound, `NoModel` where there is none.
+/// `Model` or `ModelNotLoaded` for the first that is not sound, `NoModel` where there is none.
 pub(super) async fn load(settings: &NodeSettings, engine: &OnnxEngine) -> Result<ServedModels, NodeError> {
     let store = ModelStore::new(&settings.models_dir);
     let chosen = if settings.serve.is_empty() {
@@ -37,7 +37,7 @@ pub(super) async fn load(settings: &NodeSettings, engine: &OnnxEngine) -> Result
     }
     let mut served = Vec::new();
     for model in chosen {
-        let failed = |error| NodeError::BatchBuilder { name: model.name.clone(), error };
+        let failed = |error| NodeError::ModelNotLoaded { name: model.name.clone(), error };
         engine.load(Source::card(&model)).await.map_err(failed)?;
         served.push((model.name, model.id));
     }
