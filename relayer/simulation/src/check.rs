@@ -12,7 +12,7 @@ use alloy::{
 use oraculum::{
     chain::BlockRef,
     coordinator::{Event, abi::InferenceCoordinator::Skipped, decode_log},
-    domain::{CloseReason, Closed, Job, JobState},
+    domain::{CloseReason, Closed, Job, JobState, Skip},
     journal::{Journal, Position, View},
 };
 
@@ -55,7 +55,7 @@ pub(crate) fn all(world: &World, nodes: &[Arc<SimulatedNode>]) -> Vec<String> {
         }
     }
     for (id, asked) in &asked {
-        if !answered.contains_key(id) && !nodes.iter().all(|node| must_not_sign(node, *id)) {
+        if !answered.contains_key(id) && !nodes.iter().all(|node| may_pass_over(node, *id)) {
             let states: Vec<_> = nodes.iter().map(|node| state(node, *id)).collect();
             found.push(format!("{id}, asked in block {}, is not answered: {states:?}", asked.block.number));
         }
@@ -80,12 +80,17 @@ fn state(node: &SimulatedNode, id: B256) -> String {
     }
 }
 
-/// Whether a node gave a request up because it signed another answer, or may have: lost power took its records, or a process
-/// died between signature and broadcast, and the model gave other bits afterwards.
-fn must_not_sign(node: &SimulatedNode, id: B256) -> bool {
+/// Whether a node gave a request up for good reason: the model was too slow for all that was asked; or it signed another answer,
+/// or may have: lost power took its records, or a process died between signature and broadcast, and the model gave other bits
+/// afterwards.
+fn may_pass_over(node: &SimulatedNode, id: B256) -> bool {
     let journal = node.journal.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let Ok(Some(Job::Closed(Closed { end: CloseReason::Failed { reason }, .. }))) = journal.job(id) else {
-        return false;
+    let reason = match journal.job(id) {
+        Ok(Some(Job::Closed(Closed { end: CloseReason::Skipped { reason: Skip::Overloaded { .. } }, .. }))) => {
+            return true;
+        }
+        Ok(Some(Job::Closed(Closed { end: CloseReason::Failed { reason }, .. }))) => reason,
+        _ => return false,
     };
     let forgotten = node.lost_power.load(Ordering::Relaxed) && reason.contains("the journal may have forgotten");
     forgotten || reason.contains("this key signed another answer")

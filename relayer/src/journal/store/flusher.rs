@@ -1,4 +1,4 @@
-//! The thread that brings the journal to the disk a few times a second: first the log, then the trees. sled's own thread
+//! The thread that brings the journal to the disk every second: first the log, then the trees. sled's own thread
 //! knows nothing of the log and is switched off.
 
 use std::{
@@ -19,7 +19,8 @@ use super::{
 };
 use crate::journal::JournalError;
 
-const INTERVAL: Duration = Duration::from_millis(200);
+/// Commits wait for the end of a flush, some milliseconds: more often would be felt in the latency of answers.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Flushes until it is dropped, and then once more.
 #[derive(Debug)]
