@@ -19,6 +19,8 @@ pub enum WaitReason {
     Model,
     /// Requests with earlier deadlines go first.
     Queue,
+    /// So much is due before it that it can hardly be in time: it is run when nothing else is to be.
+    Overload,
     /// No endpoint could read its input, or try its answer.
     Endpoint,
 }
@@ -35,6 +37,7 @@ impl WaitReason {
             Self::Funds => "funds",
             Self::Model => "model",
             Self::Queue => "queue",
+            Self::Overload => "overload",
             Self::Endpoint => "endpoint",
         }
     }
@@ -50,6 +53,7 @@ impl fmt::Display for WaitReason {
             Self::Funds => "no sending key can pay for gas",
             Self::Model => "its model did not run",
             Self::Queue => "requests with earlier deadlines go first",
+            Self::Overload => "its model can hardly be run for it in time, and requests that can be in time go first",
             Self::Endpoint => "no endpoint could read its input, or try its answer",
         })
     }

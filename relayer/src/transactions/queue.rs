@@ -103,9 +103,13 @@ impl NonceQueue {
         self.tracked.get(&nonce)?.state.pending()
     }
 
-    /// Takes a pending transaction out with what is known of its nonce, to move it.
-    pub(super) fn take_pending(&mut self, nonce: u64) -> Option<(Tracked, Pending)> {
-        let pending = self.get_pending(nonce)?.clone();
+    /// Takes out a transaction that has no receipt with what is known of its nonce, to move it.
+    pub(super) fn take_without_receipt(&mut self, nonce: u64) -> Option<(Tracked, Pending)> {
+        let pending = match &self.tracked.get(&nonce)?.state {
+            TxState::Pending(pending) => pending.clone(),
+            TxState::Foreign(foreign) => foreign.clone().pending(),
+            TxState::Reserved(_) | TxState::Mined(_) => return None,
+        };
         Some((self.tracked.remove(&nonce)?, pending))
     }
 
@@ -114,7 +118,7 @@ impl NonceQueue {
         match &self.tracked.get(&nonce)?.state {
             TxState::Reserved(unsigned) => Some(unsigned),
             TxState::Pending(pending) => pending.replacement.as_ref(),
-            TxState::Mined(_) => None,
+            TxState::Mined(_) | TxState::Foreign(_) => None,
         }
     }
 
@@ -132,7 +136,7 @@ impl NonceQueue {
                 self.tracked.remove(&nonce);
                 self.forget_unheld();
             }
-            Some(TxState::Mined(_)) | None => {}
+            Some(TxState::Mined(_) | TxState::Foreign(_)) | None => {}
         }
     }
 
@@ -153,6 +157,12 @@ impl NonceQueue {
     /// Number of transactions that are not mined, those being signed among them.
     pub(super) fn in_flight(&self) -> usize {
         self.tracked.values().filter(|tracked| tracked.is_in_flight()).count()
+    }
+
+    /// Whether every head asks for the account: something is not mined, or its receipt not found.
+    pub(super) fn awaits_news(&self) -> bool {
+        let open = |tracked: &Tracked| tracked.is_in_flight() || matches!(tracked.state, TxState::Foreign(_));
+        self.hold.is_some() || !self.funded || self.tracked.values().any(open)
     }
 
     /// Whether it takes another transaction: it can pay, has fewer than its bound in flight, and its signer works.
@@ -194,9 +204,7 @@ impl NonceQueue {
             // One wrong reading that was too high gave them.
             self.forget_unheld();
         }
-        for (_, tracked) in self.tracked.range_mut(self.used..) {
-            tracked.missing = None;
-        }
+        self.tracked.range_mut(self.used..).for_each(|(_, tracked)| tracked.trust_again());
     }
 
     /// Whether a transaction was not mined for so long that it is to pay more: the base fee has outrun it, or a pool holds it and

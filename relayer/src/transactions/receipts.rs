@@ -41,11 +41,11 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     pub(super) fn ask_receipts(&mut self, account: Address) {
         let Some(queue) = self.queues.get_mut(account) else { return };
         for (nonce, tracked) in queue.tracked.range_mut(..queue.used) {
-            let TxState::Pending(pending) = &tracked.state else { continue };
+            let Some(transaction) = tracked.state.without_receipt() else { continue };
             if std::mem::replace(&mut tracked.receipt_asked, true) {
                 continue;
             }
-            let hashes = pending.transaction().attempts.iter().rev().map(|one| one.hash).collect();
+            let hashes = transaction.attempts.iter().rev().map(|one| one.hash).collect();
             let (chain, reorg_epoch, id) = (self.node.chain.clone(), self.reorg_epoch, TxId { account, nonce: *nonce });
             self.tasks.push(Box::pin(async move {
                 CallOutcome::Receipt(id, reorg_epoch, find_receipt(&*chain, hashes).await)
@@ -80,6 +80,10 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
     fn without_receipt(&mut self, id: TxId) -> Result<(), StageError> {
         let Some(queue) = self.queues.get_mut(id.account) else { return Ok(()) };
         let Some(tracked) = queue.tracked.get_mut(&id.nonce) else { return Ok(()) };
+        if let TxState::Foreign(foreign) = &tracked.state {
+            let is_final = self.head.is_some_and(|head| head.is_final(foreign.used_by));
+            return if is_final { self.forget_foreign(id) } else { Ok(()) };
+        }
         if tracked.state.pending().is_none() {
             return Ok(());
         }
@@ -97,7 +101,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
 
     fn mined(&mut self, id: TxId, hash: B256, receipt: Receipt) -> Result<(), StageError> {
         let Some(queue) = self.queues.get_mut(id.account) else { return Ok(()) };
-        let Some((mut tracked, pending)) = queue.take_pending(id.nonce) else { return Ok(()) };
+        let Some((mut tracked, pending)) = queue.take_without_receipt(id.nonce) else { return Ok(()) };
         self.give_up_replacement(id, &pending);
         if !receipt.success {
             self.node.metrics.reverted.add();
@@ -118,24 +122,30 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         }
     }
 
-    /// A foreign transaction used the nonce.
+    /// A foreign transaction seems to have used the nonce: what it was to answer is answered otherwise. Its receipt is looked
+    /// for until what used the nonce is final, for an endpoint may just not have it yet.
     fn nonce_taken(&mut self, id: TxId) -> Result<(), StageError> {
         let TxId { account, nonce } = id;
         error!(
             nonce, %account,
             "a transaction that this node did not send used its nonce: is the key used elsewhere?"
         );
+        let height = self.height();
         let Some(queue) = self.queues.get_mut(account) else { return Ok(()) };
-        let Some((_, pending)) = queue.take_pending(nonce) else { return Ok(()) };
+        let Some((tracked, pending)) = queue.take_without_receipt(nonce) else { return Ok(()) };
+        let left = relevance::left_over(&*self.node.journal, pending.transaction())?;
+        queue.tracked.insert(nonce, tracked.with(TxState::Foreign(pending.clone().foreign(height))));
         self.give_up_replacement(id, &pending);
-        let mut batch = Batch { transactions_gone: vec![(account, nonce)], ..Batch::default() };
-        for task in relevance::left_over(&*self.node.journal, pending.transaction())? {
-            batch.moves.push((task.id, Transition::Reopened));
-        }
-        failpoint("reopened.before");
-        self.commit(&batch)?;
-        failpoint("reopened.after");
-        Ok(())
+        self.write_moves(left.into_iter().map(|task| (task.id, Transition::Reopened)).collect())
+    }
+
+    /// What used a nonce is final, and there is still no receipt: it was not ours.
+    fn forget_foreign(&mut self, id: TxId) -> Result<(), StageError> {
+        let TxId { account, nonce } = id;
+        let Some(queue) = self.queues.get_mut(account) else { return Ok(()) };
+        queue.tracked.remove(&nonce);
+        queue.closed = queue.closed.max(nonce + 1);
+        self.commit(&Batch { transactions_gone: vec![(account, nonce)], ..Batch::default() })
     }
 
     /// A nonce is used: what was being signed for it is sent otherwise.

@@ -11,7 +11,7 @@ use super::{
     candidate::TxId,
     queue::Hold,
     relevance::sent_moves,
-    tracked::{Mined, TxState},
+    tracked::{Mined, Tracked, TxState},
 };
 use crate::{
     chain::{At, Backoff, BlockRef, Chain},
@@ -83,7 +83,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
             queue.may_fall = true;
             // It may reach deeper than what counted as final.
             queue.closed = 0;
-            queue.tracked.values_mut().for_each(|tracked| tracked.missing = None);
+            queue.tracked.values_mut().for_each(Tracked::trust_again);
         }
         self.take_back(|_| true)?;
         self.mark_carried()?;

@@ -22,6 +22,7 @@ use crate::{
 
 mod fees;
 mod limits;
+mod receipts;
 mod signing;
 mod table;
 

@@ -3,8 +3,9 @@
 //!
 //! ```text
 //! Reserved ──signed──▶ Pending ──mined──▶ Mined ──finalize──▶ Final
-//!    │                  ▲ └─again─┐         │
-//!    └─▶ nonce is free  └─────────┴──────reorged
+//!    │                ▲ ▲ └─again─┐         │
+//!    └─▶ nonce is free │ └─────────┴──────reorged
+//!                      └─▶ Foreign ──▶ forgotten, or mined after all
 //! ```
 //!
 //! A reservation is in memory only: after a crash its nonce is free. From `Pending` on, everything is in the journal.
@@ -43,6 +44,15 @@ pub(super) struct Mined {
     pub(super) on_chain: bool,
 }
 
+/// Its nonce is used, and for a while no endpoint has had a receipt of any of its attempts: a foreign transaction seems to
+/// have taken it. Its jobs are open; only when what used the nonce is final is it certain that there is nothing to book.
+#[derive(Debug, Clone)]
+pub(super) struct Foreign {
+    pending: Pending,
+    /// The head's height when it was first believed: what used the nonce is no higher.
+    pub(super) used_by: u64,
+}
+
 /// Nothing changes it any more.
 #[derive(Debug)]
 pub(super) struct Final {
@@ -57,6 +67,7 @@ pub(super) enum TxState {
     Reserved(Unsigned),
     Pending(Pending),
     Mined(Mined),
+    Foreign(Foreign),
 }
 
 /// A nonce that is used on chain while none of its attempts has a receipt.
@@ -101,6 +112,11 @@ impl Pending {
         Self { transaction: TrackedTransaction { purpose, ..self.transaction }, replacement: None }
     }
 
+    /// Another transaction seems to have its nonce, in a block no higher than `height`.
+    pub(super) fn foreign(self, height: u64) -> Foreign {
+        Foreign { pending: Self { replacement: None, ..self }, used_by: height }
+    }
+
     pub(super) fn mined(self, hash: B256, receipt: Receipt) -> Mined {
         let transaction = TrackedTransaction { mined: Some(receipt), ..self.transaction };
         Mined { transaction, hash, receipt, left_out: None, on_chain: false }
@@ -127,6 +143,13 @@ impl Pending {
         let bytes = |attempt: &Attempt| U256::from(attempt.raw.len()) * U256::from(data_fee);
         let signed = self.transaction.attempts.iter().map(|attempt| gas(attempt) + bytes(attempt));
         signed.chain(self.replacement.iter().map(|unsigned| unsigned.bound(data_fee))).max().unwrap_or_default()
+    }
+}
+
+impl Foreign {
+    /// What it is if its nonce is its own after all.
+    pub(super) fn pending(self) -> Pending {
+        self.pending
     }
 }
 
@@ -183,21 +206,29 @@ impl TxState {
     pub(super) fn pending(&self) -> Option<&Pending> {
         match self {
             Self::Pending(pending) => Some(pending),
-            Self::Reserved(_) | Self::Mined(_) => None,
+            Self::Reserved(_) | Self::Mined(_) | Self::Foreign(_) => None,
         }
     }
 
     pub(super) fn mined(&self) -> Option<&Mined> {
         match self {
             Self::Mined(mined) => Some(mined),
-            Self::Reserved(_) | Self::Pending(_) => None,
+            Self::Reserved(_) | Self::Pending(_) | Self::Foreign(_) => None,
+        }
+    }
+
+    /// What was signed under a nonce whose receipt is looked for.
+    pub(super) fn without_receipt(&self) -> Option<&TrackedTransaction> {
+        match self {
+            Self::Pending(pending) | Self::Foreign(Foreign { pending, .. }) => Some(pending.transaction()),
+            Self::Reserved(_) | Self::Mined(_) => None,
         }
     }
 
     /// What is signed and in the journal, unless it is known what it came to.
     pub(super) fn unjudged(&self) -> Option<&TrackedTransaction> {
         match self {
-            Self::Reserved(_) => None,
+            Self::Reserved(_) | Self::Foreign(_) => None,
             Self::Pending(pending) => Some(pending.transaction()),
             Self::Mined(mined) => mined.left_out.is_none().then(|| mined.transaction()),
         }
@@ -207,7 +238,7 @@ impl TxState {
     pub(super) fn bound(&self, data_fee: u128) -> U256 {
         match self {
             Self::Reserved(unsigned) => unsigned.bound(data_fee),
-            Self::Pending(pending) => pending.bound(data_fee),
+            Self::Pending(pending) | Self::Foreign(Foreign { pending, .. }) => pending.bound(data_fee),
             Self::Mined(mined) => U256::from(mined.receipt.cost()),
         }
     }
@@ -218,6 +249,7 @@ impl TxState {
             Self::Reserved(unsigned) => (None, Some(unsigned)),
             Self::Pending(pending) => (Some(&pending.transaction.purpose), pending.replacement.as_ref()),
             Self::Mined(mined) => (Some(&mined.transaction.purpose), None),
+            Self::Foreign(_) => (None, None),
         };
         now.into_iter().chain(next.map(|unsigned| &unsigned.candidate.purpose))
     }
@@ -226,7 +258,7 @@ impl TxState {
     pub(super) fn carries(&self, item: &AnswerRef) -> bool {
         let left_out = match self {
             Self::Mined(mined) => mined.left_out.as_ref(),
-            Self::Reserved(_) | Self::Pending(_) => None,
+            Self::Reserved(_) | Self::Pending(_) | Self::Foreign(_) => None,
         };
         self.purposes().any(|purpose| answers(purpose).contains(item))
             && left_out.is_none_or(|left_out| !left_out.contains(&item.id))
@@ -270,6 +302,14 @@ impl Tracked {
     }
 
     pub(super) fn is_in_flight(&self) -> bool {
-        !matches!(self.state, TxState::Mined(_))
+        matches!(self.state, TxState::Reserved(_) | TxState::Pending(_))
+    }
+
+    /// Its nonce may not be used: what was believed for want of a receipt is forgotten.
+    pub(super) fn trust_again(&mut self) {
+        self.missing = None;
+        if let TxState::Foreign(foreign) = &self.state {
+            self.state = TxState::Pending(foreign.clone().pending());
+        }
     }
 }

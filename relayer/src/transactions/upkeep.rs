@@ -9,7 +9,7 @@
 //! | no endpoint takes it | the same bytes again, after pauses, at the same price; the node is not ready |
 //! | not mined for a while | the same bytes again, those of the next nonce with every block, then the head of the queue, if a pool holds it, with a higher fee, and all whose fee is below the block's; but not at a loss |
 //! | its requests are gone, ended by others, or late | the next candidate takes its nonce, or a self-transfer replaces it |
-//! | its nonce is used and none of its attempts has a receipt | a foreign transaction took it: its jobs are answered anew |
+//! | its nonce is used and none of its attempts has a receipt | a foreign transaction took it: its jobs are answered anew; its receipt is looked for until the nonce is final |
 //! | mined, but a job is still open | answered anew; alone, and reverted, it failed |
 //! | a reorganisation | every receipt is asked for again; jobs opened again that a transaction still carries count as sent |
 
@@ -70,7 +70,7 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         self.publish_price(&head);
         for account in self.queues.accounts() {
             let Some(queue) = self.queues.get(account) else { continue };
-            if tenth || queue.in_flight() > 0 || queue.hold.is_some() || !queue.funded {
+            if tenth || queue.awaits_news() {
                 self.ask_account(account);
             }
         }

@@ -47,12 +47,12 @@ pub enum Skip {
         /// The last block in which it could be answered.
         deadline: u64,
     },
-    /// Too much work was due before it.
-    #[error("the model cannot be run for it before block {deadline}: {ahead} requests are due earlier")]
+    /// The deadline passed while its model had too much to do.
+    #[error("its deadline passed at block {deadline} while the model had {ahead} other requests to run")]
     Overloaded {
         /// The last block in which it could be answered.
         deadline: u64,
-        /// How many requests for the model were to be run before it.
+        /// How many requests for the model were being run, or could still be in time.
         ahead: u64,
     },
     /// This version does not serve it.

@@ -146,9 +146,9 @@ impl<C: Chain, J: Journal> Executor<C, J> {
         let height = head.header.block.number;
         self.node.conditions.forget_before(height);
         // What is still here from before could not be run yet.
-        let reason = if *self.ports.funded.borrow() { WaitReason::Queue } else { WaitReason::Funds };
-        for task in self.queues.values().flat_map(ModelBacklog::ready) {
-            self.node.waits(task, reason, height + 1);
+        let funded = *self.ports.funded.borrow();
+        for (task, reason) in self.queues.values().flat_map(ModelBacklog::waiting) {
+            self.node.waits(task, if funded { reason } else { WaitReason::Funds }, height + 1);
         }
         for (model, _) in waiting {
             self.refill(model, height).await?;
@@ -159,9 +159,9 @@ impl<C: Chain, J: Journal> Executor<C, J> {
     async fn refill(&mut self, model: B256, head: u64) -> Result<(), StageError> {
         let queue = self.queues.entry(model).or_default();
         let skipped = queue.refill(&self.node, model, head).await?;
-        let late = queue.drop_late(head, &self.blocks, self.settings.sessions);
+        let expired = queue.set_late_aside(head, &self.blocks, self.settings.sessions);
         self.skip(skipped)?;
-        self.skip(late)
+        self.skip(expired)
     }
 
     fn skip(&self, skipped: Vec<Skipped>) -> Result<(), StageError> {

@@ -30,6 +30,9 @@ const REFILL_BATCH: usize = 256;
 pub(super) struct ModelBacklog {
     /// Jobs that may be run now, by deadline.
     ready: BTreeMap<Position, Task>,
+    /// Jobs that may be run now and, as it looks, cannot be in time: they are run when nothing else is ready. A part of them, at
+    /// most `MAX_READY`; the journal has the others.
+    late: BTreeMap<Position, Task>,
     /// Head at which a job that is not due is checked again.
     parked: HashMap<B256, u64>,
     /// Jobs that run, or are on their way to the chain, with the hash of their block.
@@ -53,7 +56,7 @@ impl ModelBacklog {
 
     /// Number of jobs in memory.
     pub(super) fn in_memory(&self) -> usize {
-        self.ready.len() + self.parked.len() + self.in_hand.len()
+        self.ready.len() + self.late.len() + self.parked.len() + self.in_hand.len()
     }
 
     /// Number of runs at this moment.
@@ -61,19 +64,22 @@ impl ModelBacklog {
         self.runs
     }
 
-    /// Jobs that may be run now.
-    pub(super) fn ready(&self) -> impl Iterator<Item = &Task> {
-        self.ready.values()
+    /// Jobs that may be run now, each with the reason for which it was not, if the node can pay for its answer.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&Task, WaitReason)> {
+        let ready = self.ready.values().map(|task| (task, WaitReason::Queue));
+        ready.chain(self.late.values().map(|task| (task, WaitReason::Overload)))
     }
 
-    /// Deadline of the next job.
-    pub(super) fn first(&self) -> Option<Position> {
-        self.ready.first_key_value().map(|(at, _)| *at)
+    /// The turn of the next job among those of all models: what can be in time goes first, then what is due first.
+    pub(super) fn first(&self) -> Option<(bool, Position)> {
+        let (ready, late) = (self.ready.first_key_value(), self.late.first_key_value());
+        ready.map(|(at, _)| (false, *at)).or(late.map(|(at, _)| (true, *at)))
     }
 
     /// Forgets what a reorganisation may have changed. What is in hand stays there if its block does.
     pub(super) fn rewound(&mut self, journal: &impl Journal) -> Result<(), JournalError> {
         self.ready.clear();
+        self.late.clear();
         self.parked.clear();
         let mut lost = Vec::new();
         for (id, (block, _)) in &self.in_hand {
@@ -106,8 +112,8 @@ impl ModelBacklog {
                     self.journal_has_more = true;
                     return Ok(skipped);
                 }
-                if self.ready.contains_key(&at) || self.in_hand.contains_key(&at.id) || self.parked.contains_key(&at.id)
-                {
+                let is_known = self.ready.contains_key(&at) || self.late.contains_key(&at);
+                if is_known || self.in_hand.contains_key(&at.id) || self.parked.contains_key(&at.id) {
                     continue;
                 }
                 let Some(Job::Seen(seen)) = node.journal.job(at.id)? else { continue };
@@ -136,29 +142,35 @@ impl ModelBacklog {
         }
     }
 
-    /// Drops what cannot be run before its deadline, given what is due before it and how long the model takes in each of
-    /// `sessions`: running it would only delay those that can.
-    pub(super) fn drop_late(&mut self, head: u64, blocks: &BlockPace, sessions: usize) -> Vec<Skipped> {
-        let Some(time) = self.time.get() else { return Vec::new() };
+    /// Sets aside what cannot be run before its deadline, given what is due before it and how long the model takes in each of
+    /// `sessions`: running it first would delay those that can. Returns what its deadline has passed over.
+    pub(super) fn set_late_aside(&mut self, head: u64, blocks: &BlockPace, sessions: usize) -> Vec<Skipped> {
+        let time = self.time.get().unwrap_or_default();
+        let was_late = std::mem::take(&mut self.late);
+        let mut jobs: BTreeMap<_, _> = was_late.into_iter().map(|(at, task)| (at, (task, true))).collect();
+        jobs.extend(std::mem::take(&mut self.ready).into_iter().map(|(at, task)| (at, (task, false))));
         let mut ahead = self.runs;
-        let mut late = Vec::new();
-        self.ready.retain(|at, task| {
+        let mut expired = Vec::new();
+        for (at, (task, was_late)) in jobs {
+            let deadline = at.height;
             let wait = time.as_secs_f64() * (ahead + 1) as f64 / sessions.max(1) as f64;
             let wait = Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX);
-            let in_time = head + 1 + blocks.within(wait) <= at.height;
-            if in_time {
+            if head >= deadline {
+                let overloaded = Skip::Overloaded { deadline, ahead: ahead as u64 };
+                expired.push((task.id, if was_late { overloaded } else { Skip::Expired { deadline } }));
+            } else if head + 1 + blocks.within(wait) <= deadline {
                 ahead += 1;
-            } else {
-                late.push((task.id, Skip::Overloaded { deadline: at.height, ahead: ahead as u64 }));
+                self.ready.insert(at, task);
+            } else if self.late.len() < MAX_READY {
+                self.late.insert(at, task);
             }
-            in_time
-        });
-        late
+        }
+        expired
     }
 
-    /// Takes the job that is due first, if it is still to be run.
+    /// Takes the job whose turn it is, if it is still to be run.
     pub(super) fn take(&mut self, journal: &impl Journal) -> Result<Option<(Task, Lease)>, JournalError> {
-        while let Some((_, task)) = self.ready.pop_first() {
+        while let Some((_, task)) = self.ready.pop_first().or_else(|| self.late.pop_first()) {
             // It may have been answered, or be in another block by now.
             if !matches!(journal.job(task.id)?, Some(Job::Seen(seen)) if seen.task.block == task.block) {
                 continue;
