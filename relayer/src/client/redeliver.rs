@@ -69,7 +69,7 @@ pub async fn redeliver(
     })?;
     let consumer = parsed.consumer;
     if !delivered {
-        let callback = Callback { coordinator, consumer, id, outcome, output: &output, gas_limit };
+        let callback = Callback { coordinator, consumer, id, outcome, output, gas_limit };
         return Err(RequestError::CallbackFails { consumer, reason: why(client, &callback).await });
     }
     let receipt = account.call(coordinator, &call, U256::ZERO).await?;
@@ -82,7 +82,7 @@ pub async fn redeliver(
 }
 
 /// Why a callback fails now, in words.
-async fn why(client: &Client, callback: &Callback<'_>) -> String {
+async fn why(client: &Client, callback: &Callback) -> String {
     let Call { from, to, data, gas, .. } = callback.call();
     let mut call = TransactionRequest::default().input(data.into());
     (call.from, call.to, call.gas) = (from, to.map(Into::into), gas);

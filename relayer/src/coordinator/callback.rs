@@ -19,7 +19,7 @@ const TOKEN_FLOOR_GAS: u64 = 10;
 
 /// An answer on its way to its consumer.
 #[derive(Clone, Debug)]
-pub struct Callback<'a> {
+pub struct Callback {
     /// The coordinator, which calls.
     pub coordinator: Address,
     /// The contract that asked.
@@ -29,12 +29,12 @@ pub struct Callback<'a> {
     /// What was found.
     pub outcome: Outcome,
     /// Packed tensors; empty unless `Ok`.
-    pub output: &'a Bytes,
+    pub output: Bytes,
     /// Gas of the callback.
     pub gas_limit: u32,
 }
 
-impl Callback<'_> {
+impl Callback {
     /// The same call as one that can be tried.
     #[must_use]
     pub fn call(&self) -> Call {

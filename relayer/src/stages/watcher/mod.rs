@@ -17,11 +17,15 @@ use std::{
 
 use alloy::{primitives::B256, rpc::types::Log};
 use futures::{StreamExt, TryStreamExt};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use self::{history::History, intake::Heights};
+use self::{
+    failures::{MAX_UNEXPLAINED, Unexplained},
+    history::History,
+    intake::Heights,
+};
 use crate::{
     chain::{Backoff, BlockRef, Chain, ChainError, Finality, Header, LogScope},
     conditions::Obstacle,
@@ -76,6 +80,8 @@ pub struct Watcher<C, J> {
     caught_up: bool,
     /// Height of the last final block, as far as it was read.
     final_block: Option<u64>,
+    /// Where callbacks that failed are tried again, while the watcher runs.
+    unexplained: Option<Unexplained>,
 }
 
 /// Error that stops the watcher for a moment, or for good.
@@ -117,6 +123,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             seats_at: None,
             caught_up: false,
             final_block: None,
+            unexplained: None,
         })
     }
 
@@ -125,6 +132,16 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
     /// # Errors
     /// Only what trying again cannot help: `Journal`, `Read` with `NotACoordinator`, and `ReorgTooDeep`.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StageError> {
+        let (unexplained, failed) = mpsc::channel(MAX_UNEXPLAINED);
+        self.unexplained = Some(unexplained);
+        let node = self.node.clone();
+        tokio::select! {
+            ended = self.follow(shutdown) => ended,
+            never = failures::explain(node, failed) => match never {},
+        }
+    }
+
+    async fn follow(&mut self, shutdown: CancellationToken) -> Result<(), StageError> {
         let mut backoff = Backoff::default();
         loop {
             let head = *self.heads.borrow_and_update();
@@ -302,7 +319,7 @@ impl<C: Chain, J: Journal> Watcher<C, J> {
             debug!(%id, %illegal, "a log changes nothing");
         }
         failpoint("taken.after");
-        failures::tell(&self.node, logs).await?;
+        failures::tell(&self.node, logs, self.unexplained.as_ref())?;
         self.node.metrics.blocks.add();
         for number in &batch.recent_blocks_gone {
             self.recent_blocks.remove(number);
