@@ -146,6 +146,14 @@ contract TensorTest is Test {
 
     // ----------------------------------------------------------------------------------------------- reading
 
+    function test_AStringLongerThanWhatIsBeforeItIsReadWhole() external view {
+        bytes memory text = new bytes(700);
+        for (uint256 i = 0; i < text.length; ++i) {
+            text[i] = bytes1(uint8(0x20 + i % 90));
+        }
+        assertEq(h.stringAt(bytes.concat(hex"010f0000", bytes4(uint32(text.length)), text), 0, 0), string(text));
+    }
+
     function test_EveryIntegerTypeGoesToWad() external view {
         int256[] memory one = new int256[](1);
         one[0] = 7;

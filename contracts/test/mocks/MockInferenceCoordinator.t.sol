@@ -269,6 +269,14 @@ contract MockInferenceCoordinatorTest is Test {
         (bool ok, bytes memory reason) = address(mock).call{gas: 400_000}(abi.encodeCall(mock.answer, (id, OUTPUT)));
         assertFalse(ok);
         assertEq(bytes4(reason), IInferenceCoordinator.InsufficientGas.selector);
+        uint256 available;
+        uint256 needed;
+        assembly ("memory-safe") {
+            available := mload(add(reason, 0x24))
+            needed := mload(add(reason, 0x44))
+        }
+        assertLt(available, 400_000);
+        assertGt(needed, 400_000, "what would do");
         assertEq(mock.statusOf(id), 1);
     }
 
