@@ -15,7 +15,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Backoff, ChainError, Endpoint, LowLatencyWs, RootCertificates, error::classify, http::Http, ws::STEADY};
+use super::{Backoff, ChainError, Endpoint, LowLatencyWs, RootCertificates, error::classify, http::Http, ws::Worth};
 
 /// A connection that can be used.
 #[derive(Debug)]
@@ -105,8 +105,9 @@ impl Connection {
         let same = |live: &mut Live| std::ptr::eq(live.provider.client(), broken.client());
         if let Some(live) = self.live.write().await.take_if(same) {
             let reason = live.socket.as_ref().and_then(LowLatencyWs::take_ended);
-            let useful = live.socket.as_ref().is_some_and(LowLatencyWs::was_useful);
-            redial.broke(live.made.elapsed(), useful, reason.unwrap_or_else(|| "the connection broke".into()));
+            let messages = live.socket.as_ref().map_or(0, LowLatencyWs::messages);
+            let worth = Worth::of(live.made.elapsed(), messages);
+            redial.broke(worth, reason.unwrap_or_else(|| "the connection broke".into()));
         }
         self.unreachable(redial.reason.clone())
     }
@@ -127,13 +128,12 @@ impl Connection {
 }
 
 impl Redial {
-    /// A connection broke that had held for a while, and had been of use or not. An endpoint that answers some calls and then
-    /// breaks is good for others, soon.
-    fn broke(&mut self, held: Duration, useful: bool, reason: String) {
-        if useful || held >= STEADY {
+    /// A connection broke.
+    fn broke(&mut self, worth: Worth, reason: String) {
+        if worth != Worth::Useless {
             self.backoff.succeeded();
         }
-        if held >= STEADY {
+        if worth == Worth::Steady {
             (self.not_before, self.reason) = (None, reason);
         } else {
             self.failed(reason);
@@ -181,11 +181,11 @@ async fn dial_anew(
 mod tests {
     use super::*;
 
-    /// The longest pause after each of so many connections that broke after a second.
-    fn longest_pause(useful: bool) -> Duration {
+    /// The longest pause after each of a hundred connections that broke.
+    fn longest_pause(worth: Worth) -> Duration {
         let mut redial = Redial::default();
         let pause = |_| {
-            redial.broke(Duration::from_secs(1), useful, String::new());
+            redial.broke(worth, String::new());
             redial.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
         };
         (0..100).map(pause).max().unwrap()
@@ -193,7 +193,8 @@ mod tests {
 
     #[test]
     fn connections_that_answer_before_they_break_are_made_again_soon_and_others_ever_later() {
-        assert!(longest_pause(true) <= Duration::from_millis(100));
-        assert!(longest_pause(false) >= Duration::from_secs(5));
+        assert_eq!(longest_pause(Worth::of(Duration::from_secs(10), 0)), Duration::ZERO);
+        assert!(longest_pause(Worth::of(Duration::from_secs(1), 4)) <= Duration::from_millis(100));
+        assert!(longest_pause(Worth::of(Duration::from_secs(9), 3)) >= Duration::from_secs(5));
     }
 }

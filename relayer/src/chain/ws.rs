@@ -30,10 +30,27 @@ use crate::text::cut;
 
 /// Silence after which a connection is tested; it is given up after twice as long.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// Time that a connection must hold to count as good: the one after it is made at once.
-pub(super) const STEADY: Duration = Duration::from_secs(10);
-/// Messages that must come over a connection for it to have been of use: the one after it is made after the shortest pause.
-const USEFUL: u32 = 4;
+/// What a connection that broke was worth. An endpoint that answers some calls and then breaks is good for others, soon; one
+/// that takes every connection and closes it is left alone ever longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// It held for 10 s at least.
+    Steady,
+    /// It brought four messages at least.
+    Useful,
+    /// Neither.
+    Useless,
+}
+
+impl Worth {
+    pub(super) fn of(held: Duration, messages: u32) -> Self {
+        match (held.as_secs(), messages) {
+            (10.., _) => Self::Steady,
+            (_, 4..) => Self::Useful,
+            _ => Self::Useless,
+        }
+    }
+}
 
 /// Connector to a `ws` or `wss` endpoint. A connection that breaks stays broken unless `with_retries` says otherwise: its
 /// user connects anew.
@@ -86,9 +103,9 @@ impl LowLatencyWs {
         Ok(connect_async_tls_with_config(request, None, true, Some(tls)).await?.0)
     }
 
-    /// Whether the last connection was of use while it held.
-    pub(super) fn was_useful(&self) -> bool {
-        self.last().messages >= USEFUL
+    /// Number of messages that came over the last connection.
+    pub(super) fn messages(&self) -> u32 {
+        self.last().messages
     }
 
     /// Takes the reason for which the last connection ended.
@@ -133,7 +150,8 @@ impl PubSubConnect for LowLatencyWs {
         }
         let pause = {
             let mut last = self.last();
-            if last.messages >= USEFUL || last.made.is_some_and(|made| made.elapsed() >= STEADY) {
+            let held = last.made.map_or(Duration::ZERO, |made| made.elapsed());
+            if Worth::of(held, last.messages) != Worth::Useless {
                 last.backoff.succeeded();
             }
             last.backoff.failed()
