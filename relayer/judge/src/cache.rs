@@ -36,6 +36,8 @@ const COMPRESSION: i32 = 1;
 pub(crate) fn load(folder: &Path, config: &mut Config, wasm: &[u8]) -> Result<(Engine, Module, CodeSource), OpenError> {
     let unusable = |reason: String| OpenError::Cache { path: folder.to_owned(), reason };
     let failed = |error: wasmtime::Error| OpenError::Compile(format!("{error:#}"));
+    // Held until the end: of several processes that start at once, one compiles and the others wait for it.
+    let _lock = lock(folder).map_err(|error| unusable(error.to_string()))?;
     let deleted = delete_untrusted(folder).map_err(|error| unusable(error.to_string()))?;
     let mut settings = CacheConfig::new();
     settings
@@ -60,6 +62,13 @@ pub(crate) fn load(folder: &Path, config: &mut Config, wasm: &[u8]) -> Result<(E
         record_hashes(folder).map_err(|error| unusable(error.to_string()))?;
     }
     Ok((engine, module, source))
+}
+
+fn lock(folder: &Path) -> io::Result<fs::File> {
+    fs::create_dir_all(folder)?;
+    let file = fs::File::create(folder.join("lock"))?;
+    file.lock()?;
+    Ok(file)
 }
 
 /// Deletes all compiled code without its recorded hash; tells whether there was any.
@@ -124,5 +133,39 @@ fn remove(file: &Path) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_code_with_its_recorded_hash_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let modules = folder.path().join("modules/wasmtime-1.2.3");
+        fs::create_dir_all(&modules).unwrap();
+        let files = ["a", "b", "c"].map(|name| modules.join(name));
+        for file in &files {
+            fs::write(file, file.to_string_lossy().as_bytes()).unwrap();
+        }
+        record_hashes(folder.path()).unwrap();
+        assert!(!delete_untrusted(folder.path()).unwrap());
+
+        // One byte changed, one hash lost, and a process that died while it wrote.
+        fs::write(&files[0], "altered").unwrap();
+        fs::remove_file(files[1].with_extension(HASH)).unwrap();
+        fs::write(files[2].with_extension("wip-atomic-write-mod"), "half").unwrap();
+        assert!(delete_untrusted(folder.path()).unwrap());
+        let left = entries(&modules).unwrap().unwrap();
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!(left.contains(&files[2]) && left.contains(&files[2].with_extension(HASH)));
+        assert!(!delete_untrusted(folder.path()).unwrap());
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_has_no_code() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!delete_untrusted(&folder.path().join("none")).unwrap());
     }
 }

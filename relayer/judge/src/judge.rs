@@ -9,6 +9,7 @@ use crate::{
     JudgeError, Limits, OpenError, Session, WASM_SHA256,
     cache::{self, CodeSource},
     host::{self, Host},
+    onnx::{Names, with_outputs},
 };
 
 /// Where the memory import says that the memory is shared between threads, in the file of `WASM_SHA256`.
@@ -76,6 +77,16 @@ impl Judge {
     pub fn load(&self, model: &[u8], limits: Limits) -> Result<Session, JudgeError> {
         Session::load(&self.engine, &self.linker, &self.module, model, limits)
     }
+
+    /// Loads a model into a fresh instance, with values from inside it as outputs after its own.
+    ///
+    /// # Errors
+    /// Those of `load`; `Load` for a file that is no ONNX model.
+    pub fn load_with_outputs(&self, model: &[u8], names: &[String], limits: Limits) -> Result<Session, JudgeError> {
+        let outputs = Names::read(model).map_err(|error| JudgeError::Load(error.to_string()))?.outputs;
+        let added = names.iter().filter(|name| !outputs.contains(*name)).map(String::as_str);
+        self.load(&with_outputs(model, added), limits)
+    }
 }
 
 impl std::fmt::Debug for Judge {
@@ -86,7 +97,7 @@ impl std::fmt::Debug for Judge {
 
 /// Checks the file's hash, and makes its memory an ordinary one: atomic instructions work on that as well, and one thread
 /// needs no more.
-fn unshared(wasm: &[u8]) -> Result<Vec<u8>, OpenError> {
+pub(crate) fn unshared(wasm: &[u8]) -> Result<Vec<u8>, OpenError> {
     let hash = hex(&Sha256::digest(wasm));
     let mut copy = wasm.to_vec();
     match copy.get_mut(SHARED_MEMORY) {

@@ -18,7 +18,8 @@ macro_rules! model {
     };
 }
 
-static MODELS: [Model; 10] = [
+static MODELS: [Model; 11] = [
+    model!("bitcast", None),
     model!("casts", None),
     model!("control", Some(&[0.125, -0.5, 0.3, 0.9])),
     model!("float16", None),
@@ -100,4 +101,45 @@ impl Judge {
 fn recorded(name: &str) -> &'static str {
     let mut lines = DIGESTS.lines().filter_map(|line| line.split_once("  "));
     lines.find(|(_, model)| *model == name).map_or("", |(digest, _)| digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::judge::unshared;
+
+    /// The real file, its memory no longer shared.
+    fn wasm() -> Vec<u8> {
+        let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../node_modules/onnxruntime-web/dist");
+        unshared(&std::fs::read(dist.join("ort-wasm-simd-threaded.wasm")).unwrap()).unwrap()
+    }
+
+    fn cache() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp/judge")
+    }
+
+    #[test]
+    fn every_built_in_model_has_a_recorded_digest() {
+        for model in &MODELS {
+            assert_eq!(recorded(model.name).len(), 64, "{}", model.name);
+        }
+        assert_eq!(recorded("another"), "");
+    }
+
+    /// The code is what a compiler would make that takes `f32x4.max` for `f32x4.min`: one bit of the instruction.
+    #[test]
+    fn a_compiler_that_gets_one_instruction_wrong_is_found_out() {
+        let mut wasm = wasm();
+        let code = 0x1_0000..13_000_000;
+        let sites: Vec<usize> = code.filter(|at| wasm[*at..].starts_with(&[0xfd, 0xe9, 0x01])).collect();
+        assert!(sites.len() > 10, "{}", sites.len());
+        for site in sites {
+            wasm[site + 1] ^= 1;
+        }
+        let judge = Judge::compile(wasm, Some(&cache()), None).unwrap();
+        let error = judge.self_test().unwrap_err();
+        assert!(matches!(error, SelfTestError::Differs { .. }), "{error}");
+    }
 }

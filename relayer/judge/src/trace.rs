@@ -4,7 +4,7 @@ use sha3::{Digest, Keccak256};
 
 use crate::{
     Judge, JudgeError, Limits, Tensor,
-    onnx::{Names, with_outputs},
+    onnx::Names,
 };
 
 /// Values that a trace has.
@@ -15,8 +15,6 @@ const DRAWS: u32 = 8;
 pub struct Candidates {
     /// Names, in the file's order.
     names: Vec<String>,
-    /// Whether each is an output of the model as well.
-    published: Vec<bool>,
 }
 
 /// The trace of a run.
@@ -66,13 +64,10 @@ impl Judge {
     /// Those of `load`.
     pub fn candidates(&self, model: &[u8], limits: Limits) -> Result<Candidates, JudgeError> {
         let names = Names::read(model).map_err(|error| JudgeError::Load(error.to_string()))?;
-        let added = names.dependent.iter().filter(|name| !names.outputs.contains(*name)).map(String::as_str);
-        let session = self.load(&with_outputs(model, added), limits.traced())?;
+        let session = self.load_with_outputs(model, &names.dependent, limits.traced())?;
         let tensors: std::collections::HashSet<&str> =
             session.outputs().iter().filter(|port| port.dtype.is_some()).map(|port| port.name.as_str()).collect();
-        let candidates: Vec<_> = names.dependent.into_iter().filter(|name| tensors.contains(name.as_str())).collect();
-        let published = candidates.iter().map(|name| names.outputs.contains(name)).collect();
-        Ok(Candidates { names: candidates, published })
+        Ok(Candidates { names: names.dependent.into_iter().filter(|name| tensors.contains(name.as_str())).collect() })
     }
 
     /// Runs the model on inputs in a fresh instance, with twice the fuel and all memory, and keeps what the seed draws.
@@ -111,11 +106,10 @@ impl Judge {
         if drawn.is_empty() {
             return Ok(Vec::new());
         }
-        let added = drawn.iter().filter(|place| !candidates.published[**place]);
-        let file = with_outputs(model, added.map(|place| candidates.names[*place].as_str()));
-        let mut session = self.load(&file, limits.traced())?;
-        let port = |place: &usize| session.outputs().iter().position(|port| port.name == candidates.names[*place]);
-        let wanted: Option<Vec<_>> = drawn.iter().map(port).collect();
+        let names: Vec<String> = drawn.iter().map(|place| candidates.names[*place].clone()).collect();
+        let mut session = self.load_with_outputs(model, &names, limits.traced())?;
+        let port = |name: &String| session.outputs().iter().position(|port| port.name == *name);
+        let wanted: Option<Vec<_>> = names.iter().map(port).collect();
         let wanted = wanted.ok_or_else(|| JudgeError::Load("the candidates are another model's".to_owned()))?;
         let tensors = session.run(inputs, &wanted)?;
         let mut bytes = Vec::new();
@@ -133,12 +127,12 @@ mod tests {
     use super::*;
 
     fn candidates(count: usize) -> Candidates {
-        Candidates { names: (0..count).map(|place| place.to_string()).collect(), published: vec![false; count] }
+        Candidates { names: (0..count).map(|place| place.to_string()).collect() }
     }
 
     #[test]
     fn a_seed_draws_eight_places_among_the_candidates() {
-        assert_eq!(candidates(0).draw([7; 32]), []);
+        assert!(candidates(0).draw([7; 32]).is_empty());
         assert_eq!(candidates(1).draw([7; 32]), [0; 8]);
         let draws = candidates(5).draw([7; 32]);
         assert_eq!(draws.len(), 8);

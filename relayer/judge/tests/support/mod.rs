@@ -36,6 +36,14 @@ pub(crate) fn shipped(model: &str) -> Vec<u8> {
     fs::read(repository().join("onnx-models").join(model).join("model.onnx")).unwrap()
 }
 
+/// Fuel of loading and of the first golden run of `digits`, and its memory in bytes.
+pub(crate) const DIGITS_FUEL: (u64, u64, u64) = (19_978_980, 474_196, 16_777_216);
+
+/// A model of this crate's own.
+pub(crate) fn model(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name).with_extension("onnx")).unwrap()
+}
+
 /// Inputs and outputs of a golden case.
 pub(crate) struct Golden {
     pub(crate) inputs: Vec<Tensor>,
