@@ -2,10 +2,7 @@
 
 use sha3::{Digest, Keccak256};
 
-use crate::{
-    Judge, JudgeError, Limits, Tensor,
-    onnx::Names,
-};
+use crate::{Judge, JudgeError, Limits, Tensor, onnx::Names};
 
 /// Values that a trace has.
 const DRAWS: u32 = 8;

@@ -40,10 +40,8 @@ fn vector(name: &str, file: &[u8], inputs: &[Tensor], seed: [u8; 32]) -> Value {
 #[test]
 fn traces_are_those_of_the_vectors() {
     let seeds = [[0; 32], [0xff; 32], std::array::from_fn(|place| place as u8)];
-    let computed: Vec<Value> = cases()
-        .iter()
-        .flat_map(|(name, file, inputs)| seeds.map(|seed| vector(name, file, inputs, seed)))
-        .collect();
+    let computed: Vec<Value> =
+        cases().iter().flat_map(|(name, file, inputs)| seeds.map(|seed| vector(name, file, inputs, seed))).collect();
     let recorded: Vec<Value> = serde_json::from_str(VECTORS).unwrap();
     let computed_text = serde_json::to_string_pretty(&computed).unwrap();
     assert_eq!(computed, recorded, "{computed_text}");
