@@ -16,7 +16,6 @@ pub(crate) struct Guest {
 }
 
 /// Exports by their minified names; the parameters are those of `onnxruntime/wasm/api.h`.
-#[derive(Clone)]
 pub(crate) struct Api {
     pub(crate) init: TypedFunc<(u32, u32), i32>,
     last_error: TypedFunc<(u32, u32), i32>,
@@ -66,8 +65,7 @@ impl Guest {
         function: impl Fn(&Api) -> &TypedFunc<P, R>,
         params: P,
     ) -> Result<R> {
-        let function = function(&self.api).clone();
-        let result = function.call(&mut self.store, params);
+        let result = function(&self.api).call(&mut self.store, params);
         if let Some(reason) = self.store.data_mut().host_refused.take() {
             return Err(JudgeError::HostMemory(reason));
         }

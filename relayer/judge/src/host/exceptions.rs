@@ -4,9 +4,11 @@
 //! called by an import `invoke_*`, which catches that error, restores the stack and tells the caller by `setThrew`. Which
 //! handler fits is decided by the file itself.
 
-use wasmtime::{Caller, Linker, Ref, WasmParams, WasmResults};
+use std::sync::Arc;
 
-use super::{Host, MODULE, read, read_u32, write, write_u32};
+use wasmtime::{Caller, Linker, Ref, TypedFunc, WasmParams, WasmResults};
+
+use super::{Host, MODULE, Runtime, read, read_u32, write, write_u32};
 
 /// A C++ exception on its way.
 #[derive(Debug, thiserror::Error)]
@@ -58,17 +60,14 @@ impl Header {
 type Result<T> = wasmtime::Result<T>;
 
 /// Calls a function of the table. A C++ exception ends here.
-fn invoke<P: WasmParams, R: WasmResults + Default>(
+fn invoke<P: WasmParams + 'static, R: WasmResults + Default + 'static>(
     mut caller: Caller<'_, Host>,
     function: u32,
     params: P,
 ) -> Result<R> {
     let runtime = caller.data().runtime()?;
     let stack = runtime.stack_save.call(&mut caller, ())?;
-    let Some(Ref::Func(Some(function))) = runtime.table.get(&mut caller, function.into()) else {
-        return Err(wasmtime::Trap::IndirectCallToNull.into());
-    };
-    let result = function.typed::<P, R>(&caller)?.call(&mut caller, params);
+    let result = table_function::<P, R>(&mut caller, &runtime, function)?.call(&mut caller, params);
     match result {
         Err(error) if error.is::<Thrown>() => {
             runtime.stack_restore.call(&mut caller, stack)?;
@@ -77,6 +76,25 @@ fn invoke<P: WasmParams, R: WasmResults + Default>(
         }
         other => other,
     }
+}
+
+/// A function of the table, whose type is checked once.
+fn table_function<P: WasmParams + 'static, R: WasmResults + 'static>(
+    caller: &mut Caller<'_, Host>,
+    runtime: &Runtime,
+    place: u32,
+) -> Result<Arc<TypedFunc<P, R>>> {
+    if let Some(known) = caller.data().functions.get(&place)
+        && let Ok(function) = known.clone().downcast()
+    {
+        return Ok(function);
+    }
+    let Some(Ref::Func(Some(function))) = runtime.table.get(&mut *caller, place.into()) else {
+        return Err(wasmtime::Trap::IndirectCallToNull.into());
+    };
+    let function = Arc::new(function.typed::<P, R>(&*caller)?);
+    caller.data_mut().functions.insert(place, function.clone());
+    Ok(function)
 }
 
 /// Chooses the handler, by its type, of the exception thrown last; tells it by the temporary return value.

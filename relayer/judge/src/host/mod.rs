@@ -8,6 +8,8 @@ mod system;
 pub(crate) use exceptions::Thrown;
 pub(crate) use system::Stopped;
 
+use std::{any::Any, collections::HashMap, sync::Arc};
+
 use wasmtime::{Caller, Linker, Memory, MemoryType, ResourceLimiter, Store, Table, TypedFunc};
 
 use exceptions::Exceptions;
@@ -20,7 +22,10 @@ const PAGES: (u32, u32) = (256, 65_536);
 /// State of an instance outside its memory.
 pub(crate) struct Host {
     memory: Option<Memory>,
-    runtime: Option<Runtime>,
+    /// Behind an `Arc`, as what it holds is dear to copy.
+    runtime: Option<Arc<Runtime>>,
+    /// Functions of the table that were called, by their places; the file never changes the table.
+    functions: HashMap<u32, Arc<dyn Any + Send + Sync>>,
     exceptions: Exceptions,
     /// Times that a clock was asked.
     ticks: u64,
@@ -33,7 +38,6 @@ pub(crate) struct Host {
 }
 
 /// Exports that imports call back.
-#[derive(Clone)]
 struct Runtime {
     table: Table,
     thread_init: TypedFunc<(u32, u32, u32, u32, u32, u32), ()>,
@@ -53,6 +57,7 @@ impl Host {
         Self {
             memory: None,
             runtime: None,
+            functions: HashMap::new(),
             exceptions: Exceptions::default(),
             ticks: 0,
             memory_limit,
@@ -70,7 +75,7 @@ impl Host {
         self.memory.ok_or_else(|| wasmtime::Error::msg("the memory is not there yet"))
     }
 
-    fn runtime(&self) -> wasmtime::Result<Runtime> {
+    fn runtime(&self) -> wasmtime::Result<Arc<Runtime>> {
         self.runtime.clone().ok_or_else(|| wasmtime::Error::msg("an import was called while the instance was made"))
     }
 }
@@ -129,7 +134,7 @@ pub(crate) fn instantiate(
         can_catch: instance.get_typed_func(&mut *store, "Ob")?,
         exception_pointer: instance.get_typed_func(&mut *store, "Pb")?,
     };
-    store.data_mut().runtime = Some(runtime);
+    store.data_mut().runtime = Some(Arc::new(runtime));
     instance.get_typed_func::<(), ()>(&mut *store, "Va")?.call(&mut *store, ())?;
     Ok((instance, memory))
 }

@@ -24,7 +24,7 @@ pub(crate) fn wasm() -> Vec<u8> {
 
 /// Folder of compiled code that all tests share, and later runs.
 pub(crate) fn cache() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("judge")
+    repository().join("target/tmp/judge")
 }
 
 pub(crate) fn judge() -> &'static Judge {
