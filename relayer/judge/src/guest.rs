@@ -15,11 +15,15 @@ pub(crate) struct Guest {
     memory_limit: u64,
 }
 
+/// Parameters of the longer functions.
+type Words8 = (u32, u32, u32, u32, u32, u32, u32, u32);
+type Words10 = (u32, u32, u32, u32, u32, u32, u32, u32, u32, u32);
+
 /// Exports by their minified names; the parameters are those of `onnxruntime/wasm/api.h`.
 pub(crate) struct Api {
     pub(crate) init: TypedFunc<(u32, u32), i32>,
     last_error: TypedFunc<(u32, u32), i32>,
-    pub(crate) create_options: TypedFunc<(u32, u32, u32, u32, u32, u32, u32, u32, u32, u32), u32>,
+    pub(crate) create_options: TypedFunc<Words10, u32>,
     pub(crate) create_session: TypedFunc<(u32, u32, u32), u32>,
     pub(crate) port_counts: TypedFunc<(u32, u32, u32), i32>,
     pub(crate) port: TypedFunc<(u32, u32, u32, u32), i32>,
@@ -27,7 +31,7 @@ pub(crate) struct Api {
     pub(crate) create_tensor: TypedFunc<(u32, u32, u32, u32, u32, u32), u32>,
     pub(crate) tensor_data: TypedFunc<(u32, u32, u32, u32, u32), i32>,
     pub(crate) release_tensor: TypedFunc<u32, i32>,
-    pub(crate) run: TypedFunc<(u32, u32, u32, u32, u32, u32, u32, u32), i32>,
+    pub(crate) run: TypedFunc<Words8, i32>,
     malloc: TypedFunc<u32, u32>,
     pub(crate) free: TypedFunc<u32, ()>,
 }

@@ -1,5 +1,7 @@
 //! Recorded digests of outputs: the same on every machine.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::process::Command;

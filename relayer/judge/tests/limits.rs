@@ -1,5 +1,7 @@
 //! Limits, failures, and what a session takes.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::{collections::HashSet, fs};

@@ -1,5 +1,7 @@
 //! Traces: the committed vectors, and that the traced run gives the plain run's bits.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use oraculum_judge::{DType, JudgeError, Limits, Tensor, digest};

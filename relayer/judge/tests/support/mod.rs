@@ -1,6 +1,7 @@
 //! The judge over the files that `./scripts/setup` installs, and the shipped models.
 
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests end where something is not as they need it")]
 
 use std::{
     fs,
