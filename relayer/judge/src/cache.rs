@@ -1,0 +1,171 @@
+//! Compiled code on disk, and whether it may be trusted.
+//!
+//! wasmtime's cache finds code by the hash of what it was compiled from, and runs what it finds: of eight files with one bit
+//! changed it ran six. So the SHA-256 of each file stands beside it, and files without theirs are deleted before
+//! wasmtime looks. This notices what disks and interrupted writes do; whoever can write to the folder can write both,
+//! and must be kept from it by its permissions.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sha2::{Digest, Sha256};
+use wasmtime::{Cache, CacheConfig, Config, Engine, Module};
+
+use crate::{OpenError, judge::hex};
+
+/// Where a judge's code comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeSource {
+    /// It was compiled now.
+    Compiled,
+    /// It was taken from the folder.
+    Cached,
+    /// What the folder had was altered or incomplete: it was deleted, and the code compiled again.
+    Recompiled,
+}
+
+/// Extension of files that hold the hash of the file beside them.
+const HASH: &str = "sha256";
+/// Compression of code, in zstd's levels.
+const COMPRESSION: i32 = 1;
+
+/// Takes the code from a folder, or compiles it and keeps it there.
+pub(crate) fn load(folder: &Path, config: &mut Config, wasm: &[u8]) -> Result<(Engine, Module, CodeSource), OpenError> {
+    let unusable = |reason: String| OpenError::Cache { path: folder.to_owned(), reason };
+    let failed = |error: wasmtime::Error| OpenError::Compile(format!("{error:#}"));
+    // Held until the end: of several processes that start at once, one compiles and the others wait for it.
+    let _lock = lock(folder).map_err(|error| unusable(error.to_string()))?;
+    let deleted = delete_untrusted(folder).map_err(|error| unusable(error.to_string()))?;
+    let mut settings = CacheConfig::new();
+    settings
+        // wasmtime takes no relative folder.
+        .with_directory(std::path::absolute(folder).map_err(|error| unusable(error.to_string()))?)
+        .with_baseline_compression_level(COMPRESSION)
+        // No file is compressed anew behind our back, or deleted.
+        .with_optimized_compression_level(COMPRESSION)
+        .with_optimized_compression_usage_counter_threshold(u64::MAX)
+        .with_cleanup_interval(Duration::from_secs(u32::MAX.into()))
+        .with_files_total_size_soft_limit(u64::MAX / 128);
+    let cache = Cache::new(settings).map_err(|error| unusable(format!("{error:#}")))?;
+    config.cache(Some(cache.clone()));
+    let engine = Engine::new(config).map_err(failed)?;
+    let module = Module::new(&engine, wasm).map_err(failed)?;
+    let source = match (cache.cache_hits(), deleted) {
+        (1.., _) => CodeSource::Cached,
+        (0, true) => CodeSource::Recompiled,
+        (0, false) => CodeSource::Compiled,
+    };
+    if source != CodeSource::Cached {
+        record_hashes(folder).map_err(|error| unusable(error.to_string()))?;
+    }
+    Ok((engine, module, source))
+}
+
+fn lock(folder: &Path) -> io::Result<fs::File> {
+    fs::create_dir_all(folder)?;
+    let file = fs::File::create(folder.join("lock"))?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// Deletes all compiled code without its recorded hash; tells whether there was any.
+fn delete_untrusted(folder: &Path) -> io::Result<bool> {
+    let mut deleted = false;
+    for file in code_files(folder)? {
+        let trusted = match fs::read_to_string(file.with_extension(HASH)) {
+            Ok(recorded) => recorded == hash_of(&file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        if !trusted {
+            remove(&file)?;
+            remove(&file.with_extension(HASH))?;
+            deleted = true;
+        }
+        // Left by a process that died while it wrote; it would keep wasmtime from writing.
+        remove(&file.with_extension("wip-atomic-write-mod"))?;
+    }
+    Ok(deleted)
+}
+
+/// Records the hash of each file of code that has none yet.
+fn record_hashes(folder: &Path) -> io::Result<()> {
+    for file in code_files(folder)? {
+        let record = file.with_extension(HASH);
+        if !record.exists() {
+            let unfinished = file.with_extension(format!("{HASH}-{}", std::process::id()));
+            fs::write(&unfinished, hash_of(&file)?)?;
+            fs::rename(&unfinished, &record)?;
+        }
+    }
+    Ok(())
+}
+
+fn hash_of(file: &Path) -> io::Result<String> {
+    Ok(hex(&Sha256::digest(fs::read(file)?)))
+}
+
+/// Files of compiled code: wasmtime gives their names no extension.
+fn code_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let Some(compilers) = entries(&folder.join("modules"))? else { return Ok(files) };
+    for compiler in compilers.into_iter().filter(|path| path.is_dir()) {
+        files.extend(entries(&compiler)?.unwrap_or_default().into_iter().map(|file| file.with_extension("")));
+    }
+    files.sort();
+    files.dedup();
+    files.retain(|file| file.is_file());
+    Ok(files)
+}
+
+fn entries(folder: &Path) -> io::Result<Option<Vec<PathBuf>>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>().map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_code_with_its_recorded_hash_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let modules = folder.path().join("modules/wasmtime-1.2.3");
+        fs::create_dir_all(&modules).unwrap();
+        let files = ["a", "b", "c"].map(|name| modules.join(name));
+        for file in &files {
+            fs::write(file, file.to_string_lossy().as_bytes()).unwrap();
+        }
+        record_hashes(folder.path()).unwrap();
+        assert!(!delete_untrusted(folder.path()).unwrap());
+
+        // One byte changed, one hash lost, and a process that died while it wrote.
+        fs::write(&files[0], "altered").unwrap();
+        fs::remove_file(files[1].with_extension(HASH)).unwrap();
+        fs::write(files[2].with_extension("wip-atomic-write-mod"), "half").unwrap();
+        assert!(delete_untrusted(folder.path()).unwrap());
+        let left = entries(&modules).unwrap().unwrap();
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!(left.contains(&files[2]) && left.contains(&files[2].with_extension(HASH)));
+        assert!(!delete_untrusted(folder.path()).unwrap());
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_has_no_code() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!delete_untrusted(&folder.path().join("none")).unwrap());
+    }
+}
