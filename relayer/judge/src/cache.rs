@@ -14,7 +14,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use wasmtime::{Cache, CacheConfig, Config, Engine, Module};
 
-use crate::{OpenError, judge::hex};
+use crate::OpenError;
 
 /// Where a judge's code comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ fn record_hashes(folder: &Path) -> io::Result<()> {
 }
 
 fn hash_of(file: &Path) -> io::Result<String> {
-    Ok(hex(&Sha256::digest(fs::read(file)?)))
+    Ok(hex::encode(Sha256::digest(fs::read(file)?)))
 }
 
 /// Files of compiled code: wasmtime gives their names no extension.

@@ -140,8 +140,7 @@ impl Guest {
 
     pub(crate) fn words(&self, at: u32, count: usize) -> Result<Vec<u32>> {
         let bytes = self.bytes(at, count.checked_mul(4).ok_or_else(|| outside(()))?)?;
-        let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
-        Ok(bytes.chunks_exact(4).map(word).collect())
+        Ok(bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect())
     }
 
     /// Bytes up to the next zero.

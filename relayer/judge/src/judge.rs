@@ -98,7 +98,7 @@ impl std::fmt::Debug for Judge {
 /// Checks the file's hash, and makes its memory an ordinary one: atomic instructions work on that as well, and one thread
 /// needs no more.
 pub(crate) fn unshared(wasm: &[u8]) -> Result<Vec<u8>, OpenError> {
-    let hash = hex(&Sha256::digest(wasm));
+    let hash = hex::encode(Sha256::digest(wasm));
     let mut copy = wasm.to_vec();
     match copy.get_mut(SHARED_MEMORY) {
         Some(flags) if hash == WASM_SHA256 => *flags &= !2,
@@ -123,9 +123,4 @@ fn config(target: Option<&str>) -> wasmtime::Result<Config> {
         config.target(target)?;
     }
     Ok(config)
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

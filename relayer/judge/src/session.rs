@@ -6,6 +6,7 @@ use crate::{
     DType, Data, JudgeError, Limits, Tensor,
     guest::{Guest, call_error},
     host::{self, Host},
+    tensor::count,
 };
 
 /// Severity of what ONNX Runtime logs: nothing short of fatal.
@@ -62,8 +63,7 @@ impl Session {
     ) -> Result<Self> {
         let mut store = Store::new(engine, Host::new(limits.memory));
         store.limiter(|host| host);
-        let mut guest = match fuelled(&mut store, u64::MAX).and_then(|()| host::instantiate(linker, module, &mut store))
-        {
+        let mut guest = match store.set_fuel(u64::MAX).and_then(|()| host::instantiate(linker, module, &mut store)) {
             Ok((instance, memory)) => Guest::new(store, instance, memory, limits.memory)
                 .map_err(|error| JudgeError::Trap(format!("{error:#}")))?,
             Err(error) => return Err(call_error(&error, store.data(), limits.memory)),
@@ -249,12 +249,8 @@ struct Placed {
     memory: Vec<u32>,
 }
 
-fn fuelled(store: &mut Store<Host>, fuel: u64) -> wasmtime::Result<()> {
-    store.set_fuel(fuel)
-}
-
 fn set_fuel(guest: &mut Guest, fuel: u64) -> Result<()> {
-    fuelled(&mut guest.store, fuel).map_err(|error| JudgeError::Trap(format!("{error:#}")))
+    guest.store.set_fuel(fuel).map_err(|error| JudgeError::Trap(format!("{error:#}")))
 }
 
 /// Opens a session with the options of the profile: no optimizations, one operator after another. Arena and memory patterns,
@@ -357,9 +353,7 @@ fn take(guest: &mut Guest, tensor: u32, output: usize) -> Result<Tensor> {
 
 fn read(guest: &Guest, dtype: u32, data: u32, dims: Vec<u32>) -> Result<std::result::Result<Tensor, String>> {
     let Some(dtype) = DType::from_onnx(dtype) else { return Ok(Err(format!("a tensor of ONNX's type {dtype}"))) };
-    let count =
-        if dims.contains(&0) { Some(0) } else { dims.iter().try_fold(1usize, |n, dim| n.checked_mul(*dim as usize)) };
-    let Some(count) = count else { return Ok(Err("more elements than memory has bytes".to_owned())) };
+    let Some(count) = count(&dims) else { return Ok(Err("more elements than memory has bytes".to_owned())) };
     let Some(size) = dtype.size() else {
         let starts = guest.words(data, count)?;
         let mut strings = Vec::with_capacity(count);

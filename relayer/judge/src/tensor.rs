@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Type of a tensor's elements.
+/// Type of a tensor's elements: the relayer's `ElementType`, of which this crate knows nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each variant is named after its type")]
 pub enum DType {
@@ -196,7 +196,7 @@ impl Tensor {
 }
 
 /// Number of elements; `None` beyond `usize`.
-fn count(dims: &[u32]) -> Option<usize> {
+pub(crate) fn count(dims: &[u32]) -> Option<usize> {
     if dims.contains(&0) {
         return Some(0);
     }

@@ -81,41 +81,33 @@ impl Judge {
         seed: [u8; 32],
         inputs: &[Tensor],
     ) -> Result<Trace, JudgeError> {
-        match self.traced(model, candidates, limits, seed, inputs) {
-            Ok(bytes) => Ok(Trace { bytes, reason: None }),
-            Err(error) if error.is_host() => Err(error),
-            Err(error) => Ok(Trace { bytes: Vec::new(), reason: Some(error) }),
-        }
-    }
-
-    fn traced(
-        &self,
-        model: &[u8],
-        candidates: &Candidates,
-        limits: Limits,
-        seed: [u8; 32],
-        inputs: &[Tensor],
-    ) -> Result<Vec<u8>, JudgeError> {
         let draws = candidates.draw(seed);
         let mut drawn = draws.clone();
         drawn.sort_unstable();
         drawn.dedup();
         if drawn.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Trace { bytes: Vec::new(), reason: None });
         }
-        let names: Vec<String> = drawn.iter().map(|place| candidates.names[*place].clone()).collect();
-        let mut session = self.load_with_outputs(model, &names, limits.traced())?;
-        let port = |name: &String| session.outputs().iter().position(|port| port.name == *name);
-        let wanted: Option<Vec<_>> = names.iter().map(port).collect();
-        let wanted = wanted.ok_or_else(|| JudgeError::Load("the candidates are another model's".to_owned()))?;
-        let tensors = session.run(inputs, &wanted)?;
+        let traced = || {
+            let names: Vec<String> = drawn.iter().map(|place| candidates.names[*place].clone()).collect();
+            let mut session = self.load_with_outputs(model, &names, limits.traced())?;
+            let port = |name: &String| session.outputs().iter().position(|port| port.name == *name);
+            let wanted: Option<Vec<_>> = names.iter().map(port).collect();
+            session
+                .run(inputs, &wanted.ok_or_else(|| JudgeError::Load("the candidates are another model's".to_owned()))?)
+        };
+        let tensors = match traced() {
+            Ok(tensors) => tensors,
+            Err(error) if error.is_host() => return Err(error),
+            Err(error) => return Ok(Trace { bytes: Vec::new(), reason: Some(error) }),
+        };
         let mut bytes = Vec::new();
         for place in draws {
             if let Ok(place) = drawn.binary_search(&place) {
                 tensors[place].encode(&mut bytes);
             }
         }
-        Ok(bytes)
+        Ok(Trace { bytes, reason: None })
     }
 }
 

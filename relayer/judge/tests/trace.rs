@@ -10,10 +10,6 @@ use support::{SHIPPED, golden, judge, model, shipped};
 
 const VECTORS: &str = include_str!("../vectors/trace.json");
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The models of the vectors, each with inputs.
 fn cases() -> Vec<(&'static str, Vec<u8>, Vec<Tensor>)> {
     let mut cases: Vec<_> =
@@ -31,11 +27,11 @@ fn vector(name: &str, file: &[u8], inputs: &[Tensor], seed: [u8; 32]) -> Value {
     assert_eq!(trace.reason, None);
     json!({
         "model": name,
-        "seed": hex(&seed),
+        "seed": hex::encode(seed),
         "candidates": candidates.names(),
         "drawn": candidates.draw(seed),
         "bytes": trace.bytes.len(),
-        "digest": hex(&trace.digest(seed)),
+        "digest": hex::encode(trace.digest(seed)),
     })
 }
 

@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
+// It comes with solc.
 const { keccak256 } = createRequire(import.meta.url)("js-sha3");
 
 const crate = join(import.meta.dirname, "..");

@@ -145,7 +145,10 @@ impl<C: Chain, J: Journal> Transactions<C, J> {
         let Some(queue) = self.queues.get_mut(account) else { return Ok(()) };
         queue.tracked.remove(&nonce);
         queue.closed = queue.closed.max(nonce + 1);
-        self.commit(&Batch { transactions_gone: vec![(account, nonce)], ..Batch::default() })
+        failpoint("final.before");
+        self.commit(&Batch { transactions_gone: vec![(account, nonce)], ..Batch::default() })?;
+        failpoint("final.after");
+        Ok(())
     }
 
     /// A nonce is used: what was being signed for it is sent otherwise.

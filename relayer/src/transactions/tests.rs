@@ -91,6 +91,12 @@ impl Rig {
         outcome
     }
 
+    /// The chain says that so many nonces are used, and knows none of our transactions.
+    fn lose_nonces(&self, used: u64) {
+        self.chain().drop_pool();
+        self.chain().set_nonces(used, used);
+    }
+
     fn in_flight(&self) -> usize {
         self.transactions.queues.iter().map(NonceQueue::in_flight).sum()
     }
