@@ -66,8 +66,8 @@ pub(super) fn take<C: Chain, J: Journal>(
     heights: Heights,
     batch: &mut Batch,
 ) -> Result<(), JournalError> {
-    let mut intake =
-        Intake { node, names, heights, batch, fresh: HashMap::new(), claims: HashMap::new(), over: HashSet::new() };
+    let (fresh, claims, over, past) = Default::default();
+    let mut intake = Intake { node, names, heights, batch, fresh, claims, over, past };
     logs.iter().try_for_each(|log| intake.take(log))?;
     intake.finish();
     Ok(())
@@ -85,6 +85,16 @@ struct Intake<'a, C, J> {
     claims: HashMap<B256, Claim>,
     /// Jobs that begin and end in this batch, so long ago that they would be forgotten at once.
     over: HashSet<B256>,
+    /// Answers of this node in the chain's history, which are told together.
+    past: PastAnswers,
+}
+
+/// Answers of this node in blocks that no reorganisation which is rewound can reach.
+#[derive(Debug, Default)]
+struct PastAnswers {
+    count: u64,
+    /// What they are paid, wei.
+    fees: U256,
 }
 
 impl<C: Chain, J: Journal> Intake<'_, C, J> {
@@ -139,11 +149,15 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
         Ok(())
     }
 
-    fn tell_answered(&self, task: &Task, outcome: Outcome, seats: &Bytes, log: &DecodedLog) {
-        let model_id = task.request.model_id;
+    fn tell_answered(&mut self, task: &Task, outcome: Outcome, seats: &Bytes, log: &DecodedLog) {
+        let (fee, block) = (U256::from(self.node.pay(&task.request, seats)), log.block.number);
+        if block + self.heights.depth <= self.heights.head {
+            self.past.count += 1;
+            self.past.fees += fee;
+            return;
+        }
+        let (model_id, id, fee) = (task.request.model_id, task.id, eth(fee));
         let model = self.names.get(&model_id).cloned().unwrap_or_else(|| model_id.to_string());
-        let fee = eth(U256::from(self.node.pay(&task.request, seats)));
-        let (id, block) = (task.id, log.block.number);
         info!(%model, %id, ?outcome, fee, block, transaction = log.transaction.map(display), "answered; the fee is in ETH");
     }
 
@@ -176,7 +190,11 @@ impl<C: Chain, J: Journal> Intake<'_, C, J> {
     }
 
     fn finish(self) {
-        let Self { batch, claims, over, .. } = self;
+        let Self { batch, claims, over, past, heights, .. } = self;
+        if past.count > 0 {
+            let (answers, fees, until) = (past.count, eth(past.fees), heights.cursor);
+            info!(answers, fees, until, "answers of this node are in the chain's history; the fees are in ETH");
+        }
         batch.claims.extend(claims.into_values());
         batch.seen.retain(|(task, _)| !over.contains(&task.id));
         batch.moves.retain(|(id, _)| !over.contains(id));

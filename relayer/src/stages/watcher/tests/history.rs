@@ -8,7 +8,10 @@ use crate::{
     chain::{AlloyChain, Endpoints, PoolSettings},
     coordinator::Event,
     domain::SignedAnswer,
-    testing::endpoint::{Said, TestEndpoint, client_settings},
+    testing::{
+        self,
+        endpoint::{Said, TestEndpoint, client_settings},
+    },
 };
 
 /// What is written of a stretch of history, with the chain's head far above it: the ids of the jobs, and of the claims.
@@ -40,6 +43,20 @@ async fn of_what_began_and_ended_long_ago_only_pay_that_is_owed_is_written() {
 async fn what_ended_lately_is_written_for_the_list_of_jobs() {
     let (jobs, claims, [owed, paid, open]) = written(40_000).await;
     assert_eq!((jobs, claims), (vec![owed, paid, open], vec![owed]));
+}
+
+/// A node that catches up may have given thousands of them.
+#[tokio::test]
+async fn answers_that_are_long_past_are_told_in_one_line() {
+    let log = testing::Log::start();
+    written(40_000).await;
+    assert_eq!(log.with("answered; the fee").len(), 0);
+    let told = log.with("answers of this node are in the chain's history");
+    assert!(matches!(&told[..], [line] if line.contains("answers=2 ")), "{told:?}");
+
+    written(8).await;
+    assert_eq!(log.with("answered; the fee").len(), 2);
+    assert_eq!(log.with("answers of this node are in the chain's history").len(), 1);
 }
 
 /// Words with which endpoints refuse a query over too many blocks.
