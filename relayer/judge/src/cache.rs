@@ -32,13 +32,47 @@ const HASH: &str = "sha256";
 /// Compression of code, in zstd's levels.
 const COMPRESSION: i32 = 1;
 
-/// Takes the code from a folder, or compiles it and keeps it there.
-pub(crate) fn load(folder: &Path, config: &mut Config, wasm: &[u8]) -> Result<(Engine, Module, CodeSource), OpenError> {
+/// Takes the code from a folder, or compiles it and keeps it there, and says before that it will take long.
+pub(crate) fn load(
+    folder: &Path,
+    config: &mut Config,
+    wasm: &[u8],
+    compiling: impl FnOnce(),
+) -> Result<(Engine, Module, CodeSource), OpenError> {
+    let unusable = |error: io::Error| OpenError::Cache { path: folder.to_owned(), reason: error.to_string() };
+    let lock = lock_file(folder).map_err(unusable)?;
+    // Processes that find the code ready take it side by side.
+    lock.lock_shared().map_err(unusable)?;
+    let ready = !code_files(folder).map_err(unusable)?.is_empty() && untrusted(folder).map_err(unusable)?.is_empty();
+    if ready {
+        let found = open(folder, config, wasm)?;
+        if found.2 {
+            return Ok((found.0, found.1, CodeSource::Cached));
+        }
+    }
+    lock.unlock().map_err(unusable)?;
+    // Of several that do not, one compiles and the others wait for it.
+    lock.lock().map_err(unusable)?;
+    let deleted = delete_untrusted(folder).map_err(unusable)?;
+    if code_files(folder).map_err(unusable)?.is_empty() {
+        compiling();
+    }
+    let (engine, module, hit) = open(folder, config, wasm)?;
+    let source = match (hit, deleted) {
+        (true, _) => CodeSource::Cached,
+        (false, true) => CodeSource::Recompiled,
+        (false, false) => CodeSource::Compiled,
+    };
+    if source != CodeSource::Cached {
+        record_hashes(folder).map_err(unusable)?;
+    }
+    Ok((engine, module, source))
+}
+
+/// Opens the code with wasmtime's cache; tells whether it was there.
+fn open(folder: &Path, config: &mut Config, wasm: &[u8]) -> Result<(Engine, Module, bool), OpenError> {
     let unusable = |reason: String| OpenError::Cache { path: folder.to_owned(), reason };
     let failed = |error: wasmtime::Error| OpenError::Compile(format!("{error:#}"));
-    // Held until the end: of several processes that start at once, one compiles and the others wait for it.
-    let _lock = lock(folder).map_err(|error| unusable(error.to_string()))?;
-    let deleted = delete_untrusted(folder).map_err(|error| unusable(error.to_string()))?;
     let mut settings = CacheConfig::new();
     settings
         // wasmtime takes no relative folder.
@@ -53,27 +87,29 @@ pub(crate) fn load(folder: &Path, config: &mut Config, wasm: &[u8]) -> Result<(E
     config.cache(Some(cache.clone()));
     let engine = Engine::new(config).map_err(failed)?;
     let module = Module::new(&engine, wasm).map_err(failed)?;
-    let source = match (cache.cache_hits(), deleted) {
-        (1.., _) => CodeSource::Cached,
-        (0, true) => CodeSource::Recompiled,
-        (0, false) => CodeSource::Compiled,
-    };
-    if source != CodeSource::Cached {
-        record_hashes(folder).map_err(|error| unusable(error.to_string()))?;
-    }
-    Ok((engine, module, source))
+    Ok((engine, module, cache.cache_hits() > 0))
 }
 
-fn lock(folder: &Path) -> io::Result<fs::File> {
+/// What is recorded of the code in a folder, one line for each file.
+pub(crate) fn records(folder: &Path) -> io::Result<Vec<String>> {
+    code_files(folder)?.iter().map(|file| fs::read_to_string(file.with_extension(HASH))).collect()
+}
+
+/// Writes a file as a whole or not at all.
+pub(crate) fn write_whole(path: &Path, content: &str) -> io::Result<()> {
+    let unfinished = path.with_added_extension(std::process::id().to_string());
+    fs::write(&unfinished, content)?;
+    fs::rename(&unfinished, path)
+}
+
+fn lock_file(folder: &Path) -> io::Result<fs::File> {
     fs::create_dir_all(folder)?;
-    let file = fs::File::create(folder.join("lock"))?;
-    file.lock()?;
-    Ok(file)
+    fs::File::create(folder.join("lock"))
 }
 
-/// Deletes all compiled code without its recorded hash; tells whether there was any.
-fn delete_untrusted(folder: &Path) -> io::Result<bool> {
-    let mut deleted = false;
+/// Compiled code without its recorded hash.
+fn untrusted(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut untrusted = Vec::new();
     for file in code_files(folder)? {
         let trusted = match fs::read_to_string(file.with_extension(HASH)) {
             Ok(recorded) => recorded == hash_of(&file)?,
@@ -81,14 +117,24 @@ fn delete_untrusted(folder: &Path) -> io::Result<bool> {
             Err(error) => return Err(error),
         };
         if !trusted {
-            remove(&file)?;
-            remove(&file.with_extension(HASH))?;
-            deleted = true;
+            untrusted.push(file);
         }
+    }
+    Ok(untrusted)
+}
+
+/// Deletes all compiled code without its recorded hash; tells whether there was any.
+fn delete_untrusted(folder: &Path) -> io::Result<bool> {
+    let untrusted = untrusted(folder)?;
+    for file in &untrusted {
+        remove(file)?;
+        remove(&file.with_extension(HASH))?;
+    }
+    for file in code_files(folder)? {
         // Left by a process that died while it wrote; it would keep wasmtime from writing.
         remove(&file.with_extension("wip-atomic-write-mod"))?;
     }
-    Ok(deleted)
+    Ok(!untrusted.is_empty())
 }
 
 /// Records the hash of each file of code that has none yet.
@@ -96,9 +142,7 @@ fn record_hashes(folder: &Path) -> io::Result<()> {
     for file in code_files(folder)? {
         let record = file.with_extension(HASH);
         if !record.exists() {
-            let unfinished = file.with_extension(format!("{HASH}-{}", std::process::id()));
-            fs::write(&unfinished, hash_of(&file)?)?;
-            fs::rename(&unfinished, &record)?;
+            write_whole(&record, &hash_of(&file)?)?;
         }
     }
     Ok(())

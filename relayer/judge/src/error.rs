@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::SelfTestError;
+
 /// Reason for which no judge is opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -26,6 +28,9 @@ pub enum OpenError {
         /// What failed.
         reason: String,
     },
+    /// The judge gives other bits on this machine.
+    #[error(transparent)]
+    Broken(#[from] SelfTestError),
 }
 
 /// Reason for which a model is not loaded, or a run gives no outputs.

@@ -45,10 +45,15 @@ impl Judge {
     /// # Errors
     /// Every variant of `OpenError`.
     pub fn open_for(wasm: &[u8], cache: Option<&Path>, target: Option<&str>) -> Result<Self, OpenError> {
-        Self::compile(unshared(wasm)?, cache, target)
+        Self::compile(unshared(wasm)?, cache, target, || {})
     }
 
-    pub(crate) fn compile(wasm: Vec<u8>, cache: Option<&Path>, target: Option<&str>) -> Result<Self, OpenError> {
+    pub(crate) fn compile(
+        wasm: Vec<u8>,
+        cache: Option<&Path>,
+        target: Option<&str>,
+        compiling: impl FnOnce(),
+    ) -> Result<Self, OpenError> {
         let failed = |error: wasmtime::Error| OpenError::Compile(format!("{error:#}"));
         let mut config = config(target).map_err(failed)?;
         let (engine, module, code) = match cache {
@@ -57,7 +62,7 @@ impl Judge {
                 let module = Module::new(&engine, wasm).map_err(failed)?;
                 (engine, module, CodeSource::Compiled)
             }
-            Some(folder) => cache::load(folder, &mut config, &wasm)?,
+            Some(folder) => cache::load(folder, &mut config, &wasm, compiling)?,
         };
         let linker = host::linker(&engine).map_err(failed)?;
         Ok(Self { engine, module, linker, code })

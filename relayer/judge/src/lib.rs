@@ -20,6 +20,7 @@ mod profile;
 mod self_test;
 mod session;
 mod tensor;
+mod tested;
 mod trace;
 
 pub use cache::CodeSource;

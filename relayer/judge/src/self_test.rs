@@ -33,7 +33,7 @@ static MODELS: [Model; 11] = [
 ];
 
 /// Recorded digests, as `sha256sum` writes them: of the outputs, not of the files.
-static DIGESTS: &str = include_str!("../models/digests.txt");
+pub(crate) static DIGESTS: &str = include_str!("../models/digests.txt");
 
 /// Reason for which the judge on this machine must not be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,19 +104,19 @@ fn recorded(name: &str) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
     use crate::judge::unshared;
 
     /// The real file, its memory no longer shared.
-    fn wasm() -> Vec<u8> {
+    pub(crate) fn wasm() -> Vec<u8> {
         let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../node_modules/onnxruntime-web/dist");
         unshared(&std::fs::read(dist.join("ort-wasm-simd-threaded.wasm")).unwrap()).unwrap()
     }
 
-    fn cache() -> PathBuf {
+    pub(crate) fn cache() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp/judge")
     }
 
@@ -128,17 +128,20 @@ mod tests {
         assert_eq!(recorded("another"), "");
     }
 
-    /// The code is what a compiler would make that takes `f32x4.max` for `f32x4.min`: one bit of the instruction.
-    #[test]
-    fn a_compiler_that_gets_one_instruction_wrong_is_found_out() {
-        let mut wasm = wasm();
+    /// What a compiler would be given that takes `f32x4.max` for `f32x4.min`: one bit of the instruction.
+    pub(crate) fn broken(mut wasm: Vec<u8>) -> Vec<u8> {
         let code = 0x1_0000..13_000_000;
         let sites: Vec<usize> = code.filter(|at| wasm[*at..].starts_with(&[0xfd, 0xe9, 0x01])).collect();
         assert!(sites.len() > 10, "{}", sites.len());
         for site in sites {
             wasm[site + 1] ^= 1;
         }
-        let judge = Judge::compile(wasm, Some(&cache()), None).unwrap();
+        wasm
+    }
+
+    #[test]
+    fn a_compiler_that_gets_one_instruction_wrong_is_found_out() {
+        let judge = Judge::compile(broken(wasm()), Some(&cache()), None, || {}).unwrap();
         let error = judge.self_test().unwrap_err();
         assert!(matches!(error, SelfTestError::Differs { .. }), "{error}");
     }

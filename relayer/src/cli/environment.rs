@@ -7,6 +7,7 @@ use clap::Command;
 
 use crate::{
     config::{self, ConfigError},
+    engine::JUDGE_CACHE_VARIABLE,
     failpoint,
     keys::PASSWORD_VARIABLE,
 };
@@ -25,6 +26,7 @@ pub(super) fn check(
 ) -> Result<(), ConfigError> {
     let mut known = config::variables();
     known.push(PASSWORD_VARIABLE.to_owned());
+    known.push(JUDGE_CACHE_VARIABLE.to_owned());
     known.extend(failpoint::VARIABLES.iter().map(|name| (*name).to_owned()));
     known.extend(OF_THE_DEPLOY_SCRIPT.map(str::to_owned));
     add_arguments(command, &mut known);

@@ -72,11 +72,14 @@ pub(super) struct EngineArgs {
     /// The ONNX Runtime library; else it is looked for beside the executable and in node_modules.
     #[arg(long, value_name = "LIBRARY", env = "ORT_DYLIB_PATH")]
     runtime: Option<PathBuf>,
+    /// The canonical judge's WebAssembly file; else it is looked for beside the executable and in node_modules.
+    #[arg(long, value_name = "FILE", env = "ORACULUM_JUDGE")]
+    judge: Option<PathBuf>,
 }
 
 impl From<EngineArgs> for EngineOptions {
     fn from(args: EngineArgs) -> Self {
-        Self { runtime: args.runtime, provider: args.provider.into(), devices: args.devices, ..Self::default() }
+        Self { runtime: args.runtime, judge: args.judge, provider: args.provider.into(), devices: args.devices, ..Self::default() }
     }
 }
 
@@ -92,7 +95,7 @@ impl InferArgs {
         let model = engine.load(source).await?;
         let names = model.signature.outputs.iter().map(OutputSpec::name);
         let JsonInput { packed, mask, id: request_id } = self.input.read(&model.signature.as_ref().into())?;
-        let Inference { outcome, output, failure, profile, queue_time, run_time } =
+        let Inference { outcome, output, failure, profile, queue_time, run_time, .. } =
             engine.run_off_chain(id, packed, mask).await?;
         info!(%profile, ?queue_time, ?run_time, "the model ran");
         if let Some(failure) = failure {

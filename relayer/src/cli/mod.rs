@@ -14,6 +14,7 @@ mod init;
 mod inputs;
 mod jobs;
 mod journal;
+mod judge;
 mod local;
 mod man;
 mod model;
@@ -82,6 +83,7 @@ enum Command {
     Run(run::RunArgs),
     Request(Box<request::RequestArgs>),
     Infer(infer::InferArgs),
+    Judge(judge::JudgeArgs),
     Model(model::ModelArgs),
     Node(node::NodeArgs),
     Jobs(jobs::JobsArgs),
@@ -91,11 +93,17 @@ enum Command {
     Health(health::HealthArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
+    /// Runs one model for a node, which starts it; its standard input is a socket.
+    #[command(hide = true)]
+    Worker,
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Worker) {
+        return crate::engine::worker::main();
+    }
     if let Err(error) = environment::check(std::env::vars_os(), &Cli::command()) {
         return fail(&error);
     }
@@ -122,12 +130,15 @@ async fn run(command: Command) -> CommandResult {
         Command::Pnl(args) => pnl::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Infer(args) => args.run().await,
+        Command::Judge(args) => args.run().await,
         Command::Model(args) => args.run().await,
         Command::Journal(args) => args.run(),
         Command::Config(args) => config::run(&args),
         Command::Health(args) => args.run().await,
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
+        // It has no runtime, and does not come here.
+        Command::Worker => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use alloy::primitives::Bytes;
 use self::limits::{sizes, too_large};
 use super::{InputError, Ports, input_from_json};
 use crate::{
-    engine::{Engine, EngineError, LoadError, LoadedModel, OnnxEngine, SETTINGS, Source},
+    engine::{Engine, EngineError, LoadError, LoadedModel, OnnxEngine, SETTINGS, Source, StartError},
     model::{
         MAX_BYTES, Model, ModelError, ModelFile, ModelStore, NewModel, Probe,
         graph::{OutputSpec, Refused},
@@ -84,6 +84,8 @@ pub enum NewModelError {
     #[error("{0}")]
     Engine(#[from] EngineError),
     #[error("{0}")]
+    Start(#[from] StartError),
+    #[error("{0}")]
     Tensor(#[from] TensorError),
 }
 
@@ -117,7 +119,7 @@ pub async fn new_model(
     let outputs = shaped(&outputs, &probes, |probe| &probe.output)?;
     let max_input_bytes = sizes("input", &inputs, &probes, |probe| &probe.input)?;
     let max_output_bytes = sizes("output", &outputs, &probes, |probe| &probe.output)?;
-    let profile = format!("onnxruntime={};{SETTINGS}", engine.runtime_version());
+    let profile = format!("onnxruntime={};{SETTINGS}", engine.native_version().await?);
     let new =
         NewModel { name, task, licence, labels, inputs, outputs, probes, profile, max_input_bytes, max_output_bytes };
     let staged = new.stage(store, &file.open()?.read()?)?;

@@ -13,6 +13,8 @@ section! {
     pub struct EngineSettings = "engine" {
         /// ONNX Runtime's library. Without it, it is looked for in ORT_DYLIB_PATH, beside the binary and in node_modules.
         runtime: Option<PathBuf> = path().optional("\"/opt/onnxruntime/lib/libonnxruntime.so\""),
+        /// The canonical judge's file. Without it, it is looked for beside the binary and in node_modules.
+        judge: Option<PathBuf> = path().optional("\"/opt/oraculum/ort-wasm-simd-threaded.wasm\""),
         /// `cpu`, `cuda` (stops at start if no GPU is usable) or `auto` (falls back to the CPU, and says so).
         provider: Provider = variant().default("\"cpu\""),
         /// The GPUs to use, one or more, by CUDA's numbers.

@@ -1,11 +1,12 @@
 //! The seam: what runs models offers `Backend` and `Session`, and everything above is written once.
 //!
-//! Below it, today, is ONNX Runtime in this process; a child process, the canonical judge and remote servers are to take
-//! the same place. Above it are the queue, time limits, cards, casts, probes, the reference check and outcomes. A session
+//! Below it are ONNX Runtime in this process, and the canonical judge in processes of its own; remote servers are to take the
+//! same place. Above it are the queue, time limits, cards, casts, probes, the reference check and outcomes. A session
 //! runs one batch at a time, which is one set of tensors: whoever puts several requests into one stacks their tensors.
 
 use std::{sync::Arc, time::Duration};
 
+use alloy::primitives::B256;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,15 +19,13 @@ use crate::{
 
 /// Something that opens sessions of models.
 pub(super) trait Backend: Send + Sync {
-    /// Version of ONNX Runtime that it executes models with, as profile strings name it.
-    fn runtime_version(&self) -> &str;
-
     /// Opens a session. Dropping the future gives the session up.
     ///
     /// The session must come from bytes with the file's hash, and have the inputs and outputs of `signature`.
     ///
     /// # Errors
-    /// `LoadError::Model` where the file cannot be read or was altered, `LoadError::Session` for everything else.
+    /// `LoadError::Model` where the file cannot be read or was altered, `Session` or `TooNew` where the model does not load, and
+    /// `Judge` or `Process` where the backend is at fault.
     fn load(
         &self,
         file: OpenModelFile,
@@ -65,6 +64,26 @@ pub(super) struct RunRequest {
     pub inputs: Vec<ModelTensor>,
     /// Positions of the outputs that are asked for, ascending.
     pub wanted: Vec<usize>,
+    /// Set where the run is to decide about an answer, which only the judge's can.
+    pub judgement: Option<Judgement>,
+}
+
+/// A run in a session that has run nothing before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Judgement {
+    /// Seed of the trace that is wanted as well.
+    pub trace: Option<B256>,
+}
+
+/// Values from inside a run, which only who ran the model on these inputs knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// The drawn values, encoded one after another; empty without candidates, or after a limit.
+    pub bytes: Vec<u8>,
+    /// `keccak256(seed ‖ bytes)`.
+    pub digest: B256,
+    /// Why the trace is empty, if its run met a limit that the plain run did not.
+    pub reason: Option<String>,
 }
 
 /// Result of a run that ended by itself.
@@ -74,6 +93,8 @@ pub(super) struct RunReport {
     pub result: Result<Vec<(usize, ModelTensor)>, ModelFailure>,
     /// Time that the model ran.
     pub run_time: Duration,
+    /// The trace, where one was asked for.
+    pub trace: Option<Trace>,
 }
 
 /// Failure that a model gives in place of outputs; the input may be at fault.
@@ -90,6 +111,9 @@ pub(super) enum ModelFailure {
 pub(super) enum RunError {
     #[error("out of memory: {0}")]
     OutOfMemory(String),
+    /// A limit of the card's profile, at which every machine ends alike.
+    #[error("the run met a limit of the model's profile: {0}")]
+    Limit(String),
     #[error("the device failed: {0}")]
     Device(String),
     #[error("the runtime failed: {0}")]

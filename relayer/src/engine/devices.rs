@@ -38,6 +38,10 @@ pub enum Provider {
 pub struct EngineOptions {
     /// The ONNX Runtime library; else it is looked for.
     pub runtime: Option<PathBuf>,
+    /// The canonical judge's WebAssembly file; else it is looked for.
+    pub judge: Option<PathBuf>,
+    /// Program that is started as the process of a model; else this one. It takes the argument `worker`.
+    pub worker: Option<PathBuf>,
     /// Hardware that is to run models.
     pub provider: Provider,
     /// Numbers of the GPUs to run on; every model gets a session on each.
@@ -48,7 +52,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { runtime: None, provider: Provider::default(), devices: vec![0], limits: Limits::default() }
+        Self { runtime: None, judge: None, worker: None, provider: Provider::default(), devices: vec![0], limits: Limits::default() }
     }
 }
 
@@ -114,7 +118,7 @@ async fn try_gpus(backend: OrtBackend, runtime: &Runtime, numbers: &[u32], limit
         let (backend, file, signature) = (Arc::new(backend), file.clone(), signature.clone());
         let sessions = Sessions::open(backend, file, &opened, signature, &devices, limits).await;
         let input = ModelTensor { shape: vec![1], elements: cast::Elements::F32(vec![1.0]) };
-        let request = RunRequest { inputs: vec![input], wanted: vec![0] };
+        let request = RunRequest { inputs: vec![input], wanted: vec![0], judgement: None };
         let ran = sessions.map_err(|error| failed(error.to_string()))?.run(request).await;
         let report = ran.map_err(|error| failed(error.to_string()))?.report;
         report.result.map_err(|failure| failed(format!("{failure:?}")))?;

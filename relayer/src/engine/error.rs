@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use alloy::primitives::B256;
+use oraculum_judge::ProfileError;
 
-use super::backends::ort::runtime::RuntimeError;
+use super::backends::{canonical::JudgeFilesError, ort::runtime::RuntimeError};
 use crate::{
     model::{ModelError, graph::Refused},
     protocol::OutputFormat,
@@ -37,12 +38,16 @@ pub enum EngineError {
     Runtime(String),
     #[error("the model has no session, and none can be opened: {0}")]
     Stopped(String),
+    #[error("the run met a limit of the model's profile, as it does on every machine: {0}")]
+    Limit(String),
+    #[error("the model's process ended twice in this run: {0}")]
+    Crashed(String),
 }
 
 /// Party at fault for a missing answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The request: no engine will ever answer it.
+    /// The request: no engine will ever answer it, or none should try.
     Request,
     /// The backend or the machine: requests of this model have no answer until it is mended, by itself or by the
     /// operator.
@@ -56,7 +61,7 @@ impl EngineError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::InvalidFormat(_) => Fault::Request,
+            Self::InvalidFormat(_) | Self::Limit(_) | Self::Crashed(_) => Fault::Request,
             Self::UnknownModel(_)
             | Self::Device(_)
             | Self::Unconfirmed { .. }
@@ -79,6 +84,8 @@ impl EngineError {
             Self::Unconfirmed { .. } => "unconfirmed",
             Self::Runtime(_) => "runtime",
             Self::Stopped(_) => "stopped",
+            Self::Limit(_) => "limit",
+            Self::Crashed(_) => "crashed",
         }
     }
 }
@@ -110,8 +117,20 @@ pub enum LoadError {
     AgreementCount { rules: usize, outputs: usize },
     #[error("details.json does not describe the model's file: {field} is {found}, and should be {expected}")]
     DetailsDiffer { field: String, found: String, expected: String },
-    #[error("`profile` in card.json is `{}`, which cannot be reproduced: this engine's reference is `onnxruntime=VERSION;{settings}`", text::shown(.0), settings = super::profile::SETTINGS)]
-    UnknownProfile(String),
+    #[error(
+        "`profile` in card.json is `{}`, by which this engine cannot judge: {reason}; the usual one is `{}`",
+        text::shown(profile),
+        oraculum_judge::Profile::EXACT
+    )]
+    UnknownProfile { profile: String, reason: ProfileError },
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    JudgeFiles(#[from] JudgeFilesError),
+    #[error("the canonical judge cannot be used: {0}")]
+    Judge(String),
+    #[error("the model's process failed: {0}")]
+    Process(String),
     #[error("ONNX Runtime does not load the model: {}", text::one_line(.0))]
     Session(String),
     #[error(

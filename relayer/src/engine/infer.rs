@@ -5,10 +5,10 @@ use std::time::Duration;
 use alloy::primitives::Bytes;
 
 use super::{
-    backend::{ModelFailure, RunReport, RunRequest},
+    backend::{Judgement, ModelFailure, RunReport, RunRequest, Trace},
     error::{EngineError, LoadError},
     load::LoadedModel,
-    profile::{Device, ExecutionProfile},
+    profile::{Device, ExecutionProfile, Reference},
     sessions::Attempt,
 };
 use crate::{
@@ -36,6 +36,8 @@ pub struct Inference {
     pub queue_time: Duration,
     /// Time that the model ran; zero if it did not.
     pub run_time: Duration,
+    /// The trace of a judgement, where one was asked for.
+    pub trace: Option<Trace>,
 }
 
 impl LoadedModel {
@@ -48,6 +50,7 @@ impl LoadedModel {
         input: Bytes,
         format: OutputFormat,
         not_finite: NotFinite,
+        judgement: Option<Judgement>,
     ) -> Result<Inference, EngineError> {
         if !format.is_valid() {
             return Err(EngineError::InvalidFormat(format));
@@ -57,10 +60,11 @@ impl LoadedModel {
             Err(bad) => return Ok(self.conclude(Err(bad.into()), self.device, Duration::ZERO, Duration::ZERO)),
         };
         let wanted = (0..self.signature.outputs.len()).filter(|output| format.wants(*output)).collect();
-        let request = RunRequest { inputs, wanted };
+        let request = RunRequest { inputs, wanted, judgement };
         // What fails elsewhere is run again on the reference, so it is kept.
-        let again = (self.device != Device::Cpu).then(|| request.clone());
-        let Attempt { report: RunReport { result, run_time }, device, queue_time } = self.sessions.run(request).await?;
+        let again = (!self.is_reference()).then(|| request.clone());
+        let Attempt { report, device, queue_time } = self.sessions.run(request).await?;
+        let RunReport { result, run_time, trace } = report;
         let result = match result {
             Ok(outputs) => {
                 cast::from_outputs(&outputs, format, not_finite, self.max_output_bytes).map_err(Failure::from)
@@ -71,7 +75,7 @@ impl LoadedModel {
             }
             Err(ModelFailure::Failed(reason)) => Err(self.confirm(again, reason).await?.into()),
         };
-        Ok(self.conclude(result, device, queue_time, run_time))
+        Ok(Inference { trace, ..self.conclude(result, device, queue_time, run_time) })
     }
 
     /// Runs the card's probes.
@@ -81,7 +85,7 @@ impl LoadedModel {
     pub(super) async fn probe(&self) -> Result<(), LoadError> {
         for (index, probe) in self.probes.iter().enumerate() {
             let Inference { outcome, output, .. } = self
-                .infer(probe.input.clone(), OutputFormat::NATIVE, NotFinite::Refused)
+                .infer(probe.input.clone(), OutputFormat::NATIVE, NotFinite::Refused, None)
                 .await
                 .map_err(|error| LoadError::ProbeFailed { index, error })?;
             let verdict = compare(&output, &probe.output, &self.agreement, OutputFormat::NATIVE);
@@ -117,9 +121,10 @@ impl LoadedModel {
     /// Finds out whether a failing run makes a bad input, which only the reference can tell; `again` is what failed, if it
     /// was not run on the reference.
     async fn confirm(&self, again: Option<RunRequest>, reason: String) -> Result<BadInput, EngineError> {
-        let runtime = self.backend.runtime_version();
-        if let Some(reference) = self.reference_version.as_ref().filter(|reference| *reference != runtime) {
-            let (runtime, reference) = (runtime.to_owned(), reference.clone());
+        if let Some(Reference::Native(version)) = &self.judged_by
+            && *version != self.runtime
+        {
+            let (runtime, reference) = (self.runtime.clone(), version.clone());
             return Err(EngineError::Unconfirmed { runtime, reference, reason });
         }
         let Some(request) = again else { return Ok(BadInput::Run(reason)) };
@@ -127,7 +132,7 @@ impl LoadedModel {
         match reference.run(request).await?.report.result {
             Err(ModelFailure::Failed(reason)) => Ok(BadInput::Run(reason)),
             Err(ModelFailure::NotTensor { .. }) | Ok(_) => {
-                Err(EngineError::Device(format!("a run failed that succeeds on the processor: {reason}")))
+                Err(EngineError::Device(format!("a run failed that succeeds on the reference: {reason}")))
             }
         }
     }
@@ -141,7 +146,7 @@ impl LoadedModel {
     ) -> Inference {
         let profile = ExecutionProfile {
             file_hash: self.file.sha256(),
-            runtime: self.backend.runtime_version().to_owned(),
+            runtime: self.runtime.clone(),
             device,
             provider_fallback: self.fallback,
         };
@@ -149,6 +154,6 @@ impl LoadedModel {
             Ok(output) => (Outcome::Ok, output, None),
             Err(failure) => (failure.outcome(), Bytes::new(), Some(failure)),
         };
-        Inference { outcome, output, failure, profile, queue_time, run_time }
+        Inference { outcome, output, failure, profile, queue_time, run_time, trace: None }
     }
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use alloy::primitives::B256;
+use oraculum_judge::Profile;
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
 use super::{
-    backend::Backend,
-    devices::Devices,
     error::LoadError,
-    profile::{Device, reference_version},
+    homes::{Backends, Home, Homes},
+    profile::{Device, Reference},
     sessions::{Limits, Sessions},
 };
 use crate::{
@@ -30,6 +30,8 @@ pub struct Source {
     /// Id under which the model is run.
     pub id: B256,
     file: ModelFile,
+    /// Profile string by which outputs are judged; of a file without any, nothing is.
+    profile: Option<String>,
     card: Option<CardLimits>,
 }
 
@@ -39,7 +41,6 @@ struct CardLimits {
     agreement: Vec<Agreement>,
     max_input_bytes: u32,
     max_output_bytes: u32,
-    profile: String,
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
     probes: Vec<Probe>,
@@ -52,11 +53,11 @@ impl Source {
         Self {
             id: model.id,
             file: model.onnx(),
+            profile: Some(model.profile.clone()),
             card: Some(CardLimits {
                 agreement: model.card.agreement.clone(),
                 max_input_bytes: model.card.max_input_bytes,
                 max_output_bytes: model.card.max_output_bytes,
-                profile: model.profile.clone(),
                 inputs: model.details.inputs.clone(),
                 outputs: model.details.outputs.clone(),
                 probes: model.details.probes.clone(),
@@ -67,7 +68,13 @@ impl Source {
     /// A bare ONNX file, known by its own hash.
     #[must_use]
     pub fn file(file: ModelFile) -> Self {
-        Self { id: file.sha256(), file, card: None }
+        Self { id: file.sha256(), file, profile: None, card: None }
+    }
+
+    /// A bare ONNX file that is run by the canonical judge, under the limits of most cards.
+    #[must_use]
+    pub fn judged(file: ModelFile) -> Self {
+        Self { profile: Some(Profile::EXACT.to_string()), ..Self::file(file) }
     }
 }
 
@@ -84,14 +91,16 @@ pub struct LoadedModel {
     pub(super) max_output_bytes: u32,
     pub(super) agreement: Vec<Agreement>,
     pub(super) probes: Vec<Probe>,
-    /// Version of the runtime on which the card's disputes are judged; of a bare file, any.
-    pub(super) reference_version: Option<String>,
-    pub(super) backend: Arc<dyn Backend>,
+    /// What decides about the outputs; of a bare file, nothing does.
+    pub(super) judged_by: Option<Reference>,
+    /// Version of ONNX Runtime that runs the model.
+    pub(super) runtime: String,
     /// Device of the first session.
     pub(super) device: Device,
     pub(super) sessions: Arc<Sessions>,
+    reference_home: Home,
     limits: Limits,
-    /// A session on the processor, opened when another one's failure is to be confirmed.
+    /// Sessions of the reference, opened when a failure elsewhere is to be confirmed.
     reference: OnceCell<Arc<Sessions>>,
 }
 
@@ -100,45 +109,50 @@ impl LoadedModel {
     ///
     /// # Errors
     /// `LoadError::Model` or `Refused` for the file; `AgreementCount`, `UnknownProfile` or `DetailsDiffer` for the card;
-    /// `Session` or `Timeout` where it does not open.
+    /// `Start`, `JudgeFiles`, `Judge` or `Process` where what runs it cannot be used; `Session`, `TooNew` or `Timeout` where it
+    /// does not open.
     pub(super) async fn open(
-        backend: Arc<dyn Backend>,
-        devices: &Devices,
+        backends: &Backends,
         limits: Limits,
         source: Source,
     ) -> Result<Self, LoadError> {
-        let Source { id, file, card } = source;
+        let Source { id, file, profile, card } = source;
         let (opened, signature) = inspect(file.clone()).await?;
         let signature = Arc::new(signature);
         if let Some(card) = &card {
             check_card(card, &signature)?;
         }
-        let open = |devices: Vec<Device>| {
-            let (backend, file, opened, signature) = (backend.clone(), file.clone(), &opened, signature.clone());
+        let judged_by = profile.as_deref().map(Reference::of).transpose()?;
+        let Homes { serving, fallback, reference: reference_home } = backends.of(judged_by.as_ref()).await?;
+        let open = |home: &Home| {
+            let Home { backend, devices, .. } = home.clone();
+            let (file, opened, signature) = (file.clone(), &opened, signature.clone());
             async move { Sessions::open(backend, file, opened, signature, &devices, limits).await }
         };
-        let (sessions, on_reference) = match open(devices.preferred.clone()).await {
-            Err(error) if devices.may_fall_back && !devices.are_reference() => {
+        let (sessions, home, fell_back) = match (open(&serving).await, fallback) {
+            (Err(error), Some(fallback)) => {
                 tracing::warn!(model = %id, %error, "the GPU cannot run this model: it runs on the processor");
-                (open(vec![Device::Cpu]).await?, true)
+                (open(&fallback).await?, fallback, true)
             }
-            sessions => (sessions?, false),
+            (sessions, _) => (sessions?, serving, false),
         };
         tracing::debug!(model = %id, bytes = sessions.footprint(), "the model is loaded");
-        let preferred = devices.preferred.first().copied().unwrap_or(Device::Cpu);
+        let device = home.devices.first().copied().unwrap_or(Device::Cpu);
+        let no_gpu = device == Device::Cpu && backends.started_native().is_some_and(|native| native.devices.fallback);
         Ok(Self {
             id,
             signature,
-            fallback: devices.fallback || on_reference,
+            fallback: fell_back || no_gpu,
             file,
             max_input_bytes: card.as_ref().map_or(u32::MAX, |card| card.max_input_bytes),
             max_output_bytes: card.as_ref().map_or(u32::MAX, |card| card.max_output_bytes),
-            reference_version: card.as_ref().and_then(|card| reference_version(&card.profile)).map(str::to_owned),
             agreement: card.as_ref().map(|card| card.agreement.clone()).unwrap_or_default(),
             probes: card.map(|card| card.probes).unwrap_or_default(),
-            backend,
-            device: if on_reference { Device::Cpu } else { preferred },
+            judged_by,
+            runtime: home.runtime,
+            device,
             sessions,
+            reference_home,
             limits,
             reference: OnceCell::new(),
         })
@@ -150,15 +164,27 @@ impl LoadedModel {
         self.file.sha256()
     }
 
-    /// The sessions on the reference: the model's own, or one that is opened on the processor when it is first needed.
+    /// Whether the model runs in the canonical judge.
+    pub(super) fn is_judged_here(&self) -> bool {
+        self.device == Device::Judge
+    }
+
+    /// Whether the model's own runs decide: they are the judge's, or those of the native reference.
+    pub(super) fn is_reference(&self) -> bool {
+        self.device == Device::Judge
+            || self.device == Device::Cpu && !matches!(self.judged_by, Some(Reference::Judge(_)))
+    }
+
+    /// The sessions of the reference, which are opened when they are first needed.
     ///
     /// # Errors
     /// As `open`, where the file was altered or removed since, or no session opens.
     pub(super) async fn reference(&self) -> Result<&Arc<Sessions>, LoadError> {
         let open = async {
             let (opened, _) = inspect(self.file.clone()).await?;
-            let (backend, file, signature) = (self.backend.clone(), self.file.clone(), self.signature.clone());
-            Sessions::open(backend, file, &opened, signature, &[Device::Cpu], self.limits).await
+            let Home { backend, devices, .. } = self.reference_home.clone();
+            let (file, signature) = (self.file.clone(), self.signature.clone());
+            Sessions::open(backend, file, &opened, signature, &devices, self.limits).await
         };
         self.reference.get_or_try_init(|| open).await
     }
@@ -178,9 +204,6 @@ fn check_card(card: &CardLimits, signature: &Signature) -> Result<(), LoadError>
     let (rules, outputs) = (card.agreement.len(), signature.outputs.len());
     if rules != outputs {
         return Err(LoadError::AgreementCount { rules, outputs });
-    }
-    if reference_version(&card.profile).is_none() {
-        return Err(LoadError::UnknownProfile(card.profile.clone()));
     }
     let inputs: Vec<_> = signature.inputs.iter().map(|spec| (spec.name.as_str(), Some(spec))).collect();
     let outputs = signature.outputs.iter().map(|output| match output {

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! OnnxEngine ──▶ LoadedModel::infer ──▶ Sessions ──▶ Backend, Session (the seam) ──▶ backends/
-//!  by id         cards, casts,          queue, time     loads and runs one model
+//!  by id         cards, casts,          queue, time     loads and runs one model       canonical, ort
 //!                reference, outcomes    limits, reopening
 //! ```
 
@@ -13,17 +13,23 @@ mod backend;
 mod backends;
 mod devices;
 mod error;
+mod homes;
 mod infer;
 mod load;
 mod profile;
 mod sessions;
 
-pub use backends::ort::runtime;
+pub(crate) use backends::child::worker;
+pub use backend::Trace;
+pub use backends::{
+    canonical::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError},
+    ort::runtime,
+};
 pub use devices::{EngineOptions, Provider};
 pub use error::{EngineError, Fault, LoadError, StartError};
 pub use infer::Inference;
 pub use load::{LoadedModel, Source};
-pub use profile::{Device, ExecutionProfile, SETTINGS, reference_version};
+pub use profile::{Device, ExecutionProfile, SETTINGS};
 pub use sessions::Limits;
 
 use std::{
@@ -34,7 +40,7 @@ use std::{
 use alloy::primitives::{B256, Bytes};
 use futures::future::BoxFuture;
 
-use self::{backend::Backend, backends::ort::OrtBackend, devices::Devices};
+use self::{backend::Judgement, homes::Backends};
 use crate::protocol::{OutputFormat, cast::NotFinite};
 
 /// Something that runs models.
@@ -45,47 +51,34 @@ pub trait Engine: Send + Sync {
 
 /// The engine: loaded models, each with its own sessions and queue.
 pub struct OnnxEngine {
-    backend: Arc<dyn Backend>,
-    devices: Devices,
+    backends: Backends,
     limits: Limits,
     models: RwLock<HashMap<B256, Arc<LoadedModel>>>,
 }
 
 impl OnnxEngine {
-    /// Loads ONNX Runtime and tries the hardware.
+    /// Tries the hardware, if it is not the processor; what else models need is loaded with the first that does.
     ///
     /// # Errors
     /// `StartError::Runtime` where the runtime cannot be loaded; `NoDevice` or `Cuda` where the hardware that is asked for
     /// cannot be used.
     pub async fn start(options: EngineOptions) -> Result<Self, StartError> {
-        let runtime = runtime::load(options.runtime.as_deref())?;
-        let devices = Devices::choose(runtime, &options).await?;
-        tracing::info!(
-            runtime = %runtime.version, path = %runtime.path.display(), devices = ?devices.preferred, "ONNX Runtime is loaded"
-        );
-        Ok(Self::over(Arc::new(OrtBackend::new(runtime)), devices, options.limits))
+        let limits = options.limits;
+        Ok(Self { backends: Backends::start(options).await?, limits, models: RwLock::default() })
     }
 
-    fn over(backend: Arc<dyn Backend>, devices: Devices, limits: Limits) -> Self {
-        Self { backend, devices, limits, models: RwLock::default() }
+    /// Version of ONNX Runtime in this process, which is loaded for it.
+    ///
+    /// # Errors
+    /// Every variant of `StartError`.
+    pub async fn native_version(&self) -> Result<&str, StartError> {
+        Ok(&self.backends.native().await?.runtime)
     }
 
-    /// Version of ONNX Runtime.
-    #[must_use]
-    pub fn runtime_version(&self) -> &str {
-        self.backend.runtime_version()
-    }
-
-    /// Number of sessions that a model has: one on each device.
+    /// Number of sessions that a model has at most: one on each device.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.devices.preferred.len()
-    }
-
-    /// Whether a GPU was preferred (`auto`) and is not used.
-    #[must_use]
-    pub fn provider_fallback(&self) -> bool {
-        self.devices.fallback
+        self.backends.started_native().map_or(1, |native| native.devices.preferred.len())
     }
 
     /// Loads a model, and runs its probes. Loading it again changes nothing.
@@ -96,7 +89,7 @@ impl OnnxEngine {
         if let Some(loaded) = self.model(source.id) {
             return Ok(loaded);
         }
-        let loaded = Arc::new(LoadedModel::open(self.backend.clone(), &self.devices, self.limits, source).await?);
+        let loaded = Arc::new(LoadedModel::open(&self.backends, self.limits, source).await?);
         loaded.probe().await?;
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
         Ok(models.entry(loaded.id).or_insert(loaded).clone())
@@ -108,7 +101,26 @@ impl OnnxEngine {
     /// Every variant of `EngineError` but `InvalidFormat`.
     pub async fn run_off_chain(&self, model: B256, input: Bytes, mask: u16) -> Result<Inference, EngineError> {
         let loaded = self.model(model).ok_or(EngineError::UnknownModel(model))?;
-        loaded.infer(input, OutputFormat { mask, ..OutputFormat::NATIVE }, NotFinite::Kept).await
+        loaded.infer(input, OutputFormat { mask, ..OutputFormat::NATIVE }, NotFinite::Kept, None).await
+    }
+
+    /// Judges: runs a model of the canonical judge in a session that has run nothing before, with the trace that a seed
+    /// draws.
+    ///
+    /// # Errors
+    /// Every variant of `EngineError`; `Runtime` for a model that is not the judge's.
+    pub async fn judge(
+        &self,
+        model: B256,
+        input: Bytes,
+        format: OutputFormat,
+        trace: Option<B256>,
+    ) -> Result<Inference, EngineError> {
+        let loaded = self.model(model).ok_or(EngineError::UnknownModel(model))?;
+        if !loaded.is_judged_here() {
+            return Err(EngineError::Runtime("the model does not run in the canonical judge".to_owned()));
+        }
+        loaded.infer(input, format, NotFinite::Refused, Some(Judgement { trace })).await
     }
 
     /// The loaded model with an id.
@@ -128,7 +140,7 @@ impl Engine for OnnxEngine {
     fn run(&self, model: B256, input: Bytes, format: OutputFormat) -> BoxFuture<'_, Result<Inference, EngineError>> {
         Box::pin(async move {
             let loaded = self.model(model).ok_or(EngineError::UnknownModel(model))?;
-            loaded.infer(input, format, NotFinite::Refused).await
+            loaded.infer(input, format, NotFinite::Refused, None).await
         })
     }
 }

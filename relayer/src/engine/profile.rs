@@ -1,18 +1,46 @@
-//! Devices, execution profiles, and the reference profile.
+//! Devices, execution profiles, and the profiles of cards.
 
 use std::fmt;
 
 use alloy::primitives::B256;
+use oraculum_judge::{Profile, WASM_SHA256};
 use serde::Serialize;
 
-/// Settings of every session of the reference, as they stand in profile strings after the runtime's version.
+use super::error::LoadError;
+
+/// Settings of every session of a native reference, as they stand in profile strings after the runtime's version.
 pub const SETTINGS: &str = "provider=cpu;intra_op=1;inter_op=1;execution=sequential;optimization=basic";
+
+/// What decides about a model's outputs in a dispute, as a card's profile string says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reference {
+    /// The canonical judge.
+    Judge(Profile),
+    /// ONNX Runtime of this version, on the processor.
+    Native(String),
+}
+
+impl Reference {
+    /// Reads a profile string.
+    ///
+    /// # Errors
+    /// `LoadError::UnknownProfile` for one that this engine cannot judge by.
+    pub(super) fn of(profile: &str) -> Result<Self, LoadError> {
+        if let Some(version) = native_version(profile) {
+            return Ok(Self::Native(version.to_owned()));
+        }
+        let unknown = |reason| LoadError::UnknownProfile { profile: profile.to_owned(), reason };
+        profile.parse().map(Self::Judge).map_err(unknown)
+    }
+}
 
 /// Device of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase", tag = "provider", content = "device")]
 pub enum Device {
-    /// The processor: the reference.
+    /// The canonical judge, in a process of its own.
+    Judge,
+    /// The processor.
     Cpu,
     /// A CUDA device, by its number.
     Cuda(u32),
@@ -21,6 +49,7 @@ pub enum Device {
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Judge => f.write_str("judge"),
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(device) => write!(f, "cuda:{device}"),
         }
@@ -42,15 +71,18 @@ pub struct ExecutionProfile {
 }
 
 impl fmt::Display for ExecutionProfile {
-    /// A profile string as cards have it, the reference's own for the CPU.
+    /// A profile string as cards have it for the processor, and in its manner for other devices.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.device == Device::Judge {
+            return write!(f, "onnxruntime-wasm={};sha256={WASM_SHA256}", self.runtime);
+        }
         let settings = SETTINGS.strip_prefix("provider=cpu").unwrap_or_default();
         write!(f, "onnxruntime={};provider={}{settings}", self.runtime, self.device)
     }
 }
 
-/// Version of the runtime in a reference profile string; `None` if this engine cannot run such a profile.
-pub fn reference_version(profile: &str) -> Option<&str> {
+/// Version of the runtime in the profile string of a native reference.
+fn native_version(profile: &str) -> Option<&str> {
     let (runtime, settings) = profile.split_once(';')?;
     (settings == SETTINGS).then(|| runtime.strip_prefix("onnxruntime="))?
 }

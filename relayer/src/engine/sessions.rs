@@ -147,7 +147,7 @@ impl Sessions {
     ///
     /// # Errors
     /// `EngineError::Overloaded` where too many wait or this one waited too long; `Stopped` where there is no session and
-    /// none can be opened; `Timeout`, `OutOfMemory`, `Device` or `Runtime` where the run gave nothing.
+    /// none can be opened; `Timeout`, `OutOfMemory`, `Device`, `Runtime`, `Limit` or `Crashed` where the run gave nothing.
     pub(super) async fn run(self: &Arc<Self>, request: RunRequest) -> Result<Attempt, EngineError> {
         let queued = Instant::now();
         let permit = self.queue().await?;
@@ -256,12 +256,47 @@ impl Taken {
     ) -> Result<Attempt, EngineError> {
         let sessions = self.sessions.clone();
         let Some(slot) = self.slot.as_mut() else { return Err(EngineError::Stopped("its place is gone".into())) };
-        let session = slot.ready(&sessions).await?;
+        let limit = sessions.limits.run;
+        let attempt = match slot.attempt(&sessions, request.clone(), queued, &cancel).await? {
+            // The session may have ended for reasons of its own: once more, in a new one.
+            Err(RunError::Ended(reason)) => {
+                tracing::warn!(device = %slot.device, reason, "a session ended in a run, which is tried once more");
+                slot.attempt(&sessions, request, queued, &cancel).await?
+            }
+            attempt => attempt,
+        };
+        attempt.map_err(|error| unanswered(error, limit))
+    }
+}
+
+/// Error of a request whose run says nothing about its input.
+fn unanswered(error: RunError, limit: Duration) -> EngineError {
+    match error {
+        RunError::OutOfMemory(reason) => EngineError::OutOfMemory(reason),
+        RunError::Device(reason) => EngineError::Device(reason),
+        RunError::Runtime(reason) => EngineError::Runtime(reason),
+        RunError::Limit(reason) => EngineError::Limit(reason),
+        RunError::Ended(reason) => EngineError::Crashed(reason),
+        RunError::Late => EngineError::Timeout { limit },
+        RunError::Cancelled => EngineError::Stopped("nobody waits for the answer any more".into()),
+    }
+}
+
+impl Slot {
+    /// Runs the model once; the inner error is the run's.
+    async fn attempt(
+        &mut self,
+        sessions: &Sessions,
+        request: RunRequest,
+        queued: Instant,
+        cancel: &CancellationToken,
+    ) -> Result<Result<Attempt, RunError>, EngineError> {
+        let session = self.ready(sessions).await?;
         let Limits { run, grace, .. } = sessions.limits;
-        let (device, queue_time) = (slot.device, queued.elapsed());
+        let (device, queue_time) = (self.device, queued.elapsed());
         if cancel.is_cancelled() {
-            slot.session = Some(session);
-            return Err(unanswered(RunError::Cancelled, run));
+            self.session = Some(session);
+            return Ok(Err(RunError::Cancelled));
         }
         let deadline = Instant::now() + run;
         let given_up = async {
@@ -279,27 +314,12 @@ impl Taken {
         let Some(result) = ended else {
             tracing::error!(%device, "a run does not stop; its session is given up, and the model is loaded anew");
             sessions.hanging.lock().unwrap_or_else(PoisonError::into_inner).push(session);
-            return Err(unanswered(RunError::Late, run));
+            return Ok(Err(RunError::Late));
         };
-        slot.session = Some(session);
-        let report = result.map_err(|error| unanswered(error, run))?;
-        Ok(Attempt { report, device, queue_time })
+        self.session = Some(session);
+        Ok(result.map(|report| Attempt { report, device, queue_time }))
     }
-}
 
-/// Error of a request whose run says nothing about its input.
-fn unanswered(error: RunError, limit: Duration) -> EngineError {
-    match error {
-        RunError::OutOfMemory(reason) => EngineError::OutOfMemory(reason),
-        RunError::Device(reason) => EngineError::Device(reason),
-        RunError::Runtime(reason) => EngineError::Runtime(reason),
-        RunError::Ended(reason) => EngineError::Runtime(reason),
-        RunError::Late => EngineError::Timeout { limit },
-        RunError::Cancelled => EngineError::Stopped("nobody waits for the answer any more".into()),
-    }
-}
-
-impl Slot {
     /// Takes the session out, opened anew if it is lost.
     async fn ready(&mut self, sessions: &Sessions) -> Result<Box<dyn Session>, EngineError> {
         if let Some(session) = self.session.take() {

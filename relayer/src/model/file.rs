@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{ErrorKind, Read, Seek},
+    io::{ErrorKind, Read, Seek, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -89,6 +89,27 @@ impl ModelFile {
 }
 
 impl OpenModelFile {
+    /// SHA-256 that the file must have.
+    #[must_use]
+    pub fn sha256(&self) -> B256 {
+        self.sha256
+    }
+
+    /// The file for another process to have as its standard output, and the path under which it finds it there. A file that
+    /// is in memory is written out, without a name.
+    ///
+    /// # Errors
+    /// `ModelError::Read`.
+    pub fn for_child(&self) -> Result<(PathBuf, File), ModelError> {
+        let (path, file) = match &self.place {
+            OpenPlace::Disk { path, file } => (path.clone(), file.try_clone()),
+            OpenPlace::Memory(bytes) => (PathBuf::from("the file in memory"), unnamed(bytes)),
+        };
+        let file = file.map_err(|error| ModelError::Read { path: path.clone(), error })?;
+        // Opened anew by this path the file has a position of its own.
+        Ok((PathBuf::from(if cfg!(target_os = "linux") { "/proc/self/fd/1" } else { "/dev/fd/1" }), file))
+    }
+
     /// Reads the whole file, and checks the bytes it returns.
     ///
     /// # Errors
@@ -158,6 +179,12 @@ impl OpenModelFile {
         }
         Err(ModelError::Altered { path: path.to_path_buf(), expected: self.sha256, actual, found: found() })
     }
+}
+
+fn unnamed(bytes: &[u8]) -> std::io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
 /// What a file is that is not the expected one; `None` if it does not say or cannot be read.

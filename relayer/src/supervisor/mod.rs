@@ -150,6 +150,8 @@ async fn start_engine(settings: &EngineSettings) -> Result<OnnxEngine, NodeError
         provider: settings.provider,
         devices: settings.device_ids.clone(),
         limits,
+        judge: settings.judge.clone(),
+        worker: None,
     })
     .await?)
 }

@@ -1,3 +1,5 @@
 //! Backends: each stands behind the seam of `engine/backend.rs`.
 
+pub(super) mod canonical;
+pub(super) mod child;
 pub(super) mod ort;

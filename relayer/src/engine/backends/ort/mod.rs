@@ -38,10 +38,6 @@ impl OrtBackend {
 }
 
 impl Backend for OrtBackend {
-    fn runtime_version(&self) -> &str {
-        &self.runtime.version
-    }
-
     fn load(
         &self,
         file: OpenModelFile,

@@ -39,7 +39,7 @@ pub(super) fn builder(runtime: &Runtime, device: Device) -> Result<SessionBuilde
         // Bytes that look like the runtime's own format as well must not be read as that.
         .with_config_entry("session.load_model_format", "ONNX")?;
     Ok(match device {
-        Device::Cpu => builder,
+        Device::Cpu | Device::Judge => builder,
         Device::Cuda(number) => {
             let cuda = CUDA::default()
                 .with_device_id(i32::try_from(number).unwrap_or(i32::MAX))
@@ -104,7 +104,7 @@ pub(super) fn run(
     options: &RunOptions,
 ) -> Result<Result<Vec<(usize, ModelTensor)>, ModelFailure>, RunError> {
     let runtime = |error: ort::Error| RunError::Runtime(describe(&error));
-    let RunRequest { inputs, wanted } = request;
+    let RunRequest { inputs, wanted, .. } = request;
     let inputs: Vec<SessionInputValue<'static>> =
         inputs.into_iter().map(values::to_runtime).collect::<Result<_, _>>().map_err(runtime)?;
     let outputs = match session.run_with_options(inputs.as_slice(), options) {

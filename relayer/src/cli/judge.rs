@@ -1,0 +1,98 @@
+//! `oraculum judge`: one judgement, as every machine makes it.
+
+use std::path::{Path, PathBuf};
+
+use alloy::primitives::B256;
+use clap::Args;
+use serde::Serialize;
+
+use super::{CommandResult, inputs::InputArgs, print_json_line, tell};
+use crate::{
+    client::JsonInput,
+    engine::{EngineOptions, Inference, OnnxEngine, Source, Trace},
+    model::{Model, ModelFile, ModelStore, graph::OutputSpec},
+    oip::{self, OipTensor},
+    protocol::OutputFormat,
+};
+
+/// Runs a model once in the canonical judge, which gives the same bits on every machine, and prints its outputs.
+///
+/// It runs in a process of its own, in a session that has run nothing before, as in a dispute. The first judgement on a
+/// machine compiles the judge, which takes up to a minute.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  oraculum judge iris/v1 --inputs '[[5.1,3.5,1.4,0.2]]'
+  oraculum judge onnx-models/iris/model.onnx --inputs request.json --trace")]
+pub(super) struct JudgeArgs {
+    /// An ONNX file, a model's folder, or the name or id of a model in the store.
+    model: String,
+    #[command(flatten)]
+    input: InputArgs,
+    /// Also print the digest of values from inside the run, which a seed draws.
+    #[arg(long, value_name = "SEED", num_args = 0..=1, default_missing_value = NO_SEED)]
+    trace: Option<B256>,
+    /// The folder of models that names are looked up in.
+    #[arg(long, value_name = "FOLDER", env = "ORACULUM_MODELS", default_value = "onnx-models")]
+    models: PathBuf,
+    /// The canonical judge's WebAssembly file; else it is looked for beside the executable and in node_modules.
+    #[arg(long, value_name = "FILE", env = "ORACULUM_JUDGE", help_heading = "Engine")]
+    judge: Option<PathBuf>,
+}
+
+/// The seed where none is typed.
+const NO_SEED: &str = "0x0000000000000000000000000000000000000000000000000000000000000000";
+
+/// What is printed.
+#[derive(Serialize)]
+struct Judgement {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    outputs: Vec<OipTensor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<TraceDigest>,
+}
+
+#[derive(Serialize)]
+struct TraceDigest {
+    seed: B256,
+    /// Bytes that it covers.
+    bytes: usize,
+    digest: B256,
+}
+
+impl JudgeArgs {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// The model's, the engine's or the inputs'; or the outcome, where it is no output.
+    pub(super) async fn run(self) -> CommandResult {
+        let options = EngineOptions { judge: self.judge, provider: crate::engine::Provider::Cpu, ..Default::default() };
+        let engine = OnnxEngine::start(options).await?;
+        let path = Path::new(&self.model);
+        let source = if path.is_file() {
+            Source::judged(ModelFile::of_path(path)?)
+        } else if path.join("card.json").is_file() {
+            Source::card(&Model::open(path)?)
+        } else {
+            Source::card(&ModelStore::new(&self.models).open(&self.model)?)
+        };
+        let id = source.id;
+        let model = engine.load(source).await?;
+        let names: Vec<_> = model.signature.outputs.iter().map(OutputSpec::name).collect();
+        let JsonInput { packed, mask, id: request_id } = self.input.read(&model.signature.as_ref().into())?;
+        let format = OutputFormat { mask, ..OutputFormat::NATIVE };
+        let Inference { outcome, output, failure, trace, .. } = engine.judge(id, packed, format, self.trace).await?;
+        if let Some(failure) = failure {
+            return Err(format!("{outcome}: {failure}").into());
+        }
+        let given = names.into_iter().enumerate().filter(|(position, _)| format.wants(*position)).map(|(_, name)| name);
+        let outputs = oip::unpack_outputs(&output, given)?;
+        let trace = trace.zip(self.trace).map(|(Trace { bytes, digest, reason }, seed)| {
+            if let Some(reason) = reason {
+                tell!("the trace is empty: {reason}");
+            }
+            TraceDigest { seed, bytes: bytes.len(), digest }
+        });
+        print_json_line(&Judgement { id: request_id, outputs, trace })
+    }
+}

@@ -1,0 +1,55 @@
+//! The canonical judge: the same bits on every machine. It runs in processes of its own, one for each model.
+
+mod files;
+pub(super) mod runner;
+
+use std::{path::PathBuf, sync::Arc};
+
+use futures::future::BoxFuture;
+use oraculum_judge::Limits;
+
+pub use self::files::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError};
+use super::child::{
+    ChildSession,
+    wire::{JudgeOptions, Load},
+};
+use crate::{
+    engine::{
+        backend::{Backend, Session},
+        error::LoadError,
+        profile::Device,
+    },
+    model::{OpenModelFile, graph::Signature},
+};
+
+/// The judge, under the limits of one card.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct JudgeBackend {
+    /// Program that is started for each session.
+    pub program: PathBuf,
+    /// The judge's file and the folder of its compiled code.
+    pub files: Arc<JudgeFiles>,
+    /// What a session may use.
+    pub limits: Limits,
+}
+
+impl Backend for JudgeBackend {
+    fn load(
+        &self,
+        file: OpenModelFile,
+        signature: Arc<Signature>,
+        _: Device,
+    ) -> BoxFuture<'_, Result<Box<dyn Session>, LoadError>> {
+        Box::pin(async move {
+            let judge = JudgeOptions {
+                wasm: self.files.wasm.display().to_string(),
+                cache: self.files.cache.display().to_string(),
+                memory: self.limits.memory,
+                fuel: self.limits.fuel,
+            };
+            let load = Load { judge: Some(judge), ..Load::default() };
+            let session = ChildSession::open(&self.program, file, &signature, load).await?;
+            Ok(Box::new(session) as Box<dyn Session>)
+        })
+    }
+}

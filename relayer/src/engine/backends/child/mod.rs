@@ -1,0 +1,303 @@
+//! A model in a process of its own, which holds no keys and can be killed: this program, started again as `oraculum
+//! worker`.
+//!
+//! ```text
+//! ChildSession::run ──▶ wire ──▶ worker, in the other process ──▶ Runner (canonical/)
+//! ```
+
+mod sandbox;
+mod tensors;
+pub(in crate::engine::backends) mod wire;
+pub(crate) mod worker;
+
+use std::{
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use alloy::primitives::keccak256;
+use futures::future::BoxFuture;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    process::{Child, ChildStderr, Command},
+    sync::Mutex as AsyncMutex,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::wire::{Failure, FailureKind, Load, Loaded, Order, OrderKind, Report, ReportKind, Stop};
+use crate::{
+    engine::{
+        backend::{Health, ModelFailure, RunError, RunReport, RunRequest, Session, Trace},
+        error::LoadError,
+    },
+    model::{OpenModelFile, graph::Signature},
+    protocol::cast::ModelTensor,
+    text,
+};
+
+/// Time that a run may go on after it was told to stop, before its process is killed.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+/// Time that a process may take to end.
+const END_GRACE: Duration = Duration::from_secs(2);
+/// Characters of a line that a process writes.
+const LONGEST_LINE: usize = 1_000;
+
+/// A model that is loaded in a process of its own.
+pub(super) struct ChildSession {
+    connection: AsyncMutex<Connection>,
+    health: Mutex<Health>,
+    footprint: u64,
+}
+
+/// A process, and the socket to it.
+struct Connection {
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    process: Process,
+}
+
+/// A process, which is killed when this is dropped.
+struct Process {
+    child: Child,
+    /// What it wrote last to standard error.
+    last_words: Arc<Mutex<String>>,
+}
+
+impl ChildSession {
+    /// Starts a process, and has it load the model. Dropping the future kills it.
+    ///
+    /// # Errors
+    /// `LoadError::Model` where the file cannot be read; `Session` where the model does not load, `Judge` where the judge
+    /// cannot be used, and `Process` where the process failed.
+    pub(super) async fn open(
+        program: &Path,
+        file: OpenModelFile,
+        signature: &Signature,
+        mut load: Load,
+    ) -> Result<Self, LoadError> {
+        let process = |error: std::io::Error| LoadError::Process(error.to_string());
+        let (path, handle) = file.for_child()?;
+        load.file = path.display().to_string();
+        load.sha256 = file.sha256().to_vec();
+        let mut connection = Connection::start(program, handle).map_err(process)?;
+        wire::send(&mut connection.writer, &Order::from(OrderKind::Load(load))).await.map_err(process)?;
+        let Loaded { footprint, inputs, outputs } = loop {
+            match wire::receive::<Report>(&mut connection.reader).await {
+                Ok(Report { kind: Some(ReportKind::Preparing(doing)) }) => {
+                    tracing::info!("{}", text::one_line(&doing));
+                }
+                Ok(Report { kind: Some(ReportKind::Loaded(loaded)) }) => break loaded,
+                Ok(Report { kind: Some(ReportKind::NotLoaded(failure)) }) => return Err(not_loaded(failure)),
+                Ok(_) => return Err(LoadError::Process("its process says what it should not".into())),
+                Err(error) => return Err(LoadError::Process(connection.process.end(&error).await)),
+            }
+        };
+        let names = |names: &[String]| names.iter().map(|name| text::shown(name).to_string()).collect::<Vec<_>>().join(", ");
+        let expected: Vec<_> = signature.inputs.iter().map(|spec| spec.name.as_str()).collect();
+        let expected_outputs: Vec<_> = signature.outputs.iter().map(|output| output.name()).collect();
+        if inputs != expected || outputs != expected_outputs {
+            let reason = format!("the runtime reads {} as inputs and {} as outputs", names(&inputs), names(&outputs));
+            return Err(LoadError::Session(reason));
+        }
+        Ok(Self { connection: AsyncMutex::new(connection), health: Mutex::new(Health::Ready), footprint })
+    }
+
+    fn set(&self, health: Health) {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
+    }
+
+    async fn run_once(
+        &self,
+        request: &RunRequest,
+        deadline: Instant,
+        cancel: &CancellationToken,
+    ) -> Result<RunReport, RunError> {
+        let mut connection = self.connection.lock().await;
+        let Connection { reader, writer, process } = &mut *connection;
+        let run = wire::Run {
+            inputs: request.inputs.iter().map(tensors::to_wire).collect(),
+            wanted: request.wanted.iter().filter_map(|output| u32::try_from(*output).ok()).collect(),
+            judgement: request.judgement.map(|judgement| wire::Judgement { seed: judgement.trace.map(|seed| seed.to_vec()) }),
+        };
+        if let Err(error) = wire::send(writer, &Order::from(OrderKind::Run(run))).await {
+            return Err(RunError::Ended(process.end(&error).await));
+        }
+        let mut answer = std::pin::pin!(wire::receive::<Report>(reader));
+        let stopped = tokio::select! {
+            biased;
+            report = &mut answer => Err(report),
+            () = cancel.cancelled() => Ok(RunError::Cancelled),
+            () = sleep_until(deadline) => Ok(RunError::Late),
+        };
+        let report = match stopped {
+            Err(report) => report,
+            Ok(stopped) => {
+                let _ = wire::send(writer, &Order::from(OrderKind::Stop(Stop {}))).await;
+                if timeout(STOP_GRACE, &mut answer).await.is_err() {
+                    let _ = process.child.start_kill();
+                    self.set(Health::Failed("its run did not stop, and its process was killed".into()));
+                } else {
+                    self.set(Health::Ready);
+                }
+                return Err(stopped);
+            }
+        };
+        match report {
+            Ok(report) => read_report(report, request),
+            Err(error) => Err(RunError::Ended(process.end(&error).await)),
+        }
+    }
+}
+
+impl Session for ChildSession {
+    fn run(
+        &self,
+        request: RunRequest,
+        deadline: Instant,
+        cancel: CancellationToken,
+    ) -> BoxFuture<'_, Result<RunReport, RunError>> {
+        Box::pin(async move {
+            self.set(Health::Busy);
+            let result = self.run_once(&request, deadline, &cancel).await;
+            match &result {
+                Ok(_) | Err(RunError::OutOfMemory(_) | RunError::Limit(_)) => self.set(Health::Ready),
+                // They have told themselves how the process is.
+                Err(RunError::Late | RunError::Cancelled) => {}
+                Err(error) => self.set(Health::Failed(error.to_string())),
+            }
+            result
+        })
+    }
+
+    fn footprint(&self) -> u64 {
+        self.footprint
+    }
+
+    fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Connection {
+    /// Starts the program as the process of a model, whose file is its standard output.
+    fn start(program: &Path, file: std::fs::File) -> std::io::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let theirs = theirs.into_std()?;
+        theirs.set_nonblocking(false)?;
+        let mut child = Command::new(program)
+            .arg("worker")
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
+            .stdout(Stdio::from(file))
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let last_words = Arc::<Mutex<String>>::default();
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(log(stderr, child.id().unwrap_or_default(), last_words.clone()));
+        }
+        let (reader, writer) = ours.into_split();
+        Ok(Self { reader, writer, process: Process { child, last_words } })
+    }
+}
+
+impl Process {
+    /// Waits for the end of a process that broke its connection, and says how it ended.
+    async fn end(&mut self, error: &std::io::Error) -> String {
+        let status = match timeout(END_GRACE, self.child.wait()).await {
+            Ok(Ok(status)) => ended(status),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => {
+                let _ = self.child.start_kill();
+                format!("its process broke the connection ({error}) and was killed")
+            }
+        };
+        let last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_words.is_empty() { status } else { format!("{status}: {last_words}") }
+    }
+}
+
+/// Logs what a process writes to standard error, line by line.
+async fn log(stderr: ChildStderr, process: u32, last_words: Arc<Mutex<String>>) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let line = text::cut(&text::one_line(&line).to_string(), LONGEST_LINE);
+        tracing::warn!(process, "the process of a model says: {line}");
+        *last_words.lock().unwrap_or_else(PoisonError::into_inner) = line;
+    }
+}
+
+/// How a process ended, in words.
+fn ended(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(11), _) => "its process crashed (a memory fault, signal 11)".to_owned(),
+        (Some(9), _) => "its process was killed (signal 9), perhaps for want of memory".to_owned(),
+        (Some(signal), _) => format!("its process was ended by signal {signal}"),
+        (None, code) => format!("its process ended with code {}", code.unwrap_or_default()),
+    }
+}
+
+fn not_loaded(failure: Failure) -> LoadError {
+    let kind = failure.kind();
+    let reason = text::cut(&failure.reason, LONGEST_LINE);
+    match kind {
+        FailureKind::Judge => LoadError::Judge(reason),
+        FailureKind::Runtime | FailureKind::Memory => LoadError::Process(reason),
+        FailureKind::Model | FailureKind::NotTensor | FailureKind::Limit => LoadError::Session(reason),
+    }
+}
+
+/// Reads what a process says of a run.
+fn read_report(report: Report, request: &RunRequest) -> Result<RunReport, RunError> {
+    let RunRequest { wanted, judgement, .. } = request;
+    let nonsense = |what: &str| RunError::Runtime(format!("the model's process sent {what}"));
+    match report.kind {
+        Some(ReportKind::Outputs(outputs)) => {
+            if outputs.tensors.len() != wanted.len() {
+                return Err(nonsense("another number of outputs"));
+            }
+            let tensors: Result<Vec<ModelTensor>, String> = outputs.tensors.into_iter().map(tensors::from_wire).collect();
+            let tensors = tensors.map_err(|what| nonsense(&what))?;
+            let result = Ok(wanted.iter().copied().zip(tensors).collect());
+            let seed = judgement.and_then(|judgement| judgement.trace);
+            let trace = outputs.trace.zip(seed).map(|(wire::Trace { bytes, reason }, seed)| Trace {
+                digest: keccak256([&seed[..], &bytes].concat()),
+                bytes,
+                reason: reason.map(|reason| text::cut(&reason, LONGEST_LINE)),
+            });
+            Ok(RunReport { result, run_time: Duration::from_nanos(outputs.run_time), trace })
+        }
+        Some(ReportKind::Failed(failure)) => {
+            let (kind, reason) = (failure.kind(), text::cut(&failure.reason, LONGEST_LINE));
+            let run_time = Duration::from_nanos(failure.run_time);
+            let failed = |failure| Ok(RunReport { result: Err(failure), run_time, trace: None });
+            match kind {
+                FailureKind::Model => failed(ModelFailure::Failed(reason)),
+                FailureKind::NotTensor => {
+                    let output = usize::try_from(failure.output).unwrap_or(usize::MAX);
+                    failed(ModelFailure::NotTensor { output, reason })
+                }
+                FailureKind::Limit => Err(RunError::Limit(reason)),
+                FailureKind::Memory => Err(RunError::OutOfMemory(reason)),
+                FailureKind::Runtime | FailureKind::Judge => Err(RunError::Runtime(reason)),
+            }
+        }
+        _ => Err(nonsense("no result")),
+    }
+}
+
+/// The program that is started for models: this one.
+pub(in crate::engine) fn this_program() -> std::io::Result<PathBuf> {
+    // The file of a running program may be replaced; what runs stays what it is.
+    let this = Path::new("/proc/self/exe");
+    if this.exists() { Ok(this.to_path_buf()) } else { std::env::current_exe() }
+}

@@ -1,0 +1,105 @@
+//! Tensors on their way to a model's process and back.
+
+use half::{bf16, f16};
+use oraculum_judge::DType;
+
+use super::wire;
+use crate::protocol::cast::{Elements, ModelTensor};
+
+macro_rules! numbers {
+    ($($variant:ident => $type:ty),* $(,)?) => {
+        /// Writes a tensor for the process.
+        pub(super) fn to_wire(tensor: &ModelTensor) -> wire::Tensor {
+            let mut strings = Vec::new();
+            let (dtype, data) = match &tensor.elements {
+                $(Elements::$variant(values) => {
+                    (DType::$variant, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+                })*
+                Elements::Bool(values) => (DType::Bool, values.iter().map(|value| u8::from(*value)).collect()),
+                Elements::String(values) => {
+                    strings = values.clone();
+                    (DType::String, Vec::new())
+                }
+            };
+            wire::Tensor { dtype: dtype.onnx().into(), dims: tensor.shape.clone(), data, strings }
+        }
+
+        /// Reads a tensor that the process wrote.
+        ///
+        /// # Errors
+        /// What is wrong with it, in words.
+        pub(super) fn from_wire(tensor: wire::Tensor) -> Result<ModelTensor, String> {
+            let wire::Tensor { dtype, dims: shape, data, strings } = tensor;
+            let dtype = DType::from_onnx(dtype).ok_or_else(|| format!("a tensor of ONNX's type {dtype}"))?;
+            let expected = shape.iter().try_fold(1usize, |count, dim| count.checked_mul(*dim as usize));
+            let expected = if shape.contains(&0) { Some(0) } else { expected };
+            let actual = dtype.size().map_or(Some(strings.len()), |size| {
+                data.len().is_multiple_of(size).then_some(data.len() / size)
+            });
+            if expected.is_none() || expected != actual {
+                return Err(format!("a {dtype} tensor of dimensions {shape:?} in {} bytes", data.len()));
+            }
+            let elements = match dtype {
+                $(DType::$variant => {
+                    let values = data.chunks_exact(size_of::<$type>());
+                    let value = |bytes: &[u8]| <$type>::from_le_bytes(bytes.try_into().unwrap_or_default());
+                    Elements::$variant(values.map(value).collect())
+                })*
+                DType::Bool => Elements::Bool(data.iter().map(|byte| *byte != 0).collect()),
+                DType::String => Elements::String(strings),
+            };
+            Ok(ModelTensor { shape, elements })
+        }
+    };
+}
+
+numbers! {
+    I8 => i8, I16 => i16, I32 => i32, I64 => i64, U8 => u8, U16 => u16, U32 => u32, U64 => u64,
+    F16 => f16, Bf16 => bf16, F32 => f32, F64 => f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_of_elements_comes_back_as_it_was() {
+        let of = |elements| ModelTensor { shape: vec![2, 1], elements };
+        for tensor in [
+            of(Elements::I8(vec![-1, 2])),
+            of(Elements::I16(vec![-300, 2])),
+            of(Elements::I32(vec![-70_000, 2])),
+            of(Elements::I64(vec![i64::MIN, 2])),
+            of(Elements::U8(vec![255, 2])),
+            of(Elements::U16(vec![65_535, 2])),
+            of(Elements::U32(vec![u32::MAX, 2])),
+            of(Elements::U64(vec![u64::MAX, 2])),
+            of(Elements::F16(vec![f16::from_f32(0.5), f16::from_f32(-2.0)])),
+            of(Elements::Bf16(vec![bf16::from_f32(0.5), bf16::from_f32(-2.0)])),
+            of(Elements::F32(vec![0.1, -2.0])),
+            of(Elements::F64(vec![0.1, -2.0])),
+            of(Elements::Bool(vec![true, false])),
+            of(Elements::String(vec!["é".into(), String::new()])),
+            ModelTensor { shape: vec![3, 0, u32::MAX, u32::MAX], elements: Elements::F32(Vec::new()) },
+            ModelTensor { shape: Vec::new(), elements: Elements::F32(vec![1.5]) },
+        ] {
+            assert_eq!(from_wire(to_wire(&tensor)), Ok(tensor));
+        }
+    }
+
+    #[test]
+    fn a_tensor_that_is_not_what_its_dimensions_say_is_refused() {
+        let good = wire::Tensor { dtype: 1, dims: vec![2], data: vec![0; 8], strings: Vec::new() };
+        assert!(from_wire(good.clone()).is_ok());
+        for bad in [
+            wire::Tensor { dims: vec![3], ..good.clone() },
+            wire::Tensor { dims: vec![u32::MAX; 4], ..good.clone() },
+            wire::Tensor { data: vec![0; 7], ..good.clone() },
+            wire::Tensor { dtype: 99, ..good.clone() },
+            wire::Tensor { dtype: 8, ..good.clone() },
+            wire::Tensor { dims: vec![2], dtype: 8, data: Vec::new(), strings: vec![String::new()] },
+        ] {
+            assert!(from_wire(bad.clone()).is_err(), "{bad:?}");
+        }
+    }
+}

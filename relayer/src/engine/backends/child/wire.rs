@@ -1,0 +1,273 @@
+//! What a model's process and the node say to each other: protobuf messages, each behind its length.
+//!
+//! ```text
+//! node ──▶ Order: load, then run, run, …, stop     process ──▶ Report: preparing, loaded or not, then one for each run
+//! ```
+//!
+//! The process may be under a hostile model's control, so the node takes nothing in a report for granted: lengths are
+//! bounded, and tensors are checked against their dimensions.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use prost::{Message, Oneof};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Bytes of a message at most.
+const MAX_MESSAGE: u32 = 1 << 30;
+
+/// A message to a model's process.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct Order {
+    #[prost(oneof = "OrderKind", tags = "1, 2, 3")]
+    pub kind: Option<OrderKind>,
+}
+
+/// Kinds of messages to a model's process.
+#[derive(Clone, PartialEq, Oneof)]
+pub(in crate::engine::backends) enum OrderKind {
+    /// Loads the model; the first message, and sent once.
+    #[prost(message, tag = "1")]
+    Load(Load),
+    /// Runs the model once.
+    #[prost(message, tag = "2")]
+    Run(Run),
+    /// Ends the run that goes on, as soon as that can be.
+    #[prost(message, tag = "3")]
+    Stop(Stop),
+}
+
+/// The model, and what is to run it.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct Load {
+    /// Path under which the process finds the model's file.
+    #[prost(string, tag = "1")]
+    pub file: String,
+    /// SHA-256 of the file.
+    #[prost(bytes = "vec", tag = "2")]
+    pub sha256: Vec<u8>,
+    #[prost(message, optional, tag = "3")]
+    pub judge: Option<JudgeOptions>,
+}
+
+/// The canonical judge, and what the card lets it use.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct JudgeOptions {
+    /// Path of the judge's WebAssembly file.
+    #[prost(string, tag = "1")]
+    pub wasm: String,
+    /// Folder of compiled code.
+    #[prost(string, tag = "2")]
+    pub cache: String,
+    /// Bytes of memory.
+    #[prost(uint64, tag = "3")]
+    pub memory: u64,
+    /// Instructions of a load, and of each run.
+    #[prost(uint64, tag = "4")]
+    pub fuel: u64,
+}
+
+/// Input of a run.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct Run {
+    /// One tensor for each input, in the model's order.
+    #[prost(message, repeated, tag = "1")]
+    pub inputs: Vec<Tensor>,
+    /// Positions of the outputs that are asked for, ascending.
+    #[prost(uint32, repeated, tag = "2")]
+    pub wanted: Vec<u32>,
+    /// Set where the run is to decide about an answer.
+    #[prost(message, optional, tag = "3")]
+    pub judgement: Option<Judgement>,
+}
+
+/// A run in a session that has run nothing before.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct Judgement {
+    /// Seed of the trace that is wanted as well, 32 bytes.
+    #[prost(bytes = "vec", optional, tag = "1")]
+    pub seed: Option<Vec<u8>>,
+}
+
+/// Nothing but the wish that a run end.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(in crate::engine::backends) struct Stop {}
+
+/// A tensor.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct Tensor {
+    /// ONNX's number of the element type.
+    #[prost(uint32, tag = "1")]
+    pub dtype: u32,
+    #[prost(uint32, repeated, tag = "2")]
+    pub dims: Vec<u32>,
+    /// Elements of number types and bool, little-endian.
+    #[prost(bytes = "vec", tag = "3")]
+    pub data: Vec<u8>,
+    #[prost(string, repeated, tag = "4")]
+    pub strings: Vec<String>,
+}
+
+/// A message from a model's process.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct Report {
+    #[prost(oneof = "ReportKind", tags = "1, 2, 3, 4, 5")]
+    pub kind: Option<ReportKind>,
+}
+
+/// Kinds of messages from a model's process.
+#[derive(Clone, PartialEq, Oneof)]
+pub(in crate::engine::backends) enum ReportKind {
+    /// Something has to be made first that takes long, in words.
+    #[prost(string, tag = "1")]
+    Preparing(String),
+    /// The model is loaded.
+    #[prost(message, tag = "2")]
+    Loaded(Loaded),
+    /// The model is not loaded.
+    #[prost(message, tag = "3")]
+    NotLoaded(Failure),
+    /// Outputs of a run, in the order in which they were asked for.
+    #[prost(message, tag = "4")]
+    Outputs(Outputs),
+    /// A run gave no outputs.
+    #[prost(message, tag = "5")]
+    Failed(Failure),
+}
+
+/// What the process knows of the model that it loaded.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct Loaded {
+    /// Bytes that the session holds, estimated.
+    #[prost(uint64, tag = "1")]
+    pub footprint: u64,
+    /// Names of the inputs, in the model's order.
+    #[prost(string, repeated, tag = "2")]
+    pub inputs: Vec<String>,
+    /// Names of the outputs, in the model's order.
+    #[prost(string, repeated, tag = "3")]
+    pub outputs: Vec<String>,
+}
+
+/// Outputs of a run.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct Outputs {
+    #[prost(message, repeated, tag = "1")]
+    pub tensors: Vec<Tensor>,
+    /// Nanoseconds that the model ran.
+    #[prost(uint64, tag = "2")]
+    pub run_time: u64,
+    #[prost(message, optional, tag = "3")]
+    pub trace: Option<Trace>,
+}
+
+/// The trace of a run.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct Trace {
+    #[prost(bytes = "vec", tag = "1")]
+    pub bytes: Vec<u8>,
+    /// Why it is empty, if its run met a limit.
+    #[prost(string, optional, tag = "2")]
+    pub reason: Option<String>,
+}
+
+/// Why there are no outputs, or no model.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct Failure {
+    #[prost(enumeration = "FailureKind", tag = "1")]
+    pub kind: i32,
+    /// Reason in words.
+    #[prost(string, tag = "2")]
+    pub reason: String,
+    /// Position of the output that is no tensor.
+    #[prost(uint32, tag = "3")]
+    pub output: u32,
+    /// Nanoseconds that the model ran.
+    #[prost(uint64, tag = "4")]
+    pub run_time: u64,
+}
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(in crate::engine::backends) enum FailureKind {
+    /// The process or its runtime.
+    Runtime = 0,
+    /// The model fails on this input.
+    Model = 1,
+    /// An output is no packed tensor.
+    NotTensor = 2,
+    /// The run met a limit of the card's profile.
+    Limit = 3,
+    /// The machine has too little memory.
+    Memory = 4,
+    /// The judge itself cannot be used here.
+    Judge = 5,
+}
+
+impl From<OrderKind> for Order {
+    fn from(kind: OrderKind) -> Self {
+        Self { kind: Some(kind) }
+    }
+}
+
+impl From<ReportKind> for Report {
+    fn from(kind: ReportKind) -> Self {
+        Self { kind: Some(kind) }
+    }
+}
+
+/// The message as it goes over the socket.
+fn framed(message: &impl Message) -> io::Result<Vec<u8>> {
+    let length = u32::try_from(message.encoded_len()).ok().filter(|length| *length <= MAX_MESSAGE);
+    let length = length.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "a message of more than 1 GiB"))?;
+    let mut frame = Vec::with_capacity(4 + length as usize);
+    frame.extend(length.to_le_bytes());
+    message.encode_raw(&mut frame);
+    Ok(frame)
+}
+
+fn length_of(header: [u8; 4]) -> io::Result<u64> {
+    let length = u32::from_le_bytes(header);
+    if length > MAX_MESSAGE {
+        return Err(io::Error::new(ErrorKind::InvalidData, format!("a message of {length} bytes")));
+    }
+    Ok(length.into())
+}
+
+fn parsed<M: Message + Default>(bytes: &[u8], length: u64) -> io::Result<M> {
+    if (bytes.len() as u64) < length {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    M::decode(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+}
+
+/// Writes a message.
+pub(in crate::engine::backends) async fn send(to: &mut (impl AsyncWrite + Unpin), message: &impl Message) -> io::Result<()> {
+    to.write_all(&framed(message)?).await
+}
+
+/// Reads a message. Where the other side is gone the error is `UnexpectedEof`.
+pub(in crate::engine::backends) async fn receive<M: Message + Default>(from: &mut (impl AsyncRead + Unpin)) -> io::Result<M> {
+    let mut header = [0; 4];
+    from.read_exact(&mut header).await?;
+    let length = length_of(header)?;
+    // The buffer grows with what comes, not with what is announced.
+    let mut bytes = Vec::new();
+    from.take(length).read_to_end(&mut bytes).await?;
+    parsed(&bytes, length)
+}
+
+/// Writes a message, from the process.
+pub(in crate::engine::backends) fn write(to: &mut impl Write, message: &impl Message) -> io::Result<()> {
+    to.write_all(&framed(message)?)
+}
+
+/// Reads a message, in the process.
+pub(in crate::engine::backends) fn read<M: Message + Default>(from: &mut impl Read) -> io::Result<M> {
+    let mut header = [0; 4];
+    from.read_exact(&mut header)?;
+    let length = length_of(header)?;
+    let mut bytes = Vec::new();
+    from.take(length).read_to_end(&mut bytes)?;
+    parsed(&bytes, length)
+}

@@ -1,0 +1,115 @@
+//! The process of a model: it loads one model, takes the means away from itself that it needs no more, and runs what it
+//! is sent. Its standard input is the socket to the node, and it ends when that does.
+
+use std::{
+    io,
+    os::{fd::AsFd, unix::net::UnixStream},
+    process::ExitCode,
+    sync::mpsc::{self, Receiver},
+    thread,
+};
+
+use super::{
+    sandbox,
+    wire::{self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Report, ReportKind, Run},
+};
+use crate::{
+    engine::backends::canonical,
+    model::{ModelFile, OpenModelFile},
+};
+
+/// Something that runs one model in this process.
+pub(in crate::engine::backends) trait Runner {
+    /// What the node is told of the loaded model.
+    fn loaded(&self) -> Loaded;
+
+    /// Runs the model once.
+    fn run(&mut self, run: Run) -> ReportKind;
+
+    /// Does what may be done while nobody waits.
+    ///
+    /// # Errors
+    /// Why the process must not run the model any more.
+    fn idle(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Serves the node behind standard input until that is closed.
+pub(crate) fn main() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without a reader there is nobody to tell.
+            let _ = io::Write::write_all(&mut io::stderr(), format!("{error}\n").as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> Result<(), String> {
+    let told = |error: io::Error| format!("the node's socket: {error}");
+    let input = io::stdin().as_fd().try_clone_to_owned().map_err(told)?;
+    let mut socket = UnixStream::from(input);
+    let load = match wire::read::<Order>(&mut socket) {
+        Ok(Order { kind: Some(OrderKind::Load(load)) }) => load,
+        Ok(_) => return Err("this is the process of a model: nodes start it".to_owned()),
+        Err(error) => return Err(format!("this is the process of a model, which nodes start: {error}")),
+    };
+    let mut reader = socket.try_clone().map_err(told)?;
+    let mut report = |kind: ReportKind| wire::write(&mut socket, &Report::from(kind)).map_err(told);
+    let mut runner = match open(load, &mut |doing| report(ReportKind::Preparing(doing))) {
+        Ok(runner) => runner,
+        Err(failure) => return report(ReportKind::NotLoaded(failure)),
+    };
+    let (orders, received) = mpsc::channel();
+    let reading = thread::Builder::new().name("orders".to_owned());
+    reading
+        .spawn(move || {
+            while let Ok(Order { kind: Some(kind) }) = wire::read(&mut reader) {
+                if orders.send(kind).is_err() {
+                    break;
+                }
+            }
+            // The node is gone: nobody wants what the other thread still does.
+            std::process::exit(0);
+        })
+        .map_err(|error| format!("no thread could be started: {error}"))?;
+    sandbox::enter().map_err(|error| format!("the process cannot be isolated: {error}"))?;
+    report(ReportKind::Loaded(runner.loaded()))?;
+    run_all(&mut *runner, &received, report)
+}
+
+fn run_all(
+    runner: &mut dyn Runner,
+    orders: &Receiver<OrderKind>,
+    mut report: impl FnMut(ReportKind) -> Result<(), String>,
+) -> Result<(), String> {
+    while let Ok(order) = orders.recv() {
+        // A stop comes too late for a run that has ended, and nothing is loaded twice.
+        let OrderKind::Run(run) = order else { continue };
+        report(runner.run(run))?;
+        runner.idle()?;
+    }
+    Ok(())
+}
+
+fn open(
+    load: Load,
+    preparing: &mut dyn FnMut(String) -> Result<(), String>,
+) -> Result<Box<dyn Runner>, Failure> {
+    let failed = |kind, reason: String| failure(kind, reason);
+    let sha256 = load.sha256.as_slice().try_into().map_err(|_| failed(FailureKind::Runtime, "no hash".into()))?;
+    let file: OpenModelFile = ModelFile::with_hash(load.file.into(), sha256)
+        .open()
+        .map_err(|error| failed(FailureKind::Model, error.to_string()))?;
+    match load.judge {
+        Some(options) => canonical::runner::open(&file, &options, preparing),
+        None => Err(failed(FailureKind::Runtime, "nothing to run the model with".into())),
+    }
+}
+
+/// A failure without an output.
+pub(in crate::engine::backends) fn failure(kind: FailureKind, reason: String) -> Failure {
+    Failure { kind: kind.into(), reason, output: 0, run_time: 0 }
+}

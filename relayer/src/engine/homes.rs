@@ -1,0 +1,129 @@
+//! The backend that a model goes to, by its card. Each is started when the first model needs it.
+
+use std::{path::PathBuf, sync::Arc};
+
+use oraculum_judge::{Lane, Limits, ONNX_RUNTIME, Profile};
+use tokio::sync::OnceCell;
+
+use super::{
+    backend::Backend,
+    backends::{
+        canonical::{JudgeBackend, JudgeFiles},
+        child,
+        ort::{OrtBackend, runtime},
+    },
+    devices::{Devices, EngineOptions},
+    error::{LoadError, StartError},
+    profile::{Device, Reference},
+};
+
+/// A backend, and the devices on which it opens sessions of a model.
+#[derive(Clone)]
+pub(super) struct Home {
+    pub backend: Arc<dyn Backend>,
+    /// Version of ONNX Runtime in it.
+    pub runtime: String,
+    /// One session is opened on each; never empty.
+    pub devices: Vec<Device>,
+}
+
+/// Where a model is served, and where a failure there is confirmed.
+pub(super) struct Homes {
+    pub serving: Home,
+    /// Home that is tried where the model does not open in `serving`.
+    pub fallback: Option<Home>,
+    pub reference: Home,
+}
+
+/// ONNX Runtime in this process.
+pub(super) struct Native {
+    pub backend: Arc<dyn Backend>,
+    /// Version of ONNX Runtime.
+    pub runtime: String,
+    pub devices: Devices,
+}
+
+/// The backends of an engine.
+pub(super) struct Backends {
+    options: EngineOptions,
+    native: OnceCell<Native>,
+    judge: OnceCell<(PathBuf, Arc<JudgeFiles>)>,
+}
+
+impl Backends {
+    /// Starts none yet, unless a GPU is asked for: whether there is one decides about the start.
+    ///
+    /// # Errors
+    /// Every variant of `StartError`.
+    pub(super) async fn start(options: EngineOptions) -> Result<Self, StartError> {
+        let on_the_processor = options.provider == super::Provider::Cpu;
+        let backends = Self { options, native: OnceCell::new(), judge: OnceCell::new() };
+        if !on_the_processor {
+            backends.native().await?;
+        }
+        Ok(backends)
+    }
+
+    #[cfg(test)]
+    pub(super) fn over(native: Native, options: EngineOptions) -> Self {
+        Self { options, native: OnceCell::new_with(Some(native)), judge: OnceCell::new() }
+    }
+
+    /// ONNX Runtime in this process, which is loaded by the first call.
+    ///
+    /// # Errors
+    /// `StartError::Runtime` where the runtime cannot be loaded; `NoDevice` or `Cuda` where the hardware that is asked for
+    /// cannot be used.
+    pub(super) async fn native(&self) -> Result<&Native, StartError> {
+        let start = async {
+            let runtime = runtime::load(self.options.runtime.as_deref())?;
+            let devices = Devices::choose(runtime, &self.options).await?;
+            tracing::info!(
+                runtime = %runtime.version, path = %runtime.path.display(), devices = ?devices.preferred, "ONNX Runtime is loaded"
+            );
+            let backend = Arc::new(OrtBackend::new(runtime));
+            Ok(Native { backend, runtime: runtime.version.clone(), devices })
+        };
+        self.native.get_or_try_init(|| start).await
+    }
+
+    /// ONNX Runtime in this process, if a model has needed it.
+    pub(super) fn started_native(&self) -> Option<&Native> {
+        self.native.get()
+    }
+
+    async fn judge(&self, limits: Limits) -> Result<Home, LoadError> {
+        let find = async {
+            let files = JudgeFiles::find(self.options.judge.as_deref())?;
+            let program = match &self.options.worker {
+                Some(program) => program.clone(),
+                None => child::this_program().map_err(|error| LoadError::Process(error.to_string()))?,
+            };
+            tracing::debug!(wasm = %files.wasm.display(), cache = %files.cache.display(), "the canonical judge is found");
+            Ok::<_, LoadError>((program, Arc::new(files)))
+        };
+        let (program, files) = self.judge.get_or_try_init(|| find).await?.clone();
+        let backend = Arc::new(JudgeBackend { program, files, limits });
+        Ok(Home { backend, runtime: ONNX_RUNTIME.to_owned(), devices: vec![Device::Judge] })
+    }
+
+    /// Where a model goes whose outputs are judged so; those of a bare file are not.
+    ///
+    /// # Errors
+    /// `LoadError::Start` where ONNX Runtime or its hardware cannot be used, `JudgeFiles` or `Process` where the judge cannot.
+    pub(super) async fn of(&self, judged_by: Option<&Reference>) -> Result<Homes, LoadError> {
+        if let Some(Reference::Judge(Profile { lane: Lane::Exact, limits })) = judged_by {
+            let judge = self.judge(*limits).await?;
+            return Ok(Homes { serving: judge.clone(), fallback: None, reference: judge });
+        }
+        let Native { backend, runtime, devices } = self.native().await?;
+        let on = |devices: Vec<Device>| Home { backend: backend.clone(), runtime: runtime.clone(), devices };
+        let processor = on(vec![Device::Cpu]);
+        let reference = match judged_by {
+            Some(Reference::Judge(Profile { limits, .. })) => self.judge(*limits).await?,
+            _ => processor.clone(),
+        };
+        let fallback = (devices.may_fall_back && !devices.are_reference()).then_some(processor);
+        Ok(Homes { serving: on(devices.preferred.clone()), fallback, reference })
+    }
+}
