@@ -79,7 +79,13 @@ pub(super) struct EngineArgs {
 
 impl From<EngineArgs> for EngineOptions {
     fn from(args: EngineArgs) -> Self {
-        Self { runtime: args.runtime, judge: args.judge, provider: args.provider.into(), devices: args.devices, ..Self::default() }
+        Self {
+            runtime: args.runtime,
+            judge: args.judge,
+            provider: args.provider.into(),
+            devices: args.devices,
+            ..Self::default()
+        }
     }
 }
 

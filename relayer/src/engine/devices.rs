@@ -52,7 +52,14 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { runtime: None, judge: None, worker: None, provider: Provider::default(), devices: vec![0], limits: Limits::default() }
+        Self {
+            runtime: None,
+            judge: None,
+            worker: None,
+            provider: Provider::default(),
+            devices: vec![0],
+            limits: Limits::default(),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The backend that a model goes to, by its card. Each is started when the first model needs it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use oraculum_judge::{Lane, Limits, ONNX_RUNTIME, Profile};
 use tokio::sync::OnceCell;
@@ -9,7 +9,7 @@ use super::{
     backend::Backend,
     backends::{
         canonical::{JudgeBackend, JudgeFiles},
-        child,
+        child::Program,
         ort::{OrtBackend, runtime},
     },
     devices::{Devices, EngineOptions},
@@ -47,7 +47,7 @@ pub(super) struct Native {
 pub(super) struct Backends {
     options: EngineOptions,
     native: OnceCell<Native>,
-    judge: OnceCell<(PathBuf, Arc<JudgeFiles>)>,
+    judge: OnceCell<(Program, Arc<JudgeFiles>)>,
 }
 
 impl Backends {
@@ -95,10 +95,8 @@ impl Backends {
     async fn judge(&self, limits: Limits) -> Result<Home, LoadError> {
         let find = async {
             let files = JudgeFiles::find(self.options.judge.as_deref())?;
-            let program = match &self.options.worker {
-                Some(program) => program.clone(),
-                None => child::this_program().map_err(|error| LoadError::Process(error.to_string()))?,
-            };
+            let program = Program::find(self.options.worker.as_deref());
+            let program = program.map_err(|error| LoadError::Process(error.to_string()))?;
             tracing::debug!(wasm = %files.wasm.display(), cache = %files.cache.display(), "the canonical judge is found");
             Ok::<_, LoadError>((program, Arc::new(files)))
         };

@@ -111,11 +111,7 @@ impl LoadedModel {
     /// `LoadError::Model` or `Refused` for the file; `AgreementCount`, `UnknownProfile` or `DetailsDiffer` for the card;
     /// `Start`, `JudgeFiles`, `Judge` or `Process` where what runs it cannot be used; `Session`, `TooNew` or `Timeout` where it
     /// does not open.
-    pub(super) async fn open(
-        backends: &Backends,
-        limits: Limits,
-        source: Source,
-    ) -> Result<Self, LoadError> {
+    pub(super) async fn open(backends: &Backends, limits: Limits, source: Source) -> Result<Self, LoadError> {
         let Source { id, file, profile, card } = source;
         let (opened, signature) = inspect(file.clone()).await?;
         let signature = Arc::new(signature);

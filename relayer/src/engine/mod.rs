@@ -19,8 +19,8 @@ mod load;
 mod profile;
 mod sessions;
 
-pub(crate) use backends::child::worker;
 pub use backend::Trace;
+pub(crate) use backends::child::worker;
 pub use backends::{
     canonical::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError},
     ort::runtime,
@@ -65,6 +65,12 @@ impl OnnxEngine {
     pub async fn start(options: EngineOptions) -> Result<Self, StartError> {
         let limits = options.limits;
         Ok(Self { backends: Backends::start(options).await?, limits, models: RwLock::default() })
+    }
+
+    /// An engine over a backend that stands for ONNX Runtime in this process.
+    #[cfg(test)]
+    fn over(native: homes::Native, limits: Limits) -> Self {
+        Self { backends: Backends::over(native, EngineOptions::default()), limits, models: RwLock::default() }
     }
 
     /// Version of ONNX Runtime in this process, which is loaded for it.

@@ -1,5 +1,6 @@
 pub(crate) mod build;
 mod gpu;
+mod judge;
 mod limits;
 mod memory;
 mod models;
@@ -133,13 +134,21 @@ async fn fixed_point_in_gives_the_same_as_floats_in_and_fixed_point_out() {
 #[tokio::test]
 async fn an_inference_says_what_it_was_run_with() {
     let engine = cpu().await;
-    let model = shipped(&engine, "iris").await;
+    let file = std::fs::read(models_folder().join("iris/model.onnx")).unwrap();
+    let (native, judged) = (in_memory(file.clone()), Source::judged(ModelFile::in_memory(file)));
     let input = pack(&[Tensor::f32(vec![1, 4], &[5.1, 3.5, 1.4, 0.2]).unwrap()]);
-    let Inference { profile, run_time, .. } = engine.run(model.id, input, NATIVE).await.unwrap();
+    let id = engine.load(native).await.unwrap().id;
+    let Inference { profile, run_time, .. } = engine.run(id, input.clone(), NATIVE).await.unwrap();
     assert_eq!(profile.device, Device::Cpu);
     assert!(!profile.provider_fallback && run_time > Duration::ZERO);
-    assert_eq!(profile.to_string(), format!("onnxruntime={};{SETTINGS}", engine.runtime_version()));
-    assert_eq!(reference_version(&profile.to_string()), Some(engine.runtime_version()));
+    let version = engine.native_version().await.unwrap();
+    assert_eq!(profile.to_string(), format!("onnxruntime={version};{SETTINGS}"));
+
+    let engine = cpu().await;
+    let id = engine.load(judged).await.unwrap().id;
+    let Inference { profile, run_time, .. } = engine.run(id, input, NATIVE).await.unwrap();
+    assert_eq!(profile.device, Device::Judge);
+    assert!(run_time > Duration::ZERO && profile.to_string().starts_with("onnxruntime-wasm=1.30.0;sha256=3398"));
 }
 
 #[tokio::test]
@@ -353,7 +362,7 @@ async fn a_thousand_requests_at_once_are_each_answered_with_their_own_output() {
 #[tokio::test]
 async fn without_a_gpu_cuda_fails_at_start_and_auto_says_that_it_falls_back() {
     let runtime = runtime::load(None).unwrap();
-    if OrtBackend::new(runtime).has_cuda() {
+    if backends::ort::OrtBackend::new(runtime).has_cuda() {
         eprintln!("skipped: {} comes with CUDA", runtime.path.display());
         return;
     }
@@ -362,8 +371,8 @@ async fn without_a_gpu_cuda_fails_at_start_and_auto_says_that_it_falls_back() {
     assert!(matches!(error, StartError::Cuda { device: 3, .. }));
     assert!(error.to_string().contains("provider `cpu`"), "{error}");
     let engine = start(Provider::Auto).await;
-    assert!(engine.provider_fallback());
-    let iris = shipped(&engine, "iris").await.id;
+    let iris = bare(&engine, std::fs::read(models_folder().join("iris/model.onnx")).unwrap()).await;
+    assert!(engine.model(iris).unwrap().fallback);
     let input = pack(&[Tensor::f32(vec![1, 4], &[5.1, 3.5, 1.4, 0.2]).unwrap()]);
     let profile = engine.run(iris, input, NATIVE).await.unwrap().profile;
     assert!(profile.provider_fallback && profile.device == Device::Cpu);

@@ -181,10 +181,11 @@ impl OpenModelFile {
     }
 }
 
+/// A file with these bytes, which can be read only, and whose name is gone.
 fn unnamed(bytes: &[u8]) -> std::io::Result<File> {
-    let mut file = tempfile::tempfile()?;
+    let mut file = tempfile::NamedTempFile::new()?;
     file.write_all(bytes)?;
-    Ok(file)
+    File::open(file.path())
 }
 
 /// What a file is that is not the expected one; `None` if it does not say or cannot be read.

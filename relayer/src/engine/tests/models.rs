@@ -60,7 +60,7 @@ async fn a_card_that_does_not_describe_its_model_is_refused() {
     assert!(error.to_string().contains("the number of outputs is 0, and should be 1 (probabilities)"), "{error}");
     let mut draft = Draft::iris();
     draft.card["profile"] = "onnxruntime=1.30.0;provider=cuda".into();
-    assert!(matches!(load(&engine, &draft).await, Err(LoadError::UnknownProfile(_))));
+    assert!(matches!(load(&engine, &draft).await, Err(LoadError::UnknownProfile { .. })));
 }
 
 #[tokio::test]

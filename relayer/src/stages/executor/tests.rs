@@ -44,7 +44,15 @@ impl Engine for Slow {
                 provider_fallback: false,
             };
             let (outcome, output, failure) = (Outcome::Ok, Bytes::new(), None);
-            Ok(Inference { outcome, output, failure, profile, queue_time: Duration::ZERO, run_time: self.time, trace: None })
+            Ok(Inference {
+                outcome,
+                output,
+                failure,
+                profile,
+                queue_time: Duration::ZERO,
+                run_time: self.time,
+                trace: None,
+            })
         }
         .boxed()
     }

@@ -3,14 +3,14 @@
 mod files;
 pub(super) mod runner;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use oraculum_judge::Limits;
 
 pub use self::files::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError};
 use super::child::{
-    ChildSession,
+    ChildSession, Program,
     wire::{JudgeOptions, Load},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct JudgeBackend {
     /// Program that is started for each session.
-    pub program: PathBuf,
+    pub program: Program,
     /// The judge's file and the folder of its compiled code.
     pub files: Arc<JudgeFiles>,
     /// What a session may use.

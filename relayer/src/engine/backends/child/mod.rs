@@ -78,7 +78,7 @@ impl ChildSession {
     /// `LoadError::Model` where the file cannot be read; `Session` where the model does not load, `Judge` where the judge
     /// cannot be used, and `Process` where the process failed.
     pub(super) async fn open(
-        program: &Path,
+        program: &Program,
         file: OpenModelFile,
         signature: &Signature,
         mut load: Load,
@@ -100,7 +100,8 @@ impl ChildSession {
                 Err(error) => return Err(LoadError::Process(connection.process.end(&error).await)),
             }
         };
-        let names = |names: &[String]| names.iter().map(|name| text::shown(name).to_string()).collect::<Vec<_>>().join(", ");
+        let names =
+            |names: &[String]| names.iter().map(|name| text::shown(name).to_string()).collect::<Vec<_>>().join(", ");
         let expected: Vec<_> = signature.inputs.iter().map(|spec| spec.name.as_str()).collect();
         let expected_outputs: Vec<_> = signature.outputs.iter().map(|output| output.name()).collect();
         if inputs != expected || outputs != expected_outputs {
@@ -125,7 +126,9 @@ impl ChildSession {
         let run = wire::Run {
             inputs: request.inputs.iter().map(tensors::to_wire).collect(),
             wanted: request.wanted.iter().filter_map(|output| u32::try_from(*output).ok()).collect(),
-            judgement: request.judgement.map(|judgement| wire::Judgement { seed: judgement.trace.map(|seed| seed.to_vec()) }),
+            judgement: request
+                .judgement
+                .map(|judgement| wire::Judgement { seed: judgement.trace.map(|seed| seed.to_vec()) }),
         };
         if let Err(error) = wire::send(writer, &Order::from(OrderKind::Run(run))).await {
             return Err(RunError::Ended(process.end(&error).await));
@@ -188,12 +191,12 @@ impl Session for ChildSession {
 
 impl Connection {
     /// Starts the program as the process of a model, whose file is its standard output.
-    fn start(program: &Path, file: std::fs::File) -> std::io::Result<Self> {
+    fn start(program: &Program, file: std::fs::File) -> std::io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let theirs = theirs.into_std()?;
         theirs.set_nonblocking(false)?;
-        let mut child = Command::new(program)
-            .arg("worker")
+        let mut child = Command::new(&program.path)
+            .args(program.arguments)
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
@@ -265,7 +268,8 @@ fn read_report(report: Report, request: &RunRequest) -> Result<RunReport, RunErr
             if outputs.tensors.len() != wanted.len() {
                 return Err(nonsense("another number of outputs"));
             }
-            let tensors: Result<Vec<ModelTensor>, String> = outputs.tensors.into_iter().map(tensors::from_wire).collect();
+            let tensors: Result<Vec<ModelTensor>, String> =
+                outputs.tensors.into_iter().map(tensors::from_wire).collect();
             let tensors = tensors.map_err(|what| nonsense(&what))?;
             let result = Ok(wanted.iter().copied().zip(tensors).collect());
             let seed = judgement.and_then(|judgement| judgement.trace);
@@ -295,9 +299,38 @@ fn read_report(report: Report, request: &RunRequest) -> Result<RunReport, RunErr
     }
 }
 
-/// The program that is started for models: this one.
-pub(in crate::engine) fn this_program() -> std::io::Result<PathBuf> {
-    // The file of a running program may be replaced; what runs stays what it is.
-    let this = Path::new("/proc/self/exe");
-    if this.exists() { Ok(this.to_path_buf()) } else { std::env::current_exe() }
+/// Program that is started as the process of a model.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Program {
+    path: PathBuf,
+    arguments: &'static [&'static str],
+}
+
+impl Program {
+    /// This program, or another build of it.
+    ///
+    /// # Errors
+    /// Where the system does not say what this program is.
+    pub(in crate::engine) fn find(other: Option<&Path>) -> std::io::Result<Self> {
+        let path = match other {
+            Some(path) => return Ok(Self { path: path.to_path_buf(), arguments: &["worker"] }),
+            None => std::env::current_exe()?,
+        };
+        // The file of a running program may be replaced; what runs stays what it is.
+        let running = Path::new("/proc/self/exe");
+        let path = if running.exists() { running.to_path_buf() } else { path };
+        Ok(Self { path, arguments: if cfg!(test) { TESTS } else { &["worker"] } })
+    }
+}
+
+/// What makes the program of the unit tests the process of a model.
+const TESTS: &[&str] =
+    &["engine::backends::child::the_unit_tests_stand_for_the_program", "--exact", "--ignored", "--nocapture"];
+
+/// Runs as the process of a model, for the other tests.
+#[cfg(test)]
+#[test]
+#[ignore = "other tests start it as the process of a model"]
+fn the_unit_tests_stand_for_the_program() {
+    assert_eq!(worker::main(), std::process::ExitCode::SUCCESS);
 }

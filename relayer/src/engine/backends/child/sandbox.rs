@@ -1,21 +1,230 @@
-//! What a model's process takes away from itself once its model is loaded: files, network, other processes.
+//! What a model's process takes away from itself once its model is loaded: files, network, other processes, privileges.
+//!
+//! What runs then needs memory, threads of its own, the clock, and the socket that it has. Landlock refuses every file that is
+//! not open yet, and seccomp every system call that is not on the list. A system without one of them is told of.
 
-/// Reason for which a process is not isolated.
-#[derive(Debug, thiserror::Error)]
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "other systems have nothing that could fail"))]
-pub(super) enum SandboxError {
-    #[error("Landlock: {0}")]
-    Landlock(String),
-    #[error("seccomp: {0}")]
-    Seccomp(String),
-    #[error("limits: {0}")]
-    Limits(std::io::Error),
-}
-
-/// Takes the means away. Whoever needs a file later must have opened it before.
+/// Takes the means away from this thread and those that it starts. Whoever needs a file later must have opened it before.
+///
+/// Returns what this system could not take, in words.
 ///
 /// # Errors
-/// Every variant of `SandboxError`.
-pub(super) fn enter() -> Result<(), SandboxError> {
-    Ok(())
+/// What failed, in words.
+pub(super) fn enter() -> Result<Vec<String>, String> {
+    #[cfg(target_os = "linux")]
+    {
+        linux::limit()?;
+        let missing = linux::close_files()?;
+        linux::close_calls()?;
+        Ok(missing.into_iter().collect())
+    }
+    #[cfg(not(target_os = "linux"))]
+    Ok(vec!["files and system calls: there is neither Landlock nor seccomp".to_owned()])
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::collections::BTreeMap;
+
+    use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    };
+
+    /// Files that the process may have open at once: it opens none but sockets' messages.
+    const MAX_FILES: u64 = 64;
+
+    /// System calls that allocators, threads, clocks, signals of WebAssembly's traps, and the socket need.
+    const ALLOWED: &[libc::c_long] = &[
+        libc::SYS_read,
+        libc::SYS_write,
+        libc::SYS_readv,
+        libc::SYS_writev,
+        libc::SYS_pread64,
+        libc::SYS_recvfrom,
+        libc::SYS_sendto,
+        libc::SYS_recvmsg,
+        libc::SYS_sendmsg,
+        libc::SYS_shutdown,
+        libc::SYS_close,
+        libc::SYS_fcntl,
+        libc::SYS_fstat,
+        libc::SYS_lseek,
+        libc::SYS_ppoll,
+        libc::SYS_memfd_create,
+        libc::SYS_ftruncate,
+        libc::SYS_pwrite64,
+        libc::SYS_openat,
+        libc::SYS_newfstatat,
+        libc::SYS_statx,
+        libc::SYS_readlinkat,
+        libc::SYS_getdents64,
+        libc::SYS_brk,
+        libc::SYS_mmap,
+        libc::SYS_munmap,
+        libc::SYS_mremap,
+        libc::SYS_mprotect,
+        libc::SYS_madvise,
+        libc::SYS_membarrier,
+        libc::SYS_futex,
+        libc::SYS_rseq,
+        libc::SYS_set_robust_list,
+        libc::SYS_gettid,
+        libc::SYS_getpid,
+        libc::SYS_getrandom,
+        libc::SYS_clock_gettime,
+        libc::SYS_clock_getres,
+        libc::SYS_clock_nanosleep,
+        libc::SYS_nanosleep,
+        libc::SYS_gettimeofday,
+        libc::SYS_sched_yield,
+        libc::SYS_sched_getaffinity,
+        libc::SYS_sysinfo,
+        libc::SYS_uname,
+        libc::SYS_getrusage,
+        libc::SYS_prlimit64,
+        libc::SYS_prctl,
+        libc::SYS_getuid,
+        libc::SYS_geteuid,
+        libc::SYS_getgid,
+        libc::SYS_getegid,
+        libc::SYS_rt_sigaction,
+        libc::SYS_rt_sigprocmask,
+        libc::SYS_rt_sigreturn,
+        libc::SYS_sigaltstack,
+        libc::SYS_tgkill,
+        libc::SYS_restart_syscall,
+        libc::SYS_exit,
+        libc::SYS_exit_group,
+        // Refused by a filter of its own, with the error that makes threads start by `clone`.
+        libc::SYS_clone3,
+    ];
+    /// Calls of older days, which newer machines do not have.
+    #[cfg(target_arch = "x86_64")]
+    const ALLOWED_HERE: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_stat, libc::SYS_open, libc::SYS_arch_prctl];
+    #[cfg(not(target_arch = "x86_64"))]
+    const ALLOWED_HERE: &[libc::c_long] = &[];
+
+    /// No memory dumps, which would hold what the process was asked, and few open files.
+    pub(super) fn limit() -> Result<(), String> {
+        let told = |error: rustix::io::Errno| format!("a limit: {error}");
+        let all = |limit| Rlimit { current: Some(limit), maximum: Some(limit) };
+        setrlimit(Resource::Core, all(0)).map_err(told)?;
+        setrlimit(Resource::Nofile, all(MAX_FILES)).map_err(told)
+    }
+
+    /// Refuses all files by Landlock, and connections where the system knows how; what is missing comes back.
+    pub(super) fn close_files() -> Result<Option<String>, String> {
+        let enforced = Ruleset::default()
+            .handle_access(AccessFs::from_all(ABI::V5))
+            .and_then(|rules| rules.handle_access(AccessNet::from_all(ABI::V5)))
+            .and_then(|rules| rules.scope(Scope::from_all(ABI::V6)))
+            .and_then(|rules| rules.create())
+            .and_then(|rules| rules.restrict_self())
+            .map_err(|error| format!("Landlock: {error}"))?;
+        let missing = "files: this system has no Landlock";
+        Ok((enforced.ruleset == RulesetStatus::NotEnforced).then(|| missing.to_owned()))
+    }
+
+    /// Refuses all system calls but those on the list, in all threads.
+    pub(super) fn close_calls() -> Result<(), String> {
+        for filter in filters()? {
+            seccompiler::apply_filter_all_threads(&filter).map_err(|error| format!("seccomp: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// The filter that makes threads start by `clone`, whose flags can be looked at, and the list.
+    pub(super) fn filters() -> Result<[BpfProgram; 2], String> {
+        let refuse = |errno: i32| SeccompAction::Errno(errno.unsigned_abs());
+        let no_clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+        let mut list: BTreeMap<_, _> =
+            ALLOWED.iter().chain(ALLOWED_HERE).map(|call| (*call, Vec::<SeccompRule>::new())).collect();
+        let thread = libc::CLONE_THREAD.unsigned_abs().into();
+        let threads_only = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(thread), thread)
+            .and_then(|condition| SeccompRule::new(vec![condition]))
+            .map_err(|error| format!("seccomp: {error}"))?;
+        list.insert(libc::SYS_clone, vec![threads_only]);
+        Ok([
+            program(no_clone3, SeccompAction::Allow, refuse(libc::ENOSYS))?,
+            program(list, refuse(libc::EPERM), SeccompAction::Allow)?,
+        ])
+    }
+
+    fn program(
+        rules: BTreeMap<i64, Vec<SeccompRule>>,
+        otherwise: SeccompAction,
+        matched: SeccompAction,
+    ) -> Result<BpfProgram, String> {
+        let told = |error: seccompiler::BackendError| format!("seccomp: {error}");
+        let here = std::env::consts::ARCH.try_into().map_err(told)?;
+        SeccompFilter::new(rules, otherwise, matched, here).and_then(BpfProgram::try_from).map_err(told)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::{
+        fs::File,
+        io::Read,
+        net::{TcpListener, TcpStream},
+        os::unix::net::UnixStream,
+        process::Command,
+        thread,
+    };
+
+    use super::linux;
+
+    /// Runs in a thread that is isolated as the process of a model is.
+    fn isolated<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+        let isolated = || {
+            linux::close_files().unwrap();
+            for filter in linux::filters().unwrap() {
+                seccompiler::apply_filter(&filter).unwrap();
+            }
+            run()
+        };
+        thread::spawn(isolated).join().unwrap()
+    }
+
+    #[test]
+    fn an_isolated_process_reaches_no_file_no_network_and_no_other_process() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (path, new) = (folder.path().join("key"), folder.path().join("new"));
+        std::fs::write(&path, "secret").unwrap();
+        let before = (File::open(&path).is_ok(), TcpStream::connect(address).is_ok());
+        assert_eq!(before, (true, true));
+        let after = isolated(move || {
+            [
+                File::open(&path).is_ok(),
+                File::open("/etc/passwd").is_ok(),
+                File::create(&new).is_ok(),
+                std::fs::remove_file(&path).is_ok(),
+                TcpStream::connect(address).is_ok(),
+                TcpListener::bind("127.0.0.1:0").is_ok(),
+                UnixStream::pair().is_ok(),
+                Command::new("/bin/true").status().is_ok(),
+                File::open(format!("/proc/{}/mem", std::process::id())).is_ok(),
+            ]
+        });
+        assert_eq!(after, [false; 9]);
+    }
+
+    #[test]
+    fn an_isolated_process_has_memory_threads_clocks_and_its_open_files() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        isolated(move || {
+            let started = std::time::Instant::now();
+            let sum = thread::spawn(|| vec![1u8; 64 << 20].iter().map(|byte| u64::from(*byte)).sum::<u64>());
+            assert_eq!(sum.join().unwrap(), 64 << 20);
+            thread::sleep(std::time::Duration::from_millis(1));
+            assert!(started.elapsed().as_millis() >= 1);
+            std::io::Write::write_all(&mut &theirs, b"done").unwrap();
+        });
+        let mut said = String::new();
+        ours.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "done");
+    }
 }

@@ -242,12 +242,17 @@ fn parsed<M: Message + Default>(bytes: &[u8], length: u64) -> io::Result<M> {
 }
 
 /// Writes a message.
-pub(in crate::engine::backends) async fn send(to: &mut (impl AsyncWrite + Unpin), message: &impl Message) -> io::Result<()> {
+pub(in crate::engine::backends) async fn send(
+    to: &mut (impl AsyncWrite + Unpin),
+    message: &impl Message,
+) -> io::Result<()> {
     to.write_all(&framed(message)?).await
 }
 
 /// Reads a message. Where the other side is gone the error is `UnexpectedEof`.
-pub(in crate::engine::backends) async fn receive<M: Message + Default>(from: &mut (impl AsyncRead + Unpin)) -> io::Result<M> {
+pub(in crate::engine::backends) async fn receive<M: Message + Default>(
+    from: &mut (impl AsyncRead + Unpin),
+) -> io::Result<M> {
     let mut header = [0; 4];
     from.read_exact(&mut header).await?;
     let length = length_of(header)?;

@@ -40,11 +40,15 @@ pub(crate) fn main() -> ExitCode {
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Without a reader there is nobody to tell.
-            let _ = io::Write::write_all(&mut io::stderr(), format!("{error}\n").as_bytes());
+            say(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells the node, which reads standard error; without a reader there is nobody to tell.
+fn say(what: &str) {
+    let _ = io::Write::write_all(&mut io::stderr(), format!("{what}\n").as_bytes());
 }
 
 fn serve() -> Result<(), String> {
@@ -62,6 +66,10 @@ fn serve() -> Result<(), String> {
         Ok(runner) => runner,
         Err(failure) => return report(ReportKind::NotLoaded(failure)),
     };
+    // Threads that are started from here on are isolated, too.
+    for missing in sandbox::enter().map_err(|reason| format!("the process cannot be isolated: {reason}"))? {
+        say(&format!("not isolated from {missing}"));
+    }
     let (orders, received) = mpsc::channel();
     let reading = thread::Builder::new().name("orders".to_owned());
     reading
@@ -75,7 +83,6 @@ fn serve() -> Result<(), String> {
             std::process::exit(0);
         })
         .map_err(|error| format!("no thread could be started: {error}"))?;
-    sandbox::enter().map_err(|error| format!("the process cannot be isolated: {error}"))?;
     report(ReportKind::Loaded(runner.loaded()))?;
     run_all(&mut *runner, &received, report)
 }
@@ -94,10 +101,7 @@ fn run_all(
     Ok(())
 }
 
-fn open(
-    load: Load,
-    preparing: &mut dyn FnMut(String) -> Result<(), String>,
-) -> Result<Box<dyn Runner>, Failure> {
+fn open(load: Load, preparing: &mut dyn FnMut(String) -> Result<(), String>) -> Result<Box<dyn Runner>, Failure> {
     let failed = |kind, reason: String| failure(kind, reason);
     let sha256 = load.sha256.as_slice().try_into().map_err(|_| failed(FailureKind::Runtime, "no hash".into()))?;
     let file: OpenModelFile = ModelFile::with_hash(load.file.into(), sha256)
