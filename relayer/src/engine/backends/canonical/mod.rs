@@ -11,7 +11,7 @@ use oraculum_judge::Limits;
 pub use self::files::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError};
 use super::child::{
     ChildSession, Program,
-    wire::{JudgeOptions, Load},
+    wire::{JudgeOptions, Load, Runtime},
 };
 use crate::{
     engine::{
@@ -47,7 +47,7 @@ impl Backend for JudgeBackend {
                 memory: self.limits.memory,
                 fuel: self.limits.fuel,
             };
-            let load = Load { judge: Some(judge), ..Load::default() };
+            let load = Load { runtime: Some(Runtime::Judge(judge)), ..Load::default() };
             let session = ChildSession::open(&self.program, file, &signature, load).await?;
             Ok(Box::new(session) as Box<dyn Session>)
         })

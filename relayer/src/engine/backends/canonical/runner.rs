@@ -8,6 +8,7 @@ use std::{fs, path::Path, time::Instant};
 use oraculum_judge::{Candidates, Judge, JudgeError, Limits, OpenError, Session, Tensor};
 
 use super::super::child::{
+    sandbox,
     wire::{self, Failure, FailureKind, JudgeOptions, Loaded, Outputs, ReportKind, Run},
     worker::{Runner, failure},
 };
@@ -41,6 +42,7 @@ pub(in crate::engine::backends) fn open(
 ) -> Result<Box<dyn Runner>, Failure> {
     let unusable = |reason: String| failure(FailureKind::Judge, reason);
     let model = file.read().map_err(|error| failure(FailureKind::Model, error.to_string()))?.to_vec();
+    sandbox::limit_memory(None).map_err(unusable)?;
     let (wasm, cache) = (Path::new(&options.wasm), Path::new(&options.cache));
     let bytes = fs::read(wasm).map_err(|error| unusable(format!("{}: {error}", wasm.display())))?;
     // A node that is gone by now is noticed by the next message to it.

@@ -5,8 +5,8 @@
 //! ChildSession::run ──▶ wire ──▶ worker, in the other process ──▶ Runner (canonical/)
 //! ```
 
-mod sandbox;
-mod tensors;
+pub(in crate::engine::backends) mod sandbox;
+pub(in crate::engine::backends) mod tensors;
 pub(in crate::engine::backends) mod wire;
 pub(crate) mod worker;
 
@@ -254,7 +254,8 @@ fn not_loaded(failure: Failure) -> LoadError {
     let reason = text::cut(&failure.reason, LONGEST_LINE);
     match kind {
         FailureKind::Judge => LoadError::Judge(reason),
-        FailureKind::Runtime | FailureKind::Memory => LoadError::Process(reason),
+        FailureKind::Runtime | FailureKind::Memory | FailureKind::Device => LoadError::Process(reason),
+        FailureKind::TooNew => LoadError::TooNew(reason),
         FailureKind::Model | FailureKind::NotTensor | FailureKind::Limit => LoadError::Session(reason),
     }
 }
@@ -292,7 +293,8 @@ fn read_report(report: Report, request: &RunRequest) -> Result<RunReport, RunErr
                 }
                 FailureKind::Limit => Err(RunError::Limit(reason)),
                 FailureKind::Memory => Err(RunError::OutOfMemory(reason)),
-                FailureKind::Runtime | FailureKind::Judge => Err(RunError::Runtime(reason)),
+                FailureKind::Device => Err(RunError::Device(reason)),
+                FailureKind::Runtime | FailureKind::Judge | FailureKind::TooNew => Err(RunError::Runtime(reason)),
             }
         }
         _ => Err(nonsense("no result")),

@@ -45,8 +45,31 @@ pub(in crate::engine::backends) struct Load {
     /// SHA-256 of the file.
     #[prost(bytes = "vec", tag = "2")]
     pub sha256: Vec<u8>,
-    #[prost(message, optional, tag = "3")]
-    pub judge: Option<JudgeOptions>,
+    #[prost(oneof = "Runtime", tags = "3, 4")]
+    pub runtime: Option<Runtime>,
+}
+
+/// What is to run a model.
+#[derive(Clone, PartialEq, Oneof)]
+pub(in crate::engine::backends) enum Runtime {
+    #[prost(message, tag = "3")]
+    Judge(JudgeOptions),
+    #[prost(message, tag = "4")]
+    Native(NativeOptions),
+}
+
+/// ONNX Runtime's library, and what the model may use.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct NativeOptions {
+    /// Path of the library.
+    #[prost(string, tag = "1")]
+    pub library: String,
+    /// Number of the CUDA device; without one, the processor runs the model.
+    #[prost(uint32, optional, tag = "2")]
+    pub cuda: Option<u32>,
+    /// Bytes of address space at most, which a GPU's driver cannot be held to.
+    #[prost(uint64, optional, tag = "3")]
+    pub memory: Option<u64>,
 }
 
 /// The canonical judge, and what the card lets it use.
@@ -202,6 +225,10 @@ pub(in crate::engine::backends) enum FailureKind {
     Memory = 4,
     /// The judge itself cannot be used here.
     Judge = 5,
+    /// The model is newer than the runtime.
+    TooNew = 6,
+    /// The device failed.
+    Device = 7,
 }
 
 impl From<OrderKind> for Order {

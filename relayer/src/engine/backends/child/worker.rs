@@ -10,11 +10,11 @@ use std::{
 };
 
 use super::{
-    sandbox,
-    wire::{self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Report, ReportKind, Run},
+    sandbox::{self, Isolation},
+    wire::{self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Report, ReportKind, Run, Runtime},
 };
 use crate::{
-    engine::backends::canonical,
+    engine::backends::{canonical, ort},
     model::{ModelFile, OpenModelFile},
 };
 
@@ -25,6 +25,16 @@ pub(in crate::engine::backends) trait Runner {
 
     /// Runs the model once.
     fn run(&mut self, run: Run) -> ReportKind;
+
+    /// What ends the run that goes on, if there is something that does: another thread calls it.
+    fn stopper(&self) -> Option<Box<dyn Fn() + Send>> {
+        None
+    }
+
+    /// What the process can be kept from while it runs the model.
+    fn isolation(&self) -> Isolation {
+        Isolation::Full
+    }
 
     /// Does what may be done while nobody waits.
     ///
@@ -67,15 +77,18 @@ fn serve() -> Result<(), String> {
         Err(failure) => return report(ReportKind::NotLoaded(failure)),
     };
     // Threads that are started from here on are isolated, too.
-    for missing in sandbox::enter().map_err(|reason| format!("the process cannot be isolated: {reason}"))? {
+    for missing in sandbox::enter(runner.isolation()).map_err(|reason| format!("the process cannot be isolated: {reason}"))? {
         say(&format!("not isolated from {missing}"));
     }
     let (orders, received) = mpsc::channel();
+    let stop = runner.stopper();
     let reading = thread::Builder::new().name("orders".to_owned());
     reading
         .spawn(move || {
             while let Ok(Order { kind: Some(kind) }) = wire::read(&mut reader) {
-                if orders.send(kind).is_err() {
+                if let (OrderKind::Stop(_), Some(stop)) = (&kind, &stop) {
+                    stop();
+                } else if orders.send(kind).is_err() {
                     break;
                 }
             }
@@ -93,7 +106,7 @@ fn run_all(
     mut report: impl FnMut(ReportKind) -> Result<(), String>,
 ) -> Result<(), String> {
     while let Ok(order) = orders.recv() {
-        // A stop comes too late for a run that has ended, and nothing is loaded twice.
+        // Nothing is loaded twice, and the judge cannot be stopped but by its fuel, or with its process.
         let OrderKind::Run(run) = order else { continue };
         report(runner.run(run))?;
         runner.idle()?;
@@ -102,14 +115,14 @@ fn run_all(
 }
 
 fn open(load: Load, preparing: &mut dyn FnMut(String) -> Result<(), String>) -> Result<Box<dyn Runner>, Failure> {
-    let failed = |kind, reason: String| failure(kind, reason);
-    let sha256 = load.sha256.as_slice().try_into().map_err(|_| failed(FailureKind::Runtime, "no hash".into()))?;
+    let sha256 = load.sha256.as_slice().try_into().map_err(|_| failure(FailureKind::Runtime, "no hash".into()))?;
     let file: OpenModelFile = ModelFile::with_hash(load.file.into(), sha256)
         .open()
-        .map_err(|error| failed(FailureKind::Model, error.to_string()))?;
-    match load.judge {
-        Some(options) => canonical::runner::open(&file, &options, preparing),
-        None => Err(failed(FailureKind::Runtime, "nothing to run the model with".into())),
+        .map_err(|error| failure(FailureKind::Model, error.to_string()))?;
+    match load.runtime {
+        Some(Runtime::Judge(options)) => canonical::runner::open(&file, &options, preparing),
+        Some(Runtime::Native(options)) => ort::runner::open(&file, &options),
+        None => Err(failure(FailureKind::Runtime, "nothing to run the model with".into())),
     }
 }
 

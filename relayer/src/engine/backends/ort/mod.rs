@@ -1,6 +1,7 @@
 //! ONNX Runtime in this process: each session has a thread of its own.
 
 pub mod runtime;
+pub(super) mod runner;
 mod session;
 mod values;
 mod worker;
