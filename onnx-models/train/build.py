@@ -14,17 +14,11 @@ from check import MODELS, NAMES, check
 from built import WIDEST, Built, accuracy
 from card import PROFILE, RUNTIME, canonical, make_card, sha256
 from packed import largest, pack
-from runtime import excess, run
-
+from runtime import run
 
 
 def golden(path: Path, built: Built) -> tuple[dict, str, str]:
-    """The golden document, the held-out accuracy, and a word on where the document comes from.
-
-    A processor with other vector units may give other last bits. So vectors on disk which were made from the same
-    file and inputs, and which this run reproduces within tolerance, stay as they are: the details, and with them the
-    model id, then do not depend on who regenerated them.
-    """
+    """The golden document, the held-out accuracy, and a word on how the document compares with the one on disk."""
     held_out, labels = built.held_out()
     answer = run(path / "model.onnx", built.cases + held_out)
     assert answer["runtime"] == RUNTIME, answer["runtime"]
@@ -38,10 +32,8 @@ def golden(path: Path, built: Built) -> tuple[dict, str, str]:
         return new, score, "golden outputs bit-identical"
     if old is None or [c["inputs"] for c in old["cases"]] != built.cases or old["profile"] != PROFILE:
         return new, score, "golden outputs new"
-    worst = max(excess(o, c["outputs"], built.agreement) for o, c in zip(outputs, old["cases"]))
-    if worst > 1:
-        return new, score, f"golden outputs replaced: they moved by {worst:.3g} tolerances"
-    return old, score, f"golden outputs kept: this processor is within {worst:.3g} tolerances of them"
+    # The judge gives every machine the same bits: the file is another, or something is wrong.
+    return new, score, "golden outputs REPLACED"
 
 
 def write_golden(path: Path, document: dict) -> None:
@@ -72,7 +64,7 @@ def write(built: Built) -> str:
 
     max_input = largest(built.details["inputs"], built.rows, built.columns, built.width)
     max_output = largest(built.details["outputs"], built.rows, built.columns, WIDEST)
-    card = make_card(f"{built.name}/v1", built.file, details, built.agreement, max_input, max_output)
+    card = make_card(f"{built.name}/v1", built.file, details, len(built.details["outputs"]), max_input, max_output)
     (path / "card.json").write_text(json.dumps(card, indent=2) + "\n")
 
     before = committed(path)

@@ -7,8 +7,6 @@ import numpy as np
 
 from runtime import array, tensor
 
-ELEMENTWISE = {"kind": "elementwise", "atol": "0.00001", "rtol": "0.0001"}
-EXACT = {"kind": "exact"}
 WIDEST = 16  # bytes of a u128 or i128 element: an on-chain caller may pass and ask for fixed point of that width
 
 
@@ -17,7 +15,6 @@ class Built:
     name: str
     file: bytes
     details: dict  # without probes and held-out accuracy, which need the runtime
-    agreement: list[dict]
     cases: list[list[dict]]  # inputs of the golden cases
     probes: list[int]  # which of the cases are also probes
     held_out: Callable  # () -> (all held-out rows in a few batches, what the rows should give)

@@ -6,8 +6,13 @@ from decimal import Decimal
 
 from Crypto.Hash import keccak
 
-PROFILE = "onnxruntime=1.30.0;provider=cpu;intra_op=1;inter_op=1;execution=sequential;optimization=basic"
-RUNTIME = "onnxruntime 1.30.0"
+# What relayer/judge/src/profile.rs has: an answer is the canonical judge's own bytes.
+RUNTIME = "onnxruntime-wasm=1.30.0;sha256=3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"
+PROFILE = (
+    f"lane=exact;{RUNTIME};threads=1;execution=sequential;optimization=off;nan=canonical;"
+    "memory=2147418112;fuel=10000000000"
+)
+EXACT = {"kind": "exact"}
 KINDS = {"exact": 0, "elementwise": 1, "argmax": 2}
 
 
@@ -60,14 +65,14 @@ def model_id(card: dict) -> str:
     return "0x" + keccak.new(digest_bits=256, data=encoded).hexdigest()
 
 
-def make_card(name: str, model: bytes, details: bytes, agreement: list[dict], max_input: int, max_output: int) -> dict:
+def make_card(name: str, model: bytes, details: bytes, outputs: int, max_input: int, max_output: int) -> dict:
     card = {
         "name": name,
         "file": "model.onnx",
         "sha256": sha256(model),
         "details": sha256(details),
         "profile": PROFILE,
-        "agreement": agreement,
+        "agreement": [EXACT] * outputs,
         "verifier": "0x" + "0" * 40,
         "maxInputBytes": max_input,
         "maxOutputBytes": max_output,

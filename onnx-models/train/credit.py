@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import net
-from built import ELEMENTWISE, Built, batches, port
+from built import Built, batches, port
 from graph import FLOAT, INT64, Graph
 from runtime import tensor
 
@@ -120,4 +120,4 @@ def build() -> Built:
         f"{len(train)} rows train, {len(test)} held out, good and bad in proportion",
         "heldOutRows": len(test),
     }
-    return Built("credit", file, details, [ELEMENTWISE], cases, [0, 1, 2, 10, 14], held_out)
+    return Built("credit", file, details, cases, [0, 1, 2, 10, 14], held_out)

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import net
-from built import ELEMENTWISE, Built, batches, port
+from built import Built, batches, port
 from graph import FLOAT, Graph
 from runtime import tensor
 
@@ -60,4 +60,4 @@ def build() -> Built:
         f"load_digits; {len(train)} rows train, {len(test)} held out, each digit in proportion",
         "heldOutRows": len(test),
     }
-    return Built("digits", file, details, [ELEMENTWISE], cases, [0, 1, 2, 3, 12], held_out)
+    return Built("digits", file, details, cases, [0, 1, 2, 3, 12], held_out)

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.datasets import load_iris
 
 import net
-from built import ELEMENTWISE, Built, batches, port
+from built import Built, batches, port
 from graph import FLOAT, Graph
 from runtime import tensor
 
@@ -60,4 +60,4 @@ def build() -> Built:
         "120 rows train, 30 held out, each species equally",
         "heldOutRows": len(test),
     }
-    return Built("iris", file, details, [ELEMENTWISE], cases, [0, 1, 2, 3, 11], held_out)
+    return Built("iris", file, details, cases, [0, 1, 2, 3, 11], held_out)

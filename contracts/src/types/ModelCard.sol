@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 /// @notice When two outputs of a model agree.
 enum AgreementKind {
-    /// Every element is equal; for integer graphs only.
+    /// Every element is equal; for profiles with `lane=exact`, and for integer graphs.
     Exact,
     /// |a − b| ≤ atol + rtol·|b| + one output quantum for every element, b being the re-computed value.
     Elementwise,

@@ -1,28 +1,41 @@
+use oraculum_judge::Profile;
+use sha2::{Digest, Sha256};
+
 use super::*;
 
 fn tolerance(text: &str) -> Tolerance {
     text.parse().unwrap()
 }
 
-#[test]
-fn the_iris_card_has_the_id_its_publisher_computed() {
-    // onnx-models/iris/card.json, whose id was computed by another implementation.
-    let profile = "onnxruntime=1.30.0;provider=cpu;intra_op=1;inter_op=1;execution=sequential;optimization=basic";
-    use sha2::{Digest, Sha256};
-    let card = ModelCard {
+/// onnx-models/iris/card.json, but for the rule of its output.
+fn iris(rule: Agreement) -> ModelCard {
+    ModelCard {
         file_hash: "0x3cd5ba6a3c683ab6e2557f08d52924281474c99d78afaacfd44347a0b0e5ae0f".parse().unwrap(),
-        details_hash: "0x7567b5d75a475c9fb062daf7a8127ddefc9f6d01ec9416be992172617af847b1".parse().unwrap(),
-        profile_hash: B256::from_slice(&Sha256::digest(profile)),
-        agreement: vec![Agreement::Elementwise { atol: tolerance("0.00001"), rtol: tolerance("0.0001") }],
+        details_hash: "0xbe892ae8a466d7827c697e0f4286714b7f159d72ce24eb9cdef7a04c37583d27".parse().unwrap(),
+        profile_hash: B256::from_slice(&Sha256::digest(Profile::EXACT.to_string())),
+        agreement: vec![rule],
         verifier: Address::ZERO,
         max_input_bytes: 4108,
         max_output_bytes: 3084,
-    };
-    let id: B256 = "0xc361ba42721dfc0c6b4d1654b9b47c7ce63fd35a74ad7819d47a6adc41ebe48e".parse().unwrap();
-    assert_eq!(card.model_id(), id);
-    let mut laxer = card.clone();
-    laxer.agreement[0] = Agreement::Elementwise { atol: tolerance("0.00002"), rtol: tolerance("0.0001") };
-    assert_ne!(laxer.model_id(), id);
+    }
+}
+
+#[test]
+fn cards_have_the_ids_that_another_implementation_computed() {
+    // By onnx-models/train/card.py; the first is in the shipped card.
+    for (rule, id) in [
+        (Agreement::Exact, "0x671cff562fd8d63d003a1615be68c915e32d28cfd2ffd74384ec3d873b7897af"),
+        (
+            Agreement::Elementwise { atol: tolerance("0.00001"), rtol: tolerance("0.0001") },
+            "0x4b851d383777a7ed57fc073defb96c50b28284b1f12a09ed29d61387cf8cce48",
+        ),
+        (
+            Agreement::Argmax { gap: tolerance("0.001") },
+            "0xf5de177c37059c7a1793ea42541e1c3dd192cf3368f287faa5e4de2f68ea0600",
+        ),
+    ] {
+        assert_eq!(iris(rule).model_id().to_string(), id);
+    }
 }
 
 #[test]
