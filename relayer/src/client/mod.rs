@@ -20,7 +20,7 @@ pub use ask::{Asked, RequestError, RequestTerms, ask, resolve_model};
 pub use earnings::{DailyEarnings, daily_earnings};
 pub use input::{InputError, JsonInput, Ports, input_from_arrays, input_from_json, input_from_text};
 pub use models::{ModelRegistration, Naming, RegisterError, register_model};
-pub use new_model::{ModelRecipe, NewModelError, new_model};
+pub use new_model::{ModelLane, ModelRecipe, NewModelError, new_model};
 pub use pay::{Unpaid, UnpaidAnswer, balance_of, claim_pay, withdraw};
 pub use redeliver::{Redelivery, redeliver};
 pub use refund::{Refund, refund};

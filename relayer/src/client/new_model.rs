@@ -4,6 +4,7 @@ mod limits;
 mod random;
 
 use alloy::primitives::Bytes;
+use oraculum_judge::Profile;
 
 use self::limits::{sizes, too_large};
 use super::{InputError, Ports, input_from_json};
@@ -41,6 +42,20 @@ pub struct ModelRecipe {
     /// Inputs to probe the model with, as Open Inference Protocol JSON, each with what to call it; without any, random
     /// numbers are taken.
     pub inputs: Vec<(String, Vec<u8>)>,
+    /// What answers, and what decides about answers.
+    pub lane: ModelLane,
+}
+
+/// What answers for a model, and what decides about its answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ModelLane {
+    /// The canonical judge answers, with the same bytes on every machine.
+    #[default]
+    Exact,
+    /// Native ONNX Runtime or a GPU answers, and the judge decides within a tolerance.
+    Tolerance,
+    /// Native ONNX Runtime or a GPU answers, and nothing decides: for models that the judge cannot load.
+    Native,
 }
 
 /// Why no model can be made of a file.
@@ -99,14 +114,15 @@ pub async fn new_model(
     recipe: ModelRecipe,
     replace: bool,
 ) -> Result<Model, NewModelError> {
-    let ModelRecipe { name, file, task, licence, labels, inputs } = recipe;
+    let ModelRecipe { name, file, task, licence, labels, inputs, lane } = recipe;
     if !is_model_name(&name) {
         return Err(NewModelError::Name(name));
     }
     if labels.iter().any(|label| label.trim().is_empty()) {
         return Err(NewModelError::EmptyLabel);
     }
-    let loaded = engine.load(Source::file(file.clone())).await?;
+    let source = if lane == ModelLane::Exact { Source::judged(file.clone()) } else { Source::file(file.clone()) };
+    let loaded = engine.load(source).await?;
     let outputs = tensors(&loaded)?;
     check_labels(&labels, &outputs)?;
     too_large("input", &loaded.signature.inputs)?;
@@ -119,7 +135,11 @@ pub async fn new_model(
     let outputs = shaped(&outputs, &probes, |probe| &probe.output)?;
     let max_input_bytes = sizes("input", &inputs, &probes, |probe| &probe.input)?;
     let max_output_bytes = sizes("output", &outputs, &probes, |probe| &probe.output)?;
-    let profile = format!("onnxruntime={};{SETTINGS}", engine.native_version().await?);
+    let profile = match lane {
+        ModelLane::Exact => Profile::EXACT.to_string(),
+        ModelLane::Tolerance => Profile::TOLERANCE.to_string(),
+        ModelLane::Native => format!("onnxruntime={};{SETTINGS}", engine.native_version().await?),
+    };
     let new =
         NewModel { name, task, licence, labels, inputs, outputs, probes, profile, max_input_bytes, max_output_bytes };
     let staged = new.stage(store, &file.open()?.read()?)?;
@@ -196,7 +216,10 @@ async fn random_probes(engine: &OnnxEngine, loaded: &LoadedModel) -> Result<Vec<
 
 /// Runs a model on an input; a reason where it has no answer to it.
 async fn probe(engine: &OnnxEngine, loaded: &LoadedModel, input: Bytes) -> Result<Result<Probe, String>, EngineError> {
-    let ran = engine.run(loaded.id, input.clone(), OutputFormat::NATIVE).await?;
+    let ran = match engine.run(loaded.id, input.clone(), OutputFormat::NATIVE).await {
+        Err(error @ EngineError::Limit(_)) => return Ok(Err(error.to_string())),
+        ran => ran?,
+    };
     Ok(match ran.outcome {
         Outcome::Ok => Ok(Probe { input, output: ran.output }),
         outcome => {

@@ -30,7 +30,7 @@ pub(super) struct CardFile {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields, tag = "kind")]
 pub(super) enum Rule {
-    Exact,
+    Exact {},
     Elementwise { atol: String, rtol: String },
     Argmax { gap: String },
 }
@@ -73,7 +73,7 @@ impl CardFile {
             |text: &String| text.parse::<Tolerance>().map_err(|error| syntax(path, format!("in `agreement`, {error}")));
         let rule = |rule: &Rule| {
             Ok(match rule {
-                Rule::Exact => Agreement::Exact,
+                Rule::Exact {} => Agreement::Exact,
                 Rule::Elementwise { atol, rtol } => {
                     Agreement::Elementwise { atol: tolerance(atol)?, rtol: tolerance(rtol)? }
                 }

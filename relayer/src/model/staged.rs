@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use alloy::primitives::{Address, B256};
+use oraculum_judge::{Lane, Profile};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -55,7 +56,8 @@ const FILE: &str = "model.onnx";
 const TOLERANCES: (&str, &str) = ("0.00001", "0.0001");
 
 impl NewModel {
-    /// Writes the model's folder beside the store's models. Floats agree within 0.00001 + 0.0001·|value|, all else exactly.
+    /// Writes the model's folder beside the store's models. Outputs agree exactly where the profile is of the exact lane;
+    /// else floats agree within 0.00001 + 0.0001·|value|.
     ///
     /// # Errors
     /// `ModelError::InvalidCard` for a name or limits that cards do not have, `HiddenFolder` for a name that starts with a dot,
@@ -72,7 +74,7 @@ impl NewModel {
             sha256: sha256(file),
             details: sha256(&details),
             profile: self.profile.clone(),
-            agreement: self.outputs.iter().map(rule).collect(),
+            agreement: self.outputs.iter().map(|output| self.rule(output)).collect(),
             verifier: Address::ZERO,
             max_input_bytes: self.max_input_bytes,
             max_output_bytes: self.max_output_bytes,
@@ -84,6 +86,17 @@ impl NewModel {
         json.push(b'\n');
         let files = [(FILE, file), ("card.json", &json), ("details.json", &details)];
         Staged::write(store, &self.name.replace('/', "-"), &files)
+    }
+
+    /// The rule for an output: where the judge answers, its bytes; else room for rounding, if there is any.
+    fn rule(&self, output: &TensorSpec) -> Rule {
+        let floats =
+            matches!(output.element, ElementType::F16 | ElementType::Bf16 | ElementType::F32 | ElementType::F64);
+        let exact = self.profile.parse::<Profile>().is_ok_and(|profile| profile.lane == Lane::Exact);
+        if exact || !floats {
+            return Rule::Exact {};
+        }
+        Rule::Elementwise { atol: TOLERANCES.0.to_owned(), rtol: TOLERANCES.1.to_owned() }
     }
 
     fn details(&self) -> Value {
@@ -107,15 +120,6 @@ impl NewModel {
 fn metadata(spec: &TensorSpec) -> Value {
     let dims = spec.shape.iter().flatten().map(|dim| dim.map_or(json!(-1), |size| json!(size)));
     json!({ "name": spec.name, "datatype": spec.element.to_string(), "shape": dims.collect::<Vec<_>>() })
-}
-
-fn rule(output: &TensorSpec) -> Rule {
-    match output.element {
-        ElementType::F16 | ElementType::Bf16 | ElementType::F32 | ElementType::F64 => {
-            Rule::Elementwise { atol: TOLERANCES.0.to_owned(), rtol: TOLERANCES.1.to_owned() }
-        }
-        _ => Rule::Exact,
-    }
 }
 
 impl Staged {

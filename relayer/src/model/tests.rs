@@ -84,8 +84,9 @@ fn a_card_with_a_key_too_many_or_too_few_is_refused() {
     syntax(refusal(|draft| draft.card["maxOutputByte"] = json!(1)));
     syntax(refusal(|draft| draft.card["agreement"][0]["gap"] = json!("0.1")));
     syntax(refusal(|draft| draft.card["agreement"][0]["kind"] = json!("close")));
-    syntax(refusal(|draft| draft.card["agreement"][0]["atol"] = json!("1e-5")));
-    syntax(refusal(|draft| draft.card["agreement"][0]["atol"] = json!(0.00001)));
+    let within = |atol| json!({ "kind": "elementwise", "atol": atol, "rtol": "0" });
+    syntax(refusal(|draft| draft.card["agreement"][0] = within(json!("1e-5"))));
+    syntax(refusal(|draft| draft.card["agreement"][0] = within(json!(0.00001))));
     syntax(refusal(|draft| draft.card["maxInputBytes"] = json!(-1)));
     syntax(refusal(|draft| drop(draft.card.as_object_mut().unwrap().remove("verifier"))));
 }

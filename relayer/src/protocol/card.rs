@@ -80,7 +80,7 @@ impl FromStr for Tolerance {
 /// Rule by which two outputs of a model agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Agreement {
-    /// Every element is equal; for integer graphs only.
+    /// Every element is equal: for profiles of the exact lane, and for graphs of integers.
     Exact,
     /// |a − b| ≤ atol + rtol·|b| + one output quantum for every element, b being the re-computed value.
     Elementwise {

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{RuntimeArg, added};
 use crate::{
     cli::{CommandResult, inputs::read_file, tell},
-    client::{ModelRecipe, new_model},
+    client::{ModelLane, ModelRecipe, new_model},
     model::{ModelFile, ModelStore},
 };
 
@@ -28,6 +28,9 @@ pub(super) struct NewArgs {
     /// Names of an output's elements, in their order, with commas between.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     labels: Vec<String>,
+    /// What answers, and what decides about answers.
+    #[arg(long, value_enum, default_value_t = LaneArg::Exact)]
+    lane: LaneArg,
     /// What the model is for, in a sentence.
     #[arg(long, value_name = "TEXT")]
     task: Option<String>,
@@ -36,6 +39,27 @@ pub(super) struct NewArgs {
     replace: bool,
     #[command(flatten)]
     runtime: RuntimeArg,
+}
+
+/// What answers for a model, as it is typed.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LaneArg {
+    /// The canonical judge answers, with the same bytes on every machine.
+    Exact,
+    /// Native ONNX Runtime or a GPU answers, and the judge decides within a tolerance.
+    Tolerance,
+    /// Native ONNX Runtime or a GPU answers, and nothing decides: for models that the judge cannot load.
+    Native,
+}
+
+impl From<LaneArg> for ModelLane {
+    fn from(typed: LaneArg) -> Self {
+        match typed {
+            LaneArg::Exact => Self::Exact,
+            LaneArg::Tolerance => Self::Tolerance,
+            LaneArg::Native => Self::Native,
+        }
+    }
 }
 
 impl NewArgs {
@@ -49,6 +73,7 @@ impl NewArgs {
             licence: self.licence.unwrap_or_default(),
             labels: self.labels,
             inputs: inputs.collect::<Result<_, String>>()?,
+            lane: self.lane.into(),
         };
         let random = recipe.inputs.is_empty();
         let licensed = !recipe.licence.is_empty();

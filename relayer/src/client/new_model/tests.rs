@@ -25,6 +25,7 @@ fn recipe(file: &str) -> ModelRecipe {
         licence: "MIT".into(),
         labels: Vec::new(),
         inputs: Vec::new(),
+        lane: ModelLane::Exact,
     }
 }
 
@@ -53,6 +54,21 @@ async fn a_model_of_a_file_is_what_the_shipped_one_is_but_for_its_probes() {
 async fn the_same_file_gives_the_same_model() {
     let (first, second) = (made(recipe("language/model.onnx")).await, made(recipe("language/model.onnx")).await);
     assert_eq!(first.1.unwrap().id, second.1.unwrap().id);
+}
+
+#[tokio::test]
+async fn the_lane_decides_about_the_profile_and_the_rules() {
+    use crate::protocol::card::Agreement;
+    for (lane, profile, exact) in [
+        (ModelLane::Exact, "lane=exact;", true),
+        (ModelLane::Tolerance, "lane=tolerance;guard=1;", false),
+        (ModelLane::Native, "onnxruntime=", false),
+    ] {
+        let (_root, model) = made(ModelRecipe { lane, ..recipe("iris/model.onnx") }).await;
+        let model = model.unwrap();
+        assert!(model.profile.starts_with(profile), "{}", model.profile);
+        assert_eq!(model.card.agreement == [Agreement::Exact], exact, "{lane:?}");
+    }
 }
 
 /// Every type of element, logarithms that take no negative numbers, loops, functions.

@@ -24,7 +24,7 @@ async fn a_model_whose_probes_leave_the_tolerance_is_refused() {
     let Err(error) = load(&engine, &draft).await else { panic!("the probe differs") };
     assert!(matches!(error, LoadError::Probe { index: 1, .. }), "{error}");
     // A laxer card accepts the same.
-    draft.card["agreement"][0]["atol"] = "0.001".into();
+    draft.card["agreement"][0] = json!({ "kind": "elementwise", "atol": "0.001", "rtol": "0.0001" });
     assert!(load(&engine, &draft).await.is_ok());
 }
 

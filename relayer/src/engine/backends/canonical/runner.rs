@@ -12,7 +12,10 @@ use super::super::child::{
     wire::{self, Failure, FailureKind, JudgeOptions, Loaded, Outputs, ReportKind, Run},
     worker::{Runner, failure},
 };
-use crate::model::OpenModelFile;
+use crate::{
+    engine::{backends::ort::session, error::LoadError},
+    model::OpenModelFile,
+};
 
 /// Of as many runs one is checked.
 const CHECKED: u64 = 64;
@@ -157,8 +160,15 @@ fn explained(error: &JudgeError) -> Failure {
             let output = u32::try_from(*output).unwrap_or(u32::MAX);
             return Failure { output, ..failure(FailureKind::NotTensor, reason.clone()) };
         }
-        JudgeError::Run(reason) | JudgeError::Load(reason) | JudgeError::Input(reason) => {
-            return failure(FailureKind::Model, reason.clone());
+        JudgeError::Load(reason) => {
+            return match session::not_opened(session::described(reason)) {
+                LoadError::TooNew(reason) => failure(FailureKind::TooNew, reason),
+                LoadError::Session(reason) => failure(FailureKind::Model, reason),
+                error => failure(FailureKind::Model, error.to_string()),
+            };
+        }
+        JudgeError::Run(reason) | JudgeError::Input(reason) => {
+            return failure(FailureKind::Model, session::described(reason));
         }
         error if error.is_limit() => FailureKind::Limit,
         error if error.is_host() => FailureKind::Memory,

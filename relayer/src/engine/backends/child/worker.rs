@@ -77,7 +77,9 @@ fn serve() -> Result<(), String> {
         Err(failure) => return report(ReportKind::NotLoaded(failure)),
     };
     // Threads that are started from here on are isolated, too.
-    for missing in sandbox::enter(runner.isolation()).map_err(|reason| format!("the process cannot be isolated: {reason}"))? {
+    for missing in
+        sandbox::enter(runner.isolation()).map_err(|reason| format!("the process cannot be isolated: {reason}"))?
+    {
         say(&format!("not isolated from {missing}"));
     }
     let (orders, received) = mpsc::channel();

@@ -1,8 +1,8 @@
 //! ONNX Runtime in this process: each session has a thread of its own.
 
-pub mod runtime;
 pub(super) mod runner;
-mod session;
+pub mod runtime;
+pub(super) mod session;
 mod values;
 mod worker;
 

@@ -65,7 +65,11 @@ const LONGEST_MESSAGE: usize = 1_000;
 /// Message of the runtime in one line, without the places in its source, its code, and the path under which a file is
 /// pinned.
 pub(super) fn describe<R>(error: &ort::Error<R>) -> String {
-    let message = error.message();
+    described(error.message())
+}
+
+/// A message of the runtime, wherever that runs, as `describe` tells it.
+pub(in crate::engine::backends) fn described(message: &str) -> String {
     let told = message.rsplit_once("[ONNXRuntimeError] : ").and_then(|(_, rest)| rest.splitn(3, " : ").nth(2));
     text::cut(without_source(told.unwrap_or(message)), LONGEST_MESSAGE)
 }
@@ -78,9 +82,13 @@ fn without_source(message: &str) -> &str {
 
 /// Why a session does not open.
 pub(super) fn open_error(error: &ort::Error) -> LoadError {
+    not_opened(describe(error))
+}
+
+/// Why a session does not open, by the runtime's described message.
+pub(in crate::engine::backends) fn not_opened(reason: String) -> LoadError {
     // The runtime has no codes for these.
     const NEWER: [&str; 2] = ["Unsupported model IR version", "Current official support for domain"];
-    let reason = describe(error);
     if !NEWER.iter().any(|phrase| reason.contains(phrase)) {
         return LoadError::Session(reason);
     }
