@@ -12,6 +12,7 @@
 
 mod cache;
 mod error;
+mod guard;
 mod guest;
 mod host;
 mod judge;
@@ -24,6 +25,7 @@ mod trace;
 
 pub use cache::CodeSource;
 pub use error::{JudgeError, OpenError};
+pub use guard::{Guard, GuardError, GuardVerdict, Speaks, Weights};
 pub use judge::Judge;
 pub use profile::{Lane, Limits, ONNX_RUNTIME, Profile, ProfileError, WASM_SHA256};
 pub use self_test::{SelfTestError, digest};
