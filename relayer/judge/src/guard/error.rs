@@ -11,7 +11,7 @@ pub enum GuardError {
     #[error("the file is no ONNX model: {0}")]
     Malformed(String),
     /// The standard operators are of a version that lacks what the guard needs.
-    #[error("the model uses version {0} of the standard operators; export it with version 11 or later")]
+    #[error("the model uses version {0} of the standard operators; export it with version 9 or later")]
     Opset(i64),
     /// The file defines functions of its own.
     #[error("the model defines functions; export it with them inlined")]

@@ -1,7 +1,4 @@
-//! Nodes that make `y·(1 + ε·sin(k·(y + p)))` of a value, of standard operators.
-//!
-//! `p` is an element's place, counted down to 1. Without it equal elements, and nearly equal ones, would change alike: a tie
-//! that two lanes of a processor compute with different rounding would stay one.
+//! Nodes that make `y·(1 + ε·sin(k·y))` of a value, of standard operators.
 
 use super::{
     names::Names,
@@ -109,25 +106,15 @@ impl Float {
         Names::own("one", self.suffix())
     }
 
-    fn zero_name(self) -> String {
-        Names::own("zero", self.suffix())
-    }
-
-    fn down_name(self) -> String {
-        Names::own("down", self.suffix())
-    }
-
     /// Constants that the nodes of this type read.
-    pub(super) fn constants(self) -> [Vec<u8>; 4] {
-        [(self.one_name(), 1.0), (self.bound_name(), self.bound()), (self.zero_name(), 0.0), (self.down_name(), -1.0)]
+    pub(super) fn constants(self) -> [Vec<u8>; 2] {
+        [(self.one_name(), 1.0), (self.bound_name(), self.bound())]
             .map(|(name, value)| constant(self.computed(), value, &name))
     }
 }
 
 /// Makes nodes that read `from` and write `to`; `k` is the name of the factor.
-///
-/// `opset` is the version of the standard operators.
-pub(super) fn nodes(names: &mut Names, opset: i64, float: Float, from: &str, to: &str, k: &str) -> Vec<Vec<u8>> {
+pub(super) fn nodes(names: &mut Names, float: Float, from: &str, to: &str, k: &str) -> Vec<Vec<u8>> {
     let narrow = float.elem() != float.computed();
     let mut nodes = Vec::new();
     let mut make = |op: &str, inputs: &[&str], attributes: &[(&str, i64)]| {
@@ -136,13 +123,7 @@ pub(super) fn nodes(names: &mut Names, opset: i64, float: Float, from: &str, to:
         output
     };
     let y = if narrow { make("Cast", &[from], &[("to", elem::FLOAT)]) } else { from.to_owned() };
-    let (shape, size) = (make("Shape", &[&y], &[]), make("Size", &[&y], &[]));
-    let count = make("Cast", &[&size], &[("to", float.computed())]);
-    let row = make("Range", &[&count, &float.zero_name(), &float.down_name()], &[]);
-    // Before opset 14 a dimension of 0 means another thing, and empty tensors may fail: then the guard speaks.
-    let places = make("Reshape", &[&row, &shape], if opset < 14 { &[] } else { &[("allowzero", 1)] });
-    let moved = make("Add", &[&y, &places], &[]);
-    let angle = make("Mul", &[&moved, k], &[]);
+    let angle = make("Mul", &[&y, k], &[]);
     let sine = make("Sin", &[&angle], &[]);
     let change = make("Mul", &[&sine, &float.epsilon_name()], &[]);
     let factor = make("Add", &[&change, &float.one_name()], &[]);

@@ -36,16 +36,20 @@ use wire::{fields, last, malformed, merged, put_bytes, put_int};
 
 /// Runs with jitter: pairs with the same k, of +ε and −ε.
 const RUNS: u8 = 8;
+/// Scales of k, a pair each. With a small k a value has nearly the same angle in both runs of a pair, so that these change the
+/// answer by opposite amounts, however deep the model: of a step that is nearer than the change, one of them is beyond. With
+/// large ones even neighbors among floats have unrelated angles, so that they do not change alike: else a near tie stayed one.
+const SCALES: [f64; 4] = [256.0, 16_777_216.0, 33_554_432.0, 67_108_864.0];
 /// What the factors k are made of, with the pair and the value's name.
 const SEED: &[u8] = b"oraculum guard 1";
 /// Graphs within graphs.
 const MAX_DEPTH: usize = 8;
 /// Values with jitter.
 const MAX_FACTORS: usize = 1 << 16;
-/// How much more fuel than a plain run a run with jitter may take: a dozen nodes for each that rounds.
+/// How much more fuel than a plain run a run with jitter may take: nine nodes more for each that rounds.
 const FUEL: u64 = 32;
 /// The first version of the standard operators of which the nodes of the guard can be.
-const OPSET: i64 = 11;
+const OPSET: i64 = 9;
 /// The version for a file that names none.
 const NO_OPSET: i64 = 17;
 
@@ -58,13 +62,12 @@ struct Factor {
 }
 
 impl Factor {
-    /// The factor of a pair: at least 16 and below 32, so that an element's angle is any, but hardly another in the run of the
-    /// opposite ε, where all values differ slightly. Both runs of a pair then change the outputs by opposite amounts.
+    /// The factor of a pair: at least its scale, and below twice that.
     fn k(&self, pair: u8) -> f64 {
         let hash = Sha256::new().chain_update(SEED).chain_update([pair]).chain_update(&self.value).finalize();
-        let fraction = u32::from_be_bytes([0, hash[0], hash[1], hash[2]]) >> 1;
-        // 23 bits: exact in f32.
-        16.0 + f64::from(fraction) * 2f64.powi(-19)
+        // 23 bits, as many as f32 has behind its first.
+        let fraction = f64::from(u32::from_be_bytes([0, hash[0], hash[1], hash[2]]) >> 1) * 2f64.powi(-23);
+        (1.0 + fraction) * SCALES.get(usize::from(pair)).copied().unwrap_or(1.0)
     }
 }
 
@@ -191,7 +194,7 @@ fn rewritten(model: &[u8], weights: Weights) -> Result<(Vec<u8>, Rewrite), Guard
     }
     let graph = merged(&all, 7)?.ok_or_else(|| malformed("it has no graph"))?;
     let opset = opset(&all)?;
-    let mut rewrite = Rewrite::new(opset.unwrap_or(NO_OPSET), weights);
+    let mut rewrite = Rewrite::new(weights);
     let graph = rewrite.model(&graph)?;
     let mut file: Vec<u8> = Vec::with_capacity(graph.len() + 256);
     all.iter().filter(|field| field.number != 7).for_each(|field| file.extend(field.raw));

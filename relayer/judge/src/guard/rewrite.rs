@@ -46,7 +46,6 @@ pub(super) struct Probe {
 /// A rewrite under way.
 pub(super) struct Rewrite {
     names: Names,
-    opset: i64,
     weights: Weights,
     scopes: Vec<HashMap<String, Known>>,
     used: Vec<Float>,
@@ -63,10 +62,9 @@ const SHORT: usize = 1_024;
 type Result<T> = std::result::Result<T, GuardError>;
 
 impl Rewrite {
-    pub(super) fn new(opset: i64, weights: Weights) -> Self {
+    pub(super) fn new(weights: Weights) -> Self {
         Self {
             names: Names::default(),
-            opset,
             weights,
             scopes: Vec::new(),
             used: Vec::new(),
@@ -294,7 +292,7 @@ impl Rewrite {
             self.used.push(float);
         }
         let (from, input) = (self.names.fresh(), Names::own("k", &self.factors.len().to_string()));
-        for node in jitter::nodes(&mut self.names, self.opset, float, &from, name, &input) {
+        for node in jitter::nodes(&mut self.names, float, &from, name, &input) {
             put_bytes(nodes, 1, &node);
         }
         self.factors.push(Factor { value: name.to_owned(), float, input });
