@@ -141,8 +141,10 @@ fn steps_at_which_native_and_judge_part_are_flagged() {
 
 #[test]
 fn steps_a_quarter_of_a_millionth_away_are_flagged() {
-    for (layer, step) in (0..LAYERS.len()).flat_map(|layer| (0..STEPS.len()).map(move |step| (layer, step))) {
-        let moved = [1.0, -1.0][step % 2] * 2f32.powi(-22);
+    for (layer, step) in
+        (0..LAYERS.len()).flat_map(|layer| (layer % 2..STEPS.len()).step_by(2).map(move |step| (layer, step)))
+    {
+        let moved = [1.0, -1.0][step / 2 % 2] * 2f32.powi(-22);
         let (file, inputs) = steps::model(judge(), layer, step, 7, moved);
         let speaks = verdict(&file, &inputs);
         assert!(matches!(speaks, GuardVerdict::Speaks(Speaks::Unstable { .. })), "{}, {}", LAYERS[layer], STEPS[step]);
@@ -161,7 +163,7 @@ fn steps_a_thousandth_away_are_not_flagged() {
 fn random_inputs_of_the_shipped_models_are_not_flagged() {
     for name in SHIPPED {
         let file = shipped(name);
-        for inputs in rows::random(name, 8) {
+        for inputs in rows::random(name, 6) {
             assert_eq!(verdict(&file, &inputs), GuardVerdict::Silent, "{name}");
         }
     }

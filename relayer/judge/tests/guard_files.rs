@@ -125,6 +125,36 @@ fn models_that_cannot_be_guarded_are_refused_by_name() {
 }
 
 #[test]
+fn both_runs_of_a_pair_have_the_same_factors_and_opposite_changes() {
+    let file = of_one("Exp", F32, &[]).file();
+    let guard = Guard::of(&file).unwrap();
+    let added =
+        |run: u8| -> Vec<f32> { guard.inputs(run, &[]).iter().map(|tensor| support::f32s(tensor)[0]).collect() };
+    let mut factors = Vec::new();
+    for pair in 0..4 {
+        let (plus, minus) = (added(2 * pair + 1), added(2 * pair + 2));
+        assert_eq!((plus[0], minus[0]), (2f32.powi(-19), -2f32.powi(-19)));
+        assert_eq!(plus[1..], minus[1..]);
+        factors.extend_from_slice(&plus[1..]);
+    }
+    assert_eq!(added(0)[0], 0.0);
+    // A factor for each of two values in each pair, all of them different.
+    factors.sort_by(f32::total_cmp);
+    factors.dedup();
+    assert_eq!(factors.len(), 8);
+}
+
+#[test]
+fn a_constant_that_many_nodes_take_exactly_is_not_copied_without_end() {
+    let mut graph = Graph::default();
+    let (x, exponents) = (graph.input("x", F32, &[200]), graph.floats(&[200], &[2.0; 200]));
+    for _ in 0..70_000 {
+        graph.node("Pow", &[&x, &exponents], &[]);
+    }
+    assert_eq!(refusal(&graph.file()), GuardError::TooLarge);
+}
+
+#[test]
 fn models_of_old_versions_and_of_none_are_rewritten() {
     for file in [of_one("Exp", F32, &[]).file_of(9), of_one("Exp", F32, &[]).file_of(13)] {
         let guard = Guard::of(&file).unwrap();

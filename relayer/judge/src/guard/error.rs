@@ -72,7 +72,7 @@ pub enum GuardError {
     )]
     TooDeep,
     /// More values than the guard takes.
-    #[error("more than {} values of the model would have jitter; export a smaller one", super::MAX_FACTORS)]
+    #[error("more than {} values of the model would be guarded; export a smaller one", super::MAX_ADDED)]
     TooLarge,
 }
 

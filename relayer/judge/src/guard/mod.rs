@@ -44,8 +44,8 @@ const SCALES: [f64; 4] = [256.0, 16_777_216.0, 33_554_432.0, 67_108_864.0];
 const SEED: &[u8] = b"oraculum guard 1";
 /// Graphs within graphs.
 const MAX_DEPTH: usize = 8;
-/// Values with jitter.
-const MAX_FACTORS: usize = 1 << 16;
+/// Values with jitter, and whatever else makes a rewritten file longer, each by about a thousand bytes at most.
+const MAX_ADDED: usize = 1 << 16;
 /// How much more fuel than a plain run a run with jitter may take: nine nodes more for each that rounds.
 const FUEL: u64 = 32;
 /// The first version of the standard operators of which the nodes of the guard can be.

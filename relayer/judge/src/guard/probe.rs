@@ -119,7 +119,7 @@ mod tests {
             (elem::INT64, -9_223_372_036_854_775_808.0, 9_223_372_036_854_774_784.0),
             (elem::UINT64, -0.99, 18_446_744_073_709_549_568.0),
             (elem::INT4, -8.5, 7.5),
-            (elem::UINT2, 0.0, 3.5),
+            (elem::UINT2, -0.99, 3.99),
         ] {
             assert!(admits(elem, least) && admits(elem, greatest), "{elem}");
             assert!(!admits(elem, least.floor().next_down().min(least - 0.02)), "{elem}");

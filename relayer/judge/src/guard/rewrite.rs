@@ -3,7 +3,7 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
-    Factor, GuardError, MAX_DEPTH, MAX_FACTORS, Weights,
+    Factor, GuardError, MAX_ADDED, MAX_DEPTH, Weights,
     jitter::{self, Float},
     names::Names,
     node::{Node, TensorFacts, value_info},
@@ -47,6 +47,8 @@ pub(super) struct Probe {
 pub(super) struct Rewrite {
     names: Names,
     weights: Weights,
+    /// Values with jitter, copies of constants, and probes: what makes the file longer.
+    added: usize,
     scopes: Vec<HashMap<String, Known>>,
     used: Vec<Float>,
     pub(super) factors: Vec<Factor>,
@@ -66,6 +68,7 @@ impl Rewrite {
         Self {
             names: Names::default(),
             weights,
+            added: 0,
             scopes: Vec::new(),
             used: Vec::new(),
             factors: Vec::new(),
@@ -207,6 +210,7 @@ impl Rewrite {
         let mut read: Vec<String> = node.input.iter().map(|name| (*name).to_owned()).collect();
         for (place, known) in inputs.iter().enumerate().filter(|(place, _)| takes_exactly(node.op, *place)) {
             if let Some(tensor) = known.as_ref().and_then(|known| known.exact.as_ref()) {
+                self.add()?;
                 read[place] = self.names.fresh();
                 put_bytes(nodes, 1, &jitter::constant_of(tensor, &read[place]));
             }
@@ -258,6 +262,7 @@ impl Rewrite {
     }
 
     fn probe(&mut self, node: &Node<'_>, read: &[String], source: Source, allowed: Allowed) -> Result<()> {
+        self.add()?;
         let input = |place: usize| read.get(place).filter(|name| !name.is_empty());
         let mut wide = |names: &mut Names, place: usize| {
             let name = names.fresh();
@@ -285,9 +290,7 @@ impl Rewrite {
 
     /// Makes nodes that write the value `name` with jitter; gives the name under which the value without is read.
     fn jitter(&mut self, float: Float, name: &str, nodes: &mut Vec<u8>) -> Result<String> {
-        if self.factors.len() == MAX_FACTORS {
-            return Err(GuardError::TooLarge);
-        }
+        self.add()?;
         if !self.used.contains(&float) {
             self.used.push(float);
         }
@@ -297,6 +300,12 @@ impl Rewrite {
         }
         self.factors.push(Factor { value: name.to_owned(), float, input });
         Ok(from)
+    }
+
+    /// Counts something that is added to the file.
+    fn add(&mut self) -> Result<()> {
+        self.added += 1;
+        if self.added > MAX_ADDED { Err(GuardError::TooLarge) } else { Ok(()) }
     }
 
     fn declare(&mut self, name: &str, elem: i64, kind: Kind, exact: Option<Rc<Vec<u8>>>) -> Result<()> {
