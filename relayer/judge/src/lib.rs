@@ -8,7 +8,7 @@
 //! Judge::open ──▶ Judge::load ──▶ Session::run        host/   what the file imports
 //!   once            a model, in     tensors to        cache   compiled code on disk
 //!                   its own memory  tensors           trace   what only who ran the model knows
-//!                   its own memory  tensors           guard   whether small changes of values change the answer
+//!                                                     guard   whether small changes of values change the answer
 //! ```
 
 mod cache;
