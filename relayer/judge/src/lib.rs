@@ -8,10 +8,12 @@
 //! Judge::open ──▶ Judge::load ──▶ Session::run        host/   what the file imports
 //!   once            a model, in     tensors to        cache   compiled code on disk
 //!                   its own memory  tensors           trace   what only who ran the model knows
+//!                                                     guard   whether small changes of values change the answer
 //! ```
 
 mod cache;
 mod error;
+mod guard;
 mod guest;
 mod host;
 mod judge;
@@ -25,6 +27,7 @@ mod trace;
 
 pub use cache::CodeSource;
 pub use error::{JudgeError, OpenError};
+pub use guard::{Guard, GuardError, GuardVerdict, Speaks, Weights};
 pub use judge::Judge;
 pub use profile::{Lane, Limits, ONNX_RUNTIME, Profile, ProfileError, WASM_SHA256};
 pub use self_test::{SelfTestError, digest};

@@ -9,6 +9,12 @@ use std::{
     sync::OnceLock,
 };
 
+pub(crate) mod graph;
+pub(crate) mod native;
+pub(crate) mod rows;
+pub(crate) mod steps;
+pub(crate) mod traps;
+
 use oraculum_judge::{DType, Data, Judge, Tensor};
 use serde_json::Value;
 
