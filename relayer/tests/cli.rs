@@ -123,7 +123,7 @@ fn infer_says_what_is_wrong_with_a_model_or_a_runtime() {
     let bad = |name: &str| models().join("bad").join(name).to_str().unwrap().to_owned();
     let infer = |model: &str, words: &[&str]| fails(7, &["infer", model, "--inputs", "-"], &iris(), words);
     infer("nothing", &["no model `nothing`", "oraculum model list"]);
-    infer(&bad("external.onnx"), &["another file"]);
+    infer(&bad("escaping.onnx"), &["no path to a file within"]);
     infer(&bad("custom-op.onnx"), &["com.example.Oracle"]);
     infer(&bad("random.onnx"), &["RandomNormal"]);
     infer(&bad("sequence.onnx"), &["a sequence"]);

@@ -29,8 +29,7 @@ def judge(case: suite.Case, answer: dict) -> str | None:
     if "error" in answer:
         return suite.one_line(answer["error"])
     for outputs, (_, expected) in zip(answer["outputs"], case.sets, strict=True):
-        arrays = [suite.array(output, like) for output, like in zip(outputs, expected)]
-        if differs := case.differs(arrays, expected):
+        if differs := case.differs(suite.outputs(outputs, expected), expected):
             return f"differs: {differs}"
     return None
 

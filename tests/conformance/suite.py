@@ -175,24 +175,59 @@ def request(case: Case, inputs: list) -> dict | str:
     """Inputs as an Open Inference Protocol request; or why none can say them."""
     tensors = []
     for name, value in zip(case.inputs, inputs, strict=True):
-        if not isinstance(value, np.ndarray):
-            return f"input `{name}` is {'absent' if value is None else 'a sequence'}"
-        datatype = DATATYPES.get("object" if value.dtype.kind in "SUO" else value.dtype.name)
-        if datatype is None:
-            return f"input `{name}` is {value.dtype.name}"
-        if value.dtype.name in ("bfloat16", "float16"):
-            value = value.astype(np.float32)
-        flat = [x.decode() if isinstance(x, bytes) else x for x in value.ravel().tolist()]
-        tensors.append({"name": name, "shape": list(value.shape), "datatype": datatype, "data": flat})
+        if value is None:
+            return f"input `{name}` is absent"
+        named = [(name, value)] if isinstance(value, np.ndarray) else zip((name, f"{name}.shapes"), padded(value))
+        for name, array in named:
+            made = oip(name, array)
+            if made is None:
+                return f"input `{name}` is {array.dtype.name}"
+            tensors.append(made)
     return {"inputs": tensors}
 
 
-def array(output: dict, like) -> np.ndarray:
-    """An output of the product as an array; in bfloat16, which the product writes as FP32, where that is expected."""
+def oip(name: str, value: np.ndarray) -> dict | None:
+    """An array as an Open Inference Protocol tensor; None where the protocol has no such type."""
+    datatype = DATATYPES.get("object" if value.dtype.kind in "SUO" else value.dtype.name)
+    if datatype is None:
+        return None
+    if value.dtype.name in ("bfloat16", "float16"):
+        value = value.astype(np.float32)
+    flat = [x.decode() if isinstance(x, bytes) else x for x in value.ravel().tolist()]
+    return {"name": name, "shape": list(value.shape), "datatype": datatype, "data": flat}
+
+
+def padded(elements: list) -> tuple[np.ndarray, np.ndarray]:
+    """A sequence as the product takes it: its elements in the corners of equal slices, and the shape of each."""
+    if not elements:
+        return np.zeros(0, np.float32), np.zeros((0, 0), np.int64)
+    shapes = np.array([element.shape for element in elements], np.int64).reshape(len(elements), -1)
+    data = np.zeros((len(elements), *shapes.max(axis=0)), elements[0].dtype)
+    for slot, element in zip(data, elements):
+        slot[tuple(slice(size) for size in element.shape)] = element
+    return data, shapes
+
+
+def outputs(answer: list[dict], expected: list) -> list:
+    """Outputs of the product as the suite has them; in bfloat16, which the product writes as FP32, where that is expected."""
+    rest = iter(answer)
+    found = []
+    for like, output in zip(expected, rest):
+        data = array(output)
+        if isinstance(like, list):
+            shapes = array(next(rest))
+            found.append([slot[tuple(slice(size) for size in shape)] for slot, shape in zip(data, shapes)])
+        elif like is not None and like.dtype.name == "bfloat16" and data.dtype == np.float32:
+            found.append(data.astype(like.dtype))
+        else:
+            found.append(data)
+    # Whatever is left is more than is expected.
+    return found + list(rest)
+
+
+def array(output: dict) -> np.ndarray:
     data = [float(x) if isinstance(x, str) and output["datatype"] != "BYTES" else x for x in output["data"]]
-    made = np.array(data, DTYPES[output["datatype"]]).reshape(output["shape"])
-    bfloat = isinstance(like, np.ndarray) and like.dtype.name == "bfloat16"
-    return made.astype(like.dtype) if bfloat and made.dtype == np.float32 else made
+    return np.array(data, DTYPES[output["datatype"]]).reshape(output["shape"])
 
 
 def write(case: Case, folder: Path) -> None:

@@ -80,6 +80,8 @@ pub struct Attribute {
     pub name: String,
     #[prost(int64, tag = "3")]
     pub i: i64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub s: Vec<u8>,
     #[prost(message, optional, tag = "5")]
     pub t: Option<Tensor>,
     #[prost(message, optional, tag = "6")]
@@ -135,16 +137,23 @@ pub struct ValueInfo {
 pub struct Type {
     #[prost(message, optional, tag = "1")]
     pub tensor: Option<TensorType>,
-    #[prost(message, optional, tag = "4")]
-    pub sequence: Option<Other>,
+    #[prost(message, optional, boxed, tag = "4")]
+    pub sequence: Option<Box<Holder>>,
     #[prost(message, optional, tag = "5")]
     pub map: Option<Other>,
     #[prost(message, optional, tag = "7")]
     pub opaque: Option<Other>,
     #[prost(message, optional, tag = "8")]
     pub sparse_tensor: Option<Other>,
-    #[prost(message, optional, tag = "9")]
-    pub optional: Option<Other>,
+    #[prost(message, optional, boxed, tag = "9")]
+    pub optional: Option<Box<Holder>>,
+}
+
+/// A type that holds another: a sequence of it, or it or nothing.
+#[derive(Clone, PartialEq, Message)]
+pub struct Holder {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub elem_type: Option<Box<Type>>,
 }
 
 /// A type that is refused, whatever it holds.

@@ -2,8 +2,15 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::engine::tests::build::{attribute, graph, model, node, port};
+use super::{
+    operators::{CONTRIB, CONTRIB_RANDOM, RANDOM},
+    proto::{Attribute, Graph, Node, SparseTensor, Tensor, ValueInfo},
+    *,
+};
+use crate::{
+    engine::tests::build::{attribute, graph, model, node, number, port},
+    protocol::cast::ElementType,
+};
 
 fn refusal(file: &[u8]) -> Refused {
     inspect(file).expect_err("the file is refused")
@@ -26,20 +33,39 @@ fn local(name: &str) -> Node {
 }
 
 fn external() -> Tensor {
-    let entry = proto::Entry { key: "location".into(), value: "/etc/passwd".into() };
-    Tensor { name: "w".into(), external_data: vec![entry], data_location: 0 }
+    at("weights.bin")
+}
+
+/// Weights in a file.
+fn at(location: &str) -> Tensor {
+    let entry = proto::Entry { key: "location".into(), value: location.into() };
+    Tensor { name: "w".into(), external_data: vec![entry], data_location: 1 }
+}
+
+fn holder(inner: proto::Type) -> Option<Box<proto::Holder>> {
+    Some(Box::new(proto::Holder { elem_type: Some(Box::new(inner)) }))
+}
+
+fn tensor_type(elem_type: i32, rank: usize) -> proto::Type {
+    port("", elem_type, &vec![-1; rank]).r#type.unwrap()
+}
+
+fn typed(name: &str, r#type: proto::Type) -> ValueInfo {
+    ValueInfo { name: name.into(), r#type: Some(r#type) }
 }
 
 #[test]
 fn the_malicious_files_are_refused_for_what_they_are() {
     let refusal = |name: &str| refusal(&bad(name));
-    assert_eq!(refusal("external.onnx"), Refused::ExternalData { tensor: "bias".into() });
+    let location = "../iris/model.onnx".into();
+    assert_eq!(refusal("escaping.onnx"), Refused::ExternalPath { tensor: "bias".into(), location });
     assert_eq!(
         refusal("custom-op.onnx"),
         Refused::CustomOperator { domain: "com.example".into(), operator: "Oracle".into() }
     );
     assert_eq!(refusal("random.onnx"), Refused::RandomOperator { operator: "RandomNormal".into() });
-    assert_eq!(refusal("sequence.onnx"), Refused::UnsupportedType { tensor: "xs".into(), kind: "a sequence".into() });
+    let kind = "a sequence of maps".into();
+    assert_eq!(refusal("sequence.onnx"), Refused::UnsupportedType { tensor: "xs".into(), kind });
     assert!(matches!(refusal("not-onnx.onnx"), Refused::NotOnnx(_)));
 }
 
@@ -68,6 +94,57 @@ fn every_random_operator_is_refused_wherever_it_hides() {
         assert_eq!(refusal(&one_node(branch)), expected);
         let calls = graph(vec![local("f")], vec![port("x", 1, &[1])], vec![port("y", 1, &[1])]);
         assert_eq!(refusal(&model(calls, vec![function("f", vec![random()])])), expected);
+    }
+}
+
+#[test]
+fn the_runtimes_own_operators_are_allowed_by_name() {
+    assert!(CONTRIB.is_sorted());
+    let own = |operator: &str| Node { domain: "com.microsoft".into(), ..node(operator, &["x"], &["y"]) };
+    for operator in CONTRIB {
+        assert!(inspect(&one_node(own(operator))).is_ok(), "{operator}");
+    }
+    for operator in CONTRIB_RANDOM {
+        assert_eq!(refusal(&one_node(own(operator))), Refused::RandomOperator { operator: operator.into() });
+    }
+    for operator in ["BeamSearch", "SampleOp", "Rfft", "NoSuchOperator", ""] {
+        assert_eq!(refusal(&one_node(own(operator))), Refused::ContribOperator { operator: operator.into() });
+    }
+    // By this name in this domain only.
+    let elsewhere = Node { domain: "com.microsoft.nchwc".into(), ..node("Attention", &["x"], &["y"]) };
+    assert!(matches!(refusal(&one_node(elsewhere)), Refused::CustomOperator { .. }));
+}
+
+/// F15: what a text becomes must not depend on a machine's locales.
+#[test]
+fn a_string_normalizer_is_refused_where_a_locale_decides_that_not_every_machine_has() {
+    let text =
+        |name: &str, text: &str| Attribute { name: name.into(), s: text.into(), r#type: 3, ..Default::default() };
+    let judged = |attributes: &[Attribute]| {
+        inspect(&one_node(Node { attribute: attributes.to_vec(), ..node("StringNormalizer", &["x"], &["y"]) }))
+    };
+    let (lower, keeps) = (text("case_change_action", "LOWER"), text("case_change_action", "NONE"));
+    let (sensitive, locale) = (number("is_case_sensitive", 1), |name: &str| text("locale", name));
+    // Neither changes nor ignores case.
+    for attributes in [vec![sensitive.clone()], vec![sensitive.clone(), keeps.clone(), locale("tr_TR")]] {
+        assert!(judged(&attributes).is_ok(), "{attributes:?}");
+    }
+    for name in ["C", "POSIX", "C.UTF-8"] {
+        assert!(judged(&[lower.clone(), locale(name)]).is_ok(), "{name}");
+    }
+    for (attributes, says) in [
+        (vec![], "without the attribute"),
+        (vec![lower.clone()], "en_US.UTF-8"),
+        (vec![lower.clone(), sensitive.clone()], "en_US.UTF-8"),
+        (vec![keeps], "en_US.UTF-8"),
+        (vec![lower.clone(), locale("")], "the machine's environment"),
+        (vec![lower.clone(), locale("tr_TR.UTF-8")], "`tr_TR.UTF-8`"),
+        (vec![lower, locale("C"), locale("tr_TR")], "`C`"),
+        // In a function the value may be anything.
+        (vec![Attribute { name: "case_change_action".into(), r#type: 3, ..Default::default() }, sensitive], "en_US"),
+    ] {
+        let told = judged(&attributes).unwrap_err().to_string();
+        assert!(told.contains(says) && told.contains("locale=\"C\""), "{told}");
     }
 }
 
@@ -104,7 +181,7 @@ fn a_dropout_that_is_off_for_good_is_allowed() {
 }
 
 #[test]
-fn weights_in_other_files_are_refused_wherever_they_hide() {
+fn weights_in_other_files_are_refused_outside_of_initializers() {
     let expected = Refused::ExternalData { tensor: "w".into() };
     let in_attribute = |fill: fn(&mut Attribute)| {
         let mut holder = node("Constant", &[], &["y"]);
@@ -116,13 +193,41 @@ fn weights_in_other_files_are_refused_wherever_they_hide() {
     let sparse = || SparseTensor { values: Some(external()), indices: None };
     assert_eq!(refusal(&in_attribute(|a| a.t = Some(external()))), expected);
     assert_eq!(refusal(&in_attribute(|a| a.tensors = vec![external()])), expected);
-    assert_eq!(
-        refusal(&in_attribute(|a| a.g = Some(Graph { initializer: vec![external()], ..Default::default() }))),
-        expected
-    );
     let mut holder = graph(vec![], vec![], vec![]);
     holder.sparse_initializer.push(sparse());
     assert_eq!(refusal(&model(holder, vec![])), expected);
+}
+
+/// F15: an initializer of any graph may lie in a file below the model's folder, and in no other.
+#[test]
+fn initializers_name_files_below_the_models_folder() {
+    let with = |tensor: Tensor| {
+        let ports = || (vec![port("x", 1, &[1])], vec![port("y", 1, &[1])]);
+        let (inputs, outputs) = ports();
+        let mut holder = graph(vec![node("Identity", &["x"], &["y"])], inputs, outputs);
+        holder.initializer.push(tensor.clone());
+        let (inputs, outputs) = ports();
+        let inner = Graph { initializer: vec![tensor, at("b.bin")], ..Default::default() };
+        let branch = Node { attribute: vec![attribute(inner)], ..node("If", &["x"], &["y"]) };
+        (model(holder, vec![]), model(graph(vec![branch], inputs, outputs), vec![]))
+    };
+    let (main, inner) = with(at("weights/a.bin"));
+    assert_eq!(inspect(&main).unwrap().external, ["weights/a.bin"]);
+    assert_eq!(inspect(&inner).unwrap().external, ["b.bin", "weights/a.bin"]);
+    for location in
+        ["/etc/passwd", "../w", "a/../../w", "a//b", "./w", "", "a\\w", "C:w", "*/_ORT_MEM_ADDR_/*", "a/", "w\0"]
+    {
+        let expected = Refused::ExternalPath { tensor: "w".into(), location: location.into() };
+        let (main, inner) = with(at(location));
+        assert_eq!((refusal(&main), refusal(&inner)), (expected.clone(), expected), "{location}");
+    }
+    // What does not say clearly where it lies is read by some runtimes, one way or the other.
+    let entries = || Tensor { data_location: 0, ..at("w") };
+    let nowhere = || Tensor { external_data: vec![], ..at("w") };
+    let twice = || Tensor { external_data: [at("a").external_data, at("b").external_data].concat(), ..at("w") };
+    for tensor in [entries(), nowhere(), twice()] {
+        assert_eq!(refusal(&with(tensor).0), Refused::ExternalData { tensor: "w".into() });
+    }
 }
 
 /// F15: weights may be listed among the inputs, sparse ones too, and are none.
@@ -137,11 +242,15 @@ fn a_sparse_initializer_is_no_input() {
 fn an_output_that_is_no_tensor_may_stand_beside_one() {
     let signature = inspect(&bad("zipmap.onnx")).unwrap();
     assert!(matches!(&signature.outputs[0], OutputSpec::Tensor(spec) if spec.name == "label"));
-    assert_eq!(signature.outputs[1], OutputSpec::Other { name: "probabilities".into(), kind: "a sequence".into() });
+    assert_eq!(
+        signature.outputs[1],
+        OutputSpec::Other { name: "probabilities".into(), kind: "a sequence of maps".into() }
+    );
     let mut alone = port("maps", 1, &[1]);
-    alone.r#type = Some(proto::Type { sequence: Some(proto::Other {}), ..Default::default() });
+    let map = proto::Type { map: Some(proto::Other {}), ..Default::default() };
+    alone.r#type = Some(proto::Type { sequence: holder(map), ..Default::default() });
     let told = refusal(&model(graph(vec![], vec![], vec![alone]), vec![])).to_string();
-    assert!(told.contains("`maps` is a sequence") && told.contains("options={'zipmap': False}"), "{told}");
+    assert!(told.contains("`maps` is a sequence of maps") && told.contains("options={'zipmap': False}"), "{told}");
 }
 
 /// F15: a model that gives nothing answers nothing.
@@ -223,15 +332,45 @@ fn ports_of_other_types_are_refused() {
     let other = |fill: fn(&mut proto::Type)| {
         let mut port = port("x", 1, &[1]);
         fill(port.r#type.as_mut().unwrap());
-        refusal(&model(graph(vec![], vec![], vec![port]), vec![]))
+        match refusal(&model(graph(vec![], vec![port], vec![]), vec![])) {
+            Refused::UnsupportedType { tensor, kind } if tensor == "x" => kind,
+            refused => panic!("{refused}"),
+        }
     };
-    let refused = |kind: &str| Refused::UnsupportedType { tensor: "x".into(), kind: kind.into() };
     // Even beside a tensor type: which of two a reader takes depends on their order.
-    assert_eq!(other(|t| t.sequence = Some(proto::Other {})), refused("a sequence"));
-    assert_eq!(other(|t| t.map = Some(proto::Other {})), refused("a map"));
-    assert_eq!(other(|t| t.optional = Some(proto::Other {})), refused("optional"));
-    assert_eq!(other(|t| t.sparse_tensor = Some(proto::Other {})), refused("a sparse tensor"));
-    assert_eq!(other(|t| t.tensor = None), refused("of no declared type"));
+    assert_eq!(other(|t| t.sequence = holder(tensor_type(1, 1))), "of several types");
+    assert_eq!(other(|t| t.map = Some(proto::Other {})), "a map");
+    assert_eq!(other(|t| t.sparse_tensor = Some(proto::Other {})), "a sparse tensor");
+    assert_eq!(other(|t| t.tensor = None), "of no declared type");
+    assert_eq!(other(|t| t.tensor.as_mut().unwrap().elem_type = 22), "of INT4");
+    assert_eq!(other(|t| t.tensor.as_mut().unwrap().elem_type = 17), "of FLOAT8E4M3FN");
+    let inner = |inner: fn() -> proto::Type| {
+        let port = typed("x", proto::Type { sequence: holder(inner()), ..Default::default() });
+        refusal(&model(graph(vec![], vec![port], vec![]), vec![])).to_string()
+    };
+    assert!(inner(|| tensor_type(22, 1)).contains("a sequence of tensors of INT4"));
+    let nested = || proto::Type { sequence: holder(tensor_type(1, 1)), ..Default::default() };
+    assert!(inner(nested).contains("a sequence of what are no tensors"));
+}
+
+#[test]
+fn a_sequence_is_two_tensors_and_what_is_optional_is_there() {
+    let sequence = || proto::Type { sequence: holder(tensor_type(11, 2)), ..Default::default() };
+    let optional = |inner| proto::Type { optional: holder(inner), ..Default::default() };
+    let inputs = vec![typed("xs", sequence()), typed("perhaps", optional(tensor_type(7, 1)))];
+    let outputs = vec![typed("ys", optional(sequence())), port("z", 1, &[1])];
+    let signature = inspect(&model(graph(vec![], inputs.clone(), outputs), vec![])).unwrap();
+    let shown = |specs: &[TensorSpec]| specs.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(&signature.inputs), ["xs FP64 [-1,-1,-1]", "xs.shapes INT64 [-1,2]", "perhaps INT64 [-1]"]);
+    let outputs: Vec<_> = signature.outputs.iter().map(ToString::to_string).collect();
+    assert_eq!(outputs, ["ys FP64 [-1,-1,-1]", "ys.shapes INT64 [-1,2]", "z FP32 [1]"]);
+    let kinds: Vec<_> = signature.input_ports.iter().map(|port| port.kind).collect();
+    assert_eq!(kinds, [PortKind::Sequence(ElementType::F64), PortKind::Tensor]);
+    // The second tensor's name must be free.
+    let mut taken = inputs;
+    taken.push(port("xs.shapes", 1, &[1]));
+    let told = refusal(&model(graph(vec![], taken, vec![port("z", 1, &[1])]), vec![])).to_string();
+    assert!(told.contains("beside `xs.shapes`"), "{told}");
 }
 
 #[test]

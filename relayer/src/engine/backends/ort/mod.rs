@@ -1,6 +1,7 @@
 //! ONNX Runtime in this process: each session has a thread of its own.
 
 pub mod runtime;
+mod sequences;
 mod session;
 mod values;
 mod worker;
@@ -55,3 +56,6 @@ impl Backend for OrtBackend {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
