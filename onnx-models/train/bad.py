@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from card import sha256
 from graph import FLOAT, IR_VERSION, INT64, OPSET
+from pipeline import text
 
 INT8, BOOL, STRING = TensorProto.INT8, TensorProto.BOOL, TensorProto.STRING
 
@@ -178,6 +179,8 @@ FILES = {
     "newer-opset.onnx": lambda: model("newer-opset", IDENTITY, [X], [Y], opset=99),
     "no-outputs.onnx": lambda: model("no-outputs", IDENTITY, [X], []),
     "no-batch.onnx": no_batch,
+    "text.onnx": text,
+    "text-locale.onnx": lambda: text(None),
 }
 
 

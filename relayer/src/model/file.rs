@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{ErrorKind, Read, Seek},
+    io::{Read, Seek},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,13 +13,12 @@ use sha2::{Digest, Sha256};
 use super::{
     ModelError,
     foreign::{self, Foreign},
+    pieces::{hash, open, recognise},
     weights::{Beside, ListedFile, OpenWeights},
 };
 
 /// Size at which a protobuf message, and so an ONNX file, ends.
 const MAX_FILE_BYTES: u64 = 2 << 30;
-/// Bytes of a file in memory while its hash is computed.
-const HASH_BUFFER: usize = 1 << 20;
 
 /// Path of an ONNX file, and the SHA-256 that it must have. Nothing of it is in memory, unless it was made there.
 #[derive(Clone, Debug)]
@@ -177,40 +176,5 @@ impl OpenModelFile {
             return Ok(());
         }
         Err(ModelError::Altered { path: path.to_path_buf(), expected: self.sha256, actual, found: found() })
-    }
-}
-
-/// What a file is that is not the expected one; `None` if it does not say or cannot be read.
-pub(super) fn recognise(mut file: &File) -> Option<Foreign> {
-    file.rewind().ok()?;
-    let mut beginning = Vec::new();
-    file.take(foreign::LOOKED_AT as u64).read_to_end(&mut beginning).ok()?;
-    foreign::recognise(&beginning)
-}
-
-fn open(path: &Path) -> Result<File, ModelError> {
-    File::open(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => ModelError::Missing { path: path.to_path_buf() },
-        _ => ModelError::Read { path: path.to_path_buf(), error },
-    })
-}
-
-/// SHA-256 of a file of `max` bytes at most, read in pieces.
-pub(super) fn hash(path: &Path, mut file: &File, max: u64) -> Result<B256, ModelError> {
-    let failed = |error| ModelError::Read { path: path.to_path_buf(), error };
-    file.rewind().map_err(failed)?;
-    let (mut hash, mut piece, mut length) = (Sha256::new(), vec![0; HASH_BUFFER], 0);
-    loop {
-        let read = match file.read(&mut piece) {
-            Ok(0) => return Ok(B256::from_slice(&hash.finalize())),
-            Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(failed(error)),
-        };
-        length += read as u64;
-        if length > max {
-            return Err(ModelError::TooLarge { path: path.to_path_buf(), max });
-        }
-        hash.update(&piece[..read]);
     }
 }

@@ -13,6 +13,7 @@ mod details;
 mod file;
 pub mod foreign;
 pub mod graph;
+mod pieces;
 mod staged;
 mod store;
 mod weights;

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ModelError,
-    file::{self, recognise},
     graph::Refused,
+    pieces::{hash, recognise, unread},
 };
 
 /// A file with weights, as `details.json` lists it.
@@ -102,6 +102,11 @@ impl OpenWeights {
         self.files.iter().map(|weight| weight.identity.size).sum()
     }
 
+    /// Paths within the folder, each with its file's size in bytes.
+    pub fn sizes(&self) -> impl Iterator<Item = (String, u64)> {
+        self.files.iter().map(|weight| (weight.path.clone(), weight.identity.size))
+    }
+
     /// Checks that each file is the one that was opened, and has not been touched since.
     ///
     /// # Errors
@@ -156,7 +161,7 @@ impl OpenWeights {
     /// `ModelError::Read`; else as `check_untouched`.
     pub(super) fn list(&self) -> Result<Vec<ListedFile>, ModelError> {
         let list = |OpenWeight { path, file, identity, .. }: &OpenWeight| {
-            let sha256 = file::hash(&self.folder.join(path), file, u64::MAX)?;
+            let sha256 = hash(&self.folder.join(path), file, u64::MAX)?;
             Ok(ListedFile { path: path.clone(), sha256, size: identity.size })
         };
         let files = self.files.iter().map(list).collect::<Result<_, ModelError>>()?;
@@ -217,18 +222,11 @@ impl OpenWeight {
 /// Checks a file's hash, if it is listed.
 fn verify(path: &Path, file: &File, listed: Option<&ListedFile>) -> Result<(), ModelError> {
     let Some(ListedFile { sha256: expected, .. }) = listed else { return Ok(()) };
-    let actual = file::hash(path, file, u64::MAX)?;
+    let actual = hash(path, file, u64::MAX)?;
     if actual == *expected {
         return Ok(());
     }
     Err(ModelError::Altered { path: path.to_path_buf(), expected: *expected, actual, found: recognise(file) })
-}
-
-fn unread(path: &Path, error: std::io::Error) -> ModelError {
-    match error.kind() {
-        ErrorKind::NotFound => ModelError::Missing { path: path.to_path_buf() },
-        _ => ModelError::Read { path: path.to_path_buf(), error },
-    }
 }
 
 /// A folder under a path that leads to it whatever lies at its own path by now, where the system has such paths.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
+    domains::RESERVED_DOMAINS,
     external, operators,
     proto::{Attribute, Function, Graph, Node, SparseTensor, Tensor},
     refused::{MAX_NODES, Refused},
@@ -38,7 +39,7 @@ impl<'a> Judge<'a> {
                 let rest = function.domain.strip_prefix(*prefix);
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             };
-            if function.domain.is_empty() || operators::RESERVED_DOMAINS.iter().any(reserved) {
+            if function.domain.is_empty() || RESERVED_DOMAINS.iter().any(reserved) {
                 return Err(Refused::ReservedFunction { domain: function.domain.clone(), name: function.name.clone() });
             }
             let key = (function.domain.as_str(), function.name.as_str(), function.overload.as_str());

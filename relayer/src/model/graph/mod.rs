@@ -1,13 +1,17 @@
 //! The contents that an ONNX file may have, judged before a runtime sees it.
 
 mod constants;
+mod contents;
+mod domains;
 mod external;
 mod judge;
 mod operators;
 mod ports;
 pub mod proto;
 mod refused;
+mod shapes;
 
+pub use contents::Contents;
 pub use external::is_within;
 pub use ports::{OutputSpec, Port, PortKind, Signature};
 pub use refused::{MAX_NODES, Refused, zipmap};

@@ -1,13 +1,10 @@
 //! Operators that may be run: those whose output follows from their input, on every machine.
 
-use super::{proto::Node, refused::Refused};
-
-/// Domains of the ONNX standard.
-pub(super) const STANDARD_DOMAINS: [&str; 3] = ["", "ai.onnx", "ai.onnx.ml"];
-/// Domain of ONNX Runtime's own operators, of which those of `CONTRIB` are run.
-pub(super) const CONTRIB_DOMAIN: &str = "com.microsoft";
-/// Domains in which runtimes have operators of their own; a function must not pass for one of them.
-pub(super) const RESERVED_DOMAINS: [&str; 4] = ["ai.onnx", CONTRIB_DOMAIN, "com.ms", "org.pytorch"];
+use super::{
+    domains::{CONTRIB_DOMAIN, STANDARD_DOMAINS},
+    proto::Node,
+    refused::Refused,
+};
 
 /// Operators that draw random numbers, but for `Dropout` in training.
 pub(super) const RANDOM: [&str; 6] =

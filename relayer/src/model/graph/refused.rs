@@ -1,6 +1,6 @@
 //! Reasons for which a file is not run.
 
-use super::operators::{CONTRIB_DOMAIN, STANDARD_DOMAINS};
+use super::domains::{CONTRIB_DOMAIN, STANDARD_DOMAINS};
 use crate::{model::foreign::Foreign, text};
 
 /// Nodes of a model at most, with every function written out where it is called.
@@ -42,7 +42,7 @@ pub enum Refused {
     ContribOperator { operator: String },
     #[error(
         "operator StringNormalizer changes or ignores case {}, which not every machine does alike: give it the attribute \
-         locale=\"C\", \"POSIX\" or \"C.UTF-8\"",
+         locale=\"C.UTF-8\", \"C\" or \"POSIX\" (with skl2onnx's `options={{TfidfVectorizer: {{'locale': 'C.UTF-8'}}}}`)",
         in_locale(locale.as_deref())
     )]
     Locale { locale: Option<String> },

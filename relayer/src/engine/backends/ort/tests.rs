@@ -156,3 +156,36 @@ async fn an_operator_of_the_runtimes_own_runs() {
     // gelu(1) = (1 + erf(√½)) / 2
     assert_eq!(tensor::decode(&ran.output).unwrap()[0].data(), &841i32.to_be_bytes()[..]);
 }
+
+/// F15: a pipeline of scikit-learn's TF-IDF, which needs operators of the runtime's own, answers as scikit-learn does.
+#[tokio::test]
+async fn a_text_classifier_of_scikit_learn_answers() {
+    let engine = engine().await;
+    let file = Source::file(ModelFile::of_path(&models_folder().join("bad/text.onnx")).unwrap());
+    let id = engine.load(file).await.unwrap().id;
+    let texts = Tensor::strings(vec![2, 1], &["BUY cheap money now", "the meeting tomorrow"]).unwrap();
+    let input = tensor::encode(&[texts]).unwrap();
+    let ran = engine.run(id, input, OutputFormat { mask: 0, width: 4, decimals: 3 }).await.unwrap();
+    let outputs = tensor::decode(&ran.output).unwrap();
+    assert_eq!(outputs[0].iter_strings().collect::<Vec<_>>(), ["spam", "ham"]);
+    let thousandths: Vec<_> =
+        outputs[1].data().chunks(4).map(|bytes| i32::from_be_bytes(bytes.try_into().unwrap())).collect();
+    assert_eq!(thousandths, [326, 674, 653, 347]);
+}
+
+/// The runtime takes two inputs of one symbolic size with two sizes, and so does the engine.
+#[tokio::test]
+async fn inputs_that_declare_one_symbolic_size_may_differ_in_it() {
+    let engine = engine().await;
+    let named = |name: &str| {
+        let mut port = port(name, 1, &[-1]);
+        let shape = port.r#type.as_mut().and_then(|kind| kind.tensor.as_mut()).and_then(|tensor| tensor.shape.as_mut());
+        shape.unwrap().dim[0].size = Some(proto::Size::Param("N".into()));
+        port
+    };
+    let nodes = vec![node("Identity", &["a"], &["x"]), node("Identity", &["b"], &["y"])];
+    let graph = graph(nodes, vec![named("a"), named("b")], vec![named("x"), named("y")]);
+    let id = model(&engine, "local", graph).await;
+    let input = tensor::encode(&[floats(&[1], &[1.0]), floats(&[2], &[2.0, 3.0])]).unwrap();
+    assert_eq!(engine.run(id, input.clone(), OutputFormat::NATIVE).await.unwrap().output, input);
+}
