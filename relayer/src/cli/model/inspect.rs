@@ -9,7 +9,7 @@ use super::ModelSummary;
 use crate::{
     cli::{CommandResult, print, print_json_line},
     model::{
-        Model, ModelFile, ModelStore,
+        Model, ModelError, ModelFile, ModelStore,
         graph::{self, Contents},
     },
     protocol::card::Agreement,
@@ -81,11 +81,11 @@ pub(super) fn run(store: &ModelStore, name: &str, as_json: bool) -> CommandResul
     let file = model.as_ref().map_or_else(|| ModelFile::of_path(path), |model| Ok(model.onnx()))?;
     let opened = file.open()?;
     let bytes = opened.read()?;
-    let signature = graph::inspect(&bytes)?;
+    let signature = graph::inspect(&bytes).map_err(ModelError::from)?;
     let weights = opened.weights(&signature.external)?;
     let files = weights.as_ref().map(|weights| weights.sizes().collect()).unwrap_or_default();
     weights.map_or(Ok(()), |weights| weights.verify())?;
-    let contents = Contents::read(&bytes)?;
+    let contents = Contents::read(&bytes).map_err(ModelError::from)?;
     let report = ModelReport {
         card: model.as_ref().map(CardReport::from),
         file_hash: file.sha256(),
