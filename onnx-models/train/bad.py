@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from card import sha256
 from graph import FLOAT, IR_VERSION, INT64, OPSET
+from pipeline import text
 
 INT8, BOOL, STRING = TensorProto.INT8, TensorProto.BOOL, TensorProto.STRING
 
@@ -27,12 +28,17 @@ def model(name, nodes, inputs, outputs, constants=(), domains=(), sparse=(), ir=
 X, Y = ("x", FLOAT, ["N", 1]), ("y", FLOAT, ["N", 1])
 
 
-def external() -> bytes:
-    """An initializer whose bytes lie in external.bin, which exists: only a loader that refuses is right."""
+def external(name="external", location="external.bin") -> bytes:
+    """An initializer whose bytes lie in external.bin, which exists: only a loader that was told of it is right to read it."""
     bias = TensorProto(name="bias", data_type=FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
-    for key, value in (("location", "external.bin"), ("offset", "0"), ("length", "4")):
+    for key, value in (("location", location), ("offset", "0"), ("length", "4")):
         bias.external_data.add(key=key, value=value)
-    return model("external", [helper.make_node("Add", ["x", "bias"], ["y"])], [X], [Y], [bias])
+    return model(name, [helper.make_node("Add", ["x", "bias"], ["y"])], [X], [Y], [bias])
+
+
+def escaping() -> bytes:
+    """The same, with a path out of the model's folder to a file that exists."""
+    return external("escaping", "../iris/model.onnx")
 
 
 def custom_op() -> bytes:
@@ -89,8 +95,10 @@ def slow() -> bytes:
 
 
 def sequence() -> bytes:
-    xs = helper.make_tensor_sequence_value_info("xs", FLOAT, ["N", 1])
-    return model("sequence", [helper.make_node("ConcatFromSequence", ["xs"], ["y"], axis=0)], [xs], [Y])
+    """An input that no tensors stand for."""
+    maps = helper.make_sequence_type_proto(helper.make_map_type_proto(INT64, helper.make_tensor_type_proto(FLOAT, [])))
+    xs = helper.make_value_info("xs", maps)
+    return model("sequence", [helper.make_node("SequenceLength", ["xs"], ["y"])], [xs], [("y", INT64, [])])
 
 
 def not_onnx() -> bytes:
@@ -156,6 +164,7 @@ IDENTITY = [helper.make_node("Identity", ["x"], ["y"])]
 FILES = {
     "external.onnx": external,
     "external.bin": lambda: np.array([1], "<f4").tobytes(),
+    "escaping.onnx": escaping,
     "custom-op.onnx": custom_op,
     "random.onnx": random,
     "nan.onnx": nan,
@@ -170,6 +179,8 @@ FILES = {
     "newer-opset.onnx": lambda: model("newer-opset", IDENTITY, [X], [Y], opset=99),
     "no-outputs.onnx": lambda: model("no-outputs", IDENTITY, [X], []),
     "no-batch.onnx": no_batch,
+    "text.onnx": text,
+    "text-locale.onnx": lambda: text(None),
 }
 
 

@@ -123,7 +123,7 @@ fn infer_says_what_is_wrong_with_a_model_or_a_runtime() {
     let bad = |name: &str| models().join("bad").join(name).to_str().unwrap().to_owned();
     let infer = |model: &str, words: &[&str]| fails(7, &["infer", model, "--inputs", "-"], &iris(), words);
     infer("nothing", &["no model `nothing`", "oraculum model list"]);
-    infer(&bad("external.onnx"), &["another file"]);
+    infer(&bad("escaping.onnx"), &["no path to a file within"]);
     infer(&bad("custom-op.onnx"), &["com.example.Oracle"]);
     infer(&bad("random.onnx"), &["RandomNormal"]);
     infer(&bad("sequence.onnx"), &["a sequence"]);
@@ -151,6 +151,12 @@ fn the_models_of_a_store_are_listed_inspected_and_added() {
     let all = stdout(&oraculum(&[&["model", "inspect", "iris"], &at[..]].concat(), ""));
     assert_eq!(all["inputs"], json!(["features FP32 [-1,4]"]));
     assert_eq!(all["modelId"], added["modelId"]);
+    assert_eq!((&all["parameters"], &all["flops"], &all["operators"]["Gemm"]), (&json!(139), &json!(251), &json!(2)));
+    let bare = models().join("bad/external.onnx");
+    let told = oraculum(&["model", "inspect", bare.to_str().unwrap()], "");
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("weights in external.bin (4 bytes)") && told.contains("operators  Add 1"), "{told}");
+    fails(7, &["model", "inspect", models().join("bad/random.onnx").to_str().unwrap()], "", &["random numbers"]);
 
     std::fs::write(store.path().join("iris/model.onnx"), "altered").unwrap();
     fails(7, &[&["model", "inspect", "iris"], &at[..]].concat(), "", &["SHA-256", "it is text"]);

@@ -142,7 +142,7 @@ pub async fn new_model(
     };
     let new =
         NewModel { name, task, licence, labels, inputs, outputs, probes, profile, max_input_bytes, max_output_bytes };
-    let staged = new.stage(store, &file.open()?.read()?)?;
+    let staged = new.stage(store, &file.open()?)?;
     // As a node will load it: everything is checked once more, and the probes run a second time.
     engine.load(Source::card(&staged.model)).await?;
     Ok(staged.install(replace)?)

@@ -127,6 +127,11 @@ pub enum LoadError {
     Start(#[from] StartError),
     #[error(transparent)]
     JudgeFiles(#[from] JudgeFilesError),
+    #[error(
+        "the canonical judge is given no files beside the model's own: save the weights in the ONNX file, or make the model with \
+         `--lane native`"
+    )]
+    WeightsBeside,
     #[error("the canonical judge cannot be used: {0}")]
     Judge(String),
     #[error("the model's process failed: {0}")]

@@ -191,6 +191,7 @@ async fn inspect(file: ModelFile) -> Result<(OpenModelFile, Signature), LoadErro
     let inspect = spawn_blocking(move || {
         let opened = file.open()?;
         let signature = graph::inspect(&opened.read()?)?;
+        opened.weights(&signature.external)?;
         Ok((opened, signature))
     });
     inspect.await.unwrap_or_else(|error| Err(LoadError::Session(error.to_string())))

@@ -6,7 +6,7 @@ use alloy::primitives::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{ModelError, field_error};
+use super::{ListedFile, ModelError, field_error, graph::is_within};
 use crate::{
     protocol::cast::{ElementType, TensorSpec},
     text,
@@ -37,6 +37,9 @@ pub struct Details {
     /// Terms under which the model may be used.
     #[serde(default)]
     pub licence: String,
+    /// Files beside the model's own that hold weights.
+    #[serde(default)]
+    pub files: Vec<ListedFile>,
 }
 
 /// An input or output as the details describe it: `metadata_tensor` of the Open Inference Protocol.
@@ -109,7 +112,20 @@ impl Details {
         if canonical(&value).map_err(|what| syntax(format!("it holds {what}")))? != bytes {
             return Err(syntax("it is not canonical JSON: sort the keys bytewise, and leave out white space".into()));
         }
-        serde_path_to_error::deserialize(value).map_err(|error| syntax(field_error(&error)))
+        let details: Self = serde_path_to_error::deserialize(value).map_err(|error| syntax(field_error(&error)))?;
+        for (index, ListedFile { path, .. }) in details.files.iter().enumerate() {
+            let wrong = |what: &str| Err(syntax(format!("files[{index}].path: `{}` {what}", text::shown(path))));
+            if !is_within(path) {
+                return wrong("is no path to a file within the model's folder: write names with `/` between");
+            }
+            if ["card.json", "details.json"].contains(&path.as_str()) {
+                return wrong("is no file with weights: leave it out");
+            }
+            if details.files[..index].iter().any(|other| other.path == *path) {
+                return wrong("is listed twice: leave one out");
+            }
+        }
+        Ok(details)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{ErrorKind, Read, Seek, Write},
+    io::{Read, Seek, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,18 +13,19 @@ use sha2::{Digest, Sha256};
 use super::{
     ModelError,
     foreign::{self, Foreign},
+    pieces::{hash, open, recognise},
+    weights::{Beside, ListedFile, OpenWeights},
 };
 
 /// Size at which a protobuf message, and so an ONNX file, ends.
 const MAX_FILE_BYTES: u64 = 2 << 30;
-/// Bytes of a file in memory while its hash is computed.
-const HASH_BUFFER: usize = 1 << 20;
 
 /// Path of an ONNX file, and the SHA-256 that it must have. Nothing of it is in memory, unless it was made there.
 #[derive(Clone, Debug)]
 pub struct ModelFile {
     place: Place,
     sha256: B256,
+    weights: Arc<Beside>,
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +39,7 @@ enum Place {
 pub struct OpenModelFile {
     place: OpenPlace,
     sha256: B256,
+    weights: Arc<Beside>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,26 +49,29 @@ enum OpenPlace {
 }
 
 impl ModelFile {
-    /// Names the file at `path`, which must have the hash `sha256` whenever it is read.
+    /// Names the file at `path`, which must have the hash `sha256` whenever it is read. Weights may lie in the files of its
+    /// folder that are listed, and have to lie in each of them.
     #[must_use]
-    pub fn with_hash(path: PathBuf, sha256: B256) -> Self {
-        Self { place: Place::Disk(path), sha256 }
+    pub fn with_hash(path: PathBuf, sha256: B256, weights: Vec<ListedFile>) -> Self {
+        Self { place: Place::Disk(path), sha256, weights: Arc::new(Beside::Listed(weights)) }
     }
 
-    /// Reads the file at `path` once, in pieces, and takes the hash that it has now for its own.
+    /// Reads the file at `path` once, in pieces, and takes the hash that it has now for its own. Weights may lie in any files
+    /// below its folder, which are taken as they are.
     ///
     /// # Errors
     /// `ModelError::Missing`, `Read` or `TooLarge`.
     pub fn of_path(path: &Path) -> Result<Self, ModelError> {
-        let sha256 = hash(path, &open(path)?)?;
-        Ok(Self::with_hash(path.to_path_buf(), sha256))
+        let sha256 = hash(path, &open(path)?, MAX_FILE_BYTES)?;
+        Ok(Self { place: Place::Disk(path.to_path_buf()), sha256, weights: Arc::new(Beside::AsFound) })
     }
 
-    /// Takes a file that exists in memory only; it stays there.
+    /// Takes a file that exists in memory only, with all its weights; it stays there.
     #[must_use]
     pub fn in_memory(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { sha256: B256::from_slice(&Sha256::digest(&bytes)), place: Place::Memory(bytes) }
+        let sha256 = B256::from_slice(&Sha256::digest(&bytes));
+        Self { sha256, place: Place::Memory(bytes), weights: Arc::new(Beside::Nothing) }
     }
 
     /// SHA-256 of the file.
@@ -84,7 +89,7 @@ impl ModelFile {
             Place::Disk(path) => OpenPlace::Disk { path: path.clone(), file: Arc::new(open(path)?) },
             Place::Memory(bytes) => OpenPlace::Memory(bytes.clone()),
         };
-        Ok(OpenModelFile { place, sha256: self.sha256 })
+        Ok(OpenModelFile { place, sha256: self.sha256, weights: self.weights.clone() })
     }
 }
 
@@ -133,6 +138,20 @@ impl OpenModelFile {
         Ok(bytes.into())
     }
 
+    /// Opens the files below the model's folder that hold weights, which are those that it names: `Signature::external`. Their
+    /// sizes are checked, and not their hashes. `None` if it names none.
+    ///
+    /// # Errors
+    /// `ModelError::Unlisted` or `Unused` where the list has others; `Missing`, `Read`, `Symlink` or `Size` for a file; `Refused`
+    /// for a model in memory.
+    pub fn weights(&self, named: &[String]) -> Result<Option<OpenWeights>, ModelError> {
+        let folder = match &self.place {
+            OpenPlace::Disk { path, .. } => path.parent().unwrap_or(Path::new("")),
+            OpenPlace::Memory(_) => Path::new(""),
+        };
+        self.weights.open(folder, named)
+    }
+
     /// Size in bytes, now.
     ///
     /// # Errors
@@ -153,7 +172,7 @@ impl OpenModelFile {
     /// `ModelError::Read` or `TooLarge`; `Altered` where the hash is another.
     pub fn verify(&self) -> Result<(), ModelError> {
         match &self.place {
-            OpenPlace::Disk { path, file } => self.check(path, hash(path, file)?, || recognise(file)),
+            OpenPlace::Disk { path, file } => self.check(path, hash(path, file, MAX_FILE_BYTES)?, || recognise(file)),
             OpenPlace::Memory(_) => Ok(()),
         }
     }
@@ -186,38 +205,4 @@ fn unnamed(bytes: &[u8]) -> std::io::Result<File> {
     let mut file = tempfile::NamedTempFile::new()?;
     file.write_all(bytes)?;
     File::open(file.path())
-}
-
-/// What a file is that is not the expected one; `None` if it does not say or cannot be read.
-fn recognise(mut file: &File) -> Option<Foreign> {
-    file.rewind().ok()?;
-    let mut beginning = Vec::new();
-    file.take(foreign::LOOKED_AT as u64).read_to_end(&mut beginning).ok()?;
-    foreign::recognise(&beginning)
-}
-
-fn open(path: &Path) -> Result<File, ModelError> {
-    File::open(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => ModelError::Missing { path: path.to_path_buf() },
-        _ => ModelError::Read { path: path.to_path_buf(), error },
-    })
-}
-
-fn hash(path: &Path, mut file: &File) -> Result<B256, ModelError> {
-    let failed = |error| ModelError::Read { path: path.to_path_buf(), error };
-    file.rewind().map_err(failed)?;
-    let (mut hash, mut piece, mut length) = (Sha256::new(), vec![0; HASH_BUFFER], 0);
-    loop {
-        let read = match file.read(&mut piece) {
-            Ok(0) => return Ok(B256::from_slice(&hash.finalize())),
-            Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(failed(error)),
-        };
-        length += read as u64;
-        if length > MAX_FILE_BYTES {
-            return Err(ModelError::TooLarge { path: path.to_path_buf(), max: MAX_FILE_BYTES });
-        }
-        hash.update(&piece[..read]);
-    }
 }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! onnx-models/iris/card.json      what the card's hash commits to, and the hash: the model's id
-//!                  details.json   canonical JSON: inputs, outputs, probes, licence
+//!                  details.json   canonical JSON: inputs, outputs, probes, licence, and the files with weights
 //!                  model.onnx
+//!                  …              files with weights, where the model has such
 //! ```
 
 mod card_file;
@@ -12,8 +13,10 @@ mod details;
 mod file;
 pub mod foreign;
 pub mod graph;
+mod pieces;
 mod staged;
 mod store;
+mod weights;
 
 pub use card_file::{MAX_BYTES, is_model_name};
 pub use changes::{StoreChange, StoreChanges};
@@ -21,6 +24,7 @@ pub use details::{Details, Probe};
 pub use file::{ModelFile, OpenModelFile};
 pub use staged::{NewModel, Staged};
 pub use store::{ModelStore, Summary};
+pub use weights::{ListedFile, OpenWeights};
 
 use std::{
     fs,
@@ -57,6 +61,16 @@ pub enum ModelError {
     Syntax { path: PathBuf, reason: String },
     #[error("{} has SHA-256 {actual}, but {expected} is expected: {}", path.display(), why_altered(found))]
     Altered { path: PathBuf, expected: B256, actual: B256, found: Option<Foreign> },
+    #[error("{} has {actual} bytes, but details.json lists {expected}: {}", path.display(), why_altered(found))]
+    Size { path: PathBuf, expected: u64, actual: u64, found: Option<Foreign> },
+    #[error("{} holds weights of the model, but details.json does not list it: make the model anew with `oraculum model new`", path.display())]
+    Unlisted { path: PathBuf },
+    #[error("{} is listed in details.json, but holds no weights of the model: make the model anew with `oraculum model new`", path.display())]
+    Unused { path: PathBuf },
+    #[error("{} is or lies behind a symbolic link, which files with weights must not: put the file itself there", path.display())]
+    Symlink { path: PathBuf },
+    #[error("{} was changed while the model was in use: leave files with weights as they are, and load the model again", path.display())]
+    Touched { path: PathBuf },
     #[error("{} hashes to {actual}, but gives {expected} as modelId: it was altered, so fetch the model again", path.display())]
     IdMismatch { path: PathBuf, expected: B256, actual: B256 },
     #[error("{} breaks a rule of cards: {rule}", path.display())]
@@ -106,10 +120,15 @@ impl Model {
         let details = read_limited(&details_path, MAX_JSON_BYTES)?;
         check_hash(&details_path, &details, card_file.details)?;
         let card = card_file.card(&card_path)?;
+        let details = Details::parse(&details_path, &details)?;
+        if details.files.iter().any(|file| file.path == card_file.file) {
+            let reason = "it lists the model's own file among those with weights".to_owned();
+            return Err(ModelError::Syntax { path: details_path, reason });
+        }
         Ok(Self {
             id: card_file.model_id,
             card,
-            details: Details::parse(&details_path, &details)?,
+            details,
             file: folder.join(&card_file.file),
             folder: folder.to_path_buf(),
             name: card_file.name,
@@ -120,7 +139,7 @@ impl Model {
     /// The ONNX file, with the hash that the card commits to.
     #[must_use]
     pub fn onnx(&self) -> ModelFile {
-        ModelFile::with_hash(self.file.clone(), self.card.file_hash)
+        ModelFile::with_hash(self.file.clone(), self.card.file_hash, self.details.files.clone())
     }
 
     /// Reads the ONNX file, and checks the bytes it returns against the card.
@@ -129,6 +148,18 @@ impl Model {
     /// `ModelError::Missing`, `Read` or `TooLarge`; `Altered` where the hash is another.
     pub fn read_file(&self) -> Result<Bytes, ModelError> {
         self.onnx().open()?.read()
+    }
+
+    /// Reads the ONNX file and the files with weights in pieces, and checks their hashes.
+    ///
+    /// # Errors
+    /// `ModelError::Missing`, `Read`, `TooLarge`, `Symlink` or `Size`; `Altered` where a hash is another, `Touched` where a file
+    /// is written to meanwhile.
+    pub fn verify(&self) -> Result<(), ModelError> {
+        let file = self.onnx().open()?;
+        file.verify()?;
+        let listed: Vec<_> = self.details.files.iter().map(|file| file.path.clone()).collect();
+        file.weights(&listed)?.map_or(Ok(()), |weights| weights.verify())
     }
 }
 

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    Model, ModelError, ModelStore, Probe,
+    ListedFile, Model, ModelError, ModelStore, OpenModelFile, OpenWeights, Probe,
     card_file::{CardFile, Rule},
-    details, sha256,
+    details, graph, sha256,
 };
 use crate::protocol::cast::{ElementType, TensorSpec};
 
@@ -56,22 +56,25 @@ const FILE: &str = "model.onnx";
 const TOLERANCES: (&str, &str) = ("0.00001", "0.0001");
 
 impl NewModel {
-    /// Writes the model's folder beside the store's models. Outputs agree exactly where the profile is of the exact lane;
-    /// else floats agree within 0.00001 + 0.0001·|value|.
+    /// Writes the model's folder beside the store's models, with the file and those that hold its weights. Outputs agree exactly
+    /// where the profile is of the exact lane; else floats agree within 0.00001 + 0.0001·|value|.
     ///
     /// # Errors
     /// `ModelError::InvalidCard` for a name or limits that cards do not have, `HiddenFolder` for a name that starts with a dot,
-    /// `Write` for the store.
-    pub fn stage(&self, store: &ModelStore, file: &[u8]) -> Result<Staged, ModelError> {
+    /// `Write` for the store, `Refused` for the file; else as `OpenModelFile::read` and `OpenModelFile::weights`.
+    pub fn stage(&self, store: &ModelStore, file: &OpenModelFile) -> Result<Staged, ModelError> {
+        let bytes = file.read()?;
+        let weights = file.weights(&graph::inspect(&bytes)?.external)?;
+        let listed = weights.as_ref().map(OpenWeights::list).transpose()?.unwrap_or_default();
         let path = store.root().join("card.json");
-        let details = details::canonical(&self.details()).map_err(|what| ModelError::Syntax {
+        let details = details::canonical(&self.details(&listed)).map_err(|what| ModelError::Syntax {
             path: path.with_file_name("details.json"),
             reason: what.to_owned(),
         })?;
         let mut card = CardFile {
             name: self.name.clone(),
             file: FILE.to_owned(),
-            sha256: sha256(file),
+            sha256: sha256(&bytes),
             details: sha256(&details),
             profile: self.profile.clone(),
             agreement: self.outputs.iter().map(|output| self.rule(output)).collect(),
@@ -84,8 +87,8 @@ impl NewModel {
         let mut json = serde_json::to_vec_pretty(&card)
             .map_err(|error| ModelError::Syntax { path: path.clone(), reason: error.to_string() })?;
         json.push(b'\n');
-        let files = [(FILE, file), ("card.json", &json), ("details.json", &details)];
-        Staged::write(store, &self.name.replace('/', "-"), &files)
+        let files = [(FILE, &bytes[..]), ("card.json", &json), ("details.json", &details)];
+        Staged::write(store, &self.name.replace('/', "-"), &files, weights.as_ref())
     }
 
     /// The rule for an output: where the judge answers, its bytes; else room for rounding, if there is any.
@@ -99,7 +102,7 @@ impl NewModel {
         Rule::Elementwise { atol: TOLERANCES.0.to_owned(), rtol: TOLERANCES.1.to_owned() }
     }
 
-    fn details(&self) -> Value {
+    fn details(&self, files: &[ListedFile]) -> Value {
         let specs = |specs: &[TensorSpec]| specs.iter().map(metadata).collect::<Vec<_>>();
         let probe = |probe: &Probe| json!({ "input": probe.input, "output": probe.output });
         let mut details = json!({
@@ -113,6 +116,9 @@ impl NewModel {
         if !self.labels.is_empty() {
             details["labels"] = json!(self.labels);
         }
+        if !files.is_empty() {
+            details["files"] = json!(files);
+        }
         details
     }
 }
@@ -123,8 +129,13 @@ fn metadata(spec: &TensorSpec) -> Value {
 }
 
 impl Staged {
-    /// Writes files into a hidden folder of a store, and opens them as a model.
-    pub(super) fn write(store: &ModelStore, folder: &str, files: &[(&str, &[u8])]) -> Result<Self, ModelError> {
+    /// Writes files into a hidden folder of a store, with copies of those that hold weights, and opens them as a model.
+    pub(super) fn write(
+        store: &ModelStore,
+        folder: &str,
+        files: &[(&str, &[u8])],
+        weights: Option<&OpenWeights>,
+    ) -> Result<Self, ModelError> {
         if folder.starts_with('.') {
             return Err(ModelError::HiddenFolder { path: store.root().join(folder) });
         }
@@ -133,8 +144,9 @@ impl Staged {
             let path = hidden.path().join(name);
             fs::write(&path, bytes).map_err(|error| ModelError::Write { path: path.clone(), error })?;
         }
+        weights.map_or(Ok(()), |weights| weights.copy(hidden.path()))?;
         let model = Model::open(hidden.path())?;
-        model.onnx().open()?.verify()?;
+        model.verify()?;
         Ok(Self { model, store: store.clone(), hidden, folder: folder.to_owned() })
     }
 
@@ -148,7 +160,7 @@ impl Staged {
         let target = store.root().join(&folder);
         let present = Model::open(&target).ok().filter(|present| present.id == model.id && present.name == model.name);
         if let Some(present) = present
-            && present.onnx().open().and_then(|file| file.verify()).is_ok()
+            && present.verify().is_ok()
         {
             return Ok(present);
         }

@@ -104,20 +104,21 @@ impl ModelStore {
     ///
     /// # Errors
     /// `ModelError::HiddenFolder` for a name that starts with a dot, `Refused` for the ONNX file, `Write` for the store; else as
-    /// `Model::open` and `Model::read_file`.
+    /// `Model::open`, `Model::read_file` and `OpenModelFile::weights`.
     pub fn stage(&self, source: &Path) -> Result<Staged, ModelError> {
         let source = source.canonicalize().map_err(|error| match error.kind() {
             ErrorKind::NotFound => ModelError::Missing { path: source.to_path_buf() },
             _ => ModelError::Read { path: source.to_path_buf(), error },
         })?;
         let model = Model::open(&source)?;
-        let bytes = model.read_file()?;
-        graph::inspect(&bytes)?;
+        let file = model.onnx().open()?;
+        let bytes = file.read()?;
+        let weights = file.weights(&graph::inspect(&bytes)?.external)?;
         let folder = source.file_name().ok_or_else(|| ModelError::Missing { path: source.join("card.json") })?;
-        let file = model.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = model.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (card, details) = (read_json(&source.join("card.json"))?, read_json(&source.join("details.json"))?);
-        let files = [(file.as_str(), &bytes[..]), ("card.json", &card), ("details.json", &details)];
-        Staged::write(self, &folder.to_string_lossy(), &files)
+        let files = [(name.as_str(), &bytes[..]), ("card.json", &card), ("details.json", &details)];
+        Staged::write(self, &folder.to_string_lossy(), &files, weights.as_ref())
     }
 
     /// Removes a model by its folder's name, its own name, or its id; returns the folder, with the model that was in it unless

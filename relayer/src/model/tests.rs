@@ -1,3 +1,5 @@
+pub(crate) mod weights;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -8,6 +10,9 @@ pub(crate) struct Draft {
     pub(crate) details: Value,
     pub(crate) file: Vec<u8>,
 }
+
+/// Content of `bad/external.bin`.
+pub(crate) const WEIGHTS: [u8; 4] = 1f32.to_le_bytes();
 
 fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx-models").join(name)
@@ -32,6 +37,19 @@ impl Draft {
         let port = |name: &str| json!([{ "datatype": "FP32", "name": name, "shape": [-1] }]);
         let details = json!({ "inputs": port(input), "outputs": port(output) });
         Self { file, details, ..Self::iris() }
+    }
+
+    /// A model whose weights lie in `external.bin`, which is listed, and yet to be written.
+    pub(crate) fn external() -> Self {
+        let mut draft = Self::bare(fs::read(shipped("bad/external.onnx")).unwrap(), "x", "y");
+        for side in ["inputs", "outputs"] {
+            draft.details[side][0]["shape"] = json!([-1, 1]);
+        }
+        draft.details["files"] = json!([{ "path": "external.bin", "sha256": sha256(&WEIGHTS), "size": WEIGHTS.len() }]);
+        // The judge is given no files beside the model's.
+        draft.card["profile"] =
+            json!("onnxruntime=1.30.0;provider=cpu;intra_op=1;inter_op=1;execution=sequential;optimization=basic");
+        draft
     }
 
     pub(crate) fn write(&self) -> tempfile::TempDir {
@@ -198,8 +216,8 @@ fn a_model_is_added_whole_or_not_at_all() {
     let damaged = Draft::iris().write();
     fs::write(damaged.path().join("model.onnx"), "altered").unwrap();
     assert!(matches!(add(&store, damaged.path()), Err(ModelError::Altered { .. })));
-    let external = fs::read(shipped("bad/external.onnx")).unwrap();
-    assert!(matches!(add(&store, Draft::bare(external, "x", "y").write().path()), Err(ModelError::Refused(_))));
+    let random = fs::read(shipped("bad/random.onnx")).unwrap();
+    assert!(matches!(add(&store, Draft::bare(random, "x", "y").write().path()), Err(ModelError::Refused(_))));
     assert!(add(&store, Path::new("/nowhere")).is_err());
     let hidden = tempfile::Builder::new().prefix(".hidden-").tempdir().unwrap();
     for name in ["card.json", "details.json", "model.onnx"] {

@@ -1,5 +1,6 @@
 //! `oraculum model`: the models that this machine can serve, and making them known to a coordinator.
 
+mod inspect;
 mod new;
 mod register;
 
@@ -13,9 +14,8 @@ use serde_json::Value;
 use super::{CommandResult, print, print_json_line, tell};
 use crate::{
     engine::{EngineOptions, OnnxEngine, Provider, Source, StartError},
-    model::{Model, ModelStore, Summary, graph},
+    model::{Model, ModelStore, Summary},
     oip::{self, OipTensor},
-    protocol::card::Agreement,
     text,
 };
 
@@ -74,11 +74,12 @@ enum ModelCommand {
     #[command(after_help = "Example:
   oraculum model list --json")]
     List,
-    /// Check a model and show what it is.
-    #[command(after_help = "Example:
-  oraculum model inspect iris")]
+    /// Check a model and show what it is: ports, operators, weights, and what a run takes.
+    #[command(after_help = "Examples:
+  oraculum model inspect iris
+  oraculum model inspect ./wine.onnx --json")]
     Inspect {
-        /// The model's folder name, its name, or its id.
+        /// An ONNX file, a model's folder, or the name or id of a model in the store.
         model: String,
     },
 }
@@ -117,28 +118,6 @@ fn listed(model: &Model) -> String {
     format!("{:<16} {}  {}{labels}", model.name, model.id, text::shown(&model.details.task))
 }
 
-/// What `inspect --json` prints.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ModelReport {
-    #[serde(flatten)]
-    summary: ModelSummary,
-    /// SHA-256 of the file.
-    file_hash: B256,
-    file_bytes: usize,
-    profile: String,
-    inputs: Vec<String>,
-    outputs: Vec<String>,
-    /// By which rule two answers agree, for each output.
-    agreement: Vec<String>,
-    max_input_bytes: u32,
-    max_output_bytes: u32,
-    /// Number of probes.
-    probes: usize,
-    licence: String,
-    labels: Vec<String>,
-}
-
 impl ModelArgs {
     /// Runs the command.
     pub(super) async fn run(self) -> CommandResult {
@@ -153,7 +132,7 @@ impl ModelArgs {
             ModelCommand::Remove { model } => remove(&store, &model, self.json),
             ModelCommand::Register(args) => args.run(self.models, self.json).await,
             ModelCommand::List => list(&store, self.json),
-            ModelCommand::Inspect { model } => inspect(&store, &model, self.json),
+            ModelCommand::Inspect { model } => inspect::run(&store, &model, self.json),
         }
     }
 }
@@ -249,51 +228,4 @@ fn list(store: &ModelStore, as_json: bool) -> CommandResult {
         }
     }
     Ok(())
-}
-
-fn inspect(store: &ModelStore, name: &str, as_json: bool) -> CommandResult {
-    let model = store.open(name)?;
-    let file = model.read_file()?;
-    let signature = graph::inspect(&file)?;
-    let report = ModelReport {
-        summary: (&model).into(),
-        file_hash: model.card.file_hash,
-        file_bytes: file.len(),
-        profile: model.profile.clone(),
-        inputs: signature.inputs.iter().map(ToString::to_string).collect(),
-        outputs: signature.outputs.iter().map(ToString::to_string).collect(),
-        agreement: model.card.agreement.iter().map(agreement).collect(),
-        max_input_bytes: model.card.max_input_bytes,
-        max_output_bytes: model.card.max_output_bytes,
-        probes: model.details.probes.len(),
-        licence: model.details.licence.clone(),
-        labels: model.details.labels.clone(),
-    };
-    if as_json {
-        return print_json_line(&report);
-    }
-    let mut lines = vec![
-        format!("{}  {}", report.summary.name, report.summary.model_id),
-        format!("  {}", text::shown(&report.summary.task)),
-        format!("  file       {} ({} bytes, SHA-256 as the card says)", model.file.display(), report.file_bytes),
-        format!("  profile    {}", report.profile),
-    ];
-    lines.extend(report.inputs.iter().map(|input| format!("  input      {input}")));
-    let rules = report.agreement.iter().map(String::as_str).chain(std::iter::repeat("no rule"));
-    lines.extend(report.outputs.iter().zip(rules).map(|(output, rule)| format!("  output     {output}, {rule}")));
-    lines.push(format!("  limits     {} bytes in, {} out", report.max_input_bytes, report.max_output_bytes));
-    lines.push(format!("  probes     {}", report.probes));
-    if !report.labels.is_empty() {
-        lines.push(format!("  labels     {}", text::escaped(&report.labels.join(", "))));
-    }
-    lines.push(format!("  licence    {}", text::shown(&report.licence)));
-    print(&lines.join("\n"))
-}
-
-fn agreement(rule: &Agreement) -> String {
-    match rule {
-        Agreement::Exact => "equal".into(),
-        Agreement::Elementwise { atol, rtol } => format!("within {atol} + {rtol}·|value|"),
-        Agreement::Argmax { gap } => format!("same winner, by at least {gap}"),
-    }
 }

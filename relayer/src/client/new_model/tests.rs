@@ -115,7 +115,7 @@ async fn what_cannot_become_a_model_is_refused_with_its_reason() {
         (recipe("bad/zipmap.onnx"), "options={'zipmap': False}"),
         (recipe("bad/newer-opset.onnx"), "its opset is 99"),
         (recipe("bad/not-onnx.onnx"), "not an ONNX file"),
-        (recipe("bad/external.onnx"), "save the model as one file"),
+        (recipe("bad/escaping.onnx"), "no path to a file within the model's folder"),
         (recipe("bad/random.onnx"), "random numbers"),
         (ModelRecipe { file: ModelFile::of_path(lfs.path()).unwrap(), ..recipe("iris/model.onnx") }, "`git lfs pull`"),
         (named("Wine"), "`Wine` is no name for a model"),

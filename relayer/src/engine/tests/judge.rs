@@ -103,3 +103,88 @@ async fn a_model_that_the_judge_does_not_load_is_refused_with_its_reason() {
     let Err(error) = engine.load(Source::judged(ModelFile::in_memory(newer))).await else { panic!("opset 99") };
     assert!(matches!(&error, LoadError::TooNew(reason) if reason.starts_with("its opset is 99")), "{error}");
 }
+
+#[tokio::test]
+async fn weights_in_another_file_are_refused_with_what_to_do() {
+    let engine = cpu().await;
+    let file = ModelFile::of_path(&models_folder().join("bad/external.onnx")).unwrap();
+    let Err(error) = engine.load(Source::judged(file)).await else { panic!("the judge reads no files") };
+    assert!(matches!(error, LoadError::WeightsBeside) && error.to_string().contains("--lane native"), "{error}");
+}
+
+/// Processes that this one has started.
+#[cfg(target_os = "linux")]
+fn processes() -> Vec<u32> {
+    let us = std::process::id().to_string();
+    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let ours = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let facts: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        // State, then the parent; a zombie has ended.
+        facts.first() != Some(&"Z") && facts.get(1) == Some(&us.as_str())
+    };
+    pids.filter(ours).collect()
+}
+
+#[cfg(target_os = "linux")]
+fn kill_all() {
+    for process in processes() {
+        std::process::Command::new("kill").args(["-9", &process.to_string()]).status().unwrap();
+    }
+}
+
+#[cfg(target_os = "linux")]
+async fn slow(limit: Duration) -> (Arc<OnnxEngine>, B256) {
+    let limits = Limits { run: limit, ..Limits::default() };
+    let options = EngineOptions { provider: Provider::Cpu, limits, ..EngineOptions::default() };
+    let engine = Arc::new(OnnxEngine::start(options).await.unwrap());
+    let file = ModelFile::of_path(&models_folder().join("bad/slow.onnx")).unwrap();
+    let id = engine.load(Source::judged(file)).await.unwrap().id;
+    (engine, id)
+}
+
+#[cfg(target_os = "linux")]
+fn steps(count: i64) -> Bytes {
+    pack(&[Tensor::i64(vec![1], &[count]).unwrap()])
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_process_that_is_killed_between_runs_costs_no_request() {
+    let (engine, id) = slow(Duration::from_secs(60)).await;
+    let before = engine.run(id, steps(2), NATIVE).await.unwrap().output;
+    kill_all();
+    assert_eq!(engine.run(id, steps(2), NATIVE).await.unwrap().output, before);
+    assert_eq!(processes().len(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_process_is_killed_again_and_again_is_given_up_and_the_next_is_served() {
+    let (engine, id) = slow(Duration::from_secs(60)).await;
+    let doomed = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.run(id, steps(1_000_000_000), NATIVE).await }
+    });
+    while !doomed.is_finished() {
+        kill_all();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let error = doomed.await.unwrap().unwrap_err();
+    // It may have been killed while it loaded the model anew.
+    assert!(matches!(&error, EngineError::Crashed(_) | EngineError::Stopped(_)), "{error}");
+    assert!(error.to_string().contains("signal 9"), "{error}");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(engine.run(id, steps(2), NATIVE).await.unwrap().outcome, Outcome::Ok);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_run_that_does_not_end_in_time_ends_with_its_process_and_the_next_is_served() {
+    let (engine, id) = slow(Duration::from_millis(200)).await;
+    let first = processes();
+    let error = engine.run(id, steps(1_000_000_000), NATIVE).await.unwrap_err();
+    assert!(matches!(error, EngineError::Timeout { .. }), "{error}");
+    assert_eq!(engine.run(id, steps(1), NATIVE).await.unwrap().outcome, Outcome::Ok);
+    assert!(processes().iter().all(|process| !first.contains(process)));
+}

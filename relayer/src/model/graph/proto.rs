@@ -40,6 +40,8 @@ pub struct Graph {
     pub input: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "12")]
     pub output: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "13")]
+    pub value_info: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "15")]
     pub sparse_initializer: Vec<SparseTensor>,
 }
@@ -80,10 +82,14 @@ pub struct Attribute {
     pub name: String,
     #[prost(int64, tag = "3")]
     pub i: i64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub s: Vec<u8>,
     #[prost(message, optional, tag = "5")]
     pub t: Option<Tensor>,
     #[prost(message, optional, tag = "6")]
     pub g: Option<Graph>,
+    #[prost(int64, repeated, tag = "8")]
+    pub ints: Vec<i64>,
     #[prost(message, repeated, tag = "10")]
     pub tensors: Vec<Tensor>,
     #[prost(message, repeated, tag = "11")]
@@ -99,6 +105,10 @@ pub struct Attribute {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Tensor {
+    #[prost(int64, repeated, tag = "1")]
+    pub dims: Vec<i64>,
+    #[prost(int32, tag = "2")]
+    pub data_type: i32,
     #[prost(string, tag = "8")]
     pub name: String,
     #[prost(message, repeated, tag = "13")]
@@ -135,16 +145,23 @@ pub struct ValueInfo {
 pub struct Type {
     #[prost(message, optional, tag = "1")]
     pub tensor: Option<TensorType>,
-    #[prost(message, optional, tag = "4")]
-    pub sequence: Option<Other>,
+    #[prost(message, optional, boxed, tag = "4")]
+    pub sequence: Option<Box<Holder>>,
     #[prost(message, optional, tag = "5")]
     pub map: Option<Other>,
     #[prost(message, optional, tag = "7")]
     pub opaque: Option<Other>,
     #[prost(message, optional, tag = "8")]
     pub sparse_tensor: Option<Other>,
-    #[prost(message, optional, tag = "9")]
-    pub optional: Option<Other>,
+    #[prost(message, optional, boxed, tag = "9")]
+    pub optional: Option<Box<Holder>>,
+}
+
+/// A type that holds another: a sequence of it, or it or nothing.
+#[derive(Clone, PartialEq, Message)]
+pub struct Holder {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub elem_type: Option<Box<Type>>,
 }
 
 /// A type that is refused, whatever it holds.

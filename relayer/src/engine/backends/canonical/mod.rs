@@ -11,7 +11,7 @@ use oraculum_judge::Limits;
 pub use self::files::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError};
 use super::child::{
     ChildSession, Program,
-    wire::{JudgeOptions, Load, Runtime},
+    wire::{JudgeOptions, Load},
 };
 use crate::{
     engine::{
@@ -41,13 +41,16 @@ impl Backend for JudgeBackend {
         _: Device,
     ) -> BoxFuture<'_, Result<Box<dyn Session>, LoadError>> {
         Box::pin(async move {
+            if !signature.external.is_empty() {
+                return Err(LoadError::WeightsBeside);
+            }
             let judge = JudgeOptions {
                 wasm: self.files.wasm.display().to_string(),
                 cache: self.files.cache.display().to_string(),
                 memory: self.limits.memory,
                 fuel: self.limits.fuel,
             };
-            let load = Load { runtime: Some(Runtime::Judge(judge)), ..Load::default() };
+            let load = Load { judge: Some(judge), ..Load::default() };
             let session = ChildSession::open(&self.program, file, &signature, load).await?;
             Ok(Box::new(session) as Box<dyn Session>)
         })

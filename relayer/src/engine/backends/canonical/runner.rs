@@ -45,7 +45,7 @@ pub(in crate::engine::backends) fn open(
 ) -> Result<Box<dyn Runner>, Failure> {
     let unusable = |reason: String| failure(FailureKind::Judge, reason);
     let model = file.read().map_err(|error| failure(FailureKind::Model, error.to_string()))?.to_vec();
-    sandbox::limit_memory(None).map_err(unusable)?;
+    sandbox::die_first();
     let (wasm, cache) = (Path::new(&options.wasm), Path::new(&options.cache));
     let bytes = fs::read(wasm).map_err(|error| unusable(format!("{}: {error}", wasm.display())))?;
     // A node that is gone by now is noticed by the next message to it.

@@ -32,7 +32,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::wire::{Failure, FailureKind, Load, Loaded, Order, OrderKind, Report, ReportKind, Stop};
+use self::wire::{Failure, FailureKind, Load, Loaded, Order, OrderKind, Report, ReportKind};
 use crate::{
     engine::{
         backend::{Health, ModelFailure, RunError, RunReport, RunRequest, Session, Trace},
@@ -43,7 +43,7 @@ use crate::{
     text,
 };
 
-/// Time that a run may go on after it was told to stop, before its process is killed.
+/// Time that a run may go on after it should have ended, before its process is killed: a new one takes longer.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 /// Time that a process may take to end.
 const END_GRACE: Duration = Duration::from_secs(2);
@@ -143,7 +143,6 @@ impl ChildSession {
         let report = match stopped {
             Err(report) => report,
             Ok(stopped) => {
-                let _ = wire::send(writer, &Order::from(OrderKind::Stop(Stop {}))).await;
                 if timeout(STOP_GRACE, &mut answer).await.is_err() {
                     let _ = process.child.start_kill();
                     self.set(Health::Failed("its run did not stop, and its process was killed".into()));
@@ -254,7 +253,7 @@ fn not_loaded(failure: Failure) -> LoadError {
     let reason = text::cut(&failure.reason, LONGEST_LINE);
     match kind {
         FailureKind::Judge => LoadError::Judge(reason),
-        FailureKind::Runtime | FailureKind::Memory | FailureKind::Device => LoadError::Process(reason),
+        FailureKind::Runtime | FailureKind::Memory => LoadError::Process(reason),
         FailureKind::TooNew => LoadError::TooNew(reason),
         FailureKind::Model | FailureKind::NotTensor | FailureKind::Limit => LoadError::Session(reason),
     }
@@ -293,7 +292,6 @@ fn read_report(report: Report, request: &RunRequest) -> Result<RunReport, RunErr
                 }
                 FailureKind::Limit => Err(RunError::Limit(reason)),
                 FailureKind::Memory => Err(RunError::OutOfMemory(reason)),
-                FailureKind::Device => Err(RunError::Device(reason)),
                 FailureKind::Runtime | FailureKind::Judge | FailureKind::TooNew => Err(RunError::Runtime(reason)),
             }
         }

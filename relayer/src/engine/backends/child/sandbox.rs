@@ -3,49 +3,28 @@
 //! What runs then needs memory, threads of its own, the clock, and the socket that it has. Landlock refuses every file that is
 //! not open yet, and seccomp every system call that is not on the list. A system without one of them is told of.
 
-/// What a process can be kept from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine::backends) enum Isolation {
-    /// From all that it has no need of.
-    Full,
-    /// From dumps of its memory only: a GPU's driver needs its device files, and calls of its own.
-    Driver,
-}
-
 /// Takes the means away from this thread and those that it starts. Whoever needs a file later must have opened it before.
 ///
 /// Returns what could not be taken here, in words.
 ///
 /// # Errors
 /// What failed, in words.
-pub(super) fn enter(isolation: Isolation) -> Result<Vec<String>, String> {
+pub(super) fn enter() -> Result<Vec<String>, String> {
     #[cfg(target_os = "linux")]
     {
-        linux::limit(isolation)?;
-        if isolation == Isolation::Driver {
-            return Ok(Vec::new());
-        }
+        linux::limit()?;
         let missing = linux::close_files()?;
         linux::close_calls()?;
         Ok(missing.into_iter().collect())
     }
     #[cfg(not(target_os = "linux"))]
-    {
-        let _ = isolation;
-        Ok(vec!["files and system calls: there is neither Landlock nor seccomp".to_owned()])
-    }
+    Ok(vec!["files and system calls: there is neither Landlock nor seccomp".to_owned()])
 }
 
-/// Has the system end this process first where memory runs out, and gives it no more than `bytes` of address space.
-///
-/// # Errors
-/// What failed, in words.
-pub(in crate::engine::backends) fn limit_memory(bytes: Option<u64>) -> Result<(), String> {
-    #[cfg(target_os = "linux")]
-    linux::limit_memory(bytes)?;
-    #[cfg(not(target_os = "linux"))]
-    let _ = bytes;
-    Ok(())
+/// Has the system end this process first where memory runs out, not the node. Where a container has no such file, the system
+/// chooses as it likes.
+pub(in crate::engine::backends) fn die_first() {
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
 }
 
 #[cfg(target_os = "linux")]
@@ -57,8 +36,6 @@ mod linux {
     use seccompiler::{
         BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     };
-
-    use super::Isolation;
 
     /// Files that the process may have open at once: it opens none but sockets' messages.
     const MAX_FILES: u64 = 64;
@@ -135,15 +112,9 @@ mod linux {
     const ALLOWED_HERE: &[libc::c_long] = &[];
 
     /// No memory dumps, which would hold what the process was asked, and few open files.
-    pub(super) fn limit(isolation: Isolation) -> Result<(), String> {
+    pub(super) fn limit() -> Result<(), String> {
         set(Resource::Core, 0)?;
-        if isolation == Isolation::Full { set(Resource::Nofile, MAX_FILES) } else { Ok(()) }
-    }
-
-    pub(super) fn limit_memory(bytes: Option<u64>) -> Result<(), String> {
-        // Some containers have no such file: then the system chooses as it likes.
-        let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-        bytes.map_or(Ok(()), |bytes| set(Resource::As, bytes))
+        set(Resource::Nofile, MAX_FILES)
     }
 
     fn set(resource: Resource, limit: u64) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! What a model's process and the node say to each other: protobuf messages, each behind its length.
 //!
 //! ```text
-//! node ──▶ Order: load, then run, run, …, stop     process ──▶ Report: preparing, loaded or not, then one for each run
+//! node ──▶ Order: load, then run, run, …     process ──▶ Report: preparing, loaded or not, then one for each run
 //! ```
 //!
 //! The process may be under a hostile model's control, so the node takes nothing in a report for granted: lengths are
@@ -18,7 +18,7 @@ const MAX_MESSAGE: u32 = 1 << 30;
 /// A message to a model's process.
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::engine::backends) struct Order {
-    #[prost(oneof = "OrderKind", tags = "1, 2, 3")]
+    #[prost(oneof = "OrderKind", tags = "1, 2")]
     pub kind: Option<OrderKind>,
 }
 
@@ -31,9 +31,6 @@ pub(in crate::engine::backends) enum OrderKind {
     /// Runs the model once.
     #[prost(message, tag = "2")]
     Run(Run),
-    /// Ends the run that goes on, as soon as that can be.
-    #[prost(message, tag = "3")]
-    Stop(Stop),
 }
 
 /// The model, and what is to run it.
@@ -45,31 +42,8 @@ pub(in crate::engine::backends) struct Load {
     /// SHA-256 of the file.
     #[prost(bytes = "vec", tag = "2")]
     pub sha256: Vec<u8>,
-    #[prost(oneof = "Runtime", tags = "3, 4")]
-    pub runtime: Option<Runtime>,
-}
-
-/// What is to run a model.
-#[derive(Clone, PartialEq, Oneof)]
-pub(in crate::engine::backends) enum Runtime {
-    #[prost(message, tag = "3")]
-    Judge(JudgeOptions),
-    #[prost(message, tag = "4")]
-    Native(NativeOptions),
-}
-
-/// ONNX Runtime's library, and what the model may use.
-#[derive(Clone, PartialEq, Message)]
-pub(in crate::engine::backends) struct NativeOptions {
-    /// Path of the library.
-    #[prost(string, tag = "1")]
-    pub library: String,
-    /// Number of the CUDA device; without one, the processor runs the model.
-    #[prost(uint32, optional, tag = "2")]
-    pub cuda: Option<u32>,
-    /// Bytes of address space at most, which a GPU's driver cannot be held to.
-    #[prost(uint64, optional, tag = "3")]
-    pub memory: Option<u64>,
+    #[prost(message, optional, tag = "3")]
+    pub judge: Option<JudgeOptions>,
 }
 
 /// The canonical judge, and what the card lets it use.
@@ -110,10 +84,6 @@ pub(in crate::engine::backends) struct Judgement {
     #[prost(bytes = "vec", optional, tag = "1")]
     pub seed: Option<Vec<u8>>,
 }
-
-/// Nothing but the wish that a run end.
-#[derive(Clone, Copy, PartialEq, Message)]
-pub(in crate::engine::backends) struct Stop {}
 
 /// A tensor.
 #[derive(Clone, PartialEq, Message)]
@@ -227,8 +197,6 @@ pub(in crate::engine::backends) enum FailureKind {
     Judge = 5,
     /// The model is newer than the runtime.
     TooNew = 6,
-    /// The device failed.
-    Device = 7,
 }
 
 impl From<OrderKind> for Order {

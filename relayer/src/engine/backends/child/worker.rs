@@ -5,16 +5,17 @@ use std::{
     io,
     os::{fd::AsFd, unix::net::UnixStream},
     process::ExitCode,
-    sync::mpsc::{self, Receiver},
     thread,
 };
 
+use rustix::event::{PollFd, PollFlags, poll};
+
 use super::{
-    sandbox::{self, Isolation},
-    wire::{self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Report, ReportKind, Run, Runtime},
+    sandbox,
+    wire::{self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Report, ReportKind, Run},
 };
 use crate::{
-    engine::backends::{canonical, ort},
+    engine::backends::canonical,
     model::{ModelFile, OpenModelFile},
 };
 
@@ -25,16 +26,6 @@ pub(in crate::engine::backends) trait Runner {
 
     /// Runs the model once.
     fn run(&mut self, run: Run) -> ReportKind;
-
-    /// What ends the run that goes on, if there is something that does: another thread calls it.
-    fn stopper(&self) -> Option<Box<dyn Fn() + Send>> {
-        None
-    }
-
-    /// What the process can be kept from while it runs the model.
-    fn isolation(&self) -> Isolation {
-        Isolation::Full
-    }
 
     /// Does what may be done while nobody waits.
     ///
@@ -64,66 +55,53 @@ fn say(what: &str) {
 fn serve() -> Result<(), String> {
     let told = |error: io::Error| format!("the node's socket: {error}");
     let input = io::stdin().as_fd().try_clone_to_owned().map_err(told)?;
-    let mut socket = UnixStream::from(input);
-    let load = match wire::read::<Order>(&mut socket) {
+    let socket = UnixStream::from(input);
+    let load = match wire::read::<Order>(&mut &socket) {
         Ok(Order { kind: Some(OrderKind::Load(load)) }) => load,
         Ok(_) => return Err("this is the process of a model: nodes start it".to_owned()),
         Err(error) => return Err(format!("this is the process of a model, which nodes start: {error}")),
     };
-    let mut reader = socket.try_clone().map_err(told)?;
-    let mut report = |kind: ReportKind| wire::write(&mut socket, &Report::from(kind)).map_err(told);
+    let report = |kind: ReportKind| wire::write(&mut &socket, &Report::from(kind)).map_err(told);
     let mut runner = match open(load, &mut |doing| report(ReportKind::Preparing(doing))) {
         Ok(runner) => runner,
         Err(failure) => return report(ReportKind::NotLoaded(failure)),
     };
     // Threads that are started from here on are isolated, too.
-    for missing in
-        sandbox::enter(runner.isolation()).map_err(|reason| format!("the process cannot be isolated: {reason}"))?
-    {
+    for missing in sandbox::enter().map_err(|reason| format!("the process cannot be isolated: {reason}"))? {
         say(&format!("not isolated from {missing}"));
     }
-    let (orders, received) = mpsc::channel();
-    let stop = runner.stopper();
-    let reading = thread::Builder::new().name("orders".to_owned());
-    reading
-        .spawn(move || {
-            while let Ok(Order { kind: Some(kind) }) = wire::read(&mut reader) {
-                if let (OrderKind::Stop(_), Some(stop)) = (&kind, &stop) {
-                    stop();
-                } else if orders.send(kind).is_err() {
-                    break;
-                }
-            }
-            // The node is gone: nobody wants what the other thread still does.
-            std::process::exit(0);
-        })
-        .map_err(|error| format!("no thread could be started: {error}"))?;
+    end_with(socket.try_clone().map_err(told)?)?;
     report(ReportKind::Loaded(runner.loaded()))?;
-    run_all(&mut *runner, &received, report)
-}
-
-fn run_all(
-    runner: &mut dyn Runner,
-    orders: &Receiver<OrderKind>,
-    mut report: impl FnMut(ReportKind) -> Result<(), String>,
-) -> Result<(), String> {
-    while let Ok(order) = orders.recv() {
-        // Nothing is loaded twice, and the judge cannot be stopped but by its fuel, or with its process.
-        let OrderKind::Run(run) = order else { continue };
-        report(runner.run(run))?;
+    loop {
+        match wire::read::<Order>(&mut &socket) {
+            Ok(Order { kind: Some(OrderKind::Run(run)) }) => report(runner.run(run))?,
+            Ok(_) => return Err("the node sent an order that no model carries out".to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(told(error)),
+        }
         runner.idle()?;
     }
-    Ok(())
+}
+
+/// Ends this process when the node closes its socket or is gone: nobody wants what a run still does then.
+fn end_with(socket: UnixStream) -> Result<(), String> {
+    let wait = move || {
+        // A closed socket is told of without being asked for; an interruption is none.
+        let mut closed = [PollFd::new(&socket, PollFlags::empty())];
+        while poll(&mut closed, None).is_err() {}
+        std::process::exit(0);
+    };
+    let waiting = thread::Builder::new().name("node".to_owned()).spawn(wait);
+    waiting.map(drop).map_err(|error| format!("no thread could be started: {error}"))
 }
 
 fn open(load: Load, preparing: &mut dyn FnMut(String) -> Result<(), String>) -> Result<Box<dyn Runner>, Failure> {
     let sha256 = load.sha256.as_slice().try_into().map_err(|_| failure(FailureKind::Runtime, "no hash".into()))?;
-    let file: OpenModelFile = ModelFile::with_hash(load.file.into(), sha256)
+    let file: OpenModelFile = ModelFile::with_hash(load.file.into(), sha256, Vec::new())
         .open()
         .map_err(|error| failure(FailureKind::Model, error.to_string()))?;
-    match load.runtime {
-        Some(Runtime::Judge(options)) => canonical::runner::open(&file, &options, preparing),
-        Some(Runtime::Native(options)) => ort::runner::open(&file, &options),
+    match load.judge {
+        Some(options) => canonical::runner::open(&file, &options, preparing),
         None => Err(failure(FailureKind::Runtime, "nothing to run the model with".into())),
     }
 }

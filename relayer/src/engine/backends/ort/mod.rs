@@ -1,7 +1,7 @@
 //! ONNX Runtime in this process: each session has a thread of its own.
 
-pub(super) mod runner;
 pub mod runtime;
+mod sequences;
 pub(super) mod session;
 mod values;
 mod worker;
@@ -52,3 +52,6 @@ impl Backend for OrtBackend {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

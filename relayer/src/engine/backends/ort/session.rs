@@ -12,6 +12,7 @@ use ort::{
 
 use super::{
     runtime::Runtime,
+    sequences,
     values::{self, OutputError},
 };
 use crate::{
@@ -20,12 +21,14 @@ use crate::{
         error::LoadError,
         profile::Device,
     },
+    model::graph::{PortKind, Signature},
     protocol::cast::ModelTensor,
     text,
 };
 
-/// Prepares a session on a device. What CUDA cannot run is an error there, not work for the CPU.
-pub(super) fn builder(runtime: &Runtime, device: Device) -> Result<SessionBuilder, ort::Error> {
+/// Prepares a session on a device, of a model whose weights may lie in files of a folder. What CUDA cannot run is an error
+/// there, not work for the CPU.
+pub(super) fn builder(runtime: &Runtime, device: Device, weights: Option<&str>) -> Result<SessionBuilder, ort::Error> {
     let builder = Session::builder(&runtime.environment)?
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
         .with_intra_threads(1)?
@@ -38,6 +41,10 @@ pub(super) fn builder(runtime: &Runtime, device: Device) -> Result<SessionBuilde
         .with_log_level(LogLevel::Fatal)?
         // Bytes that look like the runtime's own format as well must not be read as that.
         .with_config_entry("session.load_model_format", "ONNX")?;
+    let builder = match weights {
+        Some(folder) => builder.with_config_entry("session.model_external_initializers_file_folder_path", folder)?,
+        None => builder,
+    };
     Ok(match device {
         Device::Cpu | Device::Judge => builder,
         Device::Cuda(number) => {
@@ -107,29 +114,74 @@ pub(in crate::engine::backends) fn not_opened(reason: String) -> LoadError {
 /// `RunError::OutOfMemory`, `Device` or `Runtime`.
 pub(super) fn run(
     session: &mut Session,
+    signature: &Signature,
     device: Device,
     request: RunRequest,
     options: &RunOptions,
 ) -> Result<Result<Vec<(usize, ModelTensor)>, ModelFailure>, RunError> {
-    let runtime = |error: ort::Error| RunError::Runtime(describe(&error));
     let RunRequest { inputs, wanted, .. } = request;
-    let inputs: Vec<SessionInputValue<'static>> =
-        inputs.into_iter().map(values::to_runtime).collect::<Result<_, _>>().map_err(runtime)?;
+    let inputs = match to_runtime(signature, inputs)? {
+        Ok(inputs) => inputs,
+        Err(failure) => return Ok(Err(failure)),
+    };
     let outputs = match session.run_with_options(inputs.as_slice(), options) {
         Ok(outputs) => outputs,
         Err(error) => return classify(&error, device).map(Err),
     };
     let outputs: Vec<_> = outputs.iter().map(|(_, value)| value).collect();
     let mut tensors = Vec::with_capacity(wanted.len());
-    for output in wanted {
-        let value = outputs.get(output).ok_or_else(|| RunError::Runtime(format!("output {output} is missing")))?;
-        match values::from_runtime(value) {
-            Ok(tensor) => tensors.push((output, tensor)),
-            Err(OutputError::NotTensor(reason)) => return Ok(Err(ModelFailure::NotTensor { output, reason })),
-            Err(OutputError::Runtime(error)) => return Err(runtime(error)),
+    // Number of the signature's first output that stands for a port.
+    let mut first = 0;
+    for (position, port) in signature.output_ports.iter().enumerate() {
+        let missing = || RunError::Runtime(format!("output {position} is missing"));
+        let own = first..first + port.kind.tensors();
+        first = own.end;
+        if !wanted.iter().any(|output| own.contains(output)) {
+            continue;
+        }
+        let value = outputs.get(position).ok_or_else(missing)?;
+        let read = match port.kind {
+            PortKind::Sequence(element) => {
+                values::sequence_from_runtime(value, element).map(|(data, shapes)| vec![data, shapes])
+            }
+            PortKind::Tensor | PortKind::Other => values::from_runtime(value).map(|tensor| vec![tensor]),
+        };
+        match read {
+            Ok(read) => tensors.extend(own.zip(read).filter(|(output, _)| wanted.contains(output))),
+            Err(OutputError::NotTensor(reason)) => {
+                return Ok(Err(ModelFailure::NotTensor { output: own.start, reason }));
+            }
+            Err(OutputError::Runtime(error)) => return Err(RunError::Runtime(describe(&error))),
         }
     }
     Ok(Ok(tensors))
+}
+
+/// Hands inputs to the runtime; the failure of what stands for no sequence.
+fn to_runtime(
+    signature: &Signature,
+    inputs: Vec<ModelTensor>,
+) -> Result<Result<Vec<SessionInputValue<'static>>, ModelFailure>, RunError> {
+    let runtime = |error: ort::Error| RunError::Runtime(describe(&error));
+    let mut inputs = inputs.into_iter();
+    let mut values = Vec::with_capacity(signature.input_ports.len());
+    for port in &signature.input_ports {
+        let missing = || RunError::Runtime(format!("input {} is missing", text::shown(&port.name)));
+        let tensor = inputs.next().ok_or_else(missing)?;
+        let value = if let PortKind::Sequence(_) = port.kind {
+            match sequences::split(&tensor, &inputs.next().ok_or_else(missing)?) {
+                Ok(elements) => values::sequence_to_runtime(elements).map_err(runtime)?,
+                Err(reason) => {
+                    let reason = format!("the sequence `{}` cannot be given: {reason}", text::shown(&port.name));
+                    return Ok(Err(ModelFailure::Failed(reason)));
+                }
+            }
+        } else {
+            values::to_runtime(tensor).map_err(runtime)?.into_dyn()
+        };
+        values.push(value.into());
+    }
+    Ok(Ok(values))
 }
 
 /// Reads the runtime's messages, which has no codes for these; nothing else does.

@@ -1,12 +1,12 @@
 //! Tensors on their way into and out of the runtime.
 
 use half::{bf16, f16};
-use ort::{
-    session::SessionInputValue,
-    value::{DynTensorValueType, DynValue, Tensor, TensorElementType},
+use ort::value::{
+    DynSequenceValueType, DynTensor, DynTensorValueType, DynValue, Sequence, Tensor, TensorElementType, ValueType,
 };
 
-use crate::protocol::cast::{Elements, ModelTensor};
+use super::sequences;
+use crate::protocol::cast::{ElementType, Elements, ModelTensor};
 
 /// Reason for which an output is no packed tensor.
 #[derive(Debug)]
@@ -24,24 +24,45 @@ impl From<ort::Error> for OutputError {
 }
 
 /// Hands a tensor to the runtime, without copying its elements (strings excepted).
-pub(super) fn to_runtime(tensor: ModelTensor) -> Result<SessionInputValue<'static>, ort::Error> {
+pub(super) fn to_runtime(tensor: ModelTensor) -> Result<DynTensor, ort::Error> {
     let shape: Vec<i64> = tensor.shape.iter().map(|dim| i64::from(*dim)).collect();
     Ok(match tensor.elements {
-        Elements::I8(values) => Tensor::from_array((shape, values))?.into(),
-        Elements::I16(values) => Tensor::from_array((shape, values))?.into(),
-        Elements::I32(values) => Tensor::from_array((shape, values))?.into(),
-        Elements::I64(values) => Tensor::from_array((shape, values))?.into(),
-        Elements::U8(values) => Tensor::from_array((shape, values))?.into(),
-        Elements::U16(values) => Tensor::from_array((shape, values))?.into(),
-        Elements::U32(values) => Tensor::from_array((shape, values))?.into(),
-        Elements::U64(values) => Tensor::from_array((shape, values))?.into(),
-        Elements::F16(values) => Tensor::from_array((shape, values))?.into(),
-        Elements::Bf16(values) => Tensor::from_array((shape, values))?.into(),
-        Elements::F32(values) => Tensor::from_array((shape, values))?.into(),
-        Elements::F64(values) => Tensor::from_array((shape, values))?.into(),
-        Elements::Bool(values) => Tensor::from_array((shape, values))?.into(),
-        Elements::String(values) => Tensor::from_string_array((shape, values.as_slice()))?.into(),
+        Elements::I8(values) => Tensor::from_array((shape, values))?.upcast(),
+        Elements::I16(values) => Tensor::from_array((shape, values))?.upcast(),
+        Elements::I32(values) => Tensor::from_array((shape, values))?.upcast(),
+        Elements::I64(values) => Tensor::from_array((shape, values))?.upcast(),
+        Elements::U8(values) => Tensor::from_array((shape, values))?.upcast(),
+        Elements::U16(values) => Tensor::from_array((shape, values))?.upcast(),
+        Elements::U32(values) => Tensor::from_array((shape, values))?.upcast(),
+        Elements::U64(values) => Tensor::from_array((shape, values))?.upcast(),
+        Elements::F16(values) => Tensor::from_array((shape, values))?.upcast(),
+        Elements::Bf16(values) => Tensor::from_array((shape, values))?.upcast(),
+        Elements::F32(values) => Tensor::from_array((shape, values))?.upcast(),
+        Elements::F64(values) => Tensor::from_array((shape, values))?.upcast(),
+        Elements::Bool(values) => Tensor::from_array((shape, values))?.upcast(),
+        Elements::String(values) => Tensor::from_string_array((shape, values.as_slice()))?.upcast(),
     })
+}
+
+/// Hands a sequence of tensors of one type to the runtime; there must be one at least.
+pub(super) fn sequence_to_runtime(elements: Vec<ModelTensor>) -> Result<DynValue, ort::Error> {
+    let elements = elements.into_iter().map(to_runtime).collect::<Result<Vec<_>, _>>()?;
+    Ok(Sequence::new(elements)?.into_dyn())
+}
+
+/// Copies a sequence out of the runtime, as the two tensors that stand for it.
+pub(super) fn sequence_from_runtime(
+    value: &DynValue,
+    element: ElementType,
+) -> Result<(ModelTensor, ModelTensor), OutputError> {
+    let kind = value.dtype();
+    if !matches!(kind, ValueType::Sequence(_)) {
+        return Err(OutputError::NotTensor(format!("{kind}")));
+    }
+    let elements = value.view().downcast::<DynSequenceValueType>()?.try_extract_sequence::<DynTensorValueType>()?;
+    let elements =
+        elements.into_iter().map(|element| from_runtime(&element.into_dyn())).collect::<Result<Vec<_>, _>>()?;
+    sequences::join(&elements, element).map_err(OutputError::NotTensor)
 }
 
 /// Copies an output out of the runtime.

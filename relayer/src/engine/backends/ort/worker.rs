@@ -28,8 +28,10 @@ use crate::{
         error::LoadError,
         profile::Device,
     },
-    model::{OpenModelFile, graph::Signature},
-    protocol::cast::TensorSpec,
+    model::{
+        OpenModelFile, OpenWeights,
+        graph::{Port, Signature},
+    },
 };
 
 /// A session, as seen from outside its thread.
@@ -156,15 +158,25 @@ fn own(opening: Opening, runs: &Receiver<ThreadRun>, health: &Mutex<Health>) {
     let session = catch_unwind(AssertUnwindSafe(|| open_session(runtime, &file, &signature, device, &canceler)))
         .unwrap_or_else(|_| Err(LoadError::Session("the runtime's binding panicked".into())));
     drop(file);
-    let (session, size) = session.map_or_else(|error| (None, Err(error)), |(session, size)| (Some(session), Ok(size)));
+    let (session, size) = match session {
+        Ok(session) => (Some((session.session, session.weights)), Ok(session.size)),
+        Err(error) => (None, Err(error)),
+    };
     let somebody_waits = opened.send(size).is_ok();
-    let Some(mut session) = session.filter(|_| somebody_waits) else { return };
+    let Some((mut session, mut weights)) = session.filter(|_| somebody_waits) else { return };
     while let Ok(run) = runs.recv() {
         let _span = run.span.entered();
         let began = Instant::now();
-        let result = catch_unwind(AssertUnwindSafe(|| session::run(&mut session, device, run.request, &run.options)))
-            .unwrap_or_else(|_| Err(RunError::Runtime("the runtime's binding panicked".into())));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            session::run(&mut session, &signature, device, run.request, &run.options)
+        }))
+        .unwrap_or_else(|_| Err(RunError::Runtime("the runtime's binding panicked".into())));
         let run_time = began.elapsed();
+        // The runtime reads weights where they lie: what was written to under it is another model.
+        let result = match weights.as_mut().map_or(Ok(()), OpenWeights::check_unwritten) {
+            Ok(()) => result,
+            Err(error) => Err(RunError::Runtime(error.to_string())),
+        };
         // What failed below the model may be in any state: the session is not used again.
         let failed = match &result {
             Err(error @ (RunError::Runtime(_) | RunError::Device(_))) => Some(error.to_string()),
@@ -192,17 +204,27 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Opens the session from the file's very bytes; also the file's size.
+/// A session, with what has to stay as it is while it runs.
+struct Opened {
+    session: RuntimeSession,
+    weights: Option<OpenWeights>,
+    /// Size of the model's files, in bytes.
+    size: u64,
+}
+
+/// Opens the session from the files' very bytes.
 fn open_session(
     runtime: &Runtime,
     file: &OpenModelFile,
     signature: &Signature,
     device: Device,
     canceler: &Sender<LoadCanceler>,
-) -> Result<(RuntimeSession, u64), LoadError> {
+) -> Result<Opened, LoadError> {
     let failed = |error: ort::Error| session::open_error(&error);
-    let mut builder =
-        session::builder(runtime, device).map_err(|error| LoadError::Session(session::describe(&error)))?;
+    let weights = file.weights(&signature.external)?;
+    let folder = weights.as_ref().map(|weights| weights.folder().to_string_lossy());
+    let mut builder = session::builder(runtime, device, folder.as_deref())
+        .map_err(|error| LoadError::Session(session::describe(&error)))?;
     let _ = canceler.send(builder.canceler());
     let (session, size) = if let Some(path) = file.pinned_path() {
         let session = builder.commit_from_file(path).map_err(failed)?;
@@ -213,14 +235,15 @@ fn open_session(
         let bytes = file.read()?;
         (builder.commit_from_memory(&bytes).map_err(failed)?, bytes.len() as u64)
     };
+    weights.as_ref().map_or(Ok(()), OpenWeights::verify)?;
+    let size = size + weights.as_ref().map_or(0, OpenWeights::size);
     let names = |outlets: &[ort::value::Outlet]| outlets.iter().map(|o| o.name().to_owned()).collect::<Vec<_>>();
-    let declared = |specs: &[TensorSpec]| specs.iter().map(|spec| spec.name.clone()).collect::<Vec<_>>();
+    let declared = |ports: &[Port]| ports.iter().map(|port| port.name.clone()).collect::<Vec<_>>();
     let found = (names(session.inputs()), names(session.outputs()));
-    let outputs = signature.outputs.iter().map(|output| output.name().to_owned()).collect();
-    let expected = (declared(&signature.inputs), outputs);
+    let expected = (declared(&signature.input_ports), declared(&signature.output_ports));
     if found != expected {
         let reason = format!("the runtime reads {found:?} as inputs and outputs, the file says {expected:?}");
         return Err(LoadError::Session(reason));
     }
-    Ok((session, size))
+    Ok(Opened { session, weights, size })
 }
