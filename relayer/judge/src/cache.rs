@@ -27,10 +27,18 @@ pub enum CodeSource {
     Recompiled,
 }
 
+/// Version of the compiler.
+const WASMTIME: &str = "48.0.8";
 /// Extension of files that hold the hash of the file beside them.
 const HASH: &str = "sha256";
 /// Compression of code, in zstd's levels.
 const COMPRESSION: i32 = 1;
+
+/// Name of the folder for the code of a file, made by this compiler for a target: no other code comes into it.
+pub(crate) fn name(wasm: &[u8], target: Option<&str>) -> String {
+    let hash = Sha256::new().chain_update(wasm).chain_update(target.unwrap_or_default()).finalize();
+    format!("wasmtime-{WASMTIME}-{}", &hex::encode(hash)[..16])
+}
 
 /// Takes the code from a folder, or compiles it and keeps it there, and says before that it will take long.
 pub(crate) fn load(
@@ -205,6 +213,14 @@ mod tests {
         assert_eq!(left.len(), 2, "{left:?}");
         assert!(left.contains(&files[2]) && left.contains(&files[2].with_extension(HASH)));
         assert!(!delete_untrusted(folder.path()).unwrap());
+    }
+
+    #[test]
+    fn the_folder_is_named_after_the_compiler_that_is_built_in() {
+        let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock")).unwrap();
+        assert!(lock.contains(&format!("name = \"wasmtime\"\nversion = \"{WASMTIME}\"\n")));
+        assert_ne!(name(b"a", None), name(b"b", None));
+        assert_ne!(name(b"a", None), name(b"a", Some("x86_64-unknown-linux-gnu")));
     }
 
     #[test]

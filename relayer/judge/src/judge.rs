@@ -62,7 +62,10 @@ impl Judge {
                 let module = Module::new(&engine, wasm).map_err(failed)?;
                 (engine, module, CodeSource::Compiled)
             }
-            Some(folder) => cache::load(folder, &mut config, &wasm, compiling)?,
+            Some(folder) => {
+                let folder = folder.join(cache::name(&wasm, target));
+                cache::load(&folder, &mut config, &wasm, compiling)?
+            }
         };
         let linker = host::linker(&engine).map_err(failed)?;
         Ok(Self { engine, module, linker, code })

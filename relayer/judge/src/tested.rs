@@ -21,9 +21,9 @@ impl Judge {
 
     fn tested(wasm: Vec<u8>, folder: &Path, compiling: impl FnOnce()) -> Result<Self, OpenError> {
         let unusable = |error: io::Error| OpenError::Cache { path: folder.to_owned(), reason: error.to_string() };
-        let of = hex::encode(Sha256::digest(&wasm));
+        let of = folder.join(cache::name(&wasm, None));
         let judge = Self::compile(wasm, Some(folder), None, compiling)?;
-        let (record, passing) = (folder.join(TESTED), passing(folder, &of).map_err(unusable)?);
+        let (record, passing) = (of.join(TESTED), passing(&of).map_err(unusable)?);
         if fs::read_to_string(&record).ok().as_deref() != Some(&passing) {
             judge.self_test()?;
             cache::write_whole(&record, &passing).map_err(unusable)?;
@@ -32,10 +32,9 @@ impl Judge {
     }
 }
 
-/// What the record says once the code of a WebAssembly file in a folder has passed this self-test on this processor.
-fn passing(folder: &Path, wasm: &str) -> io::Result<String> {
+/// What the record says once the code in a folder has passed this self-test on this processor.
+fn passing(folder: &Path) -> io::Result<String> {
     let mut hash = Sha256::new();
-    hash.update(wasm);
     hash.update(self_test::DIGESTS);
     hash.update(processor());
     cache::records(folder)?.iter().for_each(|record| hash.update(record));
@@ -65,11 +64,10 @@ mod tests {
         fs::create_dir_all(&modules).unwrap();
         fs::write(modules.join("a"), "code").unwrap();
         fs::write(modules.join("a.sha256"), "its hash").unwrap();
-        let passed = passing(folder.path(), "file").unwrap();
-        assert_eq!(passing(folder.path(), "file").unwrap(), passed);
-        assert_ne!(passing(folder.path(), "another file").unwrap(), passed);
+        let passed = passing(folder.path()).unwrap();
+        assert_eq!(passing(folder.path()).unwrap(), passed);
         fs::write(modules.join("a.sha256"), "another hash").unwrap();
-        assert_ne!(passing(folder.path(), "file").unwrap(), passed);
+        assert_ne!(passing(folder.path()).unwrap(), passed);
     }
 
     #[test]

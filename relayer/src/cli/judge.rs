@@ -1,6 +1,9 @@
 //! `oraculum judge`: one judgement, as every machine makes it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use alloy::primitives::B256;
 use clap::Args;
@@ -9,7 +12,7 @@ use serde::Serialize;
 use super::{CommandResult, inputs::InputArgs, print_json_line, tell};
 use crate::{
     client::JsonInput,
-    engine::{EngineOptions, Inference, OnnxEngine, Source, Trace},
+    engine::{EngineOptions, Inference, Limits, OnnxEngine, Provider, Source, Trace},
     model::{Model, ModelFile, ModelStore, graph::OutputSpec},
     oip::{self, OipTensor},
     protocol::OutputFormat,
@@ -34,9 +37,17 @@ pub(super) struct JudgeArgs {
     /// The folder of models that names are looked up in.
     #[arg(long, value_name = "FOLDER", env = "ORACULUM_MODELS", default_value = "onnx-models")]
     models: PathBuf,
+    /// Seconds that loading may take, and the run.
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
+    time_limit: Duration,
     /// The canonical judge's WebAssembly file; else it is looked for beside the executable and in node_modules.
     #[arg(long, value_name = "FILE", env = "ORACULUM_JUDGE", help_heading = "Engine")]
     judge: Option<PathBuf>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.001..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "write a number of seconds from 0.001 to 86400".to_owned())
 }
 
 /// The seed where none is typed.
@@ -66,15 +77,16 @@ impl JudgeArgs {
     /// # Errors
     /// The model's, the engine's or the inputs'; or the outcome, where it is no output.
     pub(super) async fn run(self) -> CommandResult {
-        let options = EngineOptions { judge: self.judge, provider: crate::engine::Provider::Cpu, ..Default::default() };
+        let limits = Limits { run: self.time_limit, load: self.time_limit, ..Limits::default() };
+        let options = EngineOptions { judge: self.judge, provider: Provider::Cpu, limits, ..Default::default() };
         let engine = OnnxEngine::start(options).await?;
         let path = Path::new(&self.model);
         let source = if path.is_file() {
             Source::judged(ModelFile::of_path(path)?)
         } else if path.join("card.json").is_file() {
-            Source::card(&Model::open(path)?)
+            Source::judged_card(&Model::open(path)?)
         } else {
-            Source::card(&ModelStore::new(&self.models).open(&self.model)?)
+            Source::judged_card(&ModelStore::new(&self.models).open(&self.model)?)
         };
         let id = source.id;
         let model = engine.load(source).await?;

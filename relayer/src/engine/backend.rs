@@ -118,6 +118,9 @@ pub(super) enum RunError {
     Device(String),
     #[error("the runtime failed: {0}")]
     Runtime(String),
+    /// The session's process was killed by somebody else before its run ended.
+    #[error("{0}")]
+    Killed(String),
     /// The session ended before its run did.
     #[error("the session has ended: {0}")]
     Ended(String),

@@ -42,6 +42,8 @@ pub enum EngineError {
     Limit(String),
     #[error("the model's process ended twice in this run: {0}")]
     Crashed(String),
+    #[error("the model does not run in the canonical judge: judge its file, or a model of the exact lane")]
+    NotJudged,
 }
 
 /// Party at fault for a missing answer.
@@ -61,7 +63,7 @@ impl EngineError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::InvalidFormat(_) | Self::Limit(_) | Self::Crashed(_) => Fault::Request,
+            Self::InvalidFormat(_) | Self::Limit(_) | Self::Crashed(_) | Self::NotJudged => Fault::Request,
             Self::UnknownModel(_)
             | Self::Device(_)
             | Self::Unconfirmed { .. }
@@ -86,6 +88,7 @@ impl EngineError {
             Self::Stopped(_) => "stopped",
             Self::Limit(_) => "limit",
             Self::Crashed(_) => "crashed",
+            Self::NotJudged => "not_judged",
         }
     }
 }

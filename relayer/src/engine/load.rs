@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use alloy::primitives::B256;
-use oraculum_judge::Profile;
+use alloy::primitives::{B256, keccak256};
+use oraculum_judge::{Lane, Limits, Profile};
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
 use super::{
     error::LoadError,
     homes::{Backends, Home, Homes},
     profile::{Device, Reference},
-    sessions::{Limits, Sessions},
+    sessions::{self, Sessions},
 };
 use crate::{
     model::{
@@ -74,7 +74,22 @@ impl Source {
     /// A bare ONNX file that is run by the canonical judge, under the limits of most cards.
     #[must_use]
     pub fn judged(file: ModelFile) -> Self {
-        Self { profile: Some(Profile::EXACT.to_string()), ..Self::file(file) }
+        Self::judged_within(file, Limits::DEFAULT)
+    }
+
+    /// A model's file, run by the canonical judge under the limits of its card, whatever lane that has; its probes are not
+    /// run.
+    #[must_use]
+    pub fn judged_card(model: &Model) -> Self {
+        let limits = model.profile.parse::<Profile>().map_or(Limits::DEFAULT, |profile| profile.limits);
+        Self::judged_within(model.onnx(), limits)
+    }
+
+    fn judged_within(file: ModelFile, limits: Limits) -> Self {
+        let profile = Profile { lane: Lane::Exact, limits }.to_string();
+        // The same file may be loaded natively, too.
+        let id = keccak256([file.sha256().as_slice(), profile.as_bytes()].concat());
+        Self { id, file, profile: Some(profile), card: None }
     }
 }
 
@@ -99,7 +114,7 @@ pub struct LoadedModel {
     pub(super) device: Device,
     pub(super) sessions: Arc<Sessions>,
     reference_home: Home,
-    limits: Limits,
+    limits: sessions::Limits,
     /// Sessions of the reference, opened when a failure elsewhere is to be confirmed.
     reference: OnceCell<Arc<Sessions>>,
 }
@@ -111,7 +126,7 @@ impl LoadedModel {
     /// `LoadError::Model` or `Refused` for the file; `AgreementCount`, `UnknownProfile` or `DetailsDiffer` for the card;
     /// `Start`, `JudgeFiles`, `Judge` or `Process` where what runs it cannot be used; `Session`, `TooNew` or `Timeout` where it
     /// does not open.
-    pub(super) async fn open(backends: &Backends, limits: Limits, source: Source) -> Result<Self, LoadError> {
+    pub(super) async fn open(backends: &Backends, limits: sessions::Limits, source: Source) -> Result<Self, LoadError> {
         let Source { id, file, profile, card } = source;
         let (opened, signature) = inspect(file.clone()).await?;
         let signature = Arc::new(signature);
@@ -132,8 +147,12 @@ impl LoadedModel {
             }
             (sessions, _) => (sessions?, serving, false),
         };
+        if device_of(&home) != Device::Judge && matches!(judged_by, Some(Reference::Judge(_))) {
+            // What the judge does not load it cannot judge; it is loaded again when there is something to judge.
+            open(&reference_home).await?;
+        }
         tracing::debug!(model = %id, bytes = sessions.footprint(), "the model is loaded");
-        let device = home.devices.first().copied().unwrap_or(Device::Cpu);
+        let device = device_of(&home);
         let no_gpu = device == Device::Cpu && backends.started_native().is_some_and(|native| native.devices.fallback);
         Ok(Self {
             id,
@@ -184,6 +203,10 @@ impl LoadedModel {
         };
         self.reference.get_or_try_init(|| open).await
     }
+}
+
+fn device_of(home: &Home) -> Device {
+    home.devices.first().copied().unwrap_or(Device::Cpu)
 }
 
 /// Reads a whole file once, checks its hash and judges its content; nothing of it stays in memory.

@@ -114,7 +114,7 @@ impl OnnxEngine {
     /// draws.
     ///
     /// # Errors
-    /// Every variant of `EngineError`; `Runtime` for a model that is not the judge's.
+    /// Every variant of `EngineError`; `NotJudged` for a model that runs elsewhere.
     pub async fn judge(
         &self,
         model: B256,
@@ -124,7 +124,7 @@ impl OnnxEngine {
     ) -> Result<Inference, EngineError> {
         let loaded = self.model(model).ok_or(EngineError::UnknownModel(model))?;
         if !loaded.is_judged_here() {
-            return Err(EngineError::Runtime("the model does not run in the canonical judge".to_owned()));
+            return Err(EngineError::NotJudged);
         }
         loaded.infer(input, format, NotFinite::Refused, Some(Judgement { trace })).await
     }

@@ -272,7 +272,7 @@ impl Taken {
 /// Error of a request whose run says nothing about its input.
 fn unanswered(error: RunError, limit: Duration) -> EngineError {
     match error {
-        RunError::OutOfMemory(reason) => EngineError::OutOfMemory(reason),
+        RunError::OutOfMemory(reason) | RunError::Killed(reason) => EngineError::OutOfMemory(reason),
         RunError::Device(reason) => EngineError::Device(reason),
         RunError::Runtime(reason) => EngineError::Runtime(reason),
         RunError::Limit(reason) => EngineError::Limit(reason),

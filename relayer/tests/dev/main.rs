@@ -48,6 +48,8 @@ impl Dev {
             .args(arguments)
             .env("TMPDIR", temporary.path())
             .env("HOME", temporary.path())
+            // What the judge is compiled to is the same for all.
+            .env("ORACULUM_CACHE", env!("CARGO_TARGET_TMPDIR"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -88,11 +88,15 @@ fn make_private(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        if fs::metadata(folder)?.mode() & 0o022 != 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "others can write to it, and what lies there is run: take their permission (chmod go-w)",
-            ));
+        let metadata = fs::metadata(folder)?;
+        let refused = |why| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return refused(
+                "it is somebody else's, and what lies there is run: name another folder with ORACULUM_CACHE",
+            );
+        }
+        if metadata.mode() & 0o022 != 0 {
+            return refused("others can write to it, and what lies there is run: take their permission (chmod go-w)");
         }
     }
     Ok(())

@@ -1,16 +1,17 @@
 //! The judge in a model's process.
 //!
 //! Answers come from a session that has run before. One in `CHECKED` is computed again by a fresh session, which is what
-//! judges, while nobody waits: other bits end the process.
+//! judges, once nobody asks for a while: other bits end the process.
 
 use std::{fs, path::Path, time::Instant};
 
-use oraculum_judge::{Candidates, Judge, JudgeError, Limits, OpenError, Session, Tensor};
+use alloy::primitives::Bytes;
+use oraculum_judge::{Candidates, Judge, JudgeError, Limits, OpenError, Session, Tensor, Trace};
 
 use super::super::child::{
-    sandbox,
-    wire::{self, Failure, FailureKind, JudgeOptions, Loaded, Outputs, ReportKind, Run},
-    worker::{Runner, failure},
+    sandbox, tensors,
+    wire::{self, Failure, FailureKind, JudgeOptions, Loaded, Run},
+    worker::{Results, Runner, failure},
 };
 use crate::{
     engine::{backends::ort::session, error::LoadError},
@@ -23,9 +24,11 @@ const CHECKED: u64 = 64;
 /// A model in the judge.
 struct JudgeRunner {
     judge: Judge,
-    model: Vec<u8>,
+    model: Bytes,
     limits: Limits,
     session: Session,
+    /// Whether the session has run nothing yet.
+    fresh: bool,
     runs: u64,
     /// What traces may have, once one was asked for.
     candidates: Option<Candidates>,
@@ -44,7 +47,7 @@ pub(in crate::engine::backends) fn open(
     preparing: &mut dyn FnMut(String) -> Result<(), String>,
 ) -> Result<Box<dyn Runner>, Failure> {
     let unusable = |reason: String| failure(FailureKind::Judge, reason);
-    let model = file.read().map_err(|error| failure(FailureKind::Model, error.to_string()))?.to_vec();
+    let model = file.read().map_err(|error| failure(FailureKind::Model, error.to_string()))?;
     sandbox::die_first();
     let (wasm, cache) = (Path::new(&options.wasm), Path::new(&options.cache));
     let bytes = fs::read(wasm).map_err(|error| unusable(format!("{}: {error}", wasm.display())))?;
@@ -56,9 +59,11 @@ pub(in crate::engine::backends) fn open(
         error => unusable(error.to_string()),
     })?;
     drop(bytes);
+    // From here on it is the model that decides what runs.
+    sandbox::enter().map_err(|reason| failure(FailureKind::Runtime, format!("it cannot be isolated: {reason}")))?;
     let limits = Limits { memory: options.memory, fuel: options.fuel };
     let session = judge.load(&model, limits).map_err(|error| explained(&error))?;
-    Ok(Box::new(JudgeRunner { judge, model, limits, session, runs: 0, candidates: None, unchecked: None }))
+    Ok(Box::new(JudgeRunner { judge, model, limits, session, fresh: true, runs: 0, candidates: None, unchecked: None }))
 }
 
 impl Runner for JudgeRunner {
@@ -71,38 +76,29 @@ impl Runner for JudgeRunner {
         }
     }
 
-    fn run(&mut self, run: Run) -> ReportKind {
+    fn run(&mut self, run: Run) -> Result<Results, Failure> {
         let began = Instant::now();
         let run_time = || u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let inputs = run.inputs.into_iter().map(to_judge).collect::<Result<Vec<_>, _>>();
-        let inputs = match inputs {
-            Ok(inputs) => inputs,
-            Err(reason) => return ReportKind::Failed(failure(FailureKind::Runtime, reason)),
-        };
+        let inputs = inputs.map_err(|reason| failure(FailureKind::Runtime, reason))?;
         let wanted: Vec<_> = run.wanted.iter().map(|output| *output as usize).collect();
-        if let Some(wire::Judgement { seed }) = run.judgement {
-            return match self.judge(&inputs, &wanted, seed) {
-                Ok((outputs, trace)) => {
-                    let tensors = outputs.iter().map(from_judge).collect();
-                    ReportKind::Outputs(Outputs { tensors, run_time: run_time(), trace })
-                }
-                Err(error) => ReportKind::Failed(Failure { run_time: run_time(), ..explained(&error) }),
-            };
+        let ran = match run.judgement {
+            Some(wire::Judgement { seed }) => self.judge(&inputs, &wanted, seed),
+            None => self.run_or_start_afresh(&inputs, &wanted).map(|outputs| (outputs, None)),
+        };
+        let (outputs, trace) = ran.map_err(|error| Failure { run_time: run_time(), ..explained(&error) })?;
+        let tensors = outputs.iter().map(from_judge).collect();
+        if self.runs.is_multiple_of(CHECKED) {
+            self.unchecked = Some((inputs, wanted, outputs));
         }
-        match self.run_or_start_afresh(&inputs, &wanted) {
-            Ok(outputs) => {
-                self.runs += 1;
-                let tensors = outputs.iter().map(from_judge).collect();
-                if self.runs.is_multiple_of(CHECKED) {
-                    self.unchecked = Some((inputs, wanted, outputs));
-                }
-                ReportKind::Outputs(Outputs { tensors, run_time: run_time(), trace: None })
-            }
-            Err(error) => ReportKind::Failed(Failure { run_time: run_time(), ..explained(&error) }),
-        }
+        Ok(Results { tensors, trace, run_time: run_time() })
     }
 
-    fn idle(&mut self) -> Result<(), String> {
+    fn has_to_check(&self) -> bool {
+        self.unchecked.is_some()
+    }
+
+    fn check(&mut self) -> Result<(), String> {
         let Some((inputs, wanted, outputs)) = self.unchecked.take() else { return Ok(()) };
         let mut fresh = match self.judge.load(&self.model, self.limits) {
             Ok(session) => session,
@@ -130,10 +126,14 @@ impl JudgeRunner {
         let outputs = self.judge.load(&self.model, self.limits)?.run(inputs, wanted)?;
         let Some(seed) = seed.and_then(|seed| <[u8; 32]>::try_from(seed).ok()) else { return Ok((outputs, None)) };
         let candidates = match &self.candidates {
-            Some(candidates) => candidates,
-            None => self.candidates.insert(self.judge.candidates(&self.model, self.limits)?),
+            Some(candidates) => Ok(candidates),
+            None => self.judge.candidates(&self.model, self.limits).map(|found| &*self.candidates.insert(found)),
         };
-        let trace = self.judge.trace(&self.model, candidates, self.limits, seed, inputs)?;
+        let trace = candidates
+            .and_then(|candidates| self.judge.trace(&self.model, candidates, self.limits, seed, inputs))
+            .or_else(
+                |error| if error.is_host() { Err(error) } else { Ok(Trace { bytes: Vec::new(), reason: Some(error) }) },
+            )?;
         let reason = trace.reason.map(|reason| reason.to_string());
         Ok((outputs, Some(wire::Trace { bytes: trace.bytes, reason })))
     }
@@ -141,14 +141,18 @@ impl JudgeRunner {
     /// Runs the session. Where it meets a limit, its memory may be to blame, in which earlier runs have left their traces: a
     /// fresh session decides.
     fn run_or_start_afresh(&mut self, inputs: &[Tensor], wanted: &[usize]) -> Result<Vec<Tensor>, JudgeError> {
+        self.runs += 1;
         if !self.session.has_ended() {
             match self.session.run(inputs, wanted) {
-                Err(error) if error.is_limit() && self.runs > 0 => {}
-                result => return result,
+                Err(error) if error.is_limit() && !self.fresh => {}
+                result => {
+                    self.fresh = false;
+                    return result;
+                }
             }
         }
         self.session = self.judge.load(&self.model, self.limits)?;
-        self.runs = 0;
+        self.fresh = false;
         self.session.run(inputs, wanted)
     }
 }
@@ -178,16 +182,19 @@ fn explained(error: &JudgeError) -> Failure {
 }
 
 fn to_judge(tensor: wire::Tensor) -> Result<Tensor, String> {
-    let wire::Tensor { dtype, dims, data, strings } = tensor;
+    let wire::Tensor { dtype, dims, data, lengths } = tensor;
     let dtype = oraculum_judge::DType::from_onnx(dtype).ok_or_else(|| format!("a tensor of ONNX's type {dtype}"))?;
-    let tensor = if dtype.size().is_some() { Tensor::new(dtype, dims, data) } else { Tensor::strings(dims, strings) };
+    let tensor = match dtype.size() {
+        Some(_) => Tensor::new(dtype, dims, data),
+        None => Tensor::strings(dims, tensors::split(&data, &lengths)?),
+    };
     tensor.map_err(|error| error.to_string())
 }
 
 fn from_judge(tensor: &Tensor) -> wire::Tensor {
-    let (data, strings) = match tensor.data() {
+    let (data, lengths) = match tensor.data() {
         oraculum_judge::Data::Bytes(bytes) => (bytes.clone(), Vec::new()),
-        oraculum_judge::Data::Strings(strings) => (Vec::new(), strings.clone()),
+        oraculum_judge::Data::Strings(strings) => tensors::joined(strings),
     };
-    wire::Tensor { dtype: tensor.dtype().onnx().into(), dims: tensor.dims().to_vec(), data, strings }
+    wire::Tensor { dtype: tensor.dtype().onnx().into(), dims: tensor.dims().to_vec(), data, lengths }
 }

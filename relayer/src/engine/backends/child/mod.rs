@@ -21,7 +21,7 @@ use std::{
 use alloy::primitives::keccak256;
 use futures::future::BoxFuture;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -32,14 +32,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::wire::{Failure, FailureKind, Load, Loaded, Order, OrderKind, Report, ReportKind};
+use self::wire::{
+    Failure, FailureKind, Load, Loaded, MAX_DATA, MAX_REPORT, Order, OrderKind, Outputs, Report, ReportKind,
+};
 use crate::{
     engine::{
         backend::{Health, ModelFailure, RunError, RunReport, RunRequest, Session, Trace},
         error::LoadError,
     },
     model::{OpenModelFile, graph::Signature},
-    protocol::cast::ModelTensor,
     text,
 };
 
@@ -47,8 +48,10 @@ use crate::{
 const STOP_GRACE: Duration = Duration::from_millis(500);
 /// Time that a process may take to end.
 const END_GRACE: Duration = Duration::from_secs(2);
-/// Characters of a line that a process writes.
+/// Bytes of a line that a process writes, and of a reason that it gives.
 const LONGEST_LINE: usize = 1_000;
+/// Lines of a process that are logged.
+const MAX_LINES: usize = 100;
 
 /// A model that is loaded in a process of its own.
 pub(super) struct ChildSession {
@@ -90,14 +93,17 @@ impl ChildSession {
         let mut connection = Connection::start(program, handle).map_err(process)?;
         wire::send(&mut connection.writer, &Order::from(OrderKind::Load(load))).await.map_err(process)?;
         let Loaded { footprint, inputs, outputs } = loop {
-            match wire::receive::<Report>(&mut connection.reader).await {
+            match wire::receive::<Report>(&mut connection.reader, MAX_REPORT).await {
                 Ok(Report { kind: Some(ReportKind::Preparing(doing)) }) => {
                     tracing::info!("{}", text::one_line(&doing));
                 }
                 Ok(Report { kind: Some(ReportKind::Loaded(loaded)) }) => break loaded,
                 Ok(Report { kind: Some(ReportKind::NotLoaded(failure)) }) => return Err(not_loaded(failure)),
                 Ok(_) => return Err(LoadError::Process("its process says what it should not".into())),
-                Err(error) => return Err(LoadError::Process(connection.process.end(&error).await)),
+                Err(error) => {
+                    let ended = connection.process.end(&error).await.err();
+                    return Err(LoadError::Process(ended.map_or_else(|| error.to_string(), |ended| ended.to_string())));
+                }
             }
         };
         let names =
@@ -123,38 +129,49 @@ impl ChildSession {
     ) -> Result<RunReport, RunError> {
         let mut connection = self.connection.lock().await;
         let Connection { reader, writer, process } = &mut *connection;
-        let run = wire::Run {
-            inputs: request.inputs.iter().map(tensors::to_wire).collect(),
-            wanted: request.wanted.iter().filter_map(|output| u32::try_from(*output).ok()).collect(),
-            judgement: request
-                .judgement
-                .map(|judgement| wire::Judgement { seed: judgement.trace.map(|seed| seed.to_vec()) }),
-        };
-        if let Err(error) = wire::send(writer, &Order::from(OrderKind::Run(run))).await {
-            return Err(RunError::Ended(process.end(&error).await));
-        }
-        let mut answer = std::pin::pin!(wire::receive::<Report>(reader));
+        // A message that was cut off leaves a process that nobody can talk to.
+        let mut unfinished = KillUnfinished { process: Some(process), health: &self.health };
+        let mut exchange = std::pin::pin!(exchange(reader, writer, request));
         let stopped = tokio::select! {
             biased;
-            report = &mut answer => Err(report),
-            () = cancel.cancelled() => Ok(RunError::Cancelled),
-            () = sleep_until(deadline) => Ok(RunError::Late),
+            exchanged = &mut exchange => Ok(exchanged),
+            () = cancel.cancelled() => Err(RunError::Cancelled),
+            () = sleep_until(deadline) => Err(RunError::Late),
         };
-        let report = match stopped {
-            Err(report) => report,
-            Ok(stopped) => {
-                if timeout(STOP_GRACE, &mut answer).await.is_err() {
-                    let _ = process.child.start_kill();
-                    self.set(Health::Failed("its run did not stop, and its process was killed".into()));
-                } else {
-                    self.set(Health::Ready);
-                }
-                return Err(stopped);
+        let (exchanged, stopped) = match stopped {
+            Ok(exchanged) => (exchanged, None),
+            Err(stopped) => match timeout(STOP_GRACE, &mut exchange).await {
+                Ok(exchanged) => (exchanged, Some(stopped)),
+                Err(_) => return Err(stopped),
+            },
+        };
+        let Some(process) = unfinished.process.take() else { return Err(RunError::Ended("it is gone".to_owned())) };
+        let report = match exchanged {
+            Ok(report) => report,
+            Err(error) => process.end(&error).await,
+        };
+        self.set(match &report {
+            Err(error @ (RunError::Ended(_) | RunError::Runtime(_) | RunError::Killed(_))) => {
+                Health::Failed(error.to_string())
             }
-        };
-        match report {
-            Ok(report) => read_report(report, request),
-            Err(error) => Err(RunError::Ended(process.end(&error).await)),
+            _ => Health::Ready,
+        });
+        stopped.map_or(report, Err)
+    }
+}
+
+/// Kills a process in the middle of a run that is given up.
+struct KillUnfinished<'a> {
+    process: Option<&'a mut Process>,
+    health: &'a Mutex<Health>,
+}
+
+impl Drop for KillUnfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(process) = self.process.take() {
+            let _ = process.child.start_kill();
+            let killed = Health::Failed("its run was given up, and its process killed".to_owned());
+            *self.health.lock().unwrap_or_else(PoisonError::into_inner) = killed;
         }
     }
 }
@@ -168,14 +185,7 @@ impl Session for ChildSession {
     ) -> BoxFuture<'_, Result<RunReport, RunError>> {
         Box::pin(async move {
             self.set(Health::Busy);
-            let result = self.run_once(&request, deadline, &cancel).await;
-            match &result {
-                Ok(_) | Err(RunError::OutOfMemory(_) | RunError::Limit(_)) => self.set(Health::Ready),
-                // They have told themselves how the process is.
-                Err(RunError::Late | RunError::Cancelled) => {}
-                Err(error) => self.set(Health::Failed(error.to_string())),
-            }
-            result
+            self.run_once(&request, deadline, &cancel).await
         })
     }
 
@@ -184,6 +194,12 @@ impl Session for ChildSession {
     }
 
     fn health(&self) -> Health {
+        // A process may end while it has nothing to do.
+        if let Ok(mut connection) = self.connection.try_lock()
+            && let Ok(Some(status)) = connection.process.child.try_wait()
+        {
+            self.set(Health::Failed(ended(status)));
+        }
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -202,6 +218,8 @@ impl Connection {
             .stdout(Stdio::from(file))
             .stderr(Stdio::piped())
             .kill_on_drop(true)
+            // A terminal's signals are for the node.
+            .process_group(0)
             .spawn()?;
         let last_words = Arc::<Mutex<String>>::default();
         if let Some(stderr) = child.stderr.take() {
@@ -214,27 +232,36 @@ impl Connection {
 
 impl Process {
     /// Waits for the end of a process that broke its connection, and says how it ended.
-    async fn end(&mut self, error: &std::io::Error) -> String {
+    async fn end(&mut self, error: &std::io::Error) -> Result<RunReport, RunError> {
         let status = match timeout(END_GRACE, self.child.wait()).await {
-            Ok(Ok(status)) => ended(status),
-            Ok(Err(error)) => error.to_string(),
+            Ok(Ok(status)) => status,
+            Ok(Err(error)) => return Err(RunError::Ended(error.to_string())),
             Err(_) => {
                 let _ = self.child.start_kill();
-                format!("its process broke the connection ({error}) and was killed")
+                return Err(RunError::Ended(format!("its process broke the connection ({error}) and was killed")));
             }
         };
         let last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
-        if last_words.is_empty() { status } else { format!("{status}: {last_words}") }
+        let told = ended(status);
+        let told = if last_words.is_empty() { told } else { format!("{told}: {last_words}") };
+        // Somebody, perhaps the system for want of memory, chose this process: the request is not to blame.
+        Err(if status.signal() == Some(9) { RunError::Killed(told) } else { RunError::Ended(told) })
     }
 }
 
-/// Logs what a process writes to standard error, line by line.
+/// Logs what a process writes to standard error: a few lines, each cut.
 async fn log(stderr: ChildStderr, process: u32, last_words: Arc<Mutex<String>>) {
-    let mut lines = BufReader::new(stderr).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        let line = text::cut(&text::one_line(&line).to_string(), LONGEST_LINE);
-        tracing::warn!(process, "the process of a model says: {line}");
-        *last_words.lock().unwrap_or_else(PoisonError::into_inner) = line;
+    let (mut pieces, mut lines) = (BufReader::new(stderr), 0);
+    let mut line = Vec::new();
+    // A piece ends with a line, or where a line is longer than anybody reads.
+    while let Ok(1..) = (&mut pieces).take(LONGEST_LINE as u64).read_until(b'\n', &mut line).await {
+        let told = text::cut(&String::from_utf8_lossy(&line), LONGEST_LINE);
+        line.clear();
+        if lines < MAX_LINES {
+            tracing::warn!(process, "the process of a model says: {told}");
+        }
+        lines += 1;
+        *last_words.lock().unwrap_or_else(PoisonError::into_inner) = told;
     }
 }
 
@@ -259,43 +286,61 @@ fn not_loaded(failure: Failure) -> LoadError {
     }
 }
 
-/// Reads what a process says of a run.
-fn read_report(report: Report, request: &RunRequest) -> Result<RunReport, RunError> {
-    let RunRequest { wanted, judgement, .. } = request;
-    let nonsense = |what: &str| RunError::Runtime(format!("the model's process sent {what}"));
-    match report.kind {
-        Some(ReportKind::Outputs(outputs)) => {
-            if outputs.tensors.len() != wanted.len() {
-                return Err(nonsense("another number of outputs"));
-            }
-            let tensors: Result<Vec<ModelTensor>, String> =
-                outputs.tensors.into_iter().map(tensors::from_wire).collect();
-            let tensors = tensors.map_err(|what| nonsense(&what))?;
-            let result = Ok(wanted.iter().copied().zip(tensors).collect());
-            let seed = judgement.and_then(|judgement| judgement.trace);
-            let trace = outputs.trace.zip(seed).map(|(wire::Trace { bytes, reason }, seed)| Trace {
-                digest: keccak256([&seed[..], &bytes].concat()),
-                bytes,
-                reason: reason.map(|reason| text::cut(&reason, LONGEST_LINE)),
-            });
-            Ok(RunReport { result, run_time: Duration::from_nanos(outputs.run_time), trace })
+/// Sends a run, and reads what the process says of it; the inner error is the run's.
+async fn exchange(
+    reader: &mut OwnedReadHalf,
+    writer: &mut OwnedWriteHalf,
+    request: &RunRequest,
+) -> std::io::Result<Result<RunReport, RunError>> {
+    let RunRequest { inputs, wanted, judgement } = request;
+    let run = wire::Run {
+        inputs: inputs.iter().map(tensors::to_wire).collect(),
+        wanted: wanted.iter().filter_map(|output| u32::try_from(*output).ok()).collect(),
+        judgement: judgement.map(|judgement| wire::Judgement { seed: judgement.trace.map(|seed| seed.to_vec()) }),
+    };
+    wire::send(writer, &Order::from(OrderKind::Run(run))).await?;
+    let nonsense = |what: &str| Ok(Err(RunError::Runtime(format!("the model's process sent {what}"))));
+    let Outputs { tensors: count, run_time, trace } = match wire::receive::<Report>(reader, MAX_REPORT).await?.kind {
+        Some(ReportKind::Outputs(outputs)) => outputs,
+        Some(ReportKind::Failed(failure)) => return Ok(failed(failure)),
+        _ => return nonsense("no result"),
+    };
+    let seed = judgement.and_then(|judgement| judgement.trace);
+    if count as usize != wanted.len() || trace != seed.is_some() {
+        return nonsense("other results than were asked for");
+    }
+    let mut outputs = Vec::with_capacity(wanted.len());
+    for output in wanted {
+        match tensors::from_wire(wire::receive(reader, MAX_DATA).await?) {
+            Ok(tensor) => outputs.push((*output, tensor)),
+            Err(what) => return nonsense(&what),
         }
-        Some(ReportKind::Failed(failure)) => {
-            let (kind, reason) = (failure.kind(), text::cut(&failure.reason, LONGEST_LINE));
-            let run_time = Duration::from_nanos(failure.run_time);
-            let failed = |failure| Ok(RunReport { result: Err(failure), run_time, trace: None });
-            match kind {
-                FailureKind::Model => failed(ModelFailure::Failed(reason)),
-                FailureKind::NotTensor => {
-                    let output = usize::try_from(failure.output).unwrap_or(usize::MAX);
-                    failed(ModelFailure::NotTensor { output, reason })
-                }
-                FailureKind::Limit => Err(RunError::Limit(reason)),
-                FailureKind::Memory => Err(RunError::OutOfMemory(reason)),
-                FailureKind::Runtime | FailureKind::Judge | FailureKind::TooNew => Err(RunError::Runtime(reason)),
-            }
+    }
+    let trace = match seed {
+        None => None,
+        Some(seed) => {
+            let wire::Trace { bytes, reason } = wire::receive(reader, MAX_DATA).await?;
+            let digest = keccak256([&seed[..], &bytes].concat());
+            Some(Trace { digest, bytes, reason: reason.map(|reason| text::cut(&reason, LONGEST_LINE)) })
         }
-        _ => Err(nonsense("no result")),
+    };
+    Ok(Ok(RunReport { result: Ok(outputs), run_time: Duration::from_nanos(run_time), trace }))
+}
+
+/// What a process says of a run that gave no outputs.
+fn failed(failure: Failure) -> Result<RunReport, RunError> {
+    let (kind, reason) = (failure.kind(), text::cut(&failure.reason, LONGEST_LINE));
+    let run_time = Duration::from_nanos(failure.run_time);
+    let failed = |failure| Ok(RunReport { result: Err(failure), run_time, trace: None });
+    match kind {
+        FailureKind::Model => failed(ModelFailure::Failed(reason)),
+        FailureKind::NotTensor => {
+            let output = usize::try_from(failure.output).unwrap_or(usize::MAX);
+            failed(ModelFailure::NotTensor { output, reason })
+        }
+        FailureKind::Limit => Err(RunError::Limit(reason)),
+        FailureKind::Memory => Err(RunError::OutOfMemory(reason)),
+        FailureKind::Runtime | FailureKind::Judge | FailureKind::TooNew => Err(RunError::Runtime(reason)),
     }
 }
 

@@ -1,24 +1,21 @@
 //! What a model's process takes away from itself once its model is loaded: files, network, other processes, privileges.
 //!
-//! What runs then needs memory, threads of its own, the clock, and the socket that it has. Landlock refuses every file that is
-//! not open yet, and seccomp every system call that is not on the list. A system without one of them is told of.
+//! What runs then needs memory, threads of its own, the clock, and the socket that it has. seccomp refuses every system call that
+//! is not on the list, in all threads: no file is opened, no connection made. Landlock, where the system has it, says the same of
+//! files once more. Only Linux has either.
 
-/// Takes the means away from this thread and those that it starts. Whoever needs a file later must have opened it before.
-///
-/// Returns what could not be taken here, in words.
+/// Takes the means away from all threads. Whoever needs a file later must have opened it before.
 ///
 /// # Errors
 /// What failed, in words.
-pub(super) fn enter() -> Result<Vec<String>, String> {
+pub(in crate::engine::backends) fn enter() -> Result<(), String> {
     #[cfg(target_os = "linux")]
     {
         linux::limit()?;
-        let missing = linux::close_files()?;
+        linux::close_files()?;
         linux::close_calls()?;
-        Ok(missing.into_iter().collect())
     }
-    #[cfg(not(target_os = "linux"))]
-    Ok(vec!["files and system calls: there is neither Landlock nor seccomp".to_owned()])
+    Ok(())
 }
 
 /// Has the system end this process first where memory runs out, not the node. Where a container has no such file, the system
@@ -31,13 +28,13 @@ pub(in crate::engine::backends) fn die_first() {
 mod linux {
     use std::collections::BTreeMap;
 
-    use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
+    use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, Scope};
     use rustix::process::{Resource, Rlimit, setrlimit};
     use seccompiler::{
         BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     };
 
-    /// Files that the process may have open at once: it opens none but sockets' messages.
+    /// Files that the process may have open at once: it has its socket, its model and its log.
     const MAX_FILES: u64 = 64;
 
     /// System calls that allocators, threads, clocks, signals of WebAssembly's traps, and the socket need.
@@ -46,25 +43,15 @@ mod linux {
         libc::SYS_write,
         libc::SYS_readv,
         libc::SYS_writev,
-        libc::SYS_pread64,
         libc::SYS_recvfrom,
         libc::SYS_sendto,
         libc::SYS_recvmsg,
         libc::SYS_sendmsg,
         libc::SYS_shutdown,
         libc::SYS_close,
-        libc::SYS_fcntl,
         libc::SYS_fstat,
         libc::SYS_lseek,
         libc::SYS_ppoll,
-        libc::SYS_memfd_create,
-        libc::SYS_ftruncate,
-        libc::SYS_pwrite64,
-        libc::SYS_openat,
-        libc::SYS_newfstatat,
-        libc::SYS_statx,
-        libc::SYS_readlinkat,
-        libc::SYS_getdents64,
         libc::SYS_brk,
         libc::SYS_mmap,
         libc::SYS_munmap,
@@ -88,8 +75,6 @@ mod linux {
         libc::SYS_sysinfo,
         libc::SYS_uname,
         libc::SYS_getrusage,
-        libc::SYS_prlimit64,
-        libc::SYS_prctl,
         libc::SYS_getuid,
         libc::SYS_geteuid,
         libc::SYS_getgid,
@@ -98,7 +83,6 @@ mod linux {
         libc::SYS_rt_sigprocmask,
         libc::SYS_rt_sigreturn,
         libc::SYS_sigaltstack,
-        libc::SYS_tgkill,
         libc::SYS_restart_syscall,
         libc::SYS_exit,
         libc::SYS_exit_group,
@@ -107,7 +91,7 @@ mod linux {
     ];
     /// Calls of older days, which newer machines do not have.
     #[cfg(target_arch = "x86_64")]
-    const ALLOWED_HERE: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_stat, libc::SYS_open, libc::SYS_arch_prctl];
+    const ALLOWED_HERE: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_arch_prctl];
     #[cfg(not(target_arch = "x86_64"))]
     const ALLOWED_HERE: &[libc::c_long] = &[];
 
@@ -122,17 +106,16 @@ mod linux {
         setrlimit(resource, limit).map_err(|error| format!("a limit: {error}"))
     }
 
-    /// Refuses all files by Landlock, and connections where the system knows how; what is missing comes back.
-    pub(super) fn close_files() -> Result<Option<String>, String> {
+    /// Refuses all files by Landlock to this thread and those that it starts, and connections where the system knows how.
+    pub(super) fn close_files() -> Result<(), String> {
         let enforced = Ruleset::default()
             .handle_access(AccessFs::from_all(ABI::V5))
             .and_then(|rules| rules.handle_access(AccessNet::from_all(ABI::V5)))
             .and_then(|rules| rules.scope(Scope::from_all(ABI::V6)))
             .and_then(|rules| rules.create())
-            .and_then(|rules| rules.restrict_self())
-            .map_err(|error| format!("Landlock: {error}"))?;
-        let missing = "files: this system has no Landlock";
-        Ok((enforced.ruleset == RulesetStatus::NotEnforced).then(|| missing.to_owned()))
+            .and_then(|rules| rules.restrict_self());
+        // A system without Landlock is no error: seccomp opens no files either.
+        enforced.map(drop).map_err(|error| format!("Landlock: {error}"))
     }
 
     /// Refuses all system calls but those on the list, in all threads.
@@ -149,11 +132,20 @@ mod linux {
         let no_clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
         let mut list: BTreeMap<_, _> =
             ALLOWED.iter().chain(ALLOWED_HERE).map(|call| (*call, Vec::<SeccompRule>::new())).collect();
-        let thread = libc::CLONE_THREAD.unsigned_abs().into();
-        let threads_only = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(thread), thread)
-            .and_then(|condition| SeccompRule::new(vec![condition]))
-            .map_err(|error| format!("seccomp: {error}"))?;
-        list.insert(libc::SYS_clone, vec![threads_only]);
+        // Threads, but no processes; limits and signals of this process, not the node's; no signals by a file's owner.
+        let of = |argument, operator, value| {
+            SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+                .and_then(|condition| SeccompRule::new(vec![condition]))
+                .map_err(|error| format!("seccomp: {error}"))
+        };
+        let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+        list.insert(libc::SYS_clone, vec![of(0, SeccompCmpOp::MaskedEq(thread), thread)?]);
+        list.insert(libc::SYS_prlimit64, vec![of(0, SeccompCmpOp::Eq, 0)?]);
+        list.insert(libc::SYS_tgkill, vec![of(0, SeccompCmpOp::Eq, std::process::id().into())?]);
+        list.insert(libc::SYS_prctl, vec![of(0, SeccompCmpOp::Eq, u64::from(libc::PR_SET_NAME.unsigned_abs()))?]);
+        let commands = [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL, libc::F_DUPFD_CLOEXEC];
+        let commands = commands.map(|command| of(1, SeccompCmpOp::Eq, u64::from(command.unsigned_abs())));
+        list.insert(libc::SYS_fcntl, commands.into_iter().collect::<Result<_, _>>()?);
         Ok([
             program(no_clone3, SeccompAction::Allow, refuse(libc::ENOSYS))?,
             program(list, refuse(libc::EPERM), SeccompAction::Allow)?,
@@ -186,9 +178,11 @@ mod tests {
     use super::linux;
 
     /// Runs in a thread that is isolated as the process of a model is.
-    fn isolated<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
-        let isolated = || {
-            linux::close_files().unwrap();
+    fn isolated<T: Send + 'static>(landlock: bool, run: impl FnOnce() -> T + Send + 'static) -> T {
+        let isolated = move || {
+            if landlock {
+                linux::close_files().unwrap();
+            }
             for filter in linux::filters().unwrap() {
                 seccompiler::apply_filter(&filter).unwrap();
             }
@@ -206,26 +200,30 @@ mod tests {
         std::fs::write(&path, "secret").unwrap();
         let before = (File::open(&path).is_ok(), TcpStream::connect(address).is_ok());
         assert_eq!(before, (true, true));
-        let after = isolated(move || {
-            [
-                File::open(&path).is_ok(),
-                File::open("/etc/passwd").is_ok(),
-                File::create(&new).is_ok(),
-                std::fs::remove_file(&path).is_ok(),
-                TcpStream::connect(address).is_ok(),
-                TcpListener::bind("127.0.0.1:0").is_ok(),
-                UnixStream::pair().is_ok(),
-                Command::new("/bin/true").status().is_ok(),
-                File::open(format!("/proc/{}/mem", std::process::id())).is_ok(),
-            ]
-        });
-        assert_eq!(after, [false; 9]);
+        for landlock in [true, false] {
+            let (path, new) = (path.clone(), new.clone());
+            let after = isolated(landlock, move || {
+                [
+                    File::open(&path).is_ok(),
+                    File::open("/etc/passwd").is_ok(),
+                    File::create(&new).is_ok(),
+                    std::fs::remove_file(&path).is_ok(),
+                    TcpStream::connect(address).is_ok(),
+                    TcpListener::bind("127.0.0.1:0").is_ok(),
+                    UnixStream::pair().is_ok(),
+                    Command::new("/bin/true").status().is_ok(),
+                    File::open(format!("/proc/{}/mem", std::process::id())).is_ok(),
+                    rustix::process::kill_process(rustix::process::Pid::INIT, rustix::process::Signal::CONT).is_ok(),
+                ]
+            });
+            assert_eq!(after, [false; 10], "with Landlock: {landlock}");
+        }
     }
 
     #[test]
     fn an_isolated_process_has_memory_threads_clocks_and_its_open_files() {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
-        isolated(move || {
+        isolated(true, move || {
             let started = std::time::Instant::now();
             let sum = thread::spawn(|| vec![1u8; 64 << 20].iter().map(|byte| u64::from(*byte)).sum::<u64>());
             assert_eq!(sum.join().unwrap(), 64 << 20);

@@ -6,34 +6,38 @@ use oraculum_judge::DType;
 use super::wire;
 use crate::protocol::cast::{Elements, ModelTensor};
 
+/// Strings of a tensor at most: each takes the node more memory than it takes on the wire.
+const MAX_STRINGS: usize = 1 << 22;
+
 macro_rules! numbers {
     ($($variant:ident => $type:ty),* $(,)?) => {
         /// Writes a tensor for the process.
-        pub(in crate::engine::backends) fn to_wire(tensor: &ModelTensor) -> wire::Tensor {
-            let mut strings = Vec::new();
+        pub(super) fn to_wire(tensor: &ModelTensor) -> wire::Tensor {
+            let mut lengths = Vec::new();
             let (dtype, data) = match &tensor.elements {
                 $(Elements::$variant(values) => {
                     (DType::$variant, values.iter().flat_map(|value| value.to_le_bytes()).collect())
                 })*
                 Elements::Bool(values) => (DType::Bool, values.iter().map(|value| u8::from(*value)).collect()),
                 Elements::String(values) => {
-                    strings = values.clone();
-                    (DType::String, Vec::new())
+                    let (text, each) = joined(values);
+                    lengths = each;
+                    (DType::String, text)
                 }
             };
-            wire::Tensor { dtype: dtype.onnx().into(), dims: tensor.shape.clone(), data, strings }
+            wire::Tensor { dtype: dtype.onnx().into(), dims: tensor.shape.clone(), data, lengths }
         }
 
         /// Reads a tensor that the process wrote.
         ///
         /// # Errors
         /// What is wrong with it, in words.
-        pub(in crate::engine::backends) fn from_wire(tensor: wire::Tensor) -> Result<ModelTensor, String> {
-            let wire::Tensor { dtype, dims: shape, data, strings } = tensor;
+        pub(super) fn from_wire(tensor: wire::Tensor) -> Result<ModelTensor, String> {
+            let wire::Tensor { dtype, dims: shape, data, lengths } = tensor;
             let dtype = DType::from_onnx(dtype).ok_or_else(|| format!("a tensor of ONNX's type {dtype}"))?;
             let expected = shape.iter().try_fold(1usize, |count, dim| count.checked_mul(*dim as usize));
             let expected = if shape.contains(&0) { Some(0) } else { expected };
-            let actual = dtype.size().map_or(Some(strings.len()), |size| {
+            let actual = dtype.size().map_or(Some(lengths.len()), |size| {
                 data.len().is_multiple_of(size).then_some(data.len() / size)
             });
             if expected.is_none() || expected != actual {
@@ -46,11 +50,34 @@ macro_rules! numbers {
                     Elements::$variant(values.map(value).collect())
                 })*
                 DType::Bool => Elements::Bool(data.iter().map(|byte| *byte != 0).collect()),
-                DType::String => Elements::String(strings),
+                DType::String => Elements::String(split(&data, &lengths)?),
             };
             Ok(ModelTensor { shape, elements })
         }
     };
+}
+
+/// Strings as the wire has them: their texts one after another, and the bytes of each.
+pub(in crate::engine::backends) fn joined(strings: &[String]) -> (Vec<u8>, Vec<u32>) {
+    let length = |string: &String| u32::try_from(string.len()).unwrap_or(u32::MAX);
+    (strings.concat().into_bytes(), strings.iter().map(length).collect())
+}
+
+/// Strings that the wire has so.
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub(in crate::engine::backends) fn split(text: &[u8], lengths: &[u32]) -> Result<Vec<String>, String> {
+    if lengths.len() > MAX_STRINGS {
+        return Err(format!("{} strings, where {MAX_STRINGS} are the most", lengths.len()));
+    }
+    let (mut rest, mut strings) = (text, Vec::with_capacity(lengths.len()));
+    for length in lengths {
+        let (string, after) = rest.split_at_checked(*length as usize).ok_or("strings without an end")?;
+        strings.push(String::from_utf8(string.to_vec()).map_err(|_| "a string that is not UTF-8")?);
+        rest = after;
+    }
+    if rest.is_empty() { Ok(strings) } else { Err("more text than its strings have".to_owned()) }
 }
 
 numbers! {
@@ -89,7 +116,14 @@ mod tests {
 
     #[test]
     fn a_tensor_that_is_not_what_its_dimensions_say_is_refused() {
-        let good = wire::Tensor { dtype: 1, dims: vec![2], data: vec![0; 8], strings: Vec::new() };
+        let good = wire::Tensor { dtype: 1, dims: vec![2], data: vec![0; 8], lengths: Vec::new() };
+        let texts = |dims: Vec<u32>, data: &[u8], lengths: Vec<u32>| wire::Tensor {
+            dtype: 8,
+            dims,
+            data: data.to_vec(),
+            lengths,
+        };
+        assert!(from_wire(texts(vec![2], b"ab", vec![1, 1])).is_ok());
         assert!(from_wire(good.clone()).is_ok());
         for bad in [
             wire::Tensor { dims: vec![3], ..good.clone() },
@@ -97,7 +131,10 @@ mod tests {
             wire::Tensor { data: vec![0; 7], ..good.clone() },
             wire::Tensor { dtype: 99, ..good.clone() },
             wire::Tensor { dtype: 8, ..good.clone() },
-            wire::Tensor { dims: vec![2], dtype: 8, data: Vec::new(), strings: vec![String::new()] },
+            texts(vec![2], b"", vec![0]),
+            texts(vec![2], b"ab", vec![1, 2]),
+            texts(vec![2], b"abc", vec![1, 1]),
+            texts(vec![1], &[0xff], vec![1]),
         ] {
             assert!(from_wire(bad.clone()).is_err(), "{bad:?}");
         }

@@ -12,8 +12,10 @@ use std::io::{self, ErrorKind, Read, Write};
 use prost::{Message, Oneof};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Bytes of a message at most.
-const MAX_MESSAGE: u32 = 1 << 30;
+/// Bytes of an order at most, and of a tensor or a trace in a report.
+pub(in crate::engine::backends) const MAX_DATA: u32 = 256 << 20;
+/// Bytes of everything else that a process reports, at most.
+pub(in crate::engine::backends) const MAX_REPORT: u32 = 1 << 20;
 
 /// A message to a model's process.
 #[derive(Clone, PartialEq, Message)]
@@ -96,8 +98,9 @@ pub(in crate::engine::backends) struct Tensor {
     /// Elements of number types and bool, little-endian.
     #[prost(bytes = "vec", tag = "3")]
     pub data: Vec<u8>,
-    #[prost(string, repeated, tag = "4")]
-    pub strings: Vec<String>,
+    /// Bytes of each string, whose texts stand in `data` one after another.
+    #[prost(uint32, repeated, tag = "4")]
+    pub lengths: Vec<u32>,
 }
 
 /// A message from a model's process.
@@ -119,7 +122,8 @@ pub(in crate::engine::backends) enum ReportKind {
     /// The model is not loaded.
     #[prost(message, tag = "3")]
     NotLoaded(Failure),
-    /// Outputs of a run, in the order in which they were asked for.
+    /// Outputs of a run: that many tensors follow, each a message, in the order in which they were asked for, then the trace if
+    /// there is one.
     #[prost(message, tag = "4")]
     Outputs(Outputs),
     /// A run gave no outputs.
@@ -141,16 +145,18 @@ pub(in crate::engine::backends) struct Loaded {
     pub outputs: Vec<String>,
 }
 
-/// Outputs of a run.
-#[derive(Clone, PartialEq, Message)]
+/// What is told before the outputs of a run.
+#[derive(Clone, Copy, PartialEq, Message)]
 pub(in crate::engine::backends) struct Outputs {
-    #[prost(message, repeated, tag = "1")]
-    pub tensors: Vec<Tensor>,
+    /// Number of the tensors that follow.
+    #[prost(uint32, tag = "1")]
+    pub tensors: u32,
     /// Nanoseconds that the model ran.
     #[prost(uint64, tag = "2")]
     pub run_time: u64,
-    #[prost(message, optional, tag = "3")]
-    pub trace: Option<Trace>,
+    /// Whether a trace follows them.
+    #[prost(bool, tag = "3")]
+    pub trace: bool,
 }
 
 /// The trace of a run.
@@ -213,17 +219,17 @@ impl From<ReportKind> for Report {
 
 /// The message as it goes over the socket.
 fn framed(message: &impl Message) -> io::Result<Vec<u8>> {
-    let length = u32::try_from(message.encoded_len()).ok().filter(|length| *length <= MAX_MESSAGE);
-    let length = length.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "a message of more than 1 GiB"))?;
+    let length = u32::try_from(message.encoded_len()).ok().filter(|length| *length <= MAX_DATA);
+    let length = length.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "tensors of more than 256 MiB"))?;
     let mut frame = Vec::with_capacity(4 + length as usize);
     frame.extend(length.to_le_bytes());
     message.encode_raw(&mut frame);
     Ok(frame)
 }
 
-fn length_of(header: [u8; 4]) -> io::Result<u64> {
+fn length_of(header: [u8; 4], max: u32) -> io::Result<u64> {
     let length = u32::from_le_bytes(header);
-    if length > MAX_MESSAGE {
+    if length > max {
         return Err(io::Error::new(ErrorKind::InvalidData, format!("a message of {length} bytes")));
     }
     Ok(length.into())
@@ -244,13 +250,14 @@ pub(in crate::engine::backends) async fn send(
     to.write_all(&framed(message)?).await
 }
 
-/// Reads a message. Where the other side is gone the error is `UnexpectedEof`.
+/// Reads a message of `max` bytes at most. Where the other side is gone the error is `UnexpectedEof`.
 pub(in crate::engine::backends) async fn receive<M: Message + Default>(
     from: &mut (impl AsyncRead + Unpin),
+    max: u32,
 ) -> io::Result<M> {
     let mut header = [0; 4];
     from.read_exact(&mut header).await?;
-    let length = length_of(header)?;
+    let length = length_of(header, max)?;
     // The buffer grows with what comes, not with what is announced.
     let mut bytes = Vec::new();
     from.take(length).read_to_end(&mut bytes).await?;
@@ -266,7 +273,7 @@ pub(in crate::engine::backends) fn write(to: &mut impl Write, message: &impl Mes
 pub(in crate::engine::backends) fn read<M: Message + Default>(from: &mut impl Read) -> io::Result<M> {
     let mut header = [0; 4];
     from.read_exact(&mut header)?;
-    let length = length_of(header)?;
+    let length = length_of(header, MAX_DATA)?;
     let mut bytes = Vec::new();
     from.take(length).read_to_end(&mut bytes)?;
     parsed(&bytes, length)

@@ -1,5 +1,5 @@
-//! The process of a model: it loads one model, takes the means away from itself that it needs no more, and runs what it
-//! is sent. Its standard input is the socket to the node, and it ends when that does.
+//! The process of a model: it takes the means away from itself that no model needs, loads one model, and runs what it is
+//! sent. Its standard input is the socket to the node, and it ends when that does.
 
 use std::{
     io,
@@ -8,12 +8,12 @@ use std::{
     thread,
 };
 
-use rustix::event::{PollFd, PollFlags, poll};
-
-use super::{
-    sandbox,
-    wire::{self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Report, ReportKind, Run},
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    time::Timespec,
 };
+
+use super::wire::{self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Outputs, Report, ReportKind, Run};
 use crate::{
     engine::backends::canonical,
     model::{ModelFile, OpenModelFile},
@@ -25,15 +25,27 @@ pub(in crate::engine::backends) trait Runner {
     fn loaded(&self) -> Loaded;
 
     /// Runs the model once.
-    fn run(&mut self, run: Run) -> ReportKind;
+    ///
+    /// # Errors
+    /// Why there are no outputs.
+    fn run(&mut self, run: Run) -> Result<Results, Failure>;
 
-    /// Does what may be done while nobody waits.
+    /// Whether there is something to check while nobody waits.
+    fn has_to_check(&self) -> bool;
+
+    /// Checks that.
     ///
     /// # Errors
     /// Why the process must not run the model any more.
-    fn idle(&mut self) -> Result<(), String> {
-        Ok(())
-    }
+    fn check(&mut self) -> Result<(), String>;
+}
+
+/// Results of a run.
+pub(in crate::engine::backends) struct Results {
+    pub tensors: Vec<wire::Tensor>,
+    pub trace: Option<wire::Trace>,
+    /// Nanoseconds that the model ran.
+    pub run_time: u64,
 }
 
 /// Serves the node behind standard input until that is closed.
@@ -61,26 +73,40 @@ fn serve() -> Result<(), String> {
         Ok(_) => return Err("this is the process of a model: nodes start it".to_owned()),
         Err(error) => return Err(format!("this is the process of a model, which nodes start: {error}")),
     };
+    end_with(socket.try_clone().map_err(told)?)?;
     let report = |kind: ReportKind| wire::write(&mut &socket, &Report::from(kind)).map_err(told);
     let mut runner = match open(load, &mut |doing| report(ReportKind::Preparing(doing))) {
         Ok(runner) => runner,
         Err(failure) => return report(ReportKind::NotLoaded(failure)),
     };
-    // Threads that are started from here on are isolated, too.
-    for missing in sandbox::enter().map_err(|reason| format!("the process cannot be isolated: {reason}"))? {
-        say(&format!("not isolated from {missing}"));
-    }
-    end_with(socket.try_clone().map_err(told)?)?;
     report(ReportKind::Loaded(runner.loaded()))?;
     loop {
-        match wire::read::<Order>(&mut &socket) {
-            Ok(Order { kind: Some(OrderKind::Run(run)) }) => report(runner.run(run))?,
-            Ok(_) => return Err("the node sent an order that no model carries out".to_owned()),
+        let order = match wire::read::<Order>(&mut &socket) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-            Err(error) => return Err(told(error)),
+            order => order.map_err(told)?,
+        };
+        let Some(OrderKind::Run(run)) = order.kind else {
+            return Err("the node sent an order that no model carries out".to_owned());
+        };
+        match runner.run(run) {
+            Ok(Results { tensors, trace, run_time }) => {
+                let count = u32::try_from(tensors.len()).unwrap_or(u32::MAX);
+                report(ReportKind::Outputs(Outputs { tensors: count, run_time, trace: trace.is_some() }))?;
+                tensors.iter().try_for_each(|tensor| wire::write(&mut &socket, tensor)).map_err(told)?;
+                trace.iter().try_for_each(|trace| wire::write(&mut &socket, trace)).map_err(told)?;
+            }
+            Err(failure) => report(ReportKind::Failed(failure))?,
         }
-        runner.idle()?;
+        if runner.has_to_check() && is_quiet(&socket) {
+            runner.check()?;
+        }
     }
+}
+
+/// Whether the node sends nothing for a while.
+fn is_quiet(socket: &UnixStream) -> bool {
+    const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&PAUSE)) == Ok(0)
 }
 
 /// Ends this process when the node closes its socket or is gone: nobody wants what a run still does then.
@@ -100,10 +126,7 @@ fn open(load: Load, preparing: &mut dyn FnMut(String) -> Result<(), String>) -> 
     let file: OpenModelFile = ModelFile::with_hash(load.file.into(), sha256, Vec::new())
         .open()
         .map_err(|error| failure(FailureKind::Model, error.to_string()))?;
-    match load.judge {
-        Some(options) => canonical::runner::open(&file, &options, preparing),
-        None => Err(failure(FailureKind::Runtime, "nothing to run the model with".into())),
-    }
+    canonical::runner::open(&file, &load.judge.unwrap_or_default(), preparing)
 }
 
 /// A failure without an output.
