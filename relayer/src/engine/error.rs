@@ -7,7 +7,7 @@ use std::time::Duration;
 use alloy::primitives::B256;
 use oraculum_judge::ProfileError;
 
-use super::backends::{canonical::JudgeFilesError, ort::runtime::RuntimeError};
+use super::backends::{canonical::files::JudgeFilesError, ort::runtime::RuntimeError};
 use crate::{
     model::{ModelError, graph::Refused},
     protocol::OutputFormat,

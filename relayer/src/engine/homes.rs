@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use super::{
     backend::Backend,
     backends::{
-        canonical::{JudgeBackend, JudgeFiles},
+        canonical::{JudgeBackend, files::JudgeFiles},
         child::Program,
         ort::{OrtBackend, runtime},
     },

@@ -22,7 +22,7 @@ mod sessions;
 pub use backend::Trace;
 pub(crate) use backends::child::worker;
 pub use backends::{
-    canonical::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError},
+    canonical::files::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError},
     ort::runtime,
 };
 pub use devices::{EngineOptions, Provider};

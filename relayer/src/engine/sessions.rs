@@ -259,7 +259,7 @@ impl Taken {
         let limit = sessions.limits.run;
         let attempt = match slot.attempt(&sessions, request.clone(), queued, &cancel).await? {
             // The session may have ended for reasons of its own: once more, in a new one.
-            Err(RunError::Ended(reason)) => {
+            Err(RunError::Ended(reason) | RunError::Killed(reason)) => {
                 tracing::warn!(device = %slot.device, reason, "a session ended in a run, which is tried once more");
                 slot.attempt(&sessions, request, queued, &cancel).await?
             }

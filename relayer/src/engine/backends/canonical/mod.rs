@@ -1,6 +1,6 @@
 //! The canonical judge: the same bits on every machine. It runs in processes of its own, one for each model.
 
-mod files;
+pub(in crate::engine) mod files;
 pub(super) mod runner;
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use oraculum_judge::Limits;
 
-pub use self::files::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError};
+use self::files::JudgeFiles;
 use super::child::{
     ChildSession, Program,
     wire::{JudgeOptions, Load},
