@@ -183,7 +183,9 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 
 /// Files of compiled code, without their hashes.
 fn code(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let compilers = fs::read_dir(folder.join("modules")).unwrap();
+    // A folder for each compiler and file, and in it wasmtime's own.
+    let folders = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path().join("modules"));
+    let compilers = folders.filter(|modules| modules.is_dir()).flat_map(|modules| fs::read_dir(modules).unwrap());
     let files = compilers.flat_map(|compiler| fs::read_dir(compiler.unwrap().path()).unwrap());
     files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_none()).collect()
 }
