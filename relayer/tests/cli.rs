@@ -130,8 +130,7 @@ fn infer_says_what_is_wrong_with_a_model_or_a_runtime() {
     infer(&bad("not-onnx.onnx"), &["not an ONNX file"]);
     infer(&bad("newer-opset.onnx"), &["newer than this ONNX Runtime", "opset_version"]);
     infer(&bad("no-outputs.onnx"), &["no outputs"]);
-    let file = models().join("iris/model.onnx");
-    let runtime = ["infer", file.to_str().unwrap(), "--inputs", "-", "--runtime"];
+    let runtime = ["infer", "iris", "--inputs", "-", "--runtime"];
     fails(7, &[&runtime[..], &["/nowhere.so"]].concat(), &iris(), &["/nowhere.so", "--runtime", "ORT_DYLIB_PATH"]);
     let other = models().join("iris/card.json");
     fails(7, &[&runtime[..], &[other.to_str().unwrap()]].concat(), &iris(), &["is not ONNX Runtime"]);

@@ -8,6 +8,7 @@ pub mod fixtures;
 pub mod invariants;
 pub mod models;
 pub mod node;
+pub mod process;
 pub mod rpc;
 
 /// What the harness returns: a test ends at the first error, whatever it is.

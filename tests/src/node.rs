@@ -231,13 +231,13 @@ impl Node {
     /// What it serves at a path while it runs: the status code and the body.
     ///
     /// # Errors
-    /// If it cannot be reached, or gives no HTTP response.
+    /// If it cannot be reached, or gives no HTTP response within 20 seconds.
     pub async fn get(&self, path: &str) -> Res<(u16, String)> {
         let address = fs::read_to_string(self.home.path().join("data/status"))?;
         let mut stream = TcpStream::connect(address.trim()).await?;
         stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
         let mut reply = String::new();
-        stream.read_to_string(&mut reply).await?;
+        tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut reply)).await??;
         let (head, body) = reply.split_once("\r\n\r\n").ok_or("no HTTP")?;
         Ok((head.split_whitespace().nth(1).ok_or("no status")?.parse()?, body.to_owned()))
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use oraculum_tests::{
-    Res, anvil::Anvil, consumer::Consumer, deployment::Deployment, node::Node, rpc::tcp_proxy::TcpProxy,
+    Res, anvil::Anvil, consumer::Consumer, deployment::Deployment, node::Node, process::ToEnd, rpc::tcp_proxy::TcpProxy,
 };
 
 /// A chain with a deployment, a consumer of the iris model, and a node's home, whose endpoint is a proxy that can be cut.
@@ -73,7 +73,7 @@ async fn configurations_that_share_what_belongs_to_one_chain_are_refused_with_th
         (&twin, ("ORACULUM_CHAIN_CHAIN_ID", "7"), "ORACULUM_CHAIN_CHAIN_ID would set chain.chain_id of every chain"),
     ] {
         let mut command = node.command_with(&[others])?;
-        let output = command.env(variable.0, variable.1).stderr(std::process::Stdio::piped()).output().await?;
+        let output = command.env(variable.0, variable.1).stderr(std::process::Stdio::piped()).to_end().await?;
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && told.contains(words), "should say `{words}`: {told}");
     }

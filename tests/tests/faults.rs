@@ -16,6 +16,7 @@ use oraculum_tests::{
     deployment::Deployment,
     fixtures::{one_node, until},
     node::{Node, binary},
+    process::ToEnd,
     rpc::tcp_proxy::TcpProxy,
 };
 use serde_json::{Value, json};
@@ -129,7 +130,7 @@ async fn a_start_that_cannot_succeed_ends_with_one_line_that_names_the_remedy() 
     ] {
         let mut command = node.command()?;
         command.env("ORACULUM_CHAIN_START_TIMEOUT", "0.5").env("ORACULUM_LOG", "error");
-        let output = command.envs(variables.clone()).stderr(Stdio::piped()).output().await?;
+        let output = command.envs(variables.clone()).stderr(Stdio::piped()).to_end().await?;
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code().is_some_and(|code| code > 0), "{variables:?}: {told}");
         assert!(told.contains(words), "{variables:?} should say `{words}`: {told}");
@@ -139,7 +140,7 @@ async fn a_start_that_cannot_succeed_ends_with_one_line_that_names_the_remedy() 
     // A second process on the same journal.
     node.start().await?;
     until("the journal is there", async || Ok(node.home().join("data/status").exists())).await?;
-    let output = node.command()?.env("ORACULUM_LOG", "error").stderr(Stdio::piped()).output().await?;
+    let output = node.command()?.env("ORACULUM_LOG", "error").stderr(Stdio::piped()).to_end().await?;
     assert!(String::from_utf8_lossy(&output.stderr).contains("in use by another process"));
     assert_eq!(node.stop().await?, Some(0));
     drop(deployment);
@@ -214,7 +215,7 @@ async fn jobs_are_shown_by_a_running_node_and_by_a_stopped_ones_journal() -> Res
     let jobs = async |arguments: &[&str]| {
         let mut command = tokio::process::Command::new(binary()?);
         command.arg("jobs").args(arguments).arg("--config").arg(&config).arg("--json");
-        Res::Ok(command.output().await?)
+        command.to_end().await
     };
     node.start().await?;
     let ids = consumer.ask(4).await?;

@@ -17,6 +17,7 @@ use oraculum_tests::{
     deployment::{Deployment, account},
     fixtures::{one_node, until},
     node::{Node, binary},
+    process::ToEnd,
 };
 use serde_json::{Value, json};
 
@@ -50,7 +51,7 @@ async fn receipts(deployment: &Deployment, sender: Address) -> Res<Vec<Transacti
 async fn ask_binary(node: &Node, words: &[&str]) -> Res<Value> {
     let mut command = tokio::process::Command::new(binary()?);
     command.args(words).arg("--json").arg("--config").arg(node.home().join("oraculum.toml"));
-    Ok(serde_json::from_slice(&command.output().await?.stdout)?)
+    Ok(serde_json::from_slice(&command.to_end().await?.stdout)?)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use oraculum_tests::{
     fixtures::one_node,
     models,
     node::{Node, binary},
+    process::ToEnd,
 };
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -17,7 +18,7 @@ use tokio::process::Command;
 async fn oraculum(node: &Node, arguments: &[&str]) -> Res<Output> {
     let mut command = Command::new(binary()?);
     command.args(arguments).arg("--config").arg(node.home().join("oraculum.toml"));
-    Ok(command.output().await?)
+    command.to_end().await
 }
 
 fn told(output: &Output) -> String {
@@ -60,7 +61,7 @@ async fn anybody_registers_a_model_once_and_takes_no_name_from_others() -> Res<(
     fs::write(&card, text.to_string())?;
     // The model's id is the card's hash: what is wrong with the old one names the new one.
     let store = store.to_string_lossy().into_owned();
-    let wrong = Command::new(binary()?).args(["model", "inspect", "credit", "--models", &store]).output().await?;
+    let wrong = Command::new(binary()?).args(["model", "inspect", "credit", "--models", &store]).to_end().await?;
     let told_of = told(&wrong);
     let mut ids = told_of.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.len() == 66);
     let id = ids.find(|id| text["modelId"] != **id).ok_or_else(|| told_of.clone())?;
@@ -106,7 +107,7 @@ async fn a_running_node_is_ready_and_counts_its_answers() -> Res<()> {
     let has = |name: &str, value: &str| metrics.lines().any(|line| line.starts_with(name) && line.ends_with(value));
     assert!(has("oraculum_job_events_total{chain=\"31337\"", " 3"), "{metrics}");
     assert!(has("oraculum_endpoint_ready{", " 1.0"), "{metrics}");
-    assert!(metrics.contains("oraculum_run_seconds_count{") && metrics.contains("provider=\"cpu\""), "{metrics}");
+    assert!(metrics.contains("oraculum_run_seconds_count{") && metrics.contains("provider=\"judge\""), "{metrics}");
     let (code, reasons) = node.get("/ready").await?;
     assert_eq!((code, reasons.as_str()), (200, "ready\n"));
     assert_eq!(node.stop().await?, Some(0));

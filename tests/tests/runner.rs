@@ -17,6 +17,7 @@ use oraculum_tests::{
     fixtures::{one_node, until},
     models,
     node::{Node, binary},
+    process::ToEnd,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -53,7 +54,7 @@ async fn a_leaked_key_is_replaced_by_two_commands_and_the_journal_goes_on() -> R
     consumer.settle(&deployment, &before, 30).await?;
     let model = consumer.ids()[0];
 
-    succeeded(&command(&node, &["node", "revoke"])?.output().await?)?;
+    succeeded(&command(&node, &["node", "revoke"])?.to_end().await?)?;
     assert!(deployment.coordinator.seat(model, 0).call().await?.signer.is_zero());
 
     let mut rekey = command(&node, &["node", "rekey"])?.stderr(Stdio::piped()).spawn()?;
@@ -74,7 +75,7 @@ async fn a_leaked_key_is_replaced_by_two_commands_and_the_journal_goes_on() -> R
     assert!(node.log().contains("the journal goes on with another signing key"), "{}", node.log());
     let after = consumer.ask(2).await?;
     consumer.settle(&deployment, &after, 30).await?;
-    let listed = command(&node, &["jobs", "list", "--json"])?.output().await?;
+    let listed = command(&node, &["jobs", "list", "--json"])?.to_end().await?;
     let listed: Value = serde_json::from_slice(&listed.stdout)?;
     assert_eq!(listed["jobs"].as_array().map(Vec::len), Some(4));
     let log = node.log();
@@ -86,8 +87,8 @@ async fn a_leaked_key_is_replaced_by_two_commands_and_the_journal_goes_on() -> R
     deployment.mine(40).await?;
     assert_eq!(node.stop().await?, Some(0));
     assert!(!node.log().contains("ERROR"), "{}", node.log());
-    succeeded(&command(&node, &["node", "claim"])?.output().await?)?;
-    let status = command(&node, &["node", "status", "--json"])?.output().await?;
+    succeeded(&command(&node, &["node", "claim"])?.to_end().await?)?;
+    let status = command(&node, &["node", "status", "--json"])?.to_end().await?;
     let status: Value = serde_json::from_slice(&status.stdout)?;
     assert_eq!((&status["vestingWei"], &status["claimable"]), (&json!("0"), &json!(0)));
     assert_eq!(status["balanceWei"], json!((4 * FEE).to_string()));
@@ -142,18 +143,18 @@ async fn a_second_node_beside_dev_earns_its_first_fee() -> Res<()> {
         command
     };
     let init = ["init", ".", "--rpc-url", url, "--chain-id", "31337", "--coordinator", coordinator, "--json"];
-    let made = oraculum(&init)?.output().await?;
+    let made = oraculum(&init)?.to_end().await?;
     succeeded(&made)?;
     let made: Value = serde_json::from_slice(&made.stdout)?;
     copy(&models::folder().join("iris"), &home.path().join("models/iris"))?;
     // Without money the commands say how much is missing, and where.
-    let poor = oraculum(&["node", "register"])?.output().await?;
+    let poor = oraculum(&["node", "register"])?.to_end().await?;
     assert!(told(&poor).contains("it holds 0 ETH, and the transaction needs"), "{}", told(&poor));
     for role in ["owner", "sender"] {
         let address = made[role].as_str().ok_or("no address")?;
-        succeeded(&cast(&["rpc", "anvil_setBalance", address, "0xde0b6b3a7640000"]).output().await?)?;
+        succeeded(&cast(&["rpc", "anvil_setBalance", address, "0xde0b6b3a7640000"]).to_end().await?)?;
     }
-    succeeded(&oraculum(&["node", "register"])?.output().await?)?;
+    succeeded(&oraculum(&["node", "register"])?.to_end().await?)?;
     let mut join = oraculum(&["node", "join", "iris/v1"])?.stderr(Stdio::piped()).spawn()?;
     let mut lines = BufReader::new(join.stderr.take().ok_or("no output")?).lines();
     // It names the command that makes the blocks which are missing.
@@ -163,10 +164,10 @@ async fn a_second_node_beside_dev_earns_its_first_fee() -> Res<()> {
             break command.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>();
         }
     };
-    succeeded(&cast(&["rpc", &mine[0], &mine[1]]).output().await?)?;
+    succeeded(&cast(&["rpc", &mine[0], &mine[1]]).to_end().await?)?;
     assert!(join.wait().await?.success());
 
-    let status = oraculum(&["node", "status"])?.output().await?;
+    let status = oraculum(&["node", "status"])?.to_end().await?;
     let status = String::from_utf8(status.stdout)?;
     for says in ["sender     0x", ": live; is drawn, counts; bond 0.01", "next seat  needs a bond of 0.01"] {
         assert!(status.contains(says), "{says}: {status}");
@@ -182,14 +183,14 @@ async fn a_second_node_beside_dev_earns_its_first_fee() -> Res<()> {
         }
         let mut ask = oraculum(&["request", "--model", "iris/v1", "--input", "[[5.1,3.5,1.4,0.2]]"])?;
         ask.args(["--fee", "0.001", "--rpc-url", url, "--coordinator", coordinator]);
-        succeeded(&ask.env("ORACULUM_MODELS", home.path().join("models")).output().await?)?;
+        succeeded(&ask.env("ORACULUM_MODELS", home.path().join("models")).to_end().await?)?;
     }
     until("it earned", async || Ok(logged().contains("answered; the fee is in ETH model=iris/v1"))).await?;
     let pid = node.id().ok_or("the node ended")?;
     Command::new("kill").arg(pid.to_string()).status().await?;
     assert_eq!(node.wait().await?.code(), Some(0));
     assert!(!logged().contains("ERROR"), "{}", logged());
-    let status = oraculum(&["node", "status", "--json"])?.output().await?;
+    let status = oraculum(&["node", "status", "--json"])?.to_end().await?;
     let status: Value = serde_json::from_slice(&status.stdout)?;
     let wei = |key: &str| status[key].as_str().and_then(|text| text.parse::<u128>().ok()).unwrap_or_default();
     assert!(wei("vestingWei") + wei("claimableWei") + wei("balanceWei") >= 1_000_000_000_000_000, "{status}");
@@ -210,7 +211,7 @@ async fn what_the_deploy_script_writes_is_what_init_reads() -> Res<()> {
         command.args(["forge", "script", "script/Deploy.s.sol", "--rpc-url", &url, "--broadcast", "--unlocked"]);
         let owner = account(0)?.address().to_string();
         command.args(["--sender", &owner]).env("ORACULUM_OWNER", &owner).env("ORACULUM_DEV", "true");
-        let output = command.current_dir(root.join("contracts")).output().await?;
+        let output = command.current_dir(root.join("contracts")).to_end().await?;
         Res::Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned() + &told(&output)))
     };
     let (deployed, said) = deploy().await?;
@@ -220,11 +221,11 @@ async fn what_the_deploy_script_writes_is_what_init_reads() -> Res<()> {
     let home = tempfile::tempdir()?;
     let mut init = Command::new(binary()?);
     init.arg("init").arg(home.path()).args(["--rpc-url", &url, "--deployment"]).arg(&file);
-    succeeded(&init.env("ORACULUM_PASSWORD", "correct horse battery staple").output().await?)?;
+    succeeded(&init.env("ORACULUM_PASSWORD", "correct horse battery staple").to_end().await?)?;
     fs::remove_file(&file)?;
     let mut status = Command::new(binary()?);
     status.args(["node", "status", "--json", "--config"]).arg(home.path().join("oraculum.toml"));
-    let output = status.output().await?;
+    let output = status.to_end().await?;
     let status: Value = serde_json::from_slice(&output.stdout).map_err(|_| told(&output))?;
     assert_eq!(status["nextBondWei"], "10000000000000000");
     Ok(())
@@ -248,10 +249,10 @@ async fn a_node_whose_endpoint_dies_is_not_ready() -> Res<()> {
             Res::Ok(())
         })
         .await??;
-        let health = command(&node, &["health"])?.output().await?;
-        assert_eq!(health.status.code(), Some(1));
+        let health = command(&node, &["health"])?.to_end().await?;
+        assert_eq!(health.status.code(), Some(1), "{}", told(&health));
         assert!(told(&health).contains("the node is not ready: "), "{}", told(&health));
-        succeeded(&command(&node, &["health", "--live"])?.output().await?)?;
+        succeeded(&command(&node, &["health", "--live"])?.to_end().await?)?;
         assert_eq!(node.stop().await?, Some(0));
         assert!(!node.log().contains("ERROR"), "{}", node.log());
     }

@@ -1,18 +1,15 @@
 //! `oraculum infer`: one inference off-chain, with the engine that nodes answer with.
 
-use std::{
-    error::Error,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use clap::Args;
 use tracing::{info, warn};
 
-use super::{CommandResult, inputs::InputArgs, outputs, print_json_line, tell};
+use super::{CommandResult, inputs::InputArgs, named_model::NamedModel, outputs, print_json_line, tell};
 use crate::{
     client::JsonInput,
     engine::{EngineOptions, Inference, OnnxEngine, Provider, Source},
-    model::{Model, ModelFile, ModelStore, graph::OutputSpec},
+    model::{ModelStore, graph::OutputSpec},
     oip::{self, OipResponse},
     protocol::OutputFormat,
 };
@@ -95,7 +92,10 @@ impl InferArgs {
     /// # Errors
     /// The model's, the engine's or the inputs'; or the outcome, where it is no output.
     pub(super) async fn run(self) -> CommandResult {
-        let (source, labels) = source(&self.model, &self.models)?;
+        let (source, labels) = match NamedModel::find(&self.model, &ModelStore::new(&self.models))? {
+            NamedModel::File(file) => (Source::file(file), Vec::new()),
+            NamedModel::Card(model) => (Source::card(&model), model.details.labels),
+        };
         let engine = OnnxEngine::start(self.engine.into()).await?;
         let id = source.id;
         let model = engine.load(source).await?;
@@ -121,15 +121,4 @@ impl InferArgs {
         }
         print_json_line(&OipResponse { id: request_id, outputs })
     }
-}
-
-/// Finds out what the user means by a model; the labels of its outputs come with it.
-fn source(model: &str, store: &Path) -> Result<(Source, Vec<String>), Box<dyn Error + Send + Sync>> {
-    let path = Path::new(model);
-    if path.is_file() {
-        return Ok((Source::file(ModelFile::of_path(path)?), Vec::new()));
-    }
-    let model =
-        if path.join("card.json").is_file() { Model::open(path)? } else { ModelStore::new(store).open(model)? };
-    Ok((Source::card(&model), model.details.labels))
 }

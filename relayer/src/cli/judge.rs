@@ -1,19 +1,16 @@
 //! `oraculum judge`: one judgement, as every machine makes it.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use alloy::primitives::B256;
 use clap::Args;
 use serde::Serialize;
 
-use super::{CommandResult, inputs::InputArgs, print_json_line, tell};
+use super::{CommandResult, inputs::InputArgs, named_model::NamedModel, print_json_line, tell};
 use crate::{
     client::JsonInput,
     engine::{EngineOptions, Inference, Limits, OnnxEngine, Provider, Source, Trace},
-    model::{Model, ModelFile, ModelStore, graph::OutputSpec},
+    model::{ModelStore, graph::OutputSpec},
     oip::{self, OipTensor},
     protocol::OutputFormat,
 };
@@ -80,13 +77,9 @@ impl JudgeArgs {
         let limits = Limits { run: self.time_limit, load: self.time_limit, ..Limits::default() };
         let options = EngineOptions { judge: self.judge, provider: Provider::Cpu, limits, ..Default::default() };
         let engine = OnnxEngine::start(options).await?;
-        let path = Path::new(&self.model);
-        let source = if path.is_file() {
-            Source::judged(ModelFile::of_path(path)?)
-        } else if path.join("card.json").is_file() {
-            Source::judged_card(&Model::open(path)?)
-        } else {
-            Source::judged_card(&ModelStore::new(&self.models).open(&self.model)?)
+        let source = match NamedModel::find(&self.model, &ModelStore::new(&self.models))? {
+            NamedModel::File(file) => Source::judged(file),
+            NamedModel::Card(model) => Source::judged_card(&model),
         };
         let id = source.id;
         let model = engine.load(source).await?;

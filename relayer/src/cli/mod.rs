@@ -18,6 +18,7 @@ mod judge;
 mod local;
 mod man;
 mod model;
+mod named_model;
 mod node;
 mod output;
 mod outputs;

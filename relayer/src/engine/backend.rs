@@ -24,7 +24,7 @@ pub(super) trait Backend: Send + Sync {
     /// The session must come from bytes with the file's hash, and have the inputs and outputs of `signature`.
     ///
     /// # Errors
-    /// `LoadError::Model` where the file cannot be read or was altered, `Session` or `TooNew` where the model does not load, and
+    /// `LoadError::Model` where the file cannot be read or was altered, `Session`, `TooNew` or `WeightsBeside` where the model does not load, and
     /// `Judge` or `Process` where the backend is at fault.
     fn load(
         &self,

@@ -12,7 +12,7 @@ use super::{
         child::Program,
         ort::{OrtBackend, runtime},
     },
-    devices::{Devices, EngineOptions},
+    devices::{Devices, EngineOptions, Provider},
     error::{LoadError, StartError},
     profile::{Device, Reference},
 };
@@ -51,14 +51,14 @@ pub(super) struct Backends {
 }
 
 impl Backends {
-    /// Starts none yet, unless a GPU is asked for: whether there is one decides about the start.
+    /// Starts none yet, unless a GPU or a library is asked for: whether it can be used decides about the start.
     ///
     /// # Errors
     /// Every variant of `StartError`.
     pub(super) async fn start(options: EngineOptions) -> Result<Self, StartError> {
-        let on_the_processor = options.provider == super::Provider::Cpu;
+        let is_asked_for = options.provider != Provider::Cpu || options.runtime.is_some();
         let backends = Self { options, native: OnceCell::new(), judge: OnceCell::new() };
-        if !on_the_processor {
+        if is_asked_for {
             backends.native().await?;
         }
         Ok(backends)

@@ -57,7 +57,8 @@ pub struct OnnxEngine {
 }
 
 impl OnnxEngine {
-    /// Tries the hardware, if it is not the processor; what else models need is loaded with the first that does.
+    /// Tries the hardware, if it is not the processor, and the library, if one is named; what else models need is loaded with the
+    /// first that does.
     ///
     /// # Errors
     /// `StartError::Runtime` where the runtime cannot be loaded; `NoDevice` or `Cuda` where the hardware that is asked for

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::ModelSummary;
 use crate::{
-    cli::{CommandResult, print, print_json_line},
+    cli::{CommandResult, named_model::NamedModel, print, print_json_line},
     model::{
-        Model, ModelError, ModelFile, ModelStore,
+        Model, ModelError, ModelStore,
         graph::{self, Contents},
     },
     protocol::card::Agreement,
@@ -70,15 +70,10 @@ impl From<&Model> for CardReport {
 
 /// Runs the command.
 pub(super) fn run(store: &ModelStore, name: &str, as_json: bool) -> CommandResult {
-    let path = Path::new(name);
-    let model = if path.is_file() {
-        None
-    } else if path.join("card.json").is_file() {
-        Some(Model::open(path)?)
-    } else {
-        Some(store.open(name)?)
+    let (file, model) = match NamedModel::find(name, store)? {
+        NamedModel::File(file) => (file, None),
+        NamedModel::Card(model) => (model.onnx(), Some(model)),
     };
-    let file = model.as_ref().map_or_else(|| ModelFile::of_path(path), |model| Ok(model.onnx()))?;
     let opened = file.open()?;
     let bytes = opened.read()?;
     let signature = graph::inspect(&bytes).map_err(ModelError::from)?;
@@ -87,7 +82,7 @@ pub(super) fn run(store: &ModelStore, name: &str, as_json: bool) -> CommandResul
     weights.map_or(Ok(()), |weights| weights.verify())?;
     let contents = Contents::read(&bytes).map_err(ModelError::from)?;
     let report = ModelReport {
-        card: model.as_ref().map(CardReport::from),
+        card: model.as_deref().map(CardReport::from),
         file_hash: file.sha256(),
         file_bytes: bytes.len(),
         inputs: signature.inputs.iter().map(ToString::to_string).collect(),
@@ -99,7 +94,7 @@ pub(super) fn run(store: &ModelStore, name: &str, as_json: bool) -> CommandResul
     if as_json {
         return print_json_line(&report);
     }
-    let shown = model.as_ref().map_or(path, |model| &model.file);
+    let shown = model.as_ref().map_or(Path::new(name), |model| &model.file);
     print(&report.lines(shown).join("\n"))
 }
 

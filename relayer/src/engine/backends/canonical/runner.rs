@@ -39,7 +39,7 @@ struct JudgeRunner {
 /// Opens the judge and loads a model into it.
 ///
 /// # Errors
-/// `FailureKind::Judge` where the judge cannot be used, `Model` or `Limit` where the model does not load, `Memory` or
+/// `FailureKind::Judge` where the judge cannot be used, `Model`, `TooNew` or `Limit` where the model does not load, `Memory` or
 /// `Runtime` where this machine is at fault.
 pub(in crate::engine::backends) fn open(
     file: &OpenModelFile,
@@ -82,13 +82,14 @@ impl Runner for JudgeRunner {
         let inputs = run.inputs.into_iter().map(to_judge).collect::<Result<Vec<_>, _>>();
         let inputs = inputs.map_err(|reason| failure(FailureKind::Runtime, reason))?;
         let wanted: Vec<_> = run.wanted.iter().map(|output| *output as usize).collect();
+        let is_fresh = run.judgement.is_some();
         let ran = match run.judgement {
             Some(wire::Judgement { seed }) => self.judge(&inputs, &wanted, seed),
             None => self.run_or_start_afresh(&inputs, &wanted).map(|outputs| (outputs, None)),
         };
         let (outputs, trace) = ran.map_err(|error| Failure { run_time: run_time(), ..explained(&error) })?;
         let tensors = outputs.iter().map(from_judge).collect();
-        if self.runs.is_multiple_of(CHECKED) {
+        if !is_fresh && self.runs.is_multiple_of(CHECKED) {
             self.unchecked = Some((inputs, wanted, outputs));
         }
         Ok(Results { tensors, trace, run_time: run_time() })

@@ -78,8 +78,8 @@ impl ChildSession {
     /// Starts a process, and has it load the model. Dropping the future kills it.
     ///
     /// # Errors
-    /// `LoadError::Model` where the file cannot be read; `Session` where the model does not load, `Judge` where the judge
-    /// cannot be used, and `Process` where the process failed.
+    /// `LoadError::Model` where the file cannot be read; `Session` or `TooNew` where the model does not load, `Judge` where the
+    /// judge cannot be used, and `Process` where the process failed.
     pub(super) async fn open(
         program: &Program,
         file: OpenModelFile,
@@ -91,20 +91,9 @@ impl ChildSession {
         load.file = path.display().to_string();
         load.sha256 = file.sha256().to_vec();
         let mut connection = Connection::start(program, handle).map_err(process)?;
-        wire::send(&mut connection.writer, &Order::from(OrderKind::Load(load))).await.map_err(process)?;
-        let Loaded { footprint, inputs, outputs } = loop {
-            match wire::receive::<Report>(&mut connection.reader, MAX_REPORT).await {
-                Ok(Report { kind: Some(ReportKind::Preparing(doing)) }) => {
-                    tracing::info!("{}", text::one_line(&doing));
-                }
-                Ok(Report { kind: Some(ReportKind::Loaded(loaded)) }) => break loaded,
-                Ok(Report { kind: Some(ReportKind::NotLoaded(failure)) }) => return Err(not_loaded(failure)),
-                Ok(_) => return Err(LoadError::Process("its process says what it should not".into())),
-                Err(error) => {
-                    let ended = connection.process.end(&error).await.err();
-                    return Err(LoadError::Process(ended.map_or_else(|| error.to_string(), |ended| ended.to_string())));
-                }
-            }
+        let Loaded { footprint, inputs, outputs } = match connection.load(load).await {
+            Ok(loaded) => loaded?,
+            Err(error) => return Err(LoadError::Process(connection.process.end(&error).await.to_string())),
         };
         let names =
             |names: &[String]| names.iter().map(|name| text::shown(name).to_string()).collect::<Vec<_>>().join(", ");
@@ -148,7 +137,7 @@ impl ChildSession {
         let Some(process) = unfinished.process.take() else { return Err(RunError::Ended("it is gone".to_owned())) };
         let report = match exchanged {
             Ok(report) => report,
-            Err(error) => process.end(&error).await,
+            Err(error) => Err(process.end(&error).await),
         };
         self.set(match &report {
             Err(error @ (RunError::Ended(_) | RunError::Runtime(_) | RunError::Killed(_))) => {
@@ -228,24 +217,37 @@ impl Connection {
         let (reader, writer) = ours.into_split();
         Ok(Self { reader, writer, process: Process { child, last_words } })
     }
+
+    /// Has the process load its model; the inner error is the model's or the judge's.
+    async fn load(&mut self, load: Load) -> std::io::Result<Result<Loaded, LoadError>> {
+        wire::send(&mut self.writer, &Order::from(OrderKind::Load(load))).await?;
+        loop {
+            match wire::receive::<Report>(&mut self.reader, MAX_REPORT).await?.kind {
+                Some(ReportKind::Preparing(doing)) => tracing::info!("{}", text::one_line(&doing)),
+                Some(ReportKind::Loaded(loaded)) => return Ok(Ok(loaded)),
+                Some(ReportKind::NotLoaded(failure)) => return Ok(Err(not_loaded(failure))),
+                _ => return Ok(Err(LoadError::Process("it says what it should not".to_owned()))),
+            }
+        }
+    }
 }
 
 impl Process {
     /// Waits for the end of a process that broke its connection, and says how it ended.
-    async fn end(&mut self, error: &std::io::Error) -> Result<RunReport, RunError> {
+    async fn end(&mut self, error: &std::io::Error) -> RunError {
         let status = match timeout(END_GRACE, self.child.wait()).await {
             Ok(Ok(status)) => status,
-            Ok(Err(error)) => return Err(RunError::Ended(error.to_string())),
+            Ok(Err(error)) => return RunError::Ended(error.to_string()),
             Err(_) => {
                 let _ = self.child.start_kill();
-                return Err(RunError::Ended(format!("its process broke the connection ({error}) and was killed")));
+                return RunError::Ended(format!("its process broke the connection ({error}) and was killed"));
             }
         };
         let last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
         let told = ended(status);
         let told = if last_words.is_empty() { told } else { format!("{told}: {last_words}") };
         // Somebody, perhaps the system for want of memory, chose this process: the request is not to blame.
-        Err(if status.signal() == Some(9) { RunError::Killed(told) } else { RunError::Ended(told) })
+        if status.signal() == Some(9) { RunError::Killed(told) } else { RunError::Ended(told) }
     }
 }
 
@@ -358,18 +360,24 @@ impl Program {
     /// Where the system does not say what this program is.
     pub(in crate::engine) fn find(other: Option<&Path>) -> std::io::Result<Self> {
         let path = match other {
-            Some(path) => return Ok(Self { path: path.to_path_buf(), arguments: &["worker"] }),
+            Some(path) => return Ok(Self { path: path.to_path_buf(), arguments: COMMAND }),
             None => std::env::current_exe()?,
         };
         // The file of a running program may be replaced; what runs stays what it is.
         let running = Path::new("/proc/self/exe");
         let path = if running.exists() { running.to_path_buf() } else { path };
-        Ok(Self { path, arguments: if cfg!(test) { TESTS } else { &["worker"] } })
+        Ok(Self { path, arguments: HERE })
     }
 }
 
+/// Command of the process of a model.
+const COMMAND: &[&str] = &["worker"];
+/// What makes this program the process of a model.
+#[cfg(not(test))]
+const HERE: &[&str] = COMMAND;
 /// What makes the program of the unit tests the process of a model.
-const TESTS: &[&str] =
+#[cfg(test)]
+const HERE: &[&str] =
     &["engine::backends::child::the_unit_tests_stand_for_the_program", "--exact", "--ignored", "--nocapture"];
 
 /// Runs as the process of a model, for the other tests.

@@ -1,4 +1,4 @@
-//! What a model's process takes away from itself once its model is loaded: files, network, other processes, privileges.
+//! What a model's process takes away from itself before its model is loaded: files, network, other processes, privileges.
 //!
 //! What runs then needs memory, threads of its own, the clock, and the socket that it has. seccomp refuses every system call that
 //! is not on the list, in all threads: no file is opened, no connection made. Landlock, where the system has it, says the same of
