@@ -242,7 +242,7 @@ impl Engine for Model {
             };
             let output = answer(&input, self.faults.happens(|mode| mode.other_bits));
             let (outcome, queue_time) = (Outcome::Ok, Duration::ZERO);
-            Ok(Inference { outcome, output, failure: None, profile, queue_time, run_time, trace: None })
+            Ok(Inference { outcome, output, failure: None, profile, queue_time, run_time, trace: None, guard: None })
         }
         .boxed()
     }

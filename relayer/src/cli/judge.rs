@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{CommandResult, inputs::InputArgs, named_model::NamedModel, print_json_line, tell};
 use crate::{
     client::JsonInput,
-    engine::{EngineOptions, Inference, Limits, OnnxEngine, Provider, Source, Trace},
+    engine::{EngineOptions, GuardReport, Inference, Limits, OnnxEngine, Provider, Source, Trace},
     model::{ModelStore, graph::OutputSpec},
     oip::{self, OipTensor},
     protocol::OutputFormat,
@@ -18,7 +18,8 @@ use crate::{
 /// Runs a model once in the canonical judge, which gives the same bits on every machine, and prints its outputs.
 ///
 /// It runs in a process of its own, in a session that has run nothing before, as in a dispute. The first judgement on a
-/// machine compiles the judge, which takes up to a minute.
+/// machine compiles the judge, which takes up to a minute. Of a card in the tolerance lane, the guard says whether the outputs
+/// allow a verdict about an answer.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   oraculum judge iris/v1 --inputs '[[5.1,3.5,1.4,0.2]]'
@@ -58,6 +59,18 @@ struct Judgement {
     outputs: Vec<OipTensor>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace: Option<TraceDigest>,
+    /// Of a card in the tolerance lane only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guard: Option<Guard>,
+}
+
+/// What the guard says.
+#[derive(Serialize)]
+struct Guard {
+    /// Whether no verdict is allowed.
+    speaks: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -86,7 +99,18 @@ impl JudgeArgs {
         let names: Vec<_> = model.signature.outputs.iter().map(OutputSpec::name).collect();
         let JsonInput { packed, mask, id: request_id } = self.input.read(&model.signature.as_ref().into())?;
         let format = OutputFormat { mask, ..OutputFormat::NATIVE };
-        let Inference { outcome, output, failure, trace, .. } = engine.judge(id, packed, format, self.trace).await?;
+        let Inference { outcome, output, failure, trace, guard, .. } =
+            engine.judge(id, packed, format, self.trace).await?;
+        let guard = guard.map(|guard| match guard {
+            GuardReport::Silent => {
+                tell!("the guard is silent: an answer to these inputs can be judged");
+                Guard { speaks: false, reason: None }
+            }
+            GuardReport::Speaks(reason) => {
+                tell!("no verdict: the guard speaks, for {reason}");
+                Guard { speaks: true, reason: Some(reason) }
+            }
+        });
         if let Some(failure) = failure {
             return Err(format!("{outcome}: {failure}").into());
         }
@@ -98,6 +122,6 @@ impl JudgeArgs {
             }
             TraceDigest { seed, bytes: bytes.len(), digest }
         });
-        print_json_line(&Judgement { id: request_id, outputs, trace })
+        print_json_line(&Judgement { id: request_id, outputs, trace, guard })
     }
 }

@@ -6,12 +6,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use alloy::primitives::B256;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{error::LoadError, profile::Device};
+use super::{
+    error::LoadError,
+    judgement::{GuardReport, Judgement, Trace},
+    profile::Device,
+};
 use crate::{
     model::{OpenModelFile, graph::Signature},
     protocol::cast::ModelTensor,
@@ -68,24 +71,6 @@ pub(super) struct RunRequest {
     pub judgement: Option<Judgement>,
 }
 
-/// A run in a session that has run nothing before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Judgement {
-    /// Seed of the trace that is wanted as well.
-    pub trace: Option<B256>,
-}
-
-/// Values from inside a run, which only who ran the model on these inputs knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trace {
-    /// The drawn values, encoded one after another; empty without candidates, or after a limit.
-    pub bytes: Vec<u8>,
-    /// `keccak256(seed ‖ bytes)`.
-    pub digest: B256,
-    /// Why the trace is empty, if its run met a limit that the plain run did not.
-    pub reason: Option<String>,
-}
-
 /// Result of a run that ended by itself.
 #[derive(Debug)]
 pub(super) struct RunReport {
@@ -95,6 +80,8 @@ pub(super) struct RunReport {
     pub run_time: Duration,
     /// The trace, where one was asked for.
     pub trace: Option<Trace>,
+    /// What the guard says, where it was asked.
+    pub guard: Option<GuardReport>,
 }
 
 /// Failure that a model gives in place of outputs; the input may be at fault.

@@ -42,7 +42,7 @@ pub enum EngineError {
     Limit(String),
     #[error("the model's process ended twice in this run: {0}")]
     Crashed(String),
-    #[error("the model does not run in the canonical judge: judge its file, or a model of the exact lane")]
+    #[error("nothing judges this model's answers: judge its file, or a model of the exact or the tolerance lane")]
     NotJudged,
 }
 

@@ -1,15 +1,17 @@
 //! A request's way through a loaded model: packed input → tensors → sessions → outcome.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use alloy::primitives::Bytes;
+use alloy::primitives::{B256, Bytes};
+use oraculum_judge::ONNX_RUNTIME;
 
 use super::{
-    backend::{Judgement, ModelFailure, RunReport, RunRequest, Trace},
+    backend::{ModelFailure, RunReport, RunRequest},
     error::{EngineError, LoadError},
+    judgement::{AnswerRule, GuardReport, Judgement, Trace},
     load::LoadedModel,
     profile::{Device, ExecutionProfile, Reference},
-    sessions::Attempt,
+    sessions::{Attempt, Sessions},
 };
 use crate::{
     model::graph::{self, OutputSpec},
@@ -38,9 +40,23 @@ pub struct Inference {
     pub run_time: Duration,
     /// The trace of a judgement, where one was asked for.
     pub trace: Option<Trace>,
+    /// What the guard says of a judgement in the tolerance lane; nothing where the run gave no outputs.
+    pub guard: Option<GuardReport>,
 }
 
 impl LoadedModel {
+    /// A judgement of an answer in a format; `None` for a model that the judge does not decide about.
+    pub(super) fn judgement(&self, format: OutputFormat, trace: Option<B256>) -> Option<Judgement> {
+        matches!(self.judged_by, Some(Reference::Judge(_))).then(|| {
+            let rule = |agreement: &Vec<_>| AnswerRule {
+                agreement: agreement.clone(),
+                format,
+                max_output_bytes: self.max_output_bytes,
+            };
+            Judgement { trace, guard: self.guarded.as_ref().map(rule) }
+        })
+    }
+
     /// Runs the model on packed tensors and writes its outputs in a format.
     ///
     /// # Errors
@@ -60,11 +76,13 @@ impl LoadedModel {
             Err(bad) => return Ok(self.conclude(Err(bad.into()), self.device, Duration::ZERO, Duration::ZERO)),
         };
         let wanted = (0..self.signature.outputs.len()).filter(|output| format.wants(*output)).collect();
+        let judges_elsewhere = judgement.is_some() && self.device != Device::Judge;
         let request = RunRequest { inputs, wanted, judgement };
         // What fails elsewhere is run again on the reference, so it is kept.
-        let again = (!self.is_reference()).then(|| request.clone());
-        let Attempt { report, device, queue_time } = self.sessions.run(request).await?;
-        let RunReport { result, run_time, trace } = report;
+        let again = (!judges_elsewhere && !self.is_reference()).then(|| request.clone());
+        let sessions = if judges_elsewhere { self.reference_sessions().await? } else { &self.sessions };
+        let Attempt { report, device, queue_time } = sessions.run(request).await?;
+        let RunReport { result, run_time, trace, guard } = report;
         let result = match result {
             Ok(outputs) => {
                 cast::from_outputs(&outputs, format, not_finite, self.max_output_bytes).map_err(Failure::from)
@@ -75,7 +93,7 @@ impl LoadedModel {
             }
             Err(ModelFailure::Failed(reason)) => Err(self.confirm(again, reason).await?.into()),
         };
-        Ok(Inference { trace, ..self.conclude(result, device, queue_time, run_time) })
+        Ok(Inference { trace, guard, ..self.conclude(result, device, queue_time, run_time) })
     }
 
     /// Runs the card's probes.
@@ -128,13 +146,16 @@ impl LoadedModel {
             return Err(EngineError::Unconfirmed { runtime, reference, reason });
         }
         let Some(request) = again else { return Ok(BadInput::Run(reason)) };
-        let reference = self.reference().await.map_err(|error| EngineError::Runtime(error.to_string()))?;
-        match reference.run(request).await?.report.result {
+        match self.reference_sessions().await?.run(request).await?.report.result {
             Err(ModelFailure::Failed(reason)) => Ok(BadInput::Run(reason)),
             Err(ModelFailure::NotTensor { .. }) | Ok(_) => {
                 Err(EngineError::Device(format!("a run failed that succeeds on the reference: {reason}")))
             }
         }
+    }
+
+    async fn reference_sessions(&self) -> Result<&Arc<Sessions>, EngineError> {
+        self.reference().await.map_err(|error| EngineError::Runtime(error.to_string()))
     }
 
     fn conclude(
@@ -146,7 +167,7 @@ impl LoadedModel {
     ) -> Inference {
         let profile = ExecutionProfile {
             file_hash: self.file.sha256(),
-            runtime: self.runtime.clone(),
+            runtime: if device == Device::Judge { ONNX_RUNTIME.to_owned() } else { self.runtime.clone() },
             device,
             provider_fallback: self.fallback,
         };
@@ -154,6 +175,6 @@ impl LoadedModel {
             Ok(output) => (Outcome::Ok, output, None),
             Err(failure) => (failure.outcome(), Bytes::new(), Some(failure)),
         };
-        Inference { outcome, output, failure, profile, queue_time, run_time, trace: None }
+        Inference { outcome, output, failure, profile, queue_time, run_time, trace: None, guard: None }
     }
 }

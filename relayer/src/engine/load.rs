@@ -32,6 +32,8 @@ pub struct Source {
     file: ModelFile,
     /// Profile string by which outputs are judged; of a file without any, nothing is.
     profile: Option<String>,
+    /// Rules by which the guard compares, of a card in the tolerance lane.
+    guarded: Option<Vec<Agreement>>,
     card: Option<CardLimits>,
 }
 
@@ -54,6 +56,7 @@ impl Source {
             id: model.id,
             file: model.onnx(),
             profile: Some(model.profile.clone()),
+            guarded: guarded(model),
             card: Some(CardLimits {
                 agreement: model.card.agreement.clone(),
                 max_input_bytes: model.card.max_input_bytes,
@@ -68,7 +71,7 @@ impl Source {
     /// A bare ONNX file, known by its own hash.
     #[must_use]
     pub fn file(file: ModelFile) -> Self {
-        Self { id: file.sha256(), file, profile: None, card: None }
+        Self { id: file.sha256(), file, profile: None, guarded: None, card: None }
     }
 
     /// A bare ONNX file that is run by the canonical judge, under the limits of most cards.
@@ -77,20 +80,34 @@ impl Source {
         Self::judged_within(file, Limits::DEFAULT)
     }
 
-    /// A model's file, run by the canonical judge under the limits of its card, whatever lane that has; its probes are not
-    /// run.
+    /// A model's file, run by the canonical judge under the limits of its card, whatever lane that has, with the guard where the
+    /// lane has one; its probes are not run.
     #[must_use]
     pub fn judged_card(model: &Model) -> Self {
         let limits = model.profile.parse::<Profile>().map_or(Limits::DEFAULT, |profile| profile.limits);
-        Self::judged_within(model.onnx(), limits)
+        let judged = Self::judged_within(model.onnx(), limits);
+        match guarded(model) {
+            // The same file may be judged by the rules of several cards.
+            Some(rules) => {
+                let id = keccak256([judged.id, model.id].concat());
+                Self { id, guarded: Some(rules), ..judged }
+            }
+            None => judged,
+        }
     }
 
     fn judged_within(file: ModelFile, limits: Limits) -> Self {
         let profile = Profile { lane: Lane::Exact, limits }.to_string();
         // The same file may be loaded natively, too.
         let id = keccak256([file.sha256().as_slice(), profile.as_bytes()].concat());
-        Self { id, file, profile: Some(profile), card: None }
+        Self { id, file, profile: Some(profile), guarded: None, card: None }
     }
+}
+
+/// Rules by which the guard compares; `None` for a card of another lane.
+fn guarded(model: &Model) -> Option<Vec<Agreement>> {
+    let profile = model.profile.parse::<Profile>().ok()?;
+    (profile.lane == Lane::Tolerance).then(|| model.card.agreement.clone())
 }
 
 /// A model that can be run.
@@ -105,6 +122,8 @@ pub struct LoadedModel {
     pub(super) max_input_bytes: u32,
     pub(super) max_output_bytes: u32,
     pub(super) agreement: Vec<Agreement>,
+    /// Rules by which the guard compares; `None` where the lane has no guard.
+    pub(super) guarded: Option<Vec<Agreement>>,
     pub(super) probes: Vec<Probe>,
     /// What decides about the outputs; of a bare file, nothing does.
     pub(super) judged_by: Option<Reference>,
@@ -127,7 +146,7 @@ impl LoadedModel {
     /// `Start`, `JudgeFiles`, `Judge` or `Process` where what runs it cannot be used; `Session`, `TooNew` or `Timeout` where it
     /// does not open.
     pub(super) async fn open(backends: &Backends, limits: sessions::Limits, source: Source) -> Result<Self, LoadError> {
-        let Source { id, file, profile, card } = source;
+        let Source { id, file, profile, guarded, card } = source;
         let (opened, signature) = inspect(file.clone()).await?;
         let signature = Arc::new(signature);
         if let Some(card) = &card {
@@ -162,6 +181,7 @@ impl LoadedModel {
             max_input_bytes: card.as_ref().map_or(u32::MAX, |card| card.max_input_bytes),
             max_output_bytes: card.as_ref().map_or(u32::MAX, |card| card.max_output_bytes),
             agreement: card.as_ref().map(|card| card.agreement.clone()).unwrap_or_default(),
+            guarded,
             probes: card.map(|card| card.probes).unwrap_or_default(),
             judged_by,
             runtime: home.runtime,
@@ -177,11 +197,6 @@ impl LoadedModel {
     #[must_use]
     pub fn file_hash(&self) -> B256 {
         self.file.sha256()
-    }
-
-    /// Whether the model runs in the canonical judge.
-    pub(super) fn is_judged_here(&self) -> bool {
-        self.device == Device::Judge
     }
 
     /// Whether the model's own runs decide: they are the judge's, or those of the native reference.

@@ -15,11 +15,11 @@ mod devices;
 mod error;
 mod homes;
 mod infer;
+mod judgement;
 mod load;
 mod profile;
 mod sessions;
 
-pub use backend::Trace;
 pub(crate) use backends::child::worker;
 pub use backends::{
     canonical::files::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError},
@@ -28,6 +28,7 @@ pub use backends::{
 pub use devices::{EngineOptions, Provider};
 pub use error::{EngineError, Fault, LoadError, StartError};
 pub use infer::Inference;
+pub use judgement::{GuardReport, Trace};
 pub use load::{LoadedModel, Source};
 pub use profile::{Device, ExecutionProfile, SETTINGS};
 pub use sessions::Limits;
@@ -40,7 +41,7 @@ use std::{
 use alloy::primitives::{B256, Bytes};
 use futures::future::BoxFuture;
 
-use self::{backend::Judgement, homes::Backends};
+use self::homes::Backends;
 use crate::protocol::{OutputFormat, cast::NotFinite};
 
 /// Something that runs models.
@@ -111,11 +112,11 @@ impl OnnxEngine {
         loaded.infer(input, OutputFormat { mask, ..OutputFormat::NATIVE }, NotFinite::Kept, None).await
     }
 
-    /// Judges: runs a model of the canonical judge in a session that has run nothing before, with the trace that a seed
-    /// draws.
+    /// Judges: runs a model in the canonical judge, in a session that has run nothing before, with the trace that a seed
+    /// draws. Of a card in the tolerance lane, the guard says whether the outputs allow a verdict.
     ///
     /// # Errors
-    /// Every variant of `EngineError`; `NotJudged` for a model that runs elsewhere.
+    /// Every variant of `EngineError`; `NotJudged` for a model that nothing judges.
     pub async fn judge(
         &self,
         model: B256,
@@ -124,10 +125,8 @@ impl OnnxEngine {
         trace: Option<B256>,
     ) -> Result<Inference, EngineError> {
         let loaded = self.model(model).ok_or(EngineError::UnknownModel(model))?;
-        if !loaded.is_judged_here() {
-            return Err(EngineError::NotJudged);
-        }
-        loaded.infer(input, format, NotFinite::Refused, Some(Judgement { trace })).await
+        let judgement = loaded.judgement(format, trace).ok_or(EngineError::NotJudged)?;
+        loaded.infer(input, format, NotFinite::Refused, Some(judgement)).await
     }
 
     /// The loaded model with an id.

@@ -1,5 +1,6 @@
 pub(crate) mod build;
 mod gpu;
+mod guard;
 mod judge;
 mod limits;
 mod memory;

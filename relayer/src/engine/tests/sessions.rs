@@ -106,7 +106,7 @@ impl Session for ScriptedSession {
                 None => {}
             }
             let outputs = batch.wanted.into_iter().zip(batch.inputs).collect();
-            Ok(RunReport { result: Ok(outputs), run_time: Duration::from_millis(1), trace: None })
+            Ok(RunReport { result: Ok(outputs), run_time: Duration::from_millis(1), trace: None, guard: None })
         }
         .boxed()
     }

@@ -52,6 +52,7 @@ impl Engine for Slow {
                 queue_time: Duration::ZERO,
                 run_time: self.time,
                 trace: None,
+                guard: None,
             })
         }
         .boxed()

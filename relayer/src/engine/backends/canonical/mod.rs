@@ -1,7 +1,9 @@
 //! The canonical judge: the same bits on every machine. It runs in processes of its own, one for each model.
 
 pub(in crate::engine) mod files;
+mod guard;
 pub(super) mod runner;
+mod words;
 
 use std::sync::Arc;
 

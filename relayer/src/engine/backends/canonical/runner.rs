@@ -8,15 +8,16 @@ use std::{fs, path::Path, time::Instant};
 use alloy::primitives::Bytes;
 use oraculum_judge::{Candidates, Judge, JudgeError, Limits, OpenError, Session, Tensor, Trace};
 
-use super::super::child::{
-    sandbox, tensors,
-    wire::{self, Failure, FailureKind, JudgeOptions, Loaded, Run},
-    worker::{Results, Runner, failure},
+use super::{
+    super::child::{
+        sandbox,
+        wire::{self, Failure, FailureKind, JudgeOptions, Loaded, Run},
+        worker::{Results, Runner, failure},
+    },
+    guard,
+    words::{explained, from_judge, to_judge},
 };
-use crate::{
-    engine::{backends::ort::session, error::LoadError},
-    model::OpenModelFile,
-};
+use crate::{engine::judgement::AnswerRule, model::OpenModelFile};
 
 /// Of as many runs one is checked.
 const CHECKED: u64 = 64;
@@ -84,15 +85,20 @@ impl Runner for JudgeRunner {
         let wanted: Vec<_> = run.wanted.iter().map(|output| *output as usize).collect();
         let is_fresh = run.judgement.is_some();
         let ran = match run.judgement {
-            Some(wire::Judgement { seed }) => self.judge(&inputs, &wanted, seed),
-            None => self.run_or_start_afresh(&inputs, &wanted).map(|outputs| (outputs, None)),
+            Some(wire::Judgement { seed, guard }) => {
+                let rule = guard.map(AnswerRule::try_from).transpose();
+                let rule = rule.map_err(|reason| failure(FailureKind::Runtime, reason))?;
+                self.judge(&inputs, &wanted, seed, rule.as_ref())
+            }
+            None => self.run_or_start_afresh(&inputs, &wanted).map(Judged::plain),
         };
-        let (outputs, trace) = ran.map_err(|error| Failure { run_time: run_time(), ..explained(&error) })?;
+        let Judged { outputs, trace, guard } =
+            ran.map_err(|error| Failure { run_time: run_time(), ..explained(&error) })?;
         let tensors = outputs.iter().map(from_judge).collect();
         if !is_fresh && self.runs.is_multiple_of(CHECKED) {
             self.unchecked = Some((inputs, wanted, outputs));
         }
-        Ok(Results { tensors, trace, run_time: run_time() })
+        Ok(Results { tensors, trace, guard, run_time: run_time() })
     }
 
     fn has_to_check(&self) -> bool {
@@ -116,16 +122,38 @@ impl Runner for JudgeRunner {
     }
 }
 
+/// Outputs of a run, and what was asked for beside them.
+struct Judged {
+    outputs: Vec<Tensor>,
+    trace: Option<wire::Trace>,
+    guard: Option<wire::Guard>,
+}
+
+impl Judged {
+    fn plain(outputs: Vec<Tensor>) -> Self {
+        Self { outputs, trace: None, guard: None }
+    }
+}
+
 impl JudgeRunner {
-    /// Runs a session that has run nothing before, then the one that is traced.
+    /// Runs a session that has run nothing before; then the one that is traced, and those of the guard.
     fn judge(
         &mut self,
         inputs: &[Tensor],
         wanted: &[usize],
         seed: Option<Vec<u8>>,
-    ) -> Result<(Vec<Tensor>, Option<wire::Trace>), JudgeError> {
+        rule: Option<&AnswerRule>,
+    ) -> Result<Judged, JudgeError> {
         let outputs = self.judge.load(&self.model, self.limits)?.run(inputs, wanted)?;
-        let Some(seed) = seed.and_then(|seed| <[u8; 32]>::try_from(seed).ok()) else { return Ok((outputs, None)) };
+        let seed = seed.and_then(|seed| <[u8; 32]>::try_from(seed).ok());
+        let trace = seed.map(|seed| self.trace(inputs, seed)).transpose()?;
+        let guard = rule
+            .map(|rule| guard::check(&self.judge, &self.model, self.limits, (inputs, wanted, &outputs), rule))
+            .transpose()?;
+        Ok(Judged { outputs, trace, guard })
+    }
+
+    fn trace(&mut self, inputs: &[Tensor], seed: [u8; 32]) -> Result<wire::Trace, JudgeError> {
         let candidates = match &self.candidates {
             Some(candidates) => Ok(candidates),
             None => self.judge.candidates(&self.model, self.limits).map(|found| &*self.candidates.insert(found)),
@@ -136,7 +164,7 @@ impl JudgeRunner {
                 |error| if error.is_host() { Err(error) } else { Ok(Trace { bytes: Vec::new(), reason: Some(error) }) },
             )?;
         let reason = trace.reason.map(|reason| reason.to_string());
-        Ok((outputs, Some(wire::Trace { bytes: trace.bytes, reason })))
+        Ok(wire::Trace { bytes: trace.bytes, reason })
     }
 
     /// Runs the session. Where it meets a limit, its memory may be to blame, in which earlier runs have left their traces: a
@@ -156,46 +184,4 @@ impl JudgeRunner {
         self.fresh = false;
         self.session.run(inputs, wanted)
     }
-}
-
-/// What a failure of the judge means to the node.
-fn explained(error: &JudgeError) -> Failure {
-    let kind = match error {
-        JudgeError::Output { output, reason } => {
-            let output = u32::try_from(*output).unwrap_or(u32::MAX);
-            return Failure { output, ..failure(FailureKind::NotTensor, reason.clone()) };
-        }
-        JudgeError::Load(reason) => {
-            return match session::not_opened(session::described(reason)) {
-                LoadError::TooNew(reason) => failure(FailureKind::TooNew, reason),
-                LoadError::Session(reason) => failure(FailureKind::Model, reason),
-                error => failure(FailureKind::Model, error.to_string()),
-            };
-        }
-        JudgeError::Run(reason) | JudgeError::Input(reason) => {
-            return failure(FailureKind::Model, session::described(reason));
-        }
-        error if error.is_limit() => FailureKind::Limit,
-        error if error.is_host() => FailureKind::Memory,
-        _ => FailureKind::Runtime,
-    };
-    failure(kind, error.to_string())
-}
-
-fn to_judge(tensor: wire::Tensor) -> Result<Tensor, String> {
-    let wire::Tensor { dtype, dims, data, lengths } = tensor;
-    let dtype = oraculum_judge::DType::from_onnx(dtype).ok_or_else(|| format!("a tensor of ONNX's type {dtype}"))?;
-    let tensor = match dtype.size() {
-        Some(_) => Tensor::new(dtype, dims, data),
-        None => Tensor::strings(dims, tensors::split(&data, &lengths)?),
-    };
-    tensor.map_err(|error| error.to_string())
-}
-
-fn from_judge(tensor: &Tensor) -> wire::Tensor {
-    let (data, lengths) = match tensor.data() {
-        oraculum_judge::Data::Bytes(bytes) => (bytes.clone(), Vec::new()),
-        oraculum_judge::Data::Strings(strings) => tensors::joined(strings),
-    };
-    wire::Tensor { dtype: tensor.dtype().onnx().into(), dims: tensor.dims().to_vec(), data, lengths }
 }

@@ -5,6 +5,7 @@
 //! ChildSession::run ──▶ wire ──▶ worker, in the other process ──▶ Runner (canonical/)
 //! ```
 
+mod exchange;
 pub(in crate::engine::backends) mod sandbox;
 pub(in crate::engine::backends) mod tensors;
 pub(in crate::engine::backends) mod wire;
@@ -18,7 +19,6 @@ use std::{
     time::Duration,
 };
 
-use alloy::primitives::keccak256;
 use futures::future::BoxFuture;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
@@ -32,12 +32,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::wire::{
-    Failure, FailureKind, Load, Loaded, MAX_DATA, MAX_REPORT, Order, OrderKind, Outputs, Report, ReportKind,
+use self::{
+    exchange::exchange,
+    wire::{Failure, FailureKind, Load, Loaded, MAX_REPORT, Order, OrderKind, Report, ReportKind},
 };
 use crate::{
     engine::{
-        backend::{Health, ModelFailure, RunError, RunReport, RunRequest, Session, Trace},
+        backend::{Health, RunError, RunReport, RunRequest, Session},
         error::LoadError,
     },
     model::{OpenModelFile, graph::Signature},
@@ -285,64 +286,6 @@ fn not_loaded(failure: Failure) -> LoadError {
         FailureKind::Runtime | FailureKind::Memory => LoadError::Process(reason),
         FailureKind::TooNew => LoadError::TooNew(reason),
         FailureKind::Model | FailureKind::NotTensor | FailureKind::Limit => LoadError::Session(reason),
-    }
-}
-
-/// Sends a run, and reads what the process says of it; the inner error is the run's.
-async fn exchange(
-    reader: &mut OwnedReadHalf,
-    writer: &mut OwnedWriteHalf,
-    request: &RunRequest,
-) -> std::io::Result<Result<RunReport, RunError>> {
-    let RunRequest { inputs, wanted, judgement } = request;
-    let run = wire::Run {
-        inputs: inputs.iter().map(tensors::to_wire).collect(),
-        wanted: wanted.iter().filter_map(|output| u32::try_from(*output).ok()).collect(),
-        judgement: judgement.map(|judgement| wire::Judgement { seed: judgement.trace.map(|seed| seed.to_vec()) }),
-    };
-    wire::send(writer, &Order::from(OrderKind::Run(run))).await?;
-    let nonsense = |what: &str| Ok(Err(RunError::Runtime(format!("the model's process sent {what}"))));
-    let Outputs { tensors: count, run_time, trace } = match wire::receive::<Report>(reader, MAX_REPORT).await?.kind {
-        Some(ReportKind::Outputs(outputs)) => outputs,
-        Some(ReportKind::Failed(failure)) => return Ok(failed(failure)),
-        _ => return nonsense("no result"),
-    };
-    let seed = judgement.and_then(|judgement| judgement.trace);
-    if count as usize != wanted.len() || trace != seed.is_some() {
-        return nonsense("other results than were asked for");
-    }
-    let mut outputs = Vec::with_capacity(wanted.len());
-    for output in wanted {
-        match tensors::from_wire(wire::receive(reader, MAX_DATA).await?) {
-            Ok(tensor) => outputs.push((*output, tensor)),
-            Err(what) => return nonsense(&what),
-        }
-    }
-    let trace = match seed {
-        None => None,
-        Some(seed) => {
-            let wire::Trace { bytes, reason } = wire::receive(reader, MAX_DATA).await?;
-            let digest = keccak256([&seed[..], &bytes].concat());
-            Some(Trace { digest, bytes, reason: reason.map(|reason| text::cut(&reason, LONGEST_LINE)) })
-        }
-    };
-    Ok(Ok(RunReport { result: Ok(outputs), run_time: Duration::from_nanos(run_time), trace }))
-}
-
-/// What a process says of a run that gave no outputs.
-fn failed(failure: Failure) -> Result<RunReport, RunError> {
-    let (kind, reason) = (failure.kind(), text::cut(&failure.reason, LONGEST_LINE));
-    let run_time = Duration::from_nanos(failure.run_time);
-    let failed = |failure| Ok(RunReport { result: Err(failure), run_time, trace: None });
-    match kind {
-        FailureKind::Model => failed(ModelFailure::Failed(reason)),
-        FailureKind::NotTensor => {
-            let output = usize::try_from(failure.output).unwrap_or(usize::MAX);
-            failed(ModelFailure::NotTensor { output, reason })
-        }
-        FailureKind::Limit => Err(RunError::Limit(reason)),
-        FailureKind::Memory => Err(RunError::OutOfMemory(reason)),
-        FailureKind::Runtime | FailureKind::Judge | FailureKind::TooNew => Err(RunError::Runtime(reason)),
     }
 }
 

@@ -85,6 +85,38 @@ pub(in crate::engine::backends) struct Judgement {
     /// Seed of the trace that is wanted as well, 32 bytes.
     #[prost(bytes = "vec", optional, tag = "1")]
     pub seed: Option<Vec<u8>>,
+    /// Set where the guard is to say whether the outputs allow a verdict.
+    #[prost(message, optional, tag = "2")]
+    pub guard: Option<AnswerRule>,
+}
+
+/// When two runs give the same answer.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct AnswerRule {
+    /// Rules of the card, one for each output of the model.
+    #[prost(message, repeated, tag = "1")]
+    pub agreement: Vec<Agreement>,
+    /// Format of the request.
+    #[prost(uint32, tag = "2")]
+    pub width: u32,
+    #[prost(uint32, tag = "3")]
+    pub decimals: u32,
+    #[prost(uint32, tag = "4")]
+    pub mask: u32,
+    /// Bytes of an answer at most.
+    #[prost(uint32, tag = "5")]
+    pub max_output_bytes: u32,
+}
+
+/// Rule of a card, as `card.json` writes its numbers; without any it is `Exact`.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct Agreement {
+    #[prost(string, optional, tag = "1")]
+    pub atol: Option<String>,
+    #[prost(string, optional, tag = "2")]
+    pub rtol: Option<String>,
+    #[prost(string, optional, tag = "3")]
+    pub gap: Option<String>,
 }
 
 /// A tensor.
@@ -146,7 +178,7 @@ pub(in crate::engine::backends) struct Loaded {
 }
 
 /// What is told before the outputs of a run.
-#[derive(Clone, Copy, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message)]
 pub(in crate::engine::backends) struct Outputs {
     /// Number of the tensors that follow.
     #[prost(uint32, tag = "1")]
@@ -157,6 +189,17 @@ pub(in crate::engine::backends) struct Outputs {
     /// Whether a trace follows them.
     #[prost(bool, tag = "3")]
     pub trace: bool,
+    /// What the guard says, if it was asked.
+    #[prost(message, optional, tag = "4")]
+    pub guard: Option<Guard>,
+}
+
+/// What the guard says.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct Guard {
+    /// Why no verdict is allowed; `None` where one is.
+    #[prost(string, optional, tag = "1")]
+    pub speaks: Option<String>,
 }
 
 /// The trace of a run.

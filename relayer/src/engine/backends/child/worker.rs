@@ -44,6 +44,7 @@ pub(in crate::engine::backends) trait Runner {
 pub(in crate::engine::backends) struct Results {
     pub tensors: Vec<wire::Tensor>,
     pub trace: Option<wire::Trace>,
+    pub guard: Option<wire::Guard>,
     /// Nanoseconds that the model ran.
     pub run_time: u64,
 }
@@ -89,9 +90,9 @@ fn serve() -> Result<(), String> {
             return Err("the node sent an order that no model carries out".to_owned());
         };
         match runner.run(run) {
-            Ok(Results { tensors, trace, run_time }) => {
+            Ok(Results { tensors, trace, guard, run_time }) => {
                 let count = u32::try_from(tensors.len()).unwrap_or(u32::MAX);
-                report(ReportKind::Outputs(Outputs { tensors: count, run_time, trace: trace.is_some() }))?;
+                report(ReportKind::Outputs(Outputs { tensors: count, run_time, trace: trace.is_some(), guard }))?;
                 tensors.iter().try_for_each(|tensor| wire::write(&mut &socket, tensor)).map_err(told)?;
                 trace.iter().try_for_each(|trace| wire::write(&mut &socket, trace)).map_err(told)?;
             }

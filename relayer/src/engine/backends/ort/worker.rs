@@ -184,7 +184,7 @@ fn own(opening: Opening, runs: &Receiver<ThreadRun>, health: &Mutex<Health>) {
         };
         set(health, failed.clone().map_or(Health::Ready, Health::Failed));
         // Nobody may be waiting any more.
-        let _ = run.reply.send(result.map(|result| RunReport { result, run_time, trace: None }));
+        let _ = run.reply.send(result.map(|result| RunReport { result, run_time, trace: None, guard: None }));
         if failed.is_some() {
             break;
         }
