@@ -27,7 +27,7 @@ mod trace;
 
 pub use cache::CodeSource;
 pub use error::{JudgeError, OpenError};
-pub use guard::{Guard, GuardError, GuardVerdict, Speaks, Weights};
+pub use guard::{Guard, GuardError, GuardVerdict, JitteredRun, Speaks, Weights};
 pub use judge::Judge;
 pub use profile::{Lane, Limits, ONNX_RUNTIME, Profile, ProfileError, WASM_SHA256};
 pub use self_test::{SelfTestError, digest};

@@ -9,13 +9,16 @@
 //! Guard::of ──▶ the model with k and ε as further inputs ──▶ Guard::check: four runs with +ε, and four with −ε
 //!   rewrite   node by node      operators  types, and who rounds          wire   fields, in the file's order
 //!   jitter    y·(1 + ε·sin …)   weights    constants, changed likewise    probe  floats that become integers
+//!   facts     what certification asks beside
 //! ```
 //!
 //! All of this decides votes, so it never changes: `vectors/guard.json` has rewritten files and verdicts. Another rewrite is
 //! another version.
 
 mod error;
+mod facts;
 mod jitter;
+mod known;
 mod names;
 mod node;
 mod operators;
@@ -34,8 +37,6 @@ use rewrite::{Probe, Rewrite};
 pub use weights::Weights;
 use wire::{fields, last, malformed, merged, put_bytes, put_int};
 
-/// Runs with jitter: pairs with the same k, of +ε and −ε.
-const RUNS: u8 = 8;
 /// Scales of k, a pair each. With a small k a value has nearly the same angle in both runs of a pair, so that these change the
 /// answer by opposite amounts, however deep the model: of a step that is nearer than the change, one of them is beyond. With
 /// large ones even neighbors among floats have unrelated angles, so that they do not change alike: else a near tie stayed one.
@@ -78,6 +79,17 @@ pub struct Guard<'m> {
     epsilons: Vec<Float>,
     factors: Vec<Factor>,
     probes: Vec<Probe>,
+    products: Vec<String>,
+    rounded: Vec<bool>,
+}
+
+/// A run of the rewritten file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JitteredRun {
+    /// Outputs of the model.
+    pub outputs: Vec<Tensor>,
+    /// What the cast check says of it, if anything.
+    pub cast: Option<Speaks>,
 }
 
 impl<'m> Guard<'m> {
@@ -88,7 +100,8 @@ impl<'m> Guard<'m> {
     pub fn of(model: &'m [u8]) -> Result<Self, GuardError> {
         let (_, rewrite) = rewritten(model, Weights::Plain)?;
         let epsilons = rewrite.used().to_vec();
-        Ok(Self { model, epsilons, factors: rewrite.factors, probes: rewrite.probes })
+        let Rewrite { factors, probes, products, rounded, .. } = rewrite;
+        Ok(Self { model, epsilons, factors, probes, products, rounded })
     }
 
     /// The rewritten file: the model with an input for ε of each float type and one for k of each value behind its own, and
@@ -104,6 +117,29 @@ impl<'m> Guard<'m> {
     #[must_use]
     pub fn jittered(&self) -> usize {
         self.factors.len()
+    }
+
+    /// Nodes that multiply unsigned integers of eight bits with signed ones, each by its operator and name. Processors that add
+    /// two such products in sixteen bits get other integers.
+    #[must_use]
+    pub fn mixed_products(&self) -> &[String] {
+        &self.products
+    }
+
+    /// Whether an output depends on values that are rounded, for each output of the model.
+    #[must_use]
+    pub fn rounded(&self) -> &[bool] {
+        &self.rounded
+    }
+
+    /// Runs that are made of the file with these weights; those without jitter are of interest to the cast check only.
+    #[must_use]
+    pub fn runs(weights: Weights) -> &'static [u8] {
+        match weights {
+            Weights::Plain => &[0],
+            Weights::Plus => &[1, 3, 5, 7],
+            Weights::Minus => &[2, 4, 6, 8],
+        }
     }
 
     /// Limits of the guard's runs, for plain runs of these.
@@ -141,19 +177,19 @@ impl<'m> Guard<'m> {
         canonical: &[Tensor],
         agrees: &dyn Fn(&[Tensor], &[Tensor]) -> bool,
     ) -> Result<GuardVerdict, JudgeError> {
-        let plain = (!self.probes.is_empty()).then_some((Weights::Plain, vec![0]));
-        let pairs = |first| (first..=RUNS).step_by(2).collect::<Vec<u8>>();
-        for (weights, runs) in plain.into_iter().chain([(Weights::Plus, pairs(1)), (Weights::Minus, pairs(2))]) {
+        let plain = (!self.probes.is_empty()).then_some(Weights::Plain);
+        for weights in plain.into_iter().chain([Weights::Plus, Weights::Minus]) {
             let loaded = self.file(weights).map_err(|error| JudgeError::Load(error.to_string()));
             let mut session = match loaded.and_then(|file| judge.load(&file, Self::limits(limits))) {
                 Ok(session) => session,
                 Err(error) if error.is_host() => return Err(error),
                 Err(error) => return Ok(GuardVerdict::Speaks(Speaks::NotLoaded(error))),
             };
-            for run in runs {
-                match self.run(&mut session, run, inputs, wanted, canonical, agrees) {
-                    Ok(None) => {}
-                    Ok(Some(speaks)) => return Ok(GuardVerdict::Speaks(speaks)),
+            for run in Self::runs(weights).iter().copied() {
+                match self.run(&mut session, run, inputs, wanted) {
+                    Ok(JitteredRun { cast: Some(speaks), .. }) => return Ok(GuardVerdict::Speaks(speaks)),
+                    Ok(JitteredRun { outputs, .. }) if agrees(&outputs, canonical) => {}
+                    Ok(_) => return Ok(GuardVerdict::Speaks(Speaks::Unstable { run })),
                     Err(error) if error.is_host() => return Err(error),
                     Err(error) => return Ok(GuardVerdict::Speaks(Speaks::Failed { run, error })),
                 }
@@ -162,27 +198,28 @@ impl<'m> Guard<'m> {
         Ok(GuardVerdict::Silent)
     }
 
-    fn run(
+    /// Makes a run in a session of the rewritten file, and gives the model's outputs at the places `wanted`.
+    ///
+    /// # Errors
+    /// Those of `Session::run`.
+    pub fn run(
         &self,
         session: &mut Session,
         run: u8,
         inputs: &[Tensor],
         wanted: &[usize],
-        canonical: &[Tensor],
-        agrees: &dyn Fn(&[Tensor], &[Tensor]) -> bool,
-    ) -> Result<Option<Speaks>, JudgeError> {
+    ) -> Result<JitteredRun, JudgeError> {
         let outputs = session.outputs().len();
         let first = outputs.saturating_sub(self.probes.len());
         let places: Vec<usize> = wanted.iter().copied().chain(first..outputs).collect();
         let mut outputs = session.run(&self.inputs(run, inputs), &places)?;
         let shown = outputs.split_off(wanted.len());
-        for (probe, shown) in self.probes.iter().zip(&shown) {
-            if let Some((element, value)) = probe.allowed.violated(shown) {
-                let (operator, node) = (probe.operator.clone(), probe.node.clone());
-                return Ok(Some(Speaks::Cast { run, operator, node, element, value: value.to_string() }));
-            }
-        }
-        Ok((!agrees(&outputs, canonical)).then_some(Speaks::Unstable { run }))
+        let cast = self.probes.iter().zip(&shown).find_map(|(probe, shown)| {
+            let (element, value) = probe.allowed.violated(shown)?;
+            let (operator, node) = (probe.operator.clone(), probe.node.clone());
+            Some(Speaks::Cast { run, operator, node, element, value: value.to_string() })
+        });
+        Ok(JitteredRun { outputs, cast })
     }
 }
 

@@ -3,36 +3,26 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
-    Factor, GuardError, MAX_ADDED, MAX_DEPTH, Weights,
+    Factor, GuardError, MAX_ADDED, MAX_DEPTH, Weights, facts,
     jitter::{self, Float},
+    known::{Kind, Known, exact, is_float, kind, outputs_of, unknown},
     names::Names,
     node::{Node, TensorFacts, value_info},
-    operators::{Effect, Rule, effect, elem, rules, settles, takes_exactly},
+    operators::{Effect, effect, elem, takes_exactly},
     probe::{self, Allowed, Source},
     weights,
     wire::{Field, fields, last, malformed, put_bytes},
 };
 
-/// Attributes with graphs, rewritten, and the element types of the node's outputs that follow from them.
-type Inner = (Vec<Option<Vec<u8>>>, Option<Vec<i64>>);
-
-/// What is known of a value.
-#[derive(Clone, Debug)]
-struct Known {
-    elem: i64,
-    kind: Kind,
-    /// The tensor without jitter, of a short constant that has some.
-    exact: Option<Rc<Vec<u8>>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// A constant of one element. It has no jitter: what it is added to or multiplied with has, and so has the result;
-    /// a bound or power of another value would mean another thing.
-    Single,
-    /// Made of shapes and single constants alone, by operators that every machine computes alike.
-    Shape,
-    Other,
+/// The graphs of a node.
+#[derive(Default)]
+struct Inner {
+    /// Attributes of the node, rewritten where they have graphs.
+    attributes: Vec<Option<Vec<u8>>>,
+    /// Element types of the node's outputs, if it has a graph.
+    outputs: Option<Vec<i64>>,
+    /// Whether a graph gives rounded values.
+    rounded: bool,
 }
 
 /// A float that becomes an integer, which a further output shows as f64.
@@ -53,13 +43,14 @@ pub(super) struct Rewrite {
     used: Vec<Float>,
     pub(super) factors: Vec<Factor>,
     pub(super) probes: Vec<Probe>,
+    /// Nodes that multiply unsigned integers with signed ones.
+    pub(super) products: Vec<String>,
+    /// Whether each output of the model depends on values that are rounded.
+    pub(super) rounded: Vec<bool>,
     /// Nodes and outputs of the probes.
     probe_nodes: Vec<u8>,
     probe_outputs: Vec<u8>,
 }
-
-/// Bytes of a constant that is kept without jitter.
-const SHORT: usize = 1_024;
 
 type Result<T> = std::result::Result<T, GuardError>;
 
@@ -73,6 +64,8 @@ impl Rewrite {
             used: Vec::new(),
             factors: Vec::new(),
             probes: Vec::new(),
+            products: Vec::new(),
+            rounded: Vec::new(),
             probe_nodes: Vec::new(),
             probe_outputs: Vec::new(),
         }
@@ -85,7 +78,8 @@ impl Rewrite {
 
     /// The model's graph, with inputs for ε and k after its own, and outputs of the probes.
     pub(super) fn model(&mut self, graph: &[u8]) -> Result<Vec<u8>> {
-        let (graph, _) = self.graph(graph, None)?;
+        let (graph, outputs) = self.graph(graph, None)?;
+        self.rounded = outputs.iter().map(|output| output.rounded).collect();
         let mut out = Vec::new();
         for float in &self.used {
             float.constants().iter().for_each(|node| put_bytes(&mut out, 1, node));
@@ -199,7 +193,7 @@ impl Rewrite {
             inputs.push(if name.is_empty() { None } else { Some(self.known(name)?) });
         }
         let elems: Vec<Option<i64>> = inputs.iter().map(|known| known.as_ref().map(|known| known.elem)).collect();
-        let (graphs, outputs) = self.graphs(&node, &elems)?;
+        let Inner { attributes: graphs, outputs, rounded } = self.graphs(&node, &elems)?;
         let outputs = outputs.map_or_else(|| outputs_of(&node, &elems), Ok)?;
         let kind = kind(&node, &inputs);
         let rounds = kind == Kind::Other && effect(&node) == Effect::Rounds && graphs.iter().all(Option::is_none);
@@ -215,11 +209,20 @@ impl Rewrite {
                 put_bytes(nodes, 1, &jitter::constant_of(tensor, &read[place]));
             }
         }
+        if facts::is_mixed_product(&node, &elems) {
+            self.products.push(facts::named(&node));
+        }
+        // Of a value only the sizes count in a shape.
+        let rounded = kind != Kind::Shape
+            && (rounded
+                || inputs.iter().flatten().any(|known| known.rounded)
+                || rounds && (facts::quantizes(&node) || outputs.iter().any(|elem| is_float(*elem))));
         let (mut after, mut written) = (Vec::new(), Vec::new());
         for (name, elem) in node.output.iter().zip(outputs) {
             let float = Float::of(elem).filter(|_| rounds && !name.is_empty());
             if !name.is_empty() {
                 self.declare(name, elem, kind, None)?;
+                self.round(name, rounded);
             }
             let made = float.map(|float| self.jitter(float, name, &mut after)).transpose()?;
             written.push(made.unwrap_or((*name).to_owned()));
@@ -233,12 +236,12 @@ impl Rewrite {
         Ok(())
     }
 
-    /// The attributes of a node that have graphs, rewritten, and the element types of its outputs if there is one.
+    /// Rewrites the graphs of a node.
     fn graphs(&mut self, node: &Node<'_>, inputs: &[Option<i64>]) -> Result<Inner> {
-        let (mut attributes, mut outputs) = (Vec::new(), None);
+        let mut inner = Inner::default();
         for attribute in &node.attributes {
             let Some(graph) = attribute.graph()? else {
-                attributes.push(None);
+                inner.attributes.push(None);
                 continue;
             };
             let (given, skipped): (Vec<_>, usize) = match node.op {
@@ -251,14 +254,15 @@ impl Rewrite {
                 _ => return Err(unknown(node)),
             };
             let (graph, known) = self.graph(&graph, Some(&given))?;
-            attributes.push(Some(attribute.with(6, &graph)));
+            inner.attributes.push(Some(attribute.with(6, &graph)));
+            inner.rounded |= known.iter().any(|known| known.rounded);
             let elems: Vec<i64> = known.into_iter().skip(skipped).map(|known| known.elem).collect();
             if elems.len() < node.output.len() {
                 return Err(malformed("a graph has fewer outputs than its node"));
             }
-            outputs = Some(elems);
+            inner.outputs = Some(elems);
         }
-        Ok((attributes, outputs))
+        Ok(inner)
     }
 
     fn probe(&mut self, node: &Node<'_>, read: &[String], source: Source, allowed: Allowed) -> Result<()> {
@@ -314,9 +318,16 @@ impl Rewrite {
             return Err(GuardError::Type { value: name.to_owned(), elem });
         }
         let scope = self.scopes.last_mut().ok_or_else(|| malformed("it has no graph"))?;
-        match scope.insert(name.to_owned(), Known { elem, kind, exact }) {
+        match scope.insert(name.to_owned(), Known { elem, kind, rounded: false, exact }) {
             Some(_) => Err(GuardError::Twice(name.to_owned())),
             None => Ok(()),
+        }
+    }
+
+    /// Notes that a value of the innermost graph depends on rounded ones.
+    fn round(&mut self, name: &str, rounded: bool) {
+        if let Some(known) = self.scopes.last_mut().and_then(|scope| scope.get_mut(name)) {
+            known.rounded = rounded;
         }
     }
 
@@ -326,45 +337,8 @@ impl Rewrite {
     }
 }
 
-fn is_float(elem: i64) -> bool {
-    Float::of(elem).is_some()
-}
-
-fn unknown(node: &Node<'_>) -> GuardError {
-    GuardError::Operator { op: node.op.to_owned(), domain: node.domain.to_owned() }
-}
-
 fn is_standard(node: &Node<'_>) -> bool {
     matches!(node.domain, "" | "ai.onnx")
-}
-
-/// A copy of a constant that a node may need as it is: bounds and scales of images are short.
-fn exact(tensor: &[u8]) -> Option<Rc<Vec<u8>>> {
-    (tensor.len() <= SHORT).then(|| Rc::new(tensor.to_vec()))
-}
-
-/// Element types of the outputs of a node without graphs.
-fn outputs_of(node: &Node<'_>, inputs: &[Option<i64>]) -> Result<Vec<i64>> {
-    let rules = rules(node).ok_or_else(|| unknown(node))?;
-    let elem = |place: usize| match rules[place.min(rules.len() - 1)] {
-        Rule::Is(elem) => Ok(elem),
-        Rule::Like(input) => inputs.get(input).copied().flatten().ok_or_else(|| unknown(node)),
-    };
-    (0..node.output.len()).map(elem).collect()
-}
-
-/// What a node's outputs are.
-fn kind(node: &Node<'_>, inputs: &[Option<Known>]) -> Kind {
-    let mut kinds = inputs.iter().flatten().map(|known| known.kind).peekable();
-    match node.op {
-        "Shape" | "Size" => Kind::Shape,
-        _ if kinds.peek().is_none() || !settles(node) => Kind::Other,
-        _ => kinds.fold(Kind::Single, |all, kind| match (all, kind) {
-            (Kind::Other, _) | (_, Kind::Other) => Kind::Other,
-            (Kind::Shape, _) | (_, Kind::Shape) => Kind::Shape,
-            _ => Kind::Single,
-        }),
-    }
 }
 
 /// A message with another text in a field.
