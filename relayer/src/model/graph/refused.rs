@@ -5,6 +5,8 @@ use crate::{model::foreign::Foreign, text};
 
 /// Nodes of a model at most, with every function written out where it is called.
 pub const MAX_NODES: usize = 1_000_000;
+/// Functions that call each other in a row, at most: each takes some stack of whoever walks the model.
+pub(super) const MAX_CALLS: usize = 100;
 
 /// Reason for which a file is not run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +64,8 @@ pub enum Refused {
     ReservedFunction { domain: String, name: String },
     #[error("function {} calls itself: export the model without it", text::shown(name))]
     RecursiveFunction { name: String },
+    #[error("more than {MAX_CALLS} functions call each other in a row: export the model with them inlined")]
+    DeepFunctions,
     #[error("more than {MAX_NODES} nodes with functions written out: export a smaller model")]
     TooManyNodes,
     #[error(

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::proto::{self, Attribute, Graph, Node, ValueInfo};
 
 /// Shapes by the names of tensors.
-pub(super) type Shapes<'a> = HashMap<&'a str, Vec<u64>>;
+pub type Shapes<'a> = HashMap<&'a str, Vec<u64>>;
 
 /// Operators that give a tensor of their first input's shape.
 const SAME: &str = " Abs Acos Asin Atan BatchNormalization BiasGelu Cast Ceil Celu Clip Cos Dropout Elu Erf Exp FastGelu Floor Gelu \
@@ -76,7 +76,7 @@ fn attribute<'a>(node: &'a Node, name: &str) -> Option<&'a Attribute> {
     node.attribute.iter().find(|attribute| attribute.name == name)
 }
 
-fn number(node: &Node, name: &str, default: i64) -> i64 {
+pub(super) fn number(node: &Node, name: &str, default: i64) -> i64 {
     attribute(node, name).map_or(default, |attribute| attribute.i)
 }
 
@@ -183,7 +183,7 @@ fn window(node: &Node, input: &[u64], kernel: &[u64], channels: Option<u64>) -> 
     Some(shape)
 }
 
-fn transposed(swap: bool, shape: &[u64]) -> Vec<u64> {
+pub(super) fn transposed(swap: bool, shape: &[u64]) -> Vec<u64> {
     let mut shape = shape.to_vec();
     if let (true, [.., a, b]) = (swap, &mut shape[..]) {
         std::mem::swap(a, b);

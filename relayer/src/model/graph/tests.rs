@@ -1,5 +1,6 @@
 mod contents;
 mod ports;
+mod survey;
 
 use std::path::Path;
 
