@@ -7,7 +7,7 @@ use crate::{
     client::{AccountError, NewModelError},
     config::ConfigError,
     coordinator::ReadError,
-    engine::{EngineError, LoadError, StartError},
+    engine::{EngineError, ExamineError, LoadError, StartError},
     journal::JournalError,
     keys::KeyError,
     model::ModelError,
@@ -73,7 +73,10 @@ impl Exit {
                 _ => Self::Engine,
             });
         }
-        let is_engine = error.is::<StartError>() || error.is::<LoadError>() || error.is::<EngineError>();
+        let is_engine = error.is::<StartError>()
+            || error.is::<LoadError>()
+            || error.is::<EngineError>()
+            || error.is::<ExamineError>();
         if error.is::<Mistyped>() {
             Some(Self::Mistyped)
         } else if error.is::<ConfigError>() {

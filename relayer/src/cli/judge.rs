@@ -43,7 +43,8 @@ pub(super) struct JudgeArgs {
     judge: Option<PathBuf>,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// A time limit, as a user writes it.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.001..=86_400.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "write a number of seconds from 0.001 to 86400".to_owned())
 }

@@ -3,21 +3,29 @@
 
 mod account;
 mod ask;
+mod certify;
 mod earnings;
+mod examples;
 mod input;
 mod models;
 mod new_model;
 mod pay;
+mod random;
 mod redeliver;
 mod refund;
 mod revoke;
 mod seat;
 mod seats;
+mod spread;
 mod wait;
 
 pub use account::{Account, AccountError, Client};
 pub use ask::{Asked, RequestError, RequestTerms, ask, resolve_model};
+pub use certify::{
+    Certificate, CertificateRequest, CertifyError, ProductError, Refusal, SMALL_RUN, Spread, certify, shown_share,
+};
 pub use earnings::{DailyEarnings, daily_earnings};
+pub use examples::{ExampleError, Origin};
 pub use input::{InputError, JsonInput, Ports, input_from_arrays, input_from_json, input_from_text};
 pub use models::{ModelRegistration, Naming, RegisterError, register_model};
 pub use new_model::{ModelLane, ModelRecipe, NewModelError, new_model};

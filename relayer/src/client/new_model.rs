@@ -1,13 +1,15 @@
 //! From an ONNX file to a model: what follows from the file, and probes made by running it.
 
 mod limits;
-mod random;
 
 use alloy::primitives::Bytes;
 use oraculum_judge::Profile;
 
 use self::limits::{sizes, too_large};
-use super::{InputError, Ports, input_from_json};
+use super::{
+    InputError, Ports, input_from_json,
+    random::{Inputs, RANGES, RandomError, SIZES, Values},
+};
 use crate::{
     engine::{Engine, EngineError, LoadError, LoadedModel, OnnxEngine, SETTINGS, Source, StartError},
     model::{
@@ -104,6 +106,16 @@ pub enum NewModelError {
     Tensor(#[from] TensorError),
 }
 
+impl From<RandomError> for NewModelError {
+    fn from(error: RandomError) -> Self {
+        match error {
+            RandomError::OpenRank(input) => Self::OpenRank(input),
+            RandomError::TooLarge(bytes) => Self::TooLarge { what: "input", bytes },
+            RandomError::Tensor(error) => Self::Tensor(error),
+        }
+    }
+}
+
 /// Makes a model of an ONNX file and puts it into a store; with `replace`, in the place of another of its name.
 ///
 /// # Errors
@@ -193,12 +205,12 @@ async fn given_probes(
 }
 
 async fn random_probes(engine: &OnnxEngine, loaded: &LoadedModel) -> Result<Vec<Probe>, NewModelError> {
-    let mut random = random::Inputs::of(loaded.file_hash());
+    let mut random = Inputs::of(loaded.file_hash());
     let mut first_reason = None;
-    for range in random::RANGES {
-        let mut probes = Vec::new();
-        for (rows, others) in random::SIZES {
-            let input = tensor::encode(&random.tensors(&loaded.signature.inputs, rows, others, range)?)?;
+    for range in RANGES {
+        let (mut probes, values) = (Vec::new(), Values::within(range));
+        for sizes in SIZES {
+            let input = random.packed(&loaded.signature.inputs, sizes, &|_| &values)?;
             if input.len() > MAX_BYTES as usize {
                 continue;
             }

@@ -93,6 +93,16 @@ impl Backends {
     }
 
     async fn judge(&self, limits: Limits) -> Result<Home, LoadError> {
+        let (program, files) = self.judge_files().await?.clone();
+        let backend = Arc::new(JudgeBackend { program, files, limits });
+        Ok(Home { backend, runtime: ONNX_RUNTIME.to_owned(), devices: vec![Device::Judge] })
+    }
+
+    /// The judge's files, and the program that is started with them.
+    ///
+    /// # Errors
+    /// `LoadError::JudgeFiles` or `Process` where there are none.
+    pub(super) async fn judge_files(&self) -> Result<&(Program, Arc<JudgeFiles>), LoadError> {
         let find = async {
             let files = JudgeFiles::find(self.options.judge.as_deref())?;
             let program = Program::find(self.options.worker.as_deref());
@@ -100,9 +110,7 @@ impl Backends {
             tracing::debug!(wasm = %files.wasm.display(), cache = %files.cache.display(), "the canonical judge is found");
             Ok::<_, LoadError>((program, Arc::new(files)))
         };
-        let (program, files) = self.judge.get_or_try_init(|| find).await?.clone();
-        let backend = Arc::new(JudgeBackend { program, files, limits });
-        Ok(Home { backend, runtime: ONNX_RUNTIME.to_owned(), devices: vec![Device::Judge] })
+        self.judge.get_or_try_init(|| find).await
     }
 
     /// Where a model goes whose outputs are judged so; those of a bare file are not.

@@ -13,6 +13,7 @@ mod backend;
 mod backends;
 mod devices;
 mod error;
+mod examination;
 mod homes;
 mod infer;
 mod judgement;
@@ -22,11 +23,15 @@ mod sessions;
 
 pub(crate) use backends::child::worker;
 pub use backends::{
-    canonical::files::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError},
+    canonical::{
+        examination::Examiner,
+        files::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError},
+    },
     ort::runtime,
 };
 pub use devices::{EngineOptions, Provider};
 pub use error::{EngineError, Fault, LoadError, StartError};
+pub use examination::{Draws, ExamineError, JitterSign, JitteredRun, ModelFacts, PlainRun, RunFailure};
 pub use infer::Inference;
 pub use judgement::{GuardReport, Trace};
 pub use load::{LoadedModel, Source};
@@ -36,13 +41,17 @@ pub use sessions::Limits;
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use alloy::primitives::{B256, Bytes};
 use futures::future::BoxFuture;
 
 use self::homes::Backends;
-use crate::protocol::{OutputFormat, cast::NotFinite};
+use crate::{
+    model::ModelFile,
+    protocol::{OutputFormat, cast::NotFinite},
+};
 
 /// Something that runs models.
 pub trait Engine: Send + Sync {
@@ -127,6 +136,20 @@ impl OnnxEngine {
         let loaded = self.model(model).ok_or(EngineError::UnknownModel(model))?;
         let judgement = loaded.judgement(format, trace).ok_or(EngineError::NotJudged)?;
         loaded.infer(input, format, NotFinite::Refused, Some(judgement)).await
+    }
+
+    /// Begins to examine a model in a process of the canonical judge, which may use `limits`; all of it may take `time`.
+    ///
+    /// # Errors
+    /// `ExamineError::Load` where the file cannot be read or the judge cannot be used.
+    pub async fn examine(
+        &self,
+        file: &ModelFile,
+        limits: oraculum_judge::Limits,
+        time: Duration,
+    ) -> Result<Examiner, ExamineError> {
+        let (program, files) = self.backends.judge_files().await?;
+        Examiner::open((program, files), file, limits, time).await
     }
 
     /// The loaded model with an id.

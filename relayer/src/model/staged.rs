@@ -10,9 +10,11 @@ use tempfile::TempDir;
 use super::{
     ListedFile, Model, ModelError, ModelStore, OpenModelFile, OpenWeights, Probe,
     card_file::{CardFile, Rule},
-    details, graph, sha256,
+    details,
+    graph::{self, OutputSpec},
+    sha256,
 };
-use crate::protocol::cast::{ElementType, TensorSpec};
+use crate::protocol::{card::Agreement, cast::TensorSpec};
 
 /// A whole model in a hidden folder of the store. Dropped, it is gone.
 #[derive(Debug)]
@@ -93,10 +95,8 @@ impl NewModel {
 
     /// The rule for an output: where the judge answers, its bytes; else room for rounding, if there is any.
     fn rule(&self, output: &TensorSpec) -> Rule {
-        let floats =
-            matches!(output.element, ElementType::F16 | ElementType::Bf16 | ElementType::F32 | ElementType::F64);
         let exact = self.profile.parse::<Profile>().is_ok_and(|profile| profile.lane == Lane::Exact);
-        if exact || !floats {
+        if exact || !output.element.is_float() {
             return Rule::Exact {};
         }
         Rule::Elementwise { atol: TOLERANCES.0.to_owned(), rtol: TOLERANCES.1.to_owned() }
@@ -120,6 +120,19 @@ impl NewModel {
             details["files"] = json!(files);
         }
         details
+    }
+}
+
+/// The rule that a new card outside the exact lane has for an output: floats agree within 0.00001 + 0.0001·|value|, all else
+/// is equal.
+#[must_use]
+pub fn default_rule(output: &OutputSpec) -> Agreement {
+    let tolerance = |text: &str| text.parse().unwrap_or_default();
+    match output {
+        OutputSpec::Tensor(spec) if spec.element.is_float() => {
+            Agreement::Elementwise { atol: tolerance(TOLERANCES.0), rtol: tolerance(TOLERANCES.1) }
+        }
+        _ => Agreement::Exact,
     }
 }
 

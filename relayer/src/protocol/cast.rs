@@ -56,6 +56,11 @@ impl ElementType {
         }
     }
 
+    /// Whether elements are IEEE 754 numbers.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F16 | Self::Bf16 | Self::F32 | Self::F64)
+    }
+
     /// The type that `Display` writes so.
     pub fn by_name(name: &str) -> Option<Self> {
         use ElementType::*;

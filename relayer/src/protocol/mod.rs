@@ -8,6 +8,7 @@ pub mod agreement;
 pub mod answer;
 pub mod card;
 pub mod cast;
+pub mod difference;
 mod exact;
 pub mod payout;
 pub mod request;

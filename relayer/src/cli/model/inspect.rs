@@ -162,7 +162,8 @@ fn counts(operators: &BTreeMap<String, u64>) -> String {
     sorted.into_iter().map(|(name, count)| format!("{} {count}", text::shown(name))).collect::<Vec<_>>().join(", ")
 }
 
-fn agreement(rule: &Agreement) -> String {
+/// A rule, as people read it.
+pub(super) fn agreement(rule: &Agreement) -> String {
     match rule {
         Agreement::Exact => "equal".into(),
         Agreement::Elementwise { atol, rtol } => format!("within {atol} + {rtol}·|value|"),

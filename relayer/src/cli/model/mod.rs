@@ -1,5 +1,6 @@
 //! `oraculum model`: the models that this machine can serve, and making them known to a coordinator.
 
+mod certify;
 mod inspect;
 mod new;
 mod register;
@@ -57,6 +58,14 @@ enum ModelCommand {
   oraculum model new wine.onnx
   oraculum model new wine.onnx --name wine/v1 --labels red,white --inputs example.json --licence MIT")]
     New(new::NewArgs),
+    /// Say which lanes a model may have, and why not the others.
+    ///
+    /// The model is run in the canonical judge, in a process of its own: on its probes and given inputs, and on random ones.
+    /// Exit code 1 says that the lane of its card is refused or, of a bare file, that it may have none.
+    #[command(after_help = "Examples:
+  oraculum model certify wine/v1
+  oraculum model certify ./wine.onnx --inputs example.json --runs 100 --seed 1")]
+    Certify(certify::CertifyArgs),
     /// Remove a model from the store on this machine. A node that runs serves it until it ends.
     #[command(after_help = "Example:
   oraculum model remove wine/v1")]
@@ -129,6 +138,7 @@ impl ModelArgs {
                 added(&staged.install(replace)?, self.json)
             }
             ModelCommand::New(args) => args.run(&store, self.json).await,
+            ModelCommand::Certify(args) => args.run(&store, self.json).await,
             ModelCommand::Remove { model } => remove(&store, &model, self.json),
             ModelCommand::Register(args) => args.run(self.models, self.json).await,
             ModelCommand::List => list(&store, self.json),

@@ -1,7 +1,10 @@
 //! The canonical judge: the same bits on every machine. It runs in processes of its own, one for each model.
 
+pub(in crate::engine) mod examination;
+pub(super) mod examiner;
 pub(in crate::engine) mod files;
 mod guard;
+mod prepare;
 pub(super) mod runner;
 mod words;
 
@@ -51,6 +54,7 @@ impl Backend for JudgeBackend {
                 cache: self.files.cache.display().to_string(),
                 memory: self.limits.memory,
                 fuel: self.limits.fuel,
+                examine: false,
             };
             let load = Load { judge: Some(judge), ..Load::default() };
             let session = ChildSession::open(&self.program, file, &signature, load).await?;

@@ -3,18 +3,18 @@
 //! Answers come from a session that has run before. One in `CHECKED` is computed again by a fresh session, which is what
 //! judges, once nobody asks for a while: other bits end the process.
 
-use std::{fs, path::Path, time::Instant};
+use std::time::Instant;
 
 use alloy::primitives::Bytes;
-use oraculum_judge::{Candidates, Judge, JudgeError, Limits, OpenError, Session, Tensor, Trace};
+use oraculum_judge::{Candidates, Judge, JudgeError, Limits, Session, Tensor, Trace};
 
 use super::{
     super::child::{
-        sandbox,
         wire::{self, Failure, FailureKind, JudgeOptions, Loaded, Run},
         worker::{Results, Runner, failure},
     },
     guard,
+    prepare::{Prepared, prepare},
     words::{explained, from_judge, to_judge},
 };
 use crate::{engine::judgement::AnswerRule, model::OpenModelFile};
@@ -47,22 +47,7 @@ pub(in crate::engine::backends) fn open(
     options: &JudgeOptions,
     preparing: &mut dyn FnMut(String) -> Result<(), String>,
 ) -> Result<Box<dyn Runner>, Failure> {
-    let unusable = |reason: String| failure(FailureKind::Judge, reason);
-    let model = file.read().map_err(|error| failure(FailureKind::Model, error.to_string()))?;
-    sandbox::die_first();
-    let (wasm, cache) = (Path::new(&options.wasm), Path::new(&options.cache));
-    let bytes = fs::read(wasm).map_err(|error| unusable(format!("{}: {error}", wasm.display())))?;
-    // A node that is gone by now is noticed by the next message to it.
-    let compiling =
-        || drop(preparing("compiling the canonical judge for this machine, which takes up to a minute, once".into()));
-    let judge = Judge::open_tested(&bytes, cache, compiling).map_err(|error| match error {
-        OpenError::NotTheJudge { .. } => unusable(format!("{}: {error}", wasm.display())),
-        error => unusable(error.to_string()),
-    })?;
-    drop(bytes);
-    // From here on it is the model that decides what runs.
-    sandbox::enter().map_err(|reason| failure(FailureKind::Runtime, format!("it cannot be isolated: {reason}")))?;
-    let limits = Limits { memory: options.memory, fuel: options.fuel };
+    let Prepared { judge, model, limits } = prepare(file, options, preparing)?;
     let session = judge.load(&model, limits).map_err(|error| explained(&error))?;
     Ok(Box::new(JudgeRunner { judge, model, limits, session, fresh: true, runs: 0, candidates: None, unchecked: None }))
 }

@@ -5,6 +5,7 @@
 //! ChildSession::run ──▶ wire ──▶ worker, in the other process ──▶ Runner (canonical/)
 //! ```
 
+pub(in crate::engine::backends) mod examination;
 mod exchange;
 pub(in crate::engine::backends) mod sandbox;
 pub(in crate::engine::backends) mod tensors;

@@ -12,7 +12,7 @@ const MAX_STRINGS: usize = 1 << 22;
 macro_rules! numbers {
     ($($variant:ident => $type:ty),* $(,)?) => {
         /// Writes a tensor for the process.
-        pub(super) fn to_wire(tensor: &ModelTensor) -> wire::Tensor {
+        pub(in crate::engine::backends) fn to_wire(tensor: &ModelTensor) -> wire::Tensor {
             let mut lengths = Vec::new();
             let (dtype, data) = match &tensor.elements {
                 $(Elements::$variant(values) => {

@@ -7,8 +7,11 @@
 //! The process may be under a hostile model's control, so the node takes nothing in a report for granted: lengths are
 //! bounded, and tensors are checked against their dimensions.
 
+pub(in crate::engine::backends) mod examine;
+
 use std::io::{self, ErrorKind, Read, Write};
 
+use self::examine::{Examine, Examined};
 use prost::{Message, Oneof};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -20,7 +23,7 @@ pub(in crate::engine::backends) const MAX_REPORT: u32 = 1 << 20;
 /// A message to a model's process.
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::engine::backends) struct Order {
-    #[prost(oneof = "OrderKind", tags = "1, 2")]
+    #[prost(oneof = "OrderKind", tags = "1, 2, 15")]
     pub kind: Option<OrderKind>,
 }
 
@@ -33,6 +36,9 @@ pub(in crate::engine::backends) enum OrderKind {
     /// Runs the model once.
     #[prost(message, tag = "2")]
     Run(Run),
+    /// Takes a step of an examination.
+    #[prost(message, tag = "15")]
+    Examine(Examine),
 }
 
 /// The model, and what is to run it.
@@ -63,6 +69,9 @@ pub(in crate::engine::backends) struct JudgeOptions {
     /// Instructions of a load, and of each run.
     #[prost(uint64, tag = "4")]
     pub fuel: u64,
+    /// Whether the model is to be examined, not served: then it need not even load.
+    #[prost(bool, tag = "15")]
+    pub examine: bool,
 }
 
 /// Input of a run.
@@ -138,7 +147,7 @@ pub(in crate::engine::backends) struct Tensor {
 /// A message from a model's process.
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::engine::backends) struct Report {
-    #[prost(oneof = "ReportKind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "ReportKind", tags = "1, 2, 3, 4, 5, 15")]
     pub kind: Option<ReportKind>,
 }
 
@@ -161,6 +170,9 @@ pub(in crate::engine::backends) enum ReportKind {
     /// A run gave no outputs.
     #[prost(message, tag = "5")]
     Failed(Failure),
+    /// Something was found in an examination.
+    #[prost(message, tag = "15")]
+    Examined(Examined),
 }
 
 /// What the process knows of the model that it loaded.

@@ -13,11 +13,18 @@ use rustix::{
     time::Timespec,
 };
 
-use super::wire::{self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Outputs, Report, ReportKind, Run};
+use super::wire::{
+    self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Outputs, Report, ReportKind, Run,
+    examine::{Done, Examine, Examined, Finding, Step},
+};
 use crate::{
     engine::backends::canonical,
     model::{ModelFile, OpenModelFile},
 };
+
+/// Tells the node what was found, with the tensors that follow it; fails where nobody listens.
+pub(in crate::engine::backends) type ReportFinding<'a> =
+    dyn FnMut(Finding, Vec<wire::Tensor>) -> Result<(), String> + 'a;
 
 /// Something that runs one model in this process.
 pub(in crate::engine::backends) trait Runner {
@@ -29,6 +36,15 @@ pub(in crate::engine::backends) trait Runner {
     /// # Errors
     /// Why there are no outputs.
     fn run(&mut self, run: Run) -> Result<Results, Failure>;
+
+    /// Takes a step of an examination, and reports what is found, with the tensors that follow it.
+    ///
+    /// # Errors
+    /// Why the step could not be taken; where `report` fails nobody hears of it.
+    fn examine(&mut self, step: Step, report: &mut ReportFinding<'_>) -> Result<(), Failure> {
+        let _ = (step, report);
+        Err(failure(FailureKind::Runtime, "this process serves its model".to_owned()))
+    }
 
     /// Whether there is something to check while nobody waits.
     fn has_to_check(&self) -> bool;
@@ -86,8 +102,18 @@ fn serve() -> Result<(), String> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             order => order.map_err(told)?,
         };
-        let Some(OrderKind::Run(run)) = order.kind else {
-            return Err("the node sent an order that no model carries out".to_owned());
+        let run = match order.kind {
+            Some(OrderKind::Run(run)) => run,
+            Some(OrderKind::Examine(Examine { step: Some(step) })) => {
+                let mut found = |finding: Finding, tensors: Vec<wire::Tensor>| {
+                    report(ReportKind::Examined(Examined { finding: Some(finding) }))?;
+                    tensors.iter().try_for_each(|tensor| wire::write(&mut &socket, tensor)).map_err(told)
+                };
+                let failure = runner.examine(step, &mut found).err();
+                found(Finding::Done(Done { failure }), Vec::new())?;
+                continue;
+            }
+            _ => return Err("the node sent an order that no model carries out".to_owned()),
         };
         match runner.run(run) {
             Ok(Results { tensors, trace, guard, run_time }) => {
@@ -127,7 +153,11 @@ fn open(load: Load, preparing: &mut dyn FnMut(String) -> Result<(), String>) -> 
     let file: OpenModelFile = ModelFile::with_hash(load.file.into(), sha256, Vec::new())
         .open()
         .map_err(|error| failure(FailureKind::Model, error.to_string()))?;
-    canonical::runner::open(&file, &load.judge.unwrap_or_default(), preparing)
+    let options = load.judge.unwrap_or_default();
+    match options.examine {
+        true => canonical::examiner::open(&file, &options, preparing),
+        false => canonical::runner::open(&file, &options, preparing),
+    }
 }
 
 /// A failure without an output.

@@ -1,0 +1,134 @@
+//! The node's side of an examination: a model's process that is asked step by step. Nothing that it says is taken for
+//! granted.
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Connection, Program, tensors,
+    wire::{
+        self, MAX_DATA, MAX_REPORT, Order, OrderKind, Report, ReportKind,
+        examine::{Done, Examine, Examined, Finding, Step},
+    },
+};
+use crate::{engine::error::LoadError, model::OpenModelFile, protocol::cast::ModelTensor};
+
+/// Tensors that may follow a finding: no model with more outputs gets as far.
+const MAX_TENSORS: u32 = 1_024;
+
+/// A process that examines a model; it is killed when this is dropped.
+pub(in crate::engine::backends) struct Examination {
+    connection: Connection,
+    /// When everything has to be done.
+    deadline: Instant,
+}
+
+/// Why an examination goes no further.
+#[derive(Debug)]
+pub(in crate::engine::backends) enum Halted {
+    /// The time is up.
+    Late,
+    /// The process ended, or says what it should not, in words.
+    Process(String),
+    /// The step could not be taken.
+    Step(wire::Failure),
+}
+
+impl Examination {
+    /// Starts a process for a model, of which nothing is read yet.
+    ///
+    /// # Errors
+    /// `LoadError::Model` where the file cannot be read, `Judge` where the judge cannot be used, `Process` where the process
+    /// failed, `Timeout` at the deadline.
+    pub(in crate::engine::backends) async fn open(
+        program: &Program,
+        file: &OpenModelFile,
+        judge: wire::JudgeOptions,
+        deadline: Instant,
+    ) -> Result<Self, LoadError> {
+        let process = |error: std::io::Error| LoadError::Process(error.to_string());
+        let (path, handle) = file.for_child()?;
+        let load = wire::Load {
+            file: path.display().to_string(),
+            sha256: file.sha256().to_vec(),
+            judge: Some(wire::JudgeOptions { examine: true, ..judge }),
+        };
+        let mut connection = Connection::start(program, handle).map_err(process)?;
+        match timeout_at(deadline, connection.load(load)).await {
+            Err(_) => Err(LoadError::Process("it was not ready in the time that there is".to_owned())),
+            Ok(Ok(loaded)) => loaded.map(|_| Self { connection, deadline }),
+            Ok(Err(error)) => Err(LoadError::Process(connection.process.end(&error).await.to_string())),
+        }
+    }
+
+    /// Takes a step, and has `each` look at what is found, with the tensors that come with it.
+    ///
+    /// # Errors
+    /// `Halted`, or what `each` gives, as `Halted::Process`.
+    pub(in crate::engine::backends) async fn step(
+        &mut self,
+        step: Step,
+        each: &mut (dyn FnMut(Finding, Vec<ModelTensor>) -> Result<(), &'static str> + Send),
+    ) -> Result<(), Halted> {
+        let deadline = self.deadline;
+        match timeout_at(deadline, self.take(step, each)).await {
+            Ok(taken) => taken,
+            Err(_) => {
+                let _ = self.connection.process.child.start_kill();
+                Err(Halted::Late)
+            }
+        }
+    }
+
+    async fn take(
+        &mut self,
+        step: Step,
+        each: &mut (dyn FnMut(Finding, Vec<ModelTensor>) -> Result<(), &'static str> + Send),
+    ) -> Result<(), Halted> {
+        let order = Order::from(OrderKind::Examine(Examine { step: Some(step) }));
+        if let Err(error) = wire::send(&mut self.connection.writer, &order).await {
+            return Err(self.broken(&error).await);
+        }
+        loop {
+            let (finding, tensors) = match self.finding().await {
+                Ok(found) => found.map_err(|what| Halted::Process(format!("its process sent {what}")))?,
+                Err(error) => return Err(self.broken(&error).await),
+            };
+            match finding {
+                Finding::Done(Done { failure: None }) => return Ok(()),
+                Finding::Done(Done { failure: Some(failure) }) => return Err(Halted::Step(failure)),
+                finding => {
+                    each(finding, tensors).map_err(|what| Halted::Process(format!("its process sent {what}")))?
+                }
+            }
+        }
+    }
+
+    /// What the process reports next; the inner error says what it sent instead.
+    async fn finding(&mut self) -> std::io::Result<Result<(Finding, Vec<ModelTensor>), String>> {
+        let reader = &mut self.connection.reader;
+        let finding = match wire::receive::<Report>(reader, MAX_REPORT).await?.kind {
+            Some(ReportKind::Examined(Examined { finding: Some(finding) })) => finding,
+            _ => return Ok(Err("no finding".to_owned())),
+        };
+        let count = match &finding {
+            Finding::Ran(ran) => ran.tensors,
+            Finding::Jittered(jittered) => jittered.tensors,
+            _ => 0,
+        };
+        if count > MAX_TENSORS {
+            return Ok(Err("more tensors than a model has outputs".to_owned()));
+        }
+        let mut all = Vec::new();
+        for _ in 0..count {
+            match tensors::from_wire(wire::receive(reader, MAX_DATA).await?) {
+                Ok(tensor) => all.push(tensor),
+                Err(what) => return Ok(Err(what)),
+            }
+        }
+        Ok(Ok((finding, all)))
+    }
+
+    async fn broken(&mut self, error: &std::io::Error) -> Halted {
+        Halted::Process(self.connection.process.end(error).await.to_string())
+    }
+}
