@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use crate::{
     protocol::{
         cast::{ElementType, TensorSpec},
-        difference::{self, values},
+        difference::values,
         tensor::{self, DType, Tensor, TensorError},
     },
     text,
@@ -172,6 +172,7 @@ impl Inputs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::difference;
 
     fn spec(element: ElementType, shape: &[Option<u64>]) -> TensorSpec {
         TensorSpec { name: "x".into(), element, shape: Some(shape.to_vec()) }

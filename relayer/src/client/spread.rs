@@ -43,6 +43,9 @@ pub(super) struct GuardRuns {
     pub refused: Option<String>,
 }
 
+/// Looks at a run of the guard: the place of its inputs, its outputs, and those of the plain run.
+pub(super) type SeeRun<'a> = dyn FnMut(usize, &[Packed], &[Packed]) + Send + 'a;
+
 /// Makes the guard's runs on all inputs that were kept, and has `each` look at the outputs of each run beside the canonical
 /// ones, with the place of the inputs.
 ///
@@ -51,7 +54,7 @@ pub(super) struct GuardRuns {
 pub(super) async fn guard_runs(
     examiner: &mut Examiner,
     canonical: &[Vec<Packed>],
-    each: &mut (dyn FnMut(usize, &[Packed], &[Packed]) + Send),
+    each: &mut SeeRun<'_>,
     progress: &mut (dyn FnMut(&str) + Send),
 ) -> Result<GuardRuns, ExamineError> {
     let mut found = GuardRuns::default();

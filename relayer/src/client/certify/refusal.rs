@@ -127,7 +127,7 @@ struct Share(f64);
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            share if share == 0.0 => f.write_str("0"),
+            0.0 => f.write_str("0"),
             share if share.is_infinite() => f.write_str("more than any tolerance"),
             share if share < 0.0001 => f.write_str("below 0.0001"),
             share if share < 1.0 => write!(f, "{share:.4}"),

@@ -72,7 +72,7 @@ impl Examiner {
     pub async fn facts(&mut self) -> Result<ModelFacts, ExamineError> {
         let mut found = None;
         let mut each = |finding, _| match finding {
-            Finding::Facts(facts) => facts_of(facts).map(|facts| found = Some(facts)),
+            Finding::Facts(facts) => facts_of(*facts).map(|facts| found = Some(facts)),
             _ => Err("another finding than facts"),
         };
         let step = self.process.step(Step::Facts(examine::Nothing {}), &mut each).await;

@@ -94,7 +94,7 @@ impl Runner for Examiner {
         match step {
             Step::Facts(_) => {
                 let facts = self.facts()?;
-                told(report(Finding::Facts(facts), Vec::new()))
+                told(report(Finding::Facts(Box::new(facts)), Vec::new()))
             }
             Step::Input(Inputs { inputs }) => {
                 let inputs = inputs.into_iter().map(to_judge).collect::<Result<Vec<_>, _>>();

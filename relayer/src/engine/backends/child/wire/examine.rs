@@ -63,8 +63,8 @@ pub(in crate::engine::backends) struct Examined {
 /// Kinds of findings.
 #[derive(Clone, PartialEq, Oneof)]
 pub(in crate::engine::backends) enum Finding {
-    #[prost(message, tag = "1")]
-    Facts(Facts),
+    #[prost(message, boxed, tag = "1")]
+    Facts(Box<Facts>),
     #[prost(message, tag = "2")]
     Ran(Ran),
     #[prost(message, tag = "3")]
