@@ -6,7 +6,7 @@ use alloy::primitives::Bytes;
 
 use super::{
     InputError, Ports, input_from_json,
-    random::{Inputs, RANGES, RandomError, SIZES, Values},
+    random::{Inputs, RANGES, RandomError, SIZES, Values, sized},
 };
 use crate::{
     model::Model,
@@ -96,9 +96,12 @@ pub(super) fn golden(
     Ok(examples)
 }
 
-/// Random examples: of small sizes, and of values like those of golden ones, where there are any.
-pub(super) struct RandomExamples<'a> {
-    specs: &'a [TensorSpec],
+/// Random examples: of small sizes and, where there are golden ones, every other of the sizes of the smallest of them, and all of
+/// values like theirs.
+pub(super) struct RandomExamples {
+    specs: Vec<TensorSpec>,
+    /// Shapes of the smallest golden example.
+    smallest: Option<Vec<Vec<u32>>>,
     random: Inputs,
     /// What each input is drawn from, one set after another.
     values: Vec<Vec<Values>>,
@@ -109,9 +112,9 @@ pub(super) struct RandomExamples<'a> {
     most: usize,
 }
 
-impl<'a> RandomExamples<'a> {
+impl RandomExamples {
     /// Examples that follow from a seed, of which `wanted` are of use.
-    pub(super) fn new(specs: &'a [TensorSpec], golden: &[Example], seed: u64, wanted: usize, max_bytes: u32) -> Self {
+    pub(super) fn new(specs: &[TensorSpec], golden: &[Example], seed: u64, wanted: usize, max_bytes: u32) -> Self {
         let packed: Vec<Vec<Tensor>> =
             golden.iter().filter_map(|example| tensor::decode(&example.packed).ok()).collect();
         let like = |place: usize, range| {
@@ -121,9 +124,18 @@ impl<'a> RandomExamples<'a> {
         let all = |range| (0..specs.len()).map(|place| like(place, range)).collect();
         let mut values: Vec<Vec<Values>> = RANGES.into_iter().map(all).collect();
         values.dedup();
+        let smallest = golden.iter().min_by_key(|example| example.packed.len());
+        let smallest = smallest.map(|example| example.inputs.iter().map(|tensor| tensor.shape.clone()).collect());
+        // Of an input of any rank, theirs is one that the model takes.
+        let ranked = |(place, spec): (usize, &TensorSpec)| {
+            let like = |shapes: &Vec<Vec<u32>>| shapes.get(place).map(|shape| vec![None; shape.len()]);
+            let shape = spec.shape.clone().or_else(|| smallest.as_ref().and_then(like));
+            TensorSpec { shape, ..spec.clone() }
+        };
+        let specs = specs.iter().enumerate().map(ranked).collect();
         let random = Inputs::from_seed(seed, MAX_ELEMENTS);
         let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
-        Self { specs, random, values, max_bytes, drawn: 0, most: TRIES * wanted }
+        Self { specs, smallest, random, values, max_bytes, drawn: 0, most: TRIES * wanted }
     }
 
     /// The next one; `None` when enough were drawn.
@@ -132,15 +144,21 @@ impl<'a> RandomExamples<'a> {
     /// `RandomError` where there can be none at all.
     pub(super) fn draw(&mut self) -> Result<Option<Example>, RandomError> {
         while self.drawn < self.most {
-            let (sizes, values) =
-                (SIZES[self.drawn % SIZES.len()], &self.values[self.drawn / SIZES.len() % self.values.len()]);
-            let packed = self.random.packed(self.specs, sizes, &|place| &values[place])?;
+            let like = self.smallest.as_ref().filter(|_| self.drawn.is_multiple_of(2));
+            let round = if self.smallest.is_some() { self.drawn / 2 } else { self.drawn };
+            let small = sized(SIZES[round % SIZES.len()]);
+            let open = |place: usize, index: usize| match like.and_then(|shapes| shapes.get(place)?.get(index)) {
+                Some(size) => *size,
+                None => small(place, index),
+            };
+            let values = &self.values[round / SIZES.len() % self.values.len()];
+            let packed = self.random.packed(&self.specs, &open, &|place| &values[place])?;
             self.drawn += 1;
             if packed.len() > self.max_bytes {
                 continue;
             }
             // What is drawn by the model's own shapes and types is one of its inputs.
-            if let Ok(inputs) = to_inputs(self.specs, &packed) {
+            if let Ok(inputs) = to_inputs(&self.specs, &packed) {
                 let origin = Origin::Random(self.drawn);
                 return Ok(Some(Example { origin, packed, inputs, recorded: None }));
             }

@@ -3,6 +3,7 @@
 
 mod account;
 mod ask;
+mod calibrate;
 mod certify;
 mod earnings;
 mod examples;
@@ -21,6 +22,9 @@ mod wait;
 
 pub use account::{Account, AccountError, Client};
 pub use ask::{Asked, RequestError, RequestTerms, ask, resolve_model};
+pub use calibrate::{
+    CalibrateError, Calibration, CalibrationRequest, Distribution, MAX_SEAT_SHARE, OutputCalibration, calibrate,
+};
 pub use certify::{
     Certificate, CertificateRequest, CertifyError, ProductError, Refusal, SMALL_RUN, Spread, certify, shown_share,
 };

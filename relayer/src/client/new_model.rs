@@ -8,7 +8,7 @@ use oraculum_judge::Profile;
 use self::limits::{sizes, too_large};
 use super::{
     InputError, Ports, input_from_json,
-    random::{Inputs, RANGES, RandomError, SIZES, Values},
+    random::{Inputs, RANGES, RandomError, SIZES, Values, sized},
 };
 use crate::{
     engine::{Engine, EngineError, LoadError, LoadedModel, OnnxEngine, SETTINGS, Source, StartError},
@@ -210,7 +210,7 @@ async fn random_probes(engine: &OnnxEngine, loaded: &LoadedModel) -> Result<Vec<
     for range in RANGES {
         let (mut probes, values) = (Vec::new(), Values::within(range));
         for sizes in SIZES {
-            let input = random.packed(&loaded.signature.inputs, sizes, &|_| &values)?;
+            let input = random.packed(&loaded.signature.inputs, &sized(sizes), &|_| &values)?;
             if input.len() > MAX_BYTES as usize {
                 continue;
             }

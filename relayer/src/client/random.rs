@@ -22,6 +22,11 @@ const WORDS: [&str; 4] = ["one", "two", "three", "four"];
 /// Largest size of a float that is drawn.
 const LARGEST: f32 = 1e30;
 
+/// Such sizes, by the places of an input and of a dimension.
+pub(super) fn sized((rows, others): (u32, u32)) -> impl Fn(usize, usize) -> u32 {
+    move |_, index| if index == 0 { rows } else { others }
+}
+
 /// Why there are no random inputs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RandomError {
@@ -97,8 +102,8 @@ impl Inputs {
         Self { random: StdRng::seed_from_u64(seed), max_elements }
     }
 
-    /// Packed tensors, one for each input, with sizes for open dimensions: of the first, and of all others. `values` says what
-    /// an input is drawn from, by its place.
+    /// Packed tensors, one for each input. `open` says which size an open dimension has, by the places of the input and of the
+    /// dimension; `values` says what an input is drawn from, by its place.
     ///
     /// # Errors
     /// `OpenRank` for an input of any rank, `TooLarge` for one that is larger than is wanted, `Tensor` for one of no shape that
@@ -106,15 +111,14 @@ impl Inputs {
     pub(super) fn packed<'v>(
         &mut self,
         specs: &[TensorSpec],
-        (rows, others): (u32, u32),
+        open: &dyn Fn(usize, usize) -> u32,
         values: &dyn Fn(usize) -> &'v Values,
     ) -> Result<Bytes, RandomError> {
         let mut tensors = Vec::with_capacity(specs.len());
         for (place, spec) in specs.iter().enumerate() {
             let shape = spec.shape.as_ref().ok_or_else(|| RandomError::OpenRank(spec.name.clone()))?;
             let size = |(index, dim): (usize, &Option<u64>)| {
-                let open = if index == 0 { rows } else { others };
-                dim.map_or(Ok(open), u32::try_from).map_err(|_| u64::MAX)
+                dim.map_or(Ok(open(place, index)), u32::try_from).map_err(|_| u64::MAX)
             };
             let dims = shape.iter().enumerate().map(size).collect::<Result<Vec<u32>, u64>>();
             let count = |dims: &[u32]| dims.iter().fold(1u64, |count, dim| count.saturating_mul(u64::from(*dim)));
@@ -182,7 +186,7 @@ mod tests {
     fn the_same_seed_gives_the_same_inputs_and_another_gives_others() {
         let specs = [spec(ElementType::F32, &[None, Some(4)]), spec(ElementType::I64, &[None])];
         let values = Values::within((-1.0, 1.0));
-        let of = |seed| Inputs::from_seed(seed, 100).packed(&specs, (2, 8), &|_| &values).unwrap();
+        let of = |seed| Inputs::from_seed(seed, 100).packed(&specs, &sized((2, 8)), &|_| &values).unwrap();
         assert_eq!(of(7), of(7));
         assert_ne!(of(7), of(8));
         let tensors = tensor::decode(&of(7)).unwrap();
@@ -195,13 +199,15 @@ mod tests {
         let values = Values::like(given.iter()).unwrap();
         let floats = |values: &Values| {
             let packed =
-                Inputs::from_seed(1, 1_000).packed(&[spec(ElementType::F32, &[Some(500)])], (1, 1), &|_| values);
+                Inputs::from_seed(1, 1_000)
+                    .packed(&[spec(ElementType::F32, &[Some(500)])], &sized((1, 1)), &|_| values);
             difference::values(&tensor::decode(&packed.unwrap()).unwrap()[0]).collect::<Vec<_>>()
         };
         assert!(floats(&values).iter().all(|value| (2.0..=5.0).contains(value)));
         let ids = [Tensor::i64(vec![2], &[100, 103]).unwrap()];
         let values = Values::like(ids.iter()).unwrap();
-        let packed = Inputs::from_seed(1, 1_000).packed(&[spec(ElementType::I64, &[Some(100)])], (1, 1), &|_| &values);
+        let packed =
+            Inputs::from_seed(1, 1_000).packed(&[spec(ElementType::I64, &[Some(100)])], &sized((1, 1)), &|_| &values);
         let drawn: Vec<f64> = difference::values(&tensor::decode(&packed.unwrap()).unwrap()[0]).collect();
         assert!(drawn.iter().all(|id| (100.0..=103.0).contains(id)) && drawn.contains(&103.0));
         // Equal ones, and any that a card may hold, are drawn without a failure.
@@ -216,7 +222,7 @@ mod tests {
     #[test]
     fn what_has_no_rank_or_too_many_elements_is_refused() {
         let values = Values::within((0.0, 1.0));
-        let packed = |spec: TensorSpec| Inputs::from_seed(1, 10).packed(&[spec], (1, 8), &|_| &values);
+        let packed = |spec: TensorSpec| Inputs::from_seed(1, 10).packed(&[spec], &sized((1, 8)), &|_| &values);
         let open = TensorSpec { shape: None, ..spec(ElementType::F32, &[]) };
         assert_eq!(packed(open), Err(RandomError::OpenRank("x".into())));
         assert_eq!(packed(spec(ElementType::F32, &[None, Some(11)])), Err(RandomError::TooLarge(11)));

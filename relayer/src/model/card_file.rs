@@ -35,6 +35,24 @@ pub(super) enum Rule {
     Argmax { gap: String },
 }
 
+impl From<&Agreement> for Rule {
+    fn from(rule: &Agreement) -> Self {
+        match rule {
+            Agreement::Exact => Self::Exact {},
+            Agreement::Elementwise { atol, rtol } => {
+                Self::Elementwise { atol: atol.to_string(), rtol: rtol.to_string() }
+            }
+            Agreement::Argmax { gap } => Self::Argmax { gap: gap.to_string() },
+        }
+    }
+}
+
+/// A rule as `card.json` has it.
+#[must_use]
+pub fn agreement_json(rule: &Agreement) -> serde_json::Value {
+    serde_json::to_value(Rule::from(rule)).unwrap_or_default()
+}
+
 /// Size of inputs and of outputs at most, in bytes: the contracts' own limit.
 pub const MAX_BYTES: u32 = 131_072;
 

@@ -18,7 +18,7 @@ mod staged;
 mod store;
 mod weights;
 
-pub use card_file::{MAX_BYTES, is_model_name};
+pub use card_file::{MAX_BYTES, agreement_json, is_model_name};
 pub use changes::{StoreChange, StoreChanges};
 pub use details::{Details, Probe};
 pub use file::{ModelFile, OpenModelFile};

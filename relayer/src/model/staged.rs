@@ -96,10 +96,8 @@ impl NewModel {
     /// The rule for an output: where the judge answers, its bytes; else room for rounding, if there is any.
     fn rule(&self, output: &TensorSpec) -> Rule {
         let exact = self.profile.parse::<Profile>().is_ok_and(|profile| profile.lane == Lane::Exact);
-        if exact || !output.element.is_float() {
-            return Rule::Exact {};
-        }
-        Rule::Elementwise { atol: TOLERANCES.0.to_owned(), rtol: TOLERANCES.1.to_owned() }
+        let rule = if exact { Agreement::Exact } else { default_rule(&OutputSpec::Tensor(output.clone())) };
+        Rule::from(&rule)
     }
 
     fn details(&self, files: &[ListedFile]) -> Value {

@@ -85,7 +85,12 @@ impl Difference {
 
 /// A difference as a share of what is allowed; none is 0 even where nothing is.
 fn part(apart: f64, allowed: f64) -> f64 {
-    if apart == 0.0 { 0.0 } else { apart / allowed }
+    match apart {
+        0.0 => 0.0,
+        // Even of an infinite value.
+        f64::INFINITY => f64::INFINITY,
+        apart => apart / allowed,
+    }
 }
 
 #[cfg(test)]

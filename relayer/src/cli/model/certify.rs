@@ -269,7 +269,7 @@ impl CertificateReport {
             lines.push(row("fuel", format!("{run} a run at most and {load} to load, of {limit} each")));
             lines.push(row("memory", format!("{} bytes at most", self.memory_bytes)));
         }
-        let need_not = if self.fuel.run < SMALL_RUN { ", which so small a run need not" } else { "" };
+        let need_not = if self.fuel.run < SMALL_RUN { "; so small a run need not be proven" } else { "" };
         lines.extend(self.trace.as_ref().map(|trace| row("trace", format!("{}{need_not}", trace.line()))));
         lines.extend(self.guard.iter().map(|spread| row("guard", spread.line(golden > 0, random > 0))));
         lines
@@ -295,7 +295,7 @@ impl OutputSpread {
         let golden = golden.then(|| told(self.golden, "golden"));
         let random = random.then(|| told(self.random, "random"));
         let shares = golden.into_iter().chain(random).collect::<Vec<_>>().join(", ");
-        format!("{} ({}): small changes inside take {shares}", self.output, self.rule)
+        format!("{} ({}): small changes inside take {shares}, of the tolerance", self.output, self.rule)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `oraculum model`: the models that this machine can serve, and making them known to a coordinator.
 
+mod calibrate;
 mod certify;
 mod inspect;
 mod new;
@@ -58,6 +59,13 @@ enum ModelCommand {
   oraculum model new wine.onnx
   oraculum model new wine.onnx --name wine/v1 --labels red,white --inputs example.json --licence MIT")]
     New(new::NewArgs),
+    /// Measure how far this machine's own runs of a model are from the judge's, and propose tolerances.
+    ///
+    /// Golden inputs, which are the card's probes and given ones, and random ones are run natively and in the canonical judge.
+    #[command(after_help = "Examples:
+  oraculum model calibrate wine/v1
+  oraculum model calibrate ./wine.onnx --inputs example.json --runs 100 --provider cuda")]
+    Calibrate(calibrate::CalibrateArgs),
     /// Say which lanes a model may have, and why not the others.
     ///
     /// The model is run in the canonical judge, in a process of its own: on its probes and given inputs, and on random ones.
@@ -138,6 +146,7 @@ impl ModelArgs {
                 added(&staged.install(replace)?, self.json)
             }
             ModelCommand::New(args) => args.run(&store, self.json).await,
+            ModelCommand::Calibrate(args) => args.run(&store, self.json).await,
             ModelCommand::Certify(args) => args.run(&store, self.json).await,
             ModelCommand::Remove { model } => remove(&store, &model, self.json),
             ModelCommand::Register(args) => args.run(self.models, self.json).await,
