@@ -1,4 +1,4 @@
-//! What the binary says of lanes: judgements with the guard.
+//! What the binary says of lanes: judgements with the guard, certification and calibration.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -74,4 +74,79 @@ fn a_judgement_in_the_tolerance_lane_tells_whether_the_guard_speaks() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx-models");
     let exact = oraculum(&shipped, &["judge", "iris", "--input", "[[5.1,3.5,1.4,0.2]]"]);
     assert_eq!(json_of(&exact).get("guard"), None);
+}
+
+fn shipped() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx-models")
+}
+
+#[test]
+fn a_certificate_tells_the_lanes_and_the_seed_gives_it_again() {
+    let certify = |arguments: &[&str]| oraculum(&shipped(), &[&["model", "certify", "iris"], arguments].concat());
+    let certified = certify(&["--runs", "3", "--json"]);
+    assert_eq!(certified.status.code(), Some(0));
+    let certificate = json_of(&certified);
+    assert_eq!((&certificate["name"], &certificate["cardLane"]), (&json!("iris/v1"), &json!("exact")));
+    assert_eq!(certificate["lanes"]["exact"], json!({ "allowed": true, "refusals": [] }));
+    assert_eq!(certificate["inputs"], json!({ "golden": 5, "random": 3, "leftOut": 0 }));
+    assert_eq!(certificate["trace"]["candidates"], json!(6));
+    assert!(certificate["guard"][0]["golden"].as_f64().unwrap() < 0.25);
+    let seed = certificate["seed"].to_string();
+    assert!(told(&certified).contains(&format!("certifying with --seed {seed}")), "{}", told(&certified));
+    assert_eq!(json_of(&certify(&["--runs", "3", "--json", "--seed", &seed])), certificate);
+    let lines = String::from_utf8(certify(&["--runs", "3", "--seed", &seed]).stdout).unwrap();
+    assert!(lines.contains("  exact      allowed, which the card names\n  tolerance  allowed\n"), "{lines}");
+}
+
+#[test]
+fn a_refused_lane_of_a_card_is_an_exit_code_and_reasons_that_say_what_to_do() {
+    let store = steps();
+    let zero = store.path().join("zero.json");
+    fs::write(&zero, r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[0]}]}"#).unwrap();
+    let certify = |arguments: &[&str]| {
+        let arguments =
+            [&["model", "certify", "steps/v1", "--seed", "1", "--inputs", zero.to_str().unwrap()], arguments];
+        oraculum(store.path(), &arguments.concat())
+    };
+    let refused = certify(&["--json"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let lanes = &json_of(&refused)["lanes"];
+    assert_eq!(lanes["exact"]["allowed"], json!(true));
+    let refusals = lanes["tolerance"]["refusals"].as_array().unwrap();
+    assert_eq!(refusals[0]["code"], json!("amplifier"));
+    assert!(
+        told(&refused).contains("error: the tolerance lane, which the card names, is refused"),
+        "{}",
+        told(&refused)
+    );
+    let lines = String::from_utf8(certify(&[]).stdout).unwrap();
+    let reason = lines.lines().find(|line| line.starts_with("    - ")).unwrap();
+    assert!(reason.contains("amplifies rounding") && reason.contains("zero.json"), "{reason}");
+    assert!(reason.contains("take the exact lane"), "{reason}");
+}
+
+#[test]
+fn a_bare_file_without_any_lane_is_refused_and_what_cannot_be_found_is_another_code() {
+    let random = shipped().join("bad/random.onnx");
+    let refused = oraculum(&shipped(), &["model", "certify", random.to_str().unwrap(), "--json"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(json_of(&refused)["lanes"]["exact"]["refusals"][0]["code"], json!("not-run"));
+    assert_eq!(oraculum(&shipped(), &["model", "certify", "nothing"]).status.code(), Some(7));
+    assert_eq!(oraculum(&shipped(), &["model", "certify", "iris", "--time-limit", "0"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_calibration_tells_shares_and_proposes_a_card() {
+    let calibrate = |arguments: &[&str]| {
+        oraculum(&shipped(), &[&["model", "calibrate", "iris", "--seed", "1", "--provider", "cpu"], arguments].concat())
+    };
+    let calibration = json_of(&calibrate(&["--json"]));
+    let output = &calibration["outputs"][0];
+    assert_eq!((&output["output"], &calibration["mayTakeASeat"]), (&json!("probabilities"), &json!(true)));
+    assert!(output["native"]["max"].as_f64().unwrap() < 0.1 && output["guardGolden"].as_f64().unwrap() > 0.0);
+    assert!(calibration["card"]["profile"].as_str().unwrap().starts_with("lane=tolerance;guard=1;"));
+    assert_eq!(calibration["card"]["agreement"], json!([output["proposed"]]));
+    let lines = String::from_utf8(calibrate(&[]).stdout).unwrap();
+    assert!(lines.contains("this machine is within half a tolerance"), "{lines}");
+    assert!(lines.contains(&format!("card.json  \"agreement\": [{}]", output["proposed"])), "{lines}");
 }

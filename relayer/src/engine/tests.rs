@@ -1,4 +1,5 @@
 pub(crate) mod build;
+mod examine;
 mod gpu;
 mod guard;
 mod judge;

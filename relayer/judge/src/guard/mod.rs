@@ -132,6 +132,12 @@ impl<'m> Guard<'m> {
         &self.rounded
     }
 
+    /// Whether the model makes integers of floats, which the cast check looks at.
+    #[must_use]
+    pub fn looks_at_casts(&self) -> bool {
+        !self.probes.is_empty()
+    }
+
     /// Runs that are made of the file with these weights; those without jitter are of interest to the cast check only.
     #[must_use]
     pub fn runs(weights: Weights) -> &'static [u8] {
@@ -177,7 +183,7 @@ impl<'m> Guard<'m> {
         canonical: &[Tensor],
         agrees: &dyn Fn(&[Tensor], &[Tensor]) -> bool,
     ) -> Result<GuardVerdict, JudgeError> {
-        let plain = (!self.probes.is_empty()).then_some(Weights::Plain);
+        let plain = self.looks_at_casts().then_some(Weights::Plain);
         for weights in plain.into_iter().chain([Weights::Plus, Weights::Minus]) {
             let loaded = self.file(weights).map_err(|error| JudgeError::Load(error.to_string()));
             let mut session = match loaded.and_then(|file| judge.load(&file, Self::limits(limits))) {

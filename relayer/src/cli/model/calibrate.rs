@@ -14,6 +14,7 @@ use crate::{
     client::{Calibration, CalibrationRequest, Distribution, OutputCalibration, calibrate, shown_share},
     engine::{EngineOptions, Limits, OnnxEngine},
     model::{ModelStore, agreement_json},
+    protocol::card::Agreement,
     text,
 };
 
@@ -173,11 +174,14 @@ fn lines(title: String, calibration: &Calibration) -> Vec<String> {
             let golden = (*golden > 0).then(|| format!("{} on golden inputs", shown_share(output.guard_golden)));
             let random = (*random > 0).then(|| format!("{} on random inputs", shown_share(output.guard_random)));
             let shares = golden.into_iter().chain(random).collect::<Vec<_>>().join(", ");
-            lines.push(format!("    small changes inside take: {shares}, of the tolerance"));
+            lines.push(format!("    small changes inside differ by: {shares}"));
         }
         lines.push(match &output.proposed {
             Some(rule) => format!("    proposed: {}", inspect::agreement(rule)),
-            None => "    proposed: nothing, for no tolerance would do; the exact lane needs none".to_owned(),
+            None if output.rule == Agreement::Exact => {
+                "    proposed: nothing, for it must be equal and is made of rounded numbers: leave it out, or take the exact lane".to_owned()
+            }
+            None => "    proposed: nothing, for no tolerance would do: take the exact lane, which needs none".to_owned(),
         });
     }
     if let Some(reason) = not_guarded {

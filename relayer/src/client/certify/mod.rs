@@ -265,7 +265,7 @@ impl Work<'_> {
         let GuardRuns { cast, failure, refused } = guard_runs(examiner, &canonical, &mut see, progress).await?;
         refused.into_iter().for_each(|reason| {
             self.refuse(Refusal::NotGuarded(format!(
-                "the judge does not load the model with the guard's changes: {reason}; take the exact lane"
+                "the judge does not load the model with the guard's changes: {reason}; export a smaller or simpler one"
             )))
         });
         cast.into_iter().for_each(|(input, reason)| self.refuse(Refusal::Cast(origins[input].clone(), reason)));

@@ -209,7 +209,7 @@ impl fmt::Display for Refusal {
                  half of them must be neither: nobody could prove to have run all of it, so export the model with its work in more \
                  nodes, nearer to its inputs"
             ),
-            Self::NotGuarded(reason) => f.write_str(reason),
+            Self::NotGuarded(reason) => write!(f, "{reason}, or take the exact lane"),
             Self::Products(nodes) => write!(
                 f,
                 "this machine's processor does not multiply unsigned by signed integers exactly, which {} does: certify on one with \

@@ -43,7 +43,7 @@ impl Contents {
     /// # Errors
     /// `Refused::NotOnnx` for a file that was not.
     pub fn read(file: &[u8]) -> Result<Self, Refused> {
-        let model = Model::decode(file).map_err(|error| Refused::NotOnnx(error.to_string()))?;
+        let model = super::decode(file)?;
         let graph = model.graph.as_ref().ok_or_else(|| Refused::NotOnnx("there is no graph in it".to_owned()))?;
         let shapes = shapes::of(graph);
         let (mut flops, mut uncounted) = (0u64, BTreeMap::new());

@@ -101,6 +101,9 @@ fn makers(graph: &Graph) -> HashMap<&str, usize> {
     makers
 }
 
+/// Nodes that are looked at in all to add up what others need; what is not added up by then counts as cheap.
+const MAX_VISITS: usize = 50_000_000;
+
 /// Whether each node can be computed, with all that it needs, for less than half of a total.
 fn light(graph: &Graph, costs: &[u64], makers: &HashMap<&str, usize>, total: u64) -> Vec<bool> {
     let needs: Vec<Vec<usize>> = graph
@@ -116,30 +119,55 @@ fn light(graph: &Graph, costs: &[u64], makers: &HashMap<&str, usize>, total: u64
     let is_light = |cost: u64| cost < total.div_ceil(2);
     // What each node takes with all that it needs; `None` from half of the total on.
     let mut all: Vec<Option<u64>> = Vec::with_capacity(needs.len());
+    let mut adder = Adder { needs: &needs, costs, seen: vec![0; needs.len()], sums: 0, visits: MAX_VISITS };
     for place in 0..needs.len() {
         let with_all = match &needs[place][..] {
             [] => Some(costs[place]),
             // What is not sorted is added up, as it is.
             [only] if *only < place => all[*only].map(|before| before.saturating_add(costs[place])),
             several if several.iter().any(|need| *need < place && all[*need].is_none()) => None,
-            _ => sum_of(place, &needs, costs, &is_light),
+            _ => adder.sum(place, &is_light),
         };
         all.push(with_all.filter(|cost| is_light(*cost)));
     }
     all.into_iter().map(|cost| cost.is_some()).collect()
 }
 
-/// What a node takes with all that it needs; `None` once it is not light.
-fn sum_of(place: usize, needs: &[Vec<usize>], costs: &[u64], is_light: &dyn Fn(u64) -> bool) -> Option<u64> {
-    let (mut seen, mut open, mut sum) = (HashSet::from([place]), vec![place], 0u64);
-    while let Some(node) = open.pop() {
-        sum = sum.saturating_add(costs[node]);
-        if !is_light(sum) {
-            return None;
+/// Adds up what nodes take with all that they need.
+struct Adder<'a> {
+    needs: &'a [Vec<usize>],
+    costs: &'a [u64],
+    /// The last sum that each node was in.
+    seen: Vec<usize>,
+    sums: usize,
+    /// Visits that are left.
+    visits: usize,
+}
+
+impl Adder<'_> {
+    /// What a node takes with all that it needs; `None` once it is not light.
+    fn sum(&mut self, place: usize, is_light: &dyn Fn(u64) -> bool) -> Option<u64> {
+        self.sums += 1;
+        self.seen[place] = self.sums;
+        let (mut open, mut sum) = (vec![place], 0u64);
+        while let Some(node) = open.pop() {
+            sum = sum.saturating_add(self.costs[node]);
+            if !is_light(sum) {
+                return None;
+            }
+            for need in &self.needs[node] {
+                if self.seen[*need] != self.sums {
+                    self.seen[*need] = self.sums;
+                    open.push(*need);
+                }
+            }
+            self.visits = self.visits.saturating_sub(1);
+            if self.visits == 0 {
+                return Some(sum);
+            }
         }
-        open.extend(needs[node].iter().copied().filter(|need| seen.insert(*need)));
+        Some(sum)
     }
-    Some(sum)
 }
 
 /// Names that a node reads: its inputs, and what its graphs take from around them.

@@ -13,6 +13,7 @@ mod refused;
 mod shapes;
 pub mod sums;
 pub mod survey;
+mod weight;
 
 pub use contents::Contents;
 pub use external::is_within;
@@ -62,8 +63,9 @@ pub fn refusals(file: &[u8]) -> Vec<Refused> {
 /// Reads what a file says of itself; its weights are skipped.
 ///
 /// # Errors
-/// `Refused::NotOnnx` or `Foreign`.
+/// `Refused::NotOnnx` or `Foreign`; `TooManyParts` for a file that would take too much memory.
 pub fn decode(file: &[u8]) -> Result<Model, Refused> {
+    weight::check(file)?;
     Model::decode(file).map_err(|error| not_onnx(file, error.to_string()))
 }
 

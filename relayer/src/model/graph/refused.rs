@@ -5,6 +5,8 @@ use crate::{model::foreign::Foreign, text};
 
 /// Nodes of a model at most, with every function written out where it is called.
 pub const MAX_NODES: usize = 1_000_000;
+/// Bytes of memory that reading a file may take, its weights left out: far more than models need.
+pub(super) const MAX_MEMORY: u64 = 2 << 30;
 /// Functions that call each other in a row, at most: each takes some stack of whoever walks the model.
 pub(super) const MAX_CALLS: usize = 100;
 
@@ -66,6 +68,8 @@ pub enum Refused {
     RecursiveFunction { name: String },
     #[error("more than {MAX_CALLS} functions call each other in a row: export the model with them inlined")]
     DeepFunctions,
+    #[error("nodes, names and other parts that take more than {MAX_MEMORY} bytes to read: export a smaller model")]
+    TooManyParts,
     #[error("more than {MAX_NODES} nodes with functions written out: export a smaller model")]
     TooManyNodes,
     #[error(

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use oraculum_judge::{JudgeError, Limits, Session};
+use oraculum_judge::{JudgeError, Session};
 
 use super::{Examiner, count, shortened, told};
 use crate::{
@@ -127,8 +127,7 @@ impl Examiner {
         let mut names: Vec<String> = made.filter(|name| !known.contains(name)).cloned().collect();
         names.sort_unstable();
         names.dedup();
-        let limits = Limits { fuel: self.limits.traced().fuel, ..self.limits.traced() };
-        let mut session = self.judge.load_with_outputs(&self.file, &names, limits).ok()?;
+        let mut session = self.judge.load_with_outputs(&self.file, &names, self.limits.traced()).ok()?;
         let (wanted, drawn) = places(&session, 0, &names);
         let outputs = session.run(&kept.inputs, &wanted).ok()?;
         let shape =

@@ -18,12 +18,18 @@ use crate::{
         self, OutputSpec, PortKind, Signature,
         survey::{Survey, survey},
     },
-    protocol::cast::{ElementType, TensorSpec},
+    protocol::{
+        cast::{ElementType, TensorSpec},
+        tensor::MAX_TENSORS,
+    },
     text,
 };
 
 /// Graphs within graphs at which the judge is not asked any more: deeper ones might exhaust its stack.
 const MAX_DEPTH: usize = 8;
+
+/// Inputs at most, and outputs: as many as packed tensors hold.
+const MAX_PORTS: usize = MAX_TENSORS;
 
 impl Examiner {
     /// Reads the file, and loads it unless it is refused anyway.
@@ -43,6 +49,13 @@ impl Examiner {
                 return Ok(Facts { refusals, ..Facts::default() });
             }
         };
+        let ports = signature.inputs.len().max(signature.outputs.len());
+        if ports > MAX_PORTS {
+            let reason = format!(
+                "the model has {ports} inputs or outputs, where {MAX_PORTS} are the most: export it with fewer"
+            );
+            return Ok(Facts { refusals: vec![reason], ..Facts::default() });
+        }
         let model = graph::decode(&self.file).map_err(|refused| failure(FailureKind::Model, refused.to_string()))?;
         let Survey { depth, .. } = survey(&model, &|_| None);
         let mut facts = Facts {
