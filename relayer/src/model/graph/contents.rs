@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use prost::Message;
 use serde::Serialize;
 
 use super::{
-    proto::{Graph, Model, Node, Tensor},
+    proto::{Graph, Node, Tensor},
     refused::Refused,
     shapes::{self, Shapes, volume},
 };
