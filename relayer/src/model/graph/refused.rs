@@ -6,7 +6,7 @@ use crate::{model::foreign::Foreign, text};
 /// Nodes of a model at most, with every function written out where it is called.
 pub const MAX_NODES: usize = 1_000_000;
 /// Bytes of memory that reading a file may take, its weights left out: far more than models need.
-pub(super) const MAX_MEMORY: u64 = 2 << 30;
+pub(super) const MAX_MEMORY: u64 = 1 << 30;
 /// Functions that call each other in a row, at most: each takes some stack of whoever walks the model.
 pub(super) const MAX_CALLS: usize = 100;
 

@@ -54,7 +54,7 @@ fn part(kind: Kind, field: u32) -> Option<Part> {
         (Model, 25) => Message(Function),
         (Graph, 1) | (Function, 7) => Message(Node),
         (Graph, 5) | (Attribute, 5 | 10) | (Sparse, 1 | 2) => Message(Tensor),
-        (Graph, 11 | 12 | 13) => Message(Value),
+        (Graph, 11..=13) => Message(Value),
         (Graph, 15) | (Attribute, 22 | 23) => Message(Sparse),
         (Node, 5) | (Function, 11) => Message(Attribute),
         (Attribute, 6 | 11) => Message(Graph),
@@ -136,7 +136,7 @@ mod tests {
         one.repeat(times)
     }
 
-    /// Thirty megabytes of empty nodes would be more than two gigabytes in memory.
+    /// Such a file of fourteen megabytes would be more than a gigabyte in memory.
     #[test]
     fn a_file_of_many_empty_parts_is_refused_before_it_is_read() {
         let many = usize::try_from(MAX_MEMORY / MESSAGE).unwrap() + 1;
