@@ -26,7 +26,7 @@ pub struct ModelFacts {
     /// Names of floats whose bits become integers.
     pub bit_casts: Vec<String>,
     /// Why the judge does not load it, if it was asked to.
-    pub not_loaded: Option<String>,
+    pub not_loaded: Option<LoadFailure>,
     /// Instructions that loading takes.
     pub load_fuel: u64,
     /// Why it cannot be traced.
@@ -37,6 +37,25 @@ pub struct ModelFacts {
     pub mixed_products: Vec<String>,
     /// Whether each output depends on values that are rounded; none where it cannot be guarded.
     pub rounded: Vec<bool>,
+}
+
+/// Why the judge does not load a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadFailure {
+    /// A limit of the card's profile is met, with its name.
+    Limit(String),
+    /// The judge refuses the model.
+    Refused(String),
+}
+
+impl LoadFailure {
+    /// The limit, or the judge's words.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Limit(reason) | Self::Refused(reason) => reason,
+        }
+    }
 }
 
 /// A plain run in a fresh session of the judge.

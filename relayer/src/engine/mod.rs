@@ -31,7 +31,7 @@ pub use backends::{
 };
 pub use devices::{EngineOptions, Provider};
 pub use error::{EngineError, Fault, LoadError, StartError};
-pub use examination::{Draws, ExamineError, JitterSign, JitteredRun, ModelFacts, PlainRun, RunFailure};
+pub use examination::{Draws, ExamineError, JitterSign, JitteredRun, LoadFailure, ModelFacts, PlainRun, RunFailure};
 pub use infer::Inference;
 pub use judgement::{GuardReport, Trace};
 pub use load::{LoadedModel, Source};

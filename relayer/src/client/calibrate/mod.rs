@@ -181,7 +181,8 @@ fn not_judged(facts: &ModelFacts) -> Option<String> {
         OutputSpec::Tensor(_) => None,
         OutputSpec::Other { name, kind } => Some(format!("output `{}` is {kind}", text::shown(name))),
     });
-    let first = facts.refusals.first().or(facts.not_loaded.as_ref()).cloned();
+    let not_loaded = facts.not_loaded.as_ref().map(|failure| failure.reason().to_owned());
+    let first = facts.refusals.first().cloned().or(not_loaded);
     let beside = facts.weights_beside.then(|| "its weights lie in other files".to_owned());
     let sequences = facts.sequences.then(|| "a sequence goes in or out".to_owned());
     let deep = (facts.load_fuel == 0).then(|| format!("its graphs are nested {} deep", facts.depth));

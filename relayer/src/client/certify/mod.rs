@@ -24,7 +24,7 @@ use super::{
     spread::{GuardRuns, Packed, Worst, guard_runs, pack, shares},
 };
 use crate::{
-    engine::{Draws, Examiner, LoadError, ModelFacts, OnnxEngine, PlainRun, RunFailure},
+    engine::{Draws, Examiner, LoadError, LoadFailure, ModelFacts, OnnxEngine, PlainRun, RunFailure},
     model::{MAX_BYTES, Model, default_rule, graph::OutputSpec},
     protocol::{
         OutputFormat,
@@ -59,7 +59,7 @@ pub async fn certify(
     let mut examiner = engine.examine(&request.file, limits, request.time_limit).await?;
     let facts = examiner.facts().await?;
     certificate.load_fuel = facts.load_fuel;
-    certificate.refusals.extend(refused_unseen(&facts));
+    certificate.refusals.extend(refused_unseen(&facts, limits));
     if !can_run(&facts) {
         return Ok(certificate);
     }
@@ -74,7 +74,7 @@ pub async fn certify(
 }
 
 /// What is refused before anything is run.
-fn refused_unseen(facts: &ModelFacts) -> Vec<Refusal> {
+fn refused_unseen(facts: &ModelFacts, limits: Limits) -> Vec<Refusal> {
     let mut refusals: Vec<Refusal> = facts.refusals.iter().cloned().map(Refusal::NotRun).collect();
     refusals.extend(facts.weights_beside.then_some(Refusal::WeightsBeside));
     refusals.extend(facts.sequences.then_some(Refusal::Sequences));
@@ -85,7 +85,10 @@ fn refused_unseen(facts: &ModelFacts) -> Vec<Refusal> {
         OutputSpec::Other { name, kind } => Some(Refusal::NoTensor(text::shown(name), kind.clone())),
     }));
     refusals.extend((!facts.bit_casts.is_empty()).then(|| Refusal::BitCast(facts.bit_casts.clone())));
-    refusals.extend(facts.not_loaded.clone().map(Refusal::NotLoaded));
+    refusals.extend(facts.not_loaded.clone().map(|failure| match failure {
+        LoadFailure::Refused(reason) => Refusal::NotLoaded(reason),
+        LoadFailure::Limit(reason) => Refusal::LoadLimit(reason, limits),
+    }));
     refusals.extend(facts.not_traced.clone().map(Refusal::NotTraced));
     refusals.extend(facts.not_guarded.clone().map(Refusal::NotGuarded));
     refusals

@@ -39,6 +39,8 @@ pub enum Refusal {
     BitCast(Vec<String>),
     /// The judge does not load the model.
     NotLoaded(String),
+    /// Loading meets a limit of the profile.
+    LoadLimit(String, Limits),
     /// No inputs were found on which the model runs.
     NoInputs(String),
     /// A run meets a limit of the profile.
@@ -102,6 +104,7 @@ impl Refusal {
             Self::TooDeep(_) => "too-deep",
             Self::BitCast(_) => "bit-cast",
             Self::NotLoaded(_) => "not-loaded",
+            Self::LoadLimit(..) => "load-limit",
             Self::NoInputs(_) => "no-inputs",
             Self::Limit(..) => "limit",
             Self::Fails(..) => "fails",
@@ -177,6 +180,11 @@ impl fmt::Display for Refusal {
             ),
             Self::NotLoaded(reason) => write!(f, "the judge does not load the model: {reason}; export it for ONNX Runtime {} \
                  with operators for processors", oraculum_judge::ONNX_RUNTIME),
+            Self::LoadLimit(reason, Limits { memory, fuel }) => write!(
+                f,
+                "loading the model meets a limit of the profile: {reason}; raise `fuel={fuel}` in the card's profile (memory is \
+                 {memory} bytes at most), or export a smaller model"
+            ),
             Self::NoInputs(reason) => write!(
                 f,
                 "no input was found on which the model runs ({reason}): give inputs that it takes with --inputs"

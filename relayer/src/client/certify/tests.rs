@@ -211,6 +211,10 @@ async fn a_run_over_the_fuel_of_the_profile_refuses_both_lanes() {
     let over = certify_with(3).await;
     assert_eq!((codes(&over, Lane::Exact), codes(&over, Lane::Tolerance)), (vec!["limit"], vec!["limit"]));
     assert!(over.refusals[0].to_string().contains("raise `fuel=60000000`"), "{}", over.refusals[0]);
+    // To load it takes more than this.
+    let (_folder, card) = slow(1_000_000, 1);
+    let unloaded = certified(&CertificateRequest { card: Some(&card), ..request(card.onnx()) }).await;
+    assert_eq!(codes(&unloaded, Lane::Exact), ["load-limit"]);
     // One step is within it.
     assert_eq!(codes(&certify_with(1).await, Lane::Exact), ["recorded"]);
 }

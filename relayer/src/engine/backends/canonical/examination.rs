@@ -16,7 +16,7 @@ use crate::{
                 examine::{self, Finding, Step},
             },
         },
-        examination::{Draws, ExamineError, JitterSign, JitteredRun, ModelFacts, PlainRun, RunFailure},
+        examination::{Draws, ExamineError, JitterSign, JitteredRun, LoadFailure, ModelFacts, PlainRun, RunFailure},
     },
     model::{
         ModelFile,
@@ -212,7 +212,10 @@ fn facts_of(facts: examine::Facts) -> Result<ModelFacts, &'static str> {
         sequences: facts.sequences,
         depth: facts.depth,
         bit_casts: cut(facts.bit_casts),
-        not_loaded: reason(facts.not_loaded),
+        not_loaded: facts.not_loaded.map(|failure| {
+            let reason = text::cut(&failure.reason, TOLD);
+            if failure.kind() == FailureKind::Limit { LoadFailure::Limit(reason) } else { LoadFailure::Refused(reason) }
+        }),
         load_fuel: facts.load_fuel,
         not_traced: reason(facts.not_traced),
         not_guarded: facts.not_guarded.map(|reason| text::cut(&reason, TOLD)),
