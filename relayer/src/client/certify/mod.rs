@@ -13,7 +13,7 @@ mod refusal;
 
 use oraculum_judge::{Lane, Limits, Profile};
 
-use self::refusal::{MAX_DEPTH, MAX_FILE_BYTES, MAX_OUTPUTS, MAX_PROBE_SHARE};
+use self::refusal::{MAX_FILE_BYTES, MAX_OUTPUTS, MAX_PROBE_SHARE};
 pub use self::{
     certificate::{Certificate, CertificateRequest, CertifyError, Spread},
     products::ProductError,
@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     engine::{Draws, Examiner, LoadError, LoadFailure, ModelFacts, OnnxEngine, PlainRun, RunFailure},
-    model::{MAX_BYTES, Model, default_rule, graph::OutputSpec},
+    model::{
+        MAX_BYTES, Model, default_rule,
+        graph::{OutputSpec, survey::MAX_DEPTH},
+    },
     protocol::{
         OutputFormat,
         agreement::{Verdict, compare},
@@ -78,7 +81,7 @@ fn refused_unseen(facts: &ModelFacts, limits: Limits) -> Vec<Refusal> {
     let mut refusals: Vec<Refusal> = facts.refusals.iter().cloned().map(Refusal::NotRun).collect();
     refusals.extend(facts.weights_beside.then_some(Refusal::WeightsBeside));
     refusals.extend(facts.sequences.then_some(Refusal::Sequences));
-    refusals.extend((facts.depth > MAX_DEPTH).then_some(Refusal::TooDeep(facts.depth)));
+    refusals.extend(is_too_deep(facts).then_some(Refusal::TooDeep(facts.depth)));
     refusals.extend((facts.outputs.len() > MAX_OUTPUTS).then_some(Refusal::TooManyOutputs(facts.outputs.len())));
     refusals.extend(facts.outputs.iter().filter_map(|output| match output {
         OutputSpec::Tensor(_) => None,
@@ -94,10 +97,14 @@ fn refused_unseen(facts: &ModelFacts, limits: Limits) -> Vec<Refusal> {
     refusals
 }
 
+fn is_too_deep(facts: &ModelFacts) -> bool {
+    usize::try_from(facts.depth).is_ok_and(|depth| depth > MAX_DEPTH)
+}
+
 /// Whether the judge has loaded a model that gives tensors only.
 fn can_run(facts: &ModelFacts) -> bool {
     let tensors = facts.outputs.iter().all(|output| matches!(output, OutputSpec::Tensor(_)));
-    let few = facts.outputs.len() <= MAX_OUTPUTS && facts.depth <= MAX_DEPTH;
+    let few = facts.outputs.len() <= MAX_OUTPUTS && !is_too_deep(facts);
     facts.refusals.is_empty()
         && facts.not_loaded.is_none()
         && !facts.weights_beside

@@ -6,13 +6,11 @@ use oraculum_judge::{Lane, Limits};
 
 use crate::{
     client::examples::Origin,
-    model::graph::{effort::Proof, sums::LongSum},
+    model::graph::{effort::Proof, sums::LongSum, survey::MAX_DEPTH},
 };
 
 /// Bytes of a file at most: twice to three times as many of memory are needed to load it, and 4 GiB are all that there is.
 pub(super) const MAX_FILE_BYTES: u64 = 700_000_000;
-/// Graphs within graphs at most: the judge's stack has an end.
-pub(super) const MAX_DEPTH: u32 = 8;
 /// Outputs that a card has rules for, at most.
 pub(super) const MAX_OUTPUTS: usize = 16;
 /// Share of a rule's tolerance that the guard's changes may take on probes: above 1 no answer can be judged.

@@ -14,6 +14,8 @@ pub struct Survey {
     pub bit_casts: Vec<String>,
 }
 
+/// Graphs within graphs at most that the judge is asked to load: its stack has an end, which deeper ones might reach.
+pub const MAX_DEPTH: usize = 8;
 /// Names of values that are told at most.
 const MAX_TOLD: usize = 8;
 /// `TensorProto.DataType`: FLOAT, FLOAT16, DOUBLE, BFLOAT16.

@@ -16,7 +16,7 @@ use crate::{
     },
     model::graph::{
         self, OutputSpec, PortKind, Signature,
-        survey::{Survey, survey},
+        survey::{MAX_DEPTH, Survey, survey},
     },
     protocol::{
         cast::{ElementType, TensorSpec},
@@ -24,9 +24,6 @@ use crate::{
     },
     text,
 };
-
-/// Graphs within graphs at which the judge is not asked any more: deeper ones might exhaust its stack.
-const MAX_DEPTH: usize = 8;
 
 /// Inputs at most, and outputs: as many as packed tensors hold.
 const MAX_PORTS: usize = MAX_TENSORS;
