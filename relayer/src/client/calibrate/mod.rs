@@ -248,7 +248,7 @@ impl Work<'_> {
     ) -> Result<(), CalibrateError> {
         let names = self.facts.outputs.iter().map(|output| output.name().to_owned()).collect();
         let golden = golden(&self.facts.inputs, names, self.request.card, &self.request.inputs)?;
-        progress(&format!("{} golden inputs", golden.len()));
+        progress(&format!("golden inputs: {}", golden.len()));
         let mut reason = None;
         for example in &golden {
             match examiner.run(&example.inputs).await? {
@@ -261,7 +261,7 @@ impl Work<'_> {
         let max_bytes = self.request.card.map_or(u32::MAX, |card| card.card.max_input_bytes);
         let mut random =
             RandomExamples::new(&self.facts.inputs, &golden, self.request.seed, self.request.runs, max_bytes);
-        progress(&format!("{} random inputs", self.request.runs));
+        progress(&format!("random inputs: {}", self.request.runs));
         let mut wanted = self.request.runs;
         while wanted > 0 {
             let example = match random.draw() {

@@ -152,7 +152,7 @@ impl Work<'_> {
         let names = self.facts.outputs.iter().map(|output| output.name().to_owned()).collect();
         let specs = self.facts.inputs.clone();
         let golden = golden(&specs, names, self.request.card, &self.request.inputs)?;
-        progress(&format!("{} golden inputs", golden.len()));
+        progress(&format!("golden inputs: {}", golden.len()));
         let mut reason = None;
         for example in &golden {
             match examiner.run(&example.inputs).await? {
@@ -165,7 +165,7 @@ impl Work<'_> {
         }
         let max_bytes = self.request.card.map_or(u32::MAX, |card| card.card.max_input_bytes);
         let mut random = RandomExamples::new(&specs, &golden, self.request.seed, self.request.runs, max_bytes);
-        progress(&format!("{} random inputs", self.request.runs));
+        progress(&format!("random inputs: {}", self.request.runs));
         while self.certificate.random < self.request.runs {
             let example = match random.draw() {
                 Ok(Some(example)) => example,
