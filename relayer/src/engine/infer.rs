@@ -21,6 +21,9 @@ use crate::{
     text,
 };
 
+/// A run that is longer than this gains little by a warm-up, and would make a request wait for it.
+const LONGEST_WARM_UP: Duration = Duration::from_millis(2);
+
 /// Result of a run, ready to be signed.
 #[derive(Clone, Debug)]
 pub struct Inference {
@@ -78,13 +81,21 @@ impl LoadedModel {
         Ok(Inference { trace, ..self.conclude(result, device, queue_time, run_time) })
     }
 
-    /// Runs the card's probes.
+    /// Runs the first probe, if that is quick and nothing else runs.
+    pub(super) async fn warm_up(&self) {
+        if let Some(request) = self.warm_up.get() {
+            self.sessions.run_if_free(request).await;
+        }
+    }
+
+    /// Runs the card's probes, and takes note of the first for `warm_up`.
     ///
     /// # Errors
     /// `LoadError::Probe` for the first whose output is beyond the card's tolerance, `ProbeFailed` for one that does not run.
     pub(super) async fn probe(&self) -> Result<(), LoadError> {
+        let mut quickest = Duration::MAX;
         for (index, probe) in self.probes.iter().enumerate() {
-            let Inference { outcome, output, .. } = self
+            let Inference { outcome, output, run_time, .. } = self
                 .infer(probe.input.clone(), OutputFormat::NATIVE, NotFinite::Refused, None)
                 .await
                 .map_err(|error| LoadError::ProbeFailed { index, error })?;
@@ -93,6 +104,13 @@ impl LoadedModel {
                 let found = if outcome == Outcome::Ok { output.to_string() } else { outcome.to_string() };
                 return Err(LoadError::Probe { index, found });
             }
+            quickest = quickest.min(run_time);
+        }
+        if let Some(probe) = self.probes.first().filter(|_| quickest <= LONGEST_WARM_UP)
+            && let Ok(inputs) = self.read(&probe.input, OutputFormat::NATIVE)
+        {
+            let wanted = (0..self.signature.outputs.len()).collect();
+            self.warm_up.get_or_init(|| RunRequest { inputs, wanted, judgement: None });
         }
         Ok(())
     }

@@ -1,12 +1,13 @@
 //! Models that are loaded: read, checked against their cards, opened and probed.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use alloy::primitives::{B256, keccak256};
 use oraculum_judge::{Lane, Limits, Profile};
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
 use super::{
+    backend::RunRequest,
     error::LoadError,
     homes::{Backends, Home, Homes},
     profile::{Device, Reference},
@@ -117,6 +118,8 @@ pub struct LoadedModel {
     limits: sessions::Limits,
     /// Sessions of the reference, opened when a failure elsewhere is to be confirmed.
     reference: OnceCell<Arc<Sessions>>,
+    /// A quick run, once the probes have found one.
+    pub(super) warm_up: OnceLock<RunRequest>,
 }
 
 impl LoadedModel {
@@ -170,6 +173,7 @@ impl LoadedModel {
             reference_home,
             limits,
             reference: OnceCell::new(),
+            warm_up: OnceLock::new(),
         })
     }
 

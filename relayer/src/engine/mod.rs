@@ -47,6 +47,12 @@ use crate::protocol::{OutputFormat, cast::NotFinite};
 pub trait Engine: Send + Sync {
     /// Runs a model on packed tensors and writes its outputs in a format. Dropping the future cancels the run.
     fn run(&self, model: B256, input: Bytes, format: OutputFormat) -> BoxFuture<'_, Result<Inference, EngineError>>;
+
+    /// Readies a model that is likely to be asked for within milliseconds, if it has nothing to do: what the machine's caches
+    /// have lost since its last run is most of the time that a small model takes.
+    fn warm_up(&self, _model: B256) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// The engine: loaded models, each with its own sessions and queue.
@@ -148,6 +154,14 @@ impl Engine for OnnxEngine {
         Box::pin(async move {
             let loaded = self.model(model).ok_or(EngineError::UnknownModel(model))?;
             loaded.infer(input, format, NotFinite::Refused, None).await
+        })
+    }
+
+    fn warm_up(&self, model: B256) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Some(loaded) = self.model(model) {
+                loaded.warm_up().await;
+            }
         })
     }
 }

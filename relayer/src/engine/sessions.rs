@@ -151,6 +151,24 @@ impl Sessions {
     pub(super) async fn run(self: &Arc<Self>, request: RunRequest) -> Result<Attempt, EngineError> {
         let queued = Instant::now();
         let permit = self.queue().await?;
+        self.run_with(permit, request, queued).await
+    }
+
+    /// Runs the model once if a session has nothing to do; what comes of it is nobody's concern.
+    pub(super) async fn run_if_free(self: &Arc<Self>, request: &RunRequest) {
+        if let Ok(permit) = self.free.clone().try_acquire_owned()
+            && let Err(error) = self.run_with(permit, request.clone(), Instant::now()).await
+        {
+            tracing::debug!(%error, "a warm-up failed");
+        }
+    }
+
+    async fn run_with(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        request: RunRequest,
+        queued: Instant,
+    ) -> Result<Attempt, EngineError> {
         let slot = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let Some(slot) = slot else { return Err(EngineError::Stopped("it has no device".into())) };
         let taken = Taken { sessions: self.clone(), slot: Some(slot), _permit: permit };

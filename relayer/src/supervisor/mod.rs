@@ -10,6 +10,7 @@ mod error;
 mod head_watch;
 mod models;
 pub mod stages;
+mod warm_up;
 
 pub use config_updates::ConfigUpdates;
 pub use connect::connect;

@@ -33,10 +33,10 @@ pub(in crate::engine::backends) trait Runner {
     /// Whether there is something to check while nobody waits.
     fn has_to_check(&self) -> bool;
 
-    /// Checks that.
+    /// Begins to check that; what must not run the model any more ends the process.
     ///
     /// # Errors
-    /// Why the process must not run the model any more.
+    /// Why nothing can be checked.
     fn check(&mut self) -> Result<(), String>;
 }
 
@@ -57,6 +57,12 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Ends the process for a reason.
+pub(in crate::engine::backends) fn end(reason: &str) -> ! {
+    say(reason);
+    std::process::exit(1);
 }
 
 /// Tells the node, which reads standard error; without a reader there is nobody to tell.
