@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    readers::{indices, not_empty, path, seconds, variant, whole},
+    readers::{boolean, indices, not_empty, path, seconds, variant, whole},
     section::section,
 };
 use crate::engine::Provider;
@@ -20,6 +20,11 @@ section! {
         /// The GPUs to use, one or more, by CUDA's numbers.
         device_ids: Vec<u32> =
             not_empty(indices(), "write the numbers of the GPUs, such as [0]").default("[0]"),
+        /// Whether models run in the node's own process, without the memory and the few microseconds that a process of their own
+        /// takes. One that crashes ends the node then: only for models that you made. The canonical judge never does.
+        trust_models: bool = boolean().default("false"),
+        /// MiB of memory for models: a process of a model gets no more. 0 for three quarters of the machine's.
+        memory: u64 = whole(0..=1 << 30, "MiB").default("0"),
         /// Runs that may wait per model; more are held back in the journal.
         queue: usize = whole(1..=1_000_000, "runs").default("64"),
         /// Seconds that one run may take.

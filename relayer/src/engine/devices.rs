@@ -6,8 +6,8 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    backend::RunRequest,
-    backends::ort::{OrtBackend, runtime::Runtime},
+    backend::{Backend, RunRequest},
+    backends::ort::runtime::Library,
     error::StartError,
     profile::Device,
     sessions::{Limits, Sessions},
@@ -42,6 +42,10 @@ pub struct EngineOptions {
     pub judge: Option<PathBuf>,
     /// Program that is started as the process of a model; else this one. It takes the argument `worker`.
     pub worker: Option<PathBuf>,
+    /// Whether ONNX Runtime runs models in this process, which one that crashes brings down.
+    pub trust_models: bool,
+    /// Bytes of memory for models; 0 for three quarters of the machine's.
+    pub memory: u64,
     /// Hardware that is to run models.
     pub provider: Provider,
     /// Numbers of the GPUs to run on; every model gets a session on each.
@@ -56,6 +60,8 @@ impl Default for EngineOptions {
             runtime: None,
             judge: None,
             worker: None,
+            trust_models: false,
+            memory: 0,
             provider: Provider::default(),
             devices: vec![0],
             limits: Limits::default(),
@@ -80,7 +86,11 @@ impl Devices {
     /// # Errors
     /// `StartError::NoDevice` where a GPU is asked for and none is named; `StartError::Cuda` where only a GPU will do and one
     /// cannot be used.
-    pub(super) async fn choose(runtime: &'static Runtime, options: &EngineOptions) -> Result<Self, StartError> {
+    pub(super) async fn choose(
+        backend: &Arc<dyn Backend>,
+        library: &Library,
+        options: &EngineOptions,
+    ) -> Result<Self, StartError> {
         let cpu = Self { preferred: vec![Device::Cpu], fallback: false, may_fall_back: false };
         if options.provider == Provider::Cpu {
             return Ok(cpu);
@@ -89,7 +99,7 @@ impl Devices {
             return Err(StartError::NoDevice);
         }
         let may_fall_back = options.provider == Provider::Auto;
-        match try_gpus(OrtBackend::new(runtime), runtime, &options.devices, options.limits).await {
+        match try_gpus(backend, library, &options.devices, options.limits).await {
             Ok(()) => {
                 let preferred = options.devices.iter().map(|number| Device::Cuda(*number)).collect();
                 Ok(Self { preferred, fallback: false, may_fall_back })
@@ -109,11 +119,16 @@ impl Devices {
 }
 
 /// Runs the smallest model on every GPU.
-async fn try_gpus(backend: OrtBackend, runtime: &Runtime, numbers: &[u32], limits: Limits) -> Result<(), StartError> {
+async fn try_gpus(
+    backend: &Arc<dyn Backend>,
+    library: &Library,
+    numbers: &[u32],
+    limits: Limits,
+) -> Result<(), StartError> {
     let failed = |device, reason| StartError::Cuda { device, reason };
     let first = numbers.first().copied().unwrap_or_default();
-    if !backend.has_cuda() {
-        return Err(failed(first, format!("{} comes without CUDA", runtime.path.display())));
+    if !library.has_cuda() {
+        return Err(failed(first, format!("{} comes without CUDA", library.path.display())));
     }
     let bytes = smallest_model();
     let signature = graph::inspect(&bytes).map_err(|error| failed(first, error.to_string()))?;
@@ -122,7 +137,7 @@ async fn try_gpus(backend: OrtBackend, runtime: &Runtime, numbers: &[u32], limit
     for number in numbers {
         let failed = |reason: String| failed(*number, reason);
         let devices = [Device::Cuda(*number)];
-        let (backend, file, signature) = (Arc::new(backend), file.clone(), signature.clone());
+        let (backend, file, signature) = (backend.clone(), file.clone(), signature.clone());
         let sessions = Sessions::open(backend, file, &opened, signature, &devices, limits).await;
         let input = ModelTensor { shape: vec![1], elements: cast::Elements::F32(vec![1.0]) };
         let request = RunRequest { inputs: vec![input], wanted: vec![0], judgement: None };

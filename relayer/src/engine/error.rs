@@ -99,6 +99,8 @@ impl EngineError {
 pub enum StartError {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    #[error("no process can be started for a model: {0}")]
+    Process(String),
     #[error("no device is given to run on: name at least one, such as 0")]
     NoDevice,
     #[error(

@@ -10,10 +10,11 @@ use super::{
     backends::{
         canonical::{JudgeBackend, files::JudgeFiles},
         child::Program,
-        ort::{OrtBackend, runtime},
+        ort::{OrtBackend, OrtProcesses, runtime::Library},
     },
     devices::{Devices, EngineOptions, Provider},
     error::{LoadError, StartError},
+    memory,
     profile::{Device, Reference},
 };
 
@@ -35,7 +36,7 @@ pub(super) struct Homes {
     pub reference: Home,
 }
 
-/// ONNX Runtime in this process.
+/// ONNX Runtime on this machine.
 pub(super) struct Native {
     pub backend: Arc<dyn Backend>,
     /// Version of ONNX Runtime.
@@ -69,25 +70,31 @@ impl Backends {
         Self { options, native: OnceCell::new_with(Some(native)), judge: OnceCell::new() }
     }
 
-    /// ONNX Runtime in this process, which is loaded by the first call.
+    /// ONNX Runtime on this machine, which the first call looks for.
     ///
     /// # Errors
-    /// `StartError::Runtime` where the runtime cannot be loaded; `NoDevice` or `Cuda` where the hardware that is asked for
-    /// cannot be used.
+    /// `StartError::Runtime` where the runtime cannot be used, `Process` where no process can be started; `NoDevice` or `Cuda`
+    /// where the hardware that is asked for cannot be used.
     pub(super) async fn native(&self) -> Result<&Native, StartError> {
         let start = async {
-            let runtime = runtime::load(self.options.runtime.as_deref())?;
-            let devices = Devices::choose(runtime, &self.options).await?;
-            tracing::info!(
-                runtime = %runtime.version, path = %runtime.path.display(), devices = ?devices.preferred, "ONNX Runtime is loaded"
-            );
-            let backend = Arc::new(OrtBackend::new(runtime));
-            Ok(Native { backend, runtime: runtime.version.clone(), devices })
+            let library = Library::find(self.options.runtime.as_deref())?;
+            let backend: Arc<dyn Backend> = if self.options.trust_models {
+                Arc::new(OrtBackend::new(library.load()?))
+            } else {
+                let program = Program::find(self.options.worker.as_deref());
+                let program = program.map_err(|error| StartError::Process(error.to_string()))?;
+                let memory = if self.options.memory == 0 { memory::budget() } else { self.options.memory };
+                Arc::new(OrtProcesses { program, library: library.clone(), memory })
+            };
+            let devices = Devices::choose(&backend, &library, &self.options).await?;
+            let Library { path, version } = library;
+            tracing::info!(runtime = %version, path = %path.display(), devices = ?devices.preferred, "ONNX Runtime is found");
+            Ok(Native { backend, runtime: version, devices })
         };
         self.native.get_or_try_init(|| start).await
     }
 
-    /// ONNX Runtime in this process, if a model has needed it.
+    /// ONNX Runtime, if a model has needed it.
     pub(super) fn started_native(&self) -> Option<&Native> {
         self.native.get()
     }

@@ -16,6 +16,7 @@ mod error;
 mod homes;
 mod infer;
 mod load;
+mod memory;
 mod profile;
 mod sessions;
 
@@ -80,7 +81,7 @@ impl OnnxEngine {
         Self { backends: Backends::over(native, EngineOptions::default()), limits, models: RwLock::default() }
     }
 
-    /// Version of ONNX Runtime in this process, which is loaded for it.
+    /// Version of ONNX Runtime on this machine, which is looked for.
     ///
     /// # Errors
     /// Every variant of `StartError`.

@@ -40,6 +40,12 @@ async fn cpu() -> OnnxEngine {
     start(Provider::Cpu).await
 }
 
+/// An engine that runs native models in this process, or in processes of their own.
+async fn native(trust_models: bool, limits: Limits) -> OnnxEngine {
+    let provider = Provider::Cpu;
+    OnnxEngine::start(EngineOptions { provider, limits, trust_models, ..EngineOptions::default() }).await.unwrap()
+}
+
 /// Loads one of the models that come with the project.
 async fn shipped(engine: &OnnxEngine, name: &str) -> Arc<LoadedModel> {
     let model = Model::open(&models_folder().join(name)).unwrap();
@@ -361,9 +367,9 @@ async fn a_thousand_requests_at_once_are_each_answered_with_their_own_output() {
 
 #[tokio::test]
 async fn without_a_gpu_cuda_fails_at_start_and_auto_says_that_it_falls_back() {
-    let runtime = runtime::load(None).unwrap();
-    if backends::ort::OrtBackend::new(runtime).has_cuda() {
-        eprintln!("skipped: {} comes with CUDA", runtime.path.display());
+    let library = runtime::Library::find(None).unwrap();
+    if library.has_cuda() {
+        eprintln!("skipped: {} comes with CUDA", library.path.display());
         return;
     }
     let options = EngineOptions { provider: Provider::Cuda, devices: vec![3], ..EngineOptions::default() };

@@ -153,6 +153,8 @@ async fn start_engine(settings: &EngineSettings) -> Result<OnnxEngine, NodeError
         limits,
         judge: settings.judge.clone(),
         worker: None,
+        trust_models: settings.trust_models,
+        memory: settings.memory << 20,
     })
     .await?)
 }

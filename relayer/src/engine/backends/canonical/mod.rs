@@ -11,7 +11,7 @@ use oraculum_judge::Limits;
 use self::files::JudgeFiles;
 use super::child::{
     ChildSession, Program,
-    wire::{JudgeOptions, Load},
+    wire::{JudgeOptions, RunnerOptions},
 };
 use crate::{
     engine::{
@@ -50,8 +50,7 @@ impl Backend for JudgeBackend {
                 memory: self.limits.memory,
                 fuel: self.limits.fuel,
             };
-            let load = Load { judge: Some(judge), ..Load::default() };
-            let session = ChildSession::open(&self.program, file, &signature, load).await?;
+            let session = ChildSession::open(&self.program, file, &signature, RunnerOptions::Judge(judge)).await?;
             Ok(Box::new(session) as Box<dyn Session>)
         })
     }

@@ -2,7 +2,7 @@
 //! worker`.
 //!
 //! ```text
-//! ChildSession::run ──▶ wire ──▶ worker, in the other process ──▶ Runner (canonical/)
+//! ChildSession::run ──▶ wire ──▶ worker, in the other process ──▶ Runner (canonical/, ort/)
 //! ```
 
 pub(in crate::engine::backends) mod sandbox;
@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::wire::{
     Failure, FailureKind, Load, Loaded, MAX_DATA, MAX_REPORT, Order, OrderKind, Outputs, Report, ReportKind,
+    RunnerOptions,
 };
 use crate::{
     engine::{
@@ -84,12 +85,12 @@ impl ChildSession {
         program: &Program,
         file: OpenModelFile,
         signature: &Signature,
-        mut load: Load,
+        runner: RunnerOptions,
     ) -> Result<Self, LoadError> {
         let process = |error: std::io::Error| LoadError::Process(error.to_string());
-        let (path, handle) = file.for_child()?;
-        load.file = path.display().to_string();
-        load.sha256 = file.sha256().to_vec();
+        let (handle, told) = file.for_child()?;
+        let file = serde_json::to_string(&told).map_err(|error| process(error.into()))?;
+        let load = Load { file, runner: Some(runner) };
         let mut connection = Connection::start(program, handle).map_err(process)?;
         let Loaded { footprint, inputs, outputs } = match connection.load(load).await {
             Ok(loaded) => loaded?,
@@ -140,7 +141,7 @@ impl ChildSession {
             Err(error) => Err(process.end(&error).await),
         };
         self.set(match &report {
-            Err(error @ (RunError::Ended(_) | RunError::Runtime(_) | RunError::Killed(_))) => {
+            Err(error @ (RunError::Ended(_) | RunError::Runtime(_) | RunError::Device(_) | RunError::Killed(_))) => {
                 Health::Failed(error.to_string())
             }
             _ => Health::Ready,
@@ -282,7 +283,7 @@ fn not_loaded(failure: Failure) -> LoadError {
     let reason = text::cut(&failure.reason, LONGEST_LINE);
     match kind {
         FailureKind::Judge => LoadError::Judge(reason),
-        FailureKind::Runtime | FailureKind::Memory => LoadError::Process(reason),
+        FailureKind::Runtime | FailureKind::Memory | FailureKind::Device => LoadError::Process(reason),
         FailureKind::TooNew => LoadError::TooNew(reason),
         FailureKind::Model | FailureKind::NotTensor | FailureKind::Limit => LoadError::Session(reason),
     }
@@ -342,6 +343,7 @@ fn failed(failure: Failure) -> Result<RunReport, RunError> {
         }
         FailureKind::Limit => Err(RunError::Limit(reason)),
         FailureKind::Memory => Err(RunError::OutOfMemory(reason)),
+        FailureKind::Device => Err(RunError::Device(reason)),
         FailureKind::Runtime | FailureKind::Judge | FailureKind::TooNew => Err(RunError::Runtime(reason)),
     }
 }

@@ -4,6 +4,8 @@
 //! is not on the list, in all threads: no file is opened, no connection made. Landlock, where the system has it, says the same of
 //! files once more. Only Linux has either.
 
+use std::path::Path;
+
 /// Takes the means away from all threads. Whoever needs a file later must have opened it before.
 ///
 /// # Errors
@@ -12,9 +14,55 @@ pub(in crate::engine::backends) fn enter() -> Result<(), String> {
     #[cfg(target_os = "linux")]
     {
         linux::limit()?;
-        linux::close_files()?;
-        linux::close_calls()?;
+        linux::close_files(&[])?;
+        linux::close_calls(linux::Calls::Run)?;
     }
+    Ok(())
+}
+
+/// Takes the means away that loading a model does not need, whose file is open, and whose weights lie in a folder. `enter` is
+/// to follow.
+///
+/// # Errors
+/// What failed, in words.
+pub(in crate::engine::backends) fn enter_for_loading(weights: Option<&Path>) -> Result<(), String> {
+    #[cfg(target_os = "linux")]
+    {
+        linux::limit()?;
+        // Operators on texts read the system's locales.
+        let paths = [Path::new("/proc/self/fd/1"), Path::new("/usr/lib/locale")];
+        linux::close_files(&paths.into_iter().chain(weights).filter(|path| path.exists()).collect::<Vec<_>>())?;
+        linux::close_calls(linux::Calls::Load)?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = weights;
+    Ok(())
+}
+
+/// Takes the means away that no driver of a GPU needs: the network, and the memory of other processes.
+///
+/// # Errors
+/// What failed, in words.
+pub(in crate::engine::backends) fn enter_with_driver() -> Result<(), String> {
+    #[cfg(target_os = "linux")]
+    {
+        linux::no_dumps()?;
+        linux::close_network()?;
+    }
+    Ok(())
+}
+
+/// Lets the process have so many bytes of memory of its own; 0 for no limit. What is beyond fails where it is asked for.
+///
+/// # Errors
+/// What failed, in words.
+pub(in crate::engine::backends) fn limit_memory(bytes: u64) -> Result<(), String> {
+    #[cfg(target_os = "linux")]
+    if bytes > 0 {
+        linux::limit_memory(bytes)?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = bytes;
     Ok(())
 }
 
@@ -26,9 +74,11 @@ pub(in crate::engine::backends) fn die_first() {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, path::Path};
 
-    use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, Scope};
+    use landlock::{
+        ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
+    };
     use rustix::process::{Resource, Rlimit, setrlimit};
     use seccompiler::{
         BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -95,10 +145,53 @@ mod linux {
     #[cfg(not(target_arch = "x86_64"))]
     const ALLOWED_HERE: &[libc::c_long] = &[];
 
+    /// System calls with which a runtime reads a model's files, and with which the rest is taken away then.
+    const ALLOWED_TO_LOAD: &[libc::c_long] = &[
+        libc::SYS_openat,
+        libc::SYS_newfstatat,
+        libc::SYS_statx,
+        libc::SYS_statfs,
+        libc::SYS_fstatfs,
+        libc::SYS_faccessat,
+        libc::SYS_faccessat2,
+        libc::SYS_readlinkat,
+        libc::SYS_getdents64,
+        libc::SYS_pread64,
+        libc::SYS_fadvise64,
+        libc::SYS_getcwd,
+        libc::SYS_prctl,
+        libc::SYS_prlimit64,
+        libc::SYS_seccomp,
+        libc::SYS_landlock_create_ruleset,
+        libc::SYS_landlock_add_rule,
+        libc::SYS_landlock_restrict_self,
+    ];
+    /// Those of older days.
+    #[cfg(target_arch = "x86_64")]
+    const ALLOWED_TO_LOAD_HERE: &[libc::c_long] =
+        &[libc::SYS_open, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink];
+    #[cfg(not(target_arch = "x86_64"))]
+    const ALLOWED_TO_LOAD_HERE: &[libc::c_long] = &[];
+
+    /// What system calls are for.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(super) enum Calls {
+        Load,
+        Run,
+    }
+
     /// No memory dumps, which would hold what the process was asked, and few open files.
     pub(super) fn limit() -> Result<(), String> {
-        set(Resource::Core, 0)?;
+        no_dumps()?;
         set(Resource::Nofile, MAX_FILES)
+    }
+
+    pub(super) fn no_dumps() -> Result<(), String> {
+        set(Resource::Core, 0)
+    }
+
+    pub(super) fn limit_memory(bytes: u64) -> Result<(), String> {
+        set(Resource::Data, bytes)
     }
 
     fn set(resource: Resource, limit: u64) -> Result<(), String> {
@@ -106,38 +199,63 @@ mod linux {
         setrlimit(resource, limit).map_err(|error| format!("a limit: {error}"))
     }
 
-    /// Refuses all files by Landlock to this thread and those that it starts, and connections where the system knows how.
-    pub(super) fn close_files() -> Result<(), String> {
+    /// Refuses all files by Landlock to this thread and those that it starts, and connections where the system knows how; but
+    /// for reading what lies at or below these paths.
+    pub(super) fn close_files(but: &[&Path]) -> Result<(), String> {
+        let told = |error: std::io::Error| format!("Landlock: {error}");
+        let readable = |path: &&Path| {
+            let access = if path.is_dir() { AccessFs::ReadFile | AccessFs::ReadDir } else { AccessFs::ReadFile.into() };
+            PathFd::new(path).map(|path| PathBeneath::new(path, access)).map_err(std::io::Error::other)
+        };
+        let readable = but.iter().map(readable).collect::<Result<Vec<_>, _>>().map_err(told)?;
         let enforced = Ruleset::default()
             .handle_access(AccessFs::from_all(ABI::V5))
             .and_then(|rules| rules.handle_access(AccessNet::from_all(ABI::V5)))
             .and_then(|rules| rules.scope(Scope::from_all(ABI::V6)))
             .and_then(|rules| rules.create())
+            .and_then(|rules| readable.into_iter().try_fold(rules, |rules, rule| rules.add_rule(rule)))
             .and_then(|rules| rules.restrict_self());
         // A system without Landlock is no error: seccomp opens no files either.
         enforced.map(drop).map_err(|error| format!("Landlock: {error}"))
     }
 
     /// Refuses all system calls but those on the list, in all threads.
-    pub(super) fn close_calls() -> Result<(), String> {
-        for filter in filters()? {
-            seccompiler::apply_filter_all_threads(&filter).map_err(|error| format!("seccomp: {error}"))?;
-        }
-        Ok(())
+    pub(super) fn close_calls(calls: Calls) -> Result<(), String> {
+        filters(calls)?.iter().try_for_each(apply)
+    }
+
+    /// Refuses connections, and other processes' memory, in all threads.
+    pub(super) fn close_network() -> Result<(), String> {
+        let family = |family: i32| of(0, SeccompCmpOp::Eq, u64::from(family.unsigned_abs()));
+        let rules = BTreeMap::from([
+            (libc::SYS_socket, vec![family(libc::AF_INET)?, family(libc::AF_INET6)?]),
+            (libc::SYS_ptrace, Vec::new()),
+            (libc::SYS_process_vm_readv, Vec::new()),
+            (libc::SYS_process_vm_writev, Vec::new()),
+        ]);
+        apply(&program(rules, SeccompAction::Allow, refuse(libc::EPERM))?)
+    }
+
+    fn apply(filter: &BpfProgram) -> Result<(), String> {
+        seccompiler::apply_filter_all_threads(filter).map_err(|error| format!("seccomp: {error}"))
+    }
+
+    fn refuse(errno: i32) -> SeccompAction {
+        SeccompAction::Errno(errno.unsigned_abs())
+    }
+
+    fn of(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, String> {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+            .and_then(|condition| SeccompRule::new(vec![condition]))
+            .map_err(|error| format!("seccomp: {error}"))
     }
 
     /// The filter that makes threads start by `clone`, whose flags can be looked at, and the list.
-    pub(super) fn filters() -> Result<[BpfProgram; 2], String> {
-        let refuse = |errno: i32| SeccompAction::Errno(errno.unsigned_abs());
+    pub(super) fn filters(calls: Calls) -> Result<[BpfProgram; 2], String> {
         let no_clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
         let mut list: BTreeMap<_, _> =
             ALLOWED.iter().chain(ALLOWED_HERE).map(|call| (*call, Vec::<SeccompRule>::new())).collect();
         // Threads, but no processes; limits and signals of this process, not the node's; no signals by a file's owner.
-        let of = |argument, operator, value| {
-            SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
-                .and_then(|condition| SeccompRule::new(vec![condition]))
-                .map_err(|error| format!("seccomp: {error}"))
-        };
         let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
         list.insert(libc::SYS_clone, vec![of(0, SeccompCmpOp::MaskedEq(thread), thread)?]);
         list.insert(libc::SYS_prlimit64, vec![of(0, SeccompCmpOp::Eq, 0)?]);
@@ -146,6 +264,9 @@ mod linux {
         let commands = [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL, libc::F_DUPFD_CLOEXEC];
         let commands = commands.map(|command| of(1, SeccompCmpOp::Eq, u64::from(command.unsigned_abs())));
         list.insert(libc::SYS_fcntl, commands.into_iter().collect::<Result<_, _>>()?);
+        if calls == Calls::Load {
+            list.extend(ALLOWED_TO_LOAD.iter().chain(ALLOWED_TO_LOAD_HERE).map(|call| (*call, Vec::new())));
+        }
         Ok([
             program(no_clone3, SeccompAction::Allow, refuse(libc::ENOSYS))?,
             program(list, refuse(libc::EPERM), SeccompAction::Allow)?,
@@ -181,9 +302,9 @@ mod tests {
     fn isolated<T: Send + 'static>(landlock: bool, run: impl FnOnce() -> T + Send + 'static) -> T {
         let isolated = move || {
             if landlock {
-                linux::close_files().unwrap();
+                linux::close_files(&[]).unwrap();
             }
-            for filter in linux::filters().unwrap() {
+            for filter in linux::filters(linux::Calls::Run).unwrap() {
                 seccompiler::apply_filter(&filter).unwrap();
             }
             run()

@@ -12,7 +12,7 @@ const MAX_STRINGS: usize = 1 << 22;
 macro_rules! numbers {
     ($($variant:ident => $type:ty),* $(,)?) => {
         /// Writes a tensor for the process.
-        pub(super) fn to_wire(tensor: &ModelTensor) -> wire::Tensor {
+        pub(in crate::engine::backends) fn to_wire(tensor: &ModelTensor) -> wire::Tensor {
             let mut lengths = Vec::new();
             let (dtype, data) = match &tensor.elements {
                 $(Elements::$variant(values) => {
@@ -32,7 +32,7 @@ macro_rules! numbers {
         ///
         /// # Errors
         /// What is wrong with it, in words.
-        pub(super) fn from_wire(tensor: wire::Tensor) -> Result<ModelTensor, String> {
+        pub(in crate::engine::backends) fn from_wire(tensor: wire::Tensor) -> Result<ModelTensor, String> {
             let wire::Tensor { dtype, dims: shape, data, lengths } = tensor;
             let dtype = DType::from_onnx(dtype).ok_or_else(|| format!("a tensor of ONNX's type {dtype}"))?;
             let expected = shape.iter().try_fold(1usize, |count, dim| count.checked_mul(*dim as usize));

@@ -38,14 +38,34 @@ pub(in crate::engine::backends) enum OrderKind {
 /// The model, and what is to run it.
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::engine::backends) struct Load {
-    /// Path under which the process finds the model's file.
+    /// The model's file, which is the process's standard output: a `ForChild`, as JSON.
     #[prost(string, tag = "1")]
     pub file: String,
-    /// SHA-256 of the file.
-    #[prost(bytes = "vec", tag = "2")]
-    pub sha256: Vec<u8>,
-    #[prost(message, optional, tag = "3")]
-    pub judge: Option<JudgeOptions>,
+    #[prost(oneof = "RunnerOptions", tags = "2, 3")]
+    pub runner: Option<RunnerOptions>,
+}
+
+/// What is to run the model.
+#[derive(Clone, PartialEq, Oneof)]
+pub(in crate::engine::backends) enum RunnerOptions {
+    #[prost(message, tag = "2")]
+    Judge(JudgeOptions),
+    #[prost(message, tag = "3")]
+    Native(NativeOptions),
+}
+
+/// ONNX Runtime, and what the model may use.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct NativeOptions {
+    /// Path of the runtime's library.
+    #[prost(string, tag = "1")]
+    pub library: String,
+    /// Number of the GPU; else the processor.
+    #[prost(uint32, optional, tag = "2")]
+    pub cuda: Option<u32>,
+    /// Bytes of memory that the process may have; 0 for no limit.
+    #[prost(uint64, tag = "3")]
+    pub memory: u64,
 }
 
 /// The canonical judge, and what the card lets it use.
@@ -203,6 +223,8 @@ pub(in crate::engine::backends) enum FailureKind {
     Judge = 5,
     /// The model is newer than the runtime.
     TooNew = 6,
+    /// The hardware.
+    Device = 7,
 }
 
 impl From<OrderKind> for Order {

@@ -13,10 +13,12 @@ use rustix::{
     time::Timespec,
 };
 
-use super::wire::{self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Outputs, Report, ReportKind, Run};
+use super::wire::{
+    self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Outputs, Report, ReportKind, Run, RunnerOptions,
+};
 use crate::{
-    engine::backends::canonical,
-    model::{ModelFile, OpenModelFile},
+    engine::backends::{canonical, ort},
+    model::OpenModelFile,
 };
 
 /// Something that runs one model in this process.
@@ -31,13 +33,17 @@ pub(in crate::engine::backends) trait Runner {
     fn run(&mut self, run: Run) -> Result<Results, Failure>;
 
     /// Whether there is something to check while nobody waits.
-    fn has_to_check(&self) -> bool;
+    fn has_to_check(&self) -> bool {
+        false
+    }
 
     /// Begins to check that; what must not run the model any more ends the process.
     ///
     /// # Errors
     /// Why nothing can be checked.
-    fn check(&mut self) -> Result<(), String>;
+    fn check(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Results of a run.
@@ -128,11 +134,13 @@ fn end_with(socket: UnixStream) -> Result<(), String> {
 }
 
 fn open(load: Load, preparing: &mut dyn FnMut(String) -> Result<(), String>) -> Result<Box<dyn Runner>, Failure> {
-    let sha256 = load.sha256.as_slice().try_into().map_err(|_| failure(FailureKind::Runtime, "no hash".into()))?;
-    let file: OpenModelFile = ModelFile::with_hash(load.file.into(), sha256, Vec::new())
-        .open()
-        .map_err(|error| failure(FailureKind::Model, error.to_string()))?;
-    canonical::runner::open(&file, &load.judge.unwrap_or_default(), preparing)
+    let told = serde_json::from_str(&load.file).map_err(|error| failure(FailureKind::Runtime, error.to_string()))?;
+    let file = OpenModelFile::from_parent(told).map_err(|error| failure(FailureKind::Model, error.to_string()))?;
+    match load.runner {
+        Some(RunnerOptions::Judge(options)) => canonical::runner::open(&file, &options, preparing),
+        Some(RunnerOptions::Native(options)) => ort::runner::open(&file, &options),
+        None => Err(failure(FailureKind::Runtime, "nothing is named to run the model".to_owned())),
+    }
 }
 
 /// A failure without an output.

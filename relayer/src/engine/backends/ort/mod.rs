@@ -1,10 +1,20 @@
-//! ONNX Runtime in this process: each session has a thread of its own.
+//! ONNX Runtime: in processes of models, or in this one, where each session has a thread of its own.
+//!
+//! ```text
+//! OrtProcesses ──▶ child/ ──▶ runner, in the other process ──▶ Opened ──▶ session
+//! OrtBackend ──▶ worker, a thread of this one ───────────────────▶ Opened
+//! ```
 
+mod opened;
+mod process;
+pub(super) mod runner;
 pub mod runtime;
 mod sequences;
 pub(super) mod session;
 mod values;
 mod worker;
+
+pub(in crate::engine) use process::OrtProcesses;
 
 use std::sync::Arc;
 
@@ -20,7 +30,7 @@ use crate::{
     model::{OpenModelFile, graph::Signature},
 };
 
-/// The runtime that this process has loaded.
+/// The runtime that this process has loaded. A model that brings it down takes the process with it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct OrtBackend {
     runtime: &'static Runtime,
@@ -30,11 +40,6 @@ impl OrtBackend {
     /// Runs models with a runtime.
     pub(in crate::engine) fn new(runtime: &'static Runtime) -> Self {
         Self { runtime }
-    }
-
-    /// Whether the loaded library was built with CUDA, and its part for CUDA is there.
-    pub(in crate::engine) fn has_cuda(self) -> bool {
-        session::has_cuda(self.runtime)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ort::{
     ErrorCode,
-    ep::{CUDA, ExecutionProvider, cuda::ConvAlgorithmSearch},
+    ep::{CUDA, cuda::ConvAlgorithmSearch},
     logging::LogLevel,
     session::{
         RunOptions, Session, SessionInputValue,
@@ -55,15 +55,6 @@ pub(super) fn builder(runtime: &Runtime, device: Device, weights: Option<&str>) 
             builder.with_disable_cpu_fallback()?.with_execution_providers([cuda.build().error_on_failure()])?
         }
     })
-}
-
-/// Whether the loaded library was built with CUDA at all. Some builds know the provider and come without its library.
-pub(super) fn has_cuda(runtime: &Runtime) -> bool {
-    let library = match std::env::consts::OS {
-        "windows" => "onnxruntime_providers_cuda.dll",
-        _ => "libonnxruntime_providers_cuda.so",
-    };
-    runtime.path.with_file_name(library).exists() && CUDA::is_available().unwrap_or(false)
 }
 
 /// Characters of a message of the runtime at most: its reason may come last of four sentences.
