@@ -23,8 +23,11 @@ section! {
         /// Whether models run in the node's own process, without the memory and the few microseconds that a process of their own
         /// takes. One that crashes ends the node then: only for models that you made. The canonical judge never does.
         trust_models: bool = boolean().default("false"),
-        /// MiB of memory for models: a process of a model gets no more. 0 for three quarters of the machine's.
+        /// MiB of memory for models: those that were used least recently leave it where it is short, and a process of a native
+        /// model gets no more. 0 for three quarters of the machine's.
         memory: u64 = whole(0..=1 << 30, "MiB").default("0"),
+        /// MiB of each GPU's memory for models, in the same way. 0 for all.
+        gpu_memory: u64 = whole(0..=1 << 30, "MiB").default("0"),
         /// Runs that may wait per model; more are held back in the journal.
         queue: usize = whole(1..=1_000_000, "runs").default("64"),
         /// Seconds that one run may take.

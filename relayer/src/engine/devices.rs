@@ -9,8 +9,9 @@ use super::{
     backend::{Backend, RunRequest},
     backends::ort::runtime::Library,
     error::StartError,
+    memory::Memory,
     profile::Device,
-    sessions::{Limits, Sessions},
+    sessions::{Limits, Sessions, Terms},
 };
 use crate::{
     model::{
@@ -46,6 +47,8 @@ pub struct EngineOptions {
     pub trust_models: bool,
     /// Bytes of memory for models; 0 for three quarters of the machine's.
     pub memory: u64,
+    /// Bytes of each GPU's memory for models; 0 for all.
+    pub gpu_memory: u64,
     /// Hardware that is to run models.
     pub provider: Provider,
     /// Numbers of the GPUs to run on; every model gets a session on each.
@@ -62,6 +65,7 @@ impl Default for EngineOptions {
             worker: None,
             trust_models: false,
             memory: 0,
+            gpu_memory: 0,
             provider: Provider::default(),
             devices: vec![0],
             limits: Limits::default(),
@@ -99,7 +103,9 @@ impl Devices {
             return Err(StartError::NoDevice);
         }
         let may_fall_back = options.provider == Provider::Auto;
-        match try_gpus(backend, library, &options.devices, options.limits).await {
+        let memory = Arc::new(Memory::new(0, 0));
+        let terms = Terms { limits: options.limits, memory, pinned: false };
+        match try_gpus(backend, library, &options.devices, &terms).await {
             Ok(()) => {
                 let preferred = options.devices.iter().map(|number| Device::Cuda(*number)).collect();
                 Ok(Self { preferred, fallback: false, may_fall_back })
@@ -123,7 +129,7 @@ async fn try_gpus(
     backend: &Arc<dyn Backend>,
     library: &Library,
     numbers: &[u32],
-    limits: Limits,
+    terms: &Terms,
 ) -> Result<(), StartError> {
     let failed = |device, reason| StartError::Cuda { device, reason };
     let first = numbers.first().copied().unwrap_or_default();
@@ -138,7 +144,7 @@ async fn try_gpus(
         let failed = |reason: String| failed(*number, reason);
         let devices = [Device::Cuda(*number)];
         let (backend, file, signature) = (backend.clone(), file.clone(), signature.clone());
-        let sessions = Sessions::open(backend, file, &opened, signature, &devices, limits).await;
+        let sessions = Sessions::open(backend, file, &opened, signature, &devices, terms.clone()).await;
         let input = ModelTensor { shape: vec![1], elements: cast::Elements::F32(vec![1.0]) };
         let request = RunRequest { inputs: vec![input], wanted: vec![0], judgement: None };
         let ran = sessions.map_err(|error| failed(error.to_string()))?.run(request).await;

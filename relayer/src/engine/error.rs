@@ -151,6 +151,11 @@ pub enum LoadError {
     TooNew(String),
     #[error("the model did not load within {0:?}")]
     Timeout(Duration),
+    #[error(
+        "the model needs {needed} MiB of memory, and models may hold {limit} MiB, of which those that run or are pinned leave too \
+         little: raise `engine.memory`, or serve fewer models"
+    )]
+    Memory { needed: u64, limit: u64 },
     #[error("probe {index} gives {found} here: this machine cannot serve the model within its tolerance")]
     Probe { index: usize, found: String },
     #[error("probe {index} could not be run: {error}")]

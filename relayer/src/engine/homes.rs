@@ -14,7 +14,7 @@ use super::{
     },
     devices::{Devices, EngineOptions, Provider},
     error::{LoadError, StartError},
-    memory,
+    memory::Memory,
     profile::{Device, Reference},
 };
 
@@ -47,6 +47,8 @@ pub(super) struct Native {
 /// The backends of an engine.
 pub(super) struct Backends {
     options: EngineOptions,
+    /// What all sessions hold.
+    pub memory: Arc<Memory>,
     native: OnceCell<Native>,
     judge: OnceCell<(Program, Arc<JudgeFiles>)>,
 }
@@ -58,7 +60,8 @@ impl Backends {
     /// Every variant of `StartError`.
     pub(super) async fn start(options: EngineOptions) -> Result<Self, StartError> {
         let is_asked_for = options.provider != Provider::Cpu || options.runtime.is_some();
-        let backends = Self { options, native: OnceCell::new(), judge: OnceCell::new() };
+        let memory = Arc::new(Memory::new(options.memory, options.gpu_memory));
+        let backends = Self { options, memory, native: OnceCell::new(), judge: OnceCell::new() };
         if is_asked_for {
             backends.native().await?;
         }
@@ -67,7 +70,8 @@ impl Backends {
 
     #[cfg(test)]
     pub(super) fn over(native: Native, options: EngineOptions) -> Self {
-        Self { options, native: OnceCell::new_with(Some(native)), judge: OnceCell::new() }
+        let memory = Arc::new(Memory::new(options.memory, options.gpu_memory));
+        Self { options, memory, native: OnceCell::new_with(Some(native)), judge: OnceCell::new() }
     }
 
     /// ONNX Runtime on this machine, which the first call looks for.
@@ -83,7 +87,7 @@ impl Backends {
             } else {
                 let program = Program::find(self.options.worker.as_deref());
                 let program = program.map_err(|error| StartError::Process(error.to_string()))?;
-                let memory = if self.options.memory == 0 { memory::budget() } else { self.options.memory };
+                let memory = self.memory.of_a_process();
                 Arc::new(OrtProcesses { program, library: library.clone(), memory })
             };
             let devices = Devices::choose(&backend, &library, &self.options).await?;

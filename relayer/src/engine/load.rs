@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use alloy::primitives::{B256, keccak256};
-use oraculum_judge::{Lane, Limits, Profile};
+use oraculum_judge::{Lane, Profile};
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     error::LoadError,
     homes::{Backends, Home, Homes},
     profile::{Device, Reference},
-    sessions::{self, Sessions},
+    sessions::{Limits, Sessions, Terms},
 };
 use crate::{
     model::{
@@ -34,6 +34,7 @@ pub struct Source {
     /// Profile string by which outputs are judged; of a file without any, nothing is.
     profile: Option<String>,
     card: Option<CardLimits>,
+    pinned: bool,
 }
 
 /// Limits and rules that a card adds to a file.
@@ -63,34 +64,42 @@ impl Source {
                 outputs: model.details.outputs.clone(),
                 probes: model.details.probes.clone(),
             }),
+            pinned: false,
         }
+    }
+
+    /// The same, but its sessions stay in memory once they are open, whoever else needs it.
+    #[must_use]
+    pub fn pinned(self) -> Self {
+        Self { pinned: true, ..self }
     }
 
     /// A bare ONNX file, known by its own hash.
     #[must_use]
     pub fn file(file: ModelFile) -> Self {
-        Self { id: file.sha256(), file, profile: None, card: None }
+        Self { id: file.sha256(), file, profile: None, card: None, pinned: false }
     }
 
     /// A bare ONNX file that is run by the canonical judge, under the limits of most cards.
     #[must_use]
     pub fn judged(file: ModelFile) -> Self {
-        Self::judged_within(file, Limits::DEFAULT)
+        Self::judged_within(file, oraculum_judge::Limits::DEFAULT)
     }
 
     /// A model's file, run by the canonical judge under the limits of its card, whatever lane that has; its probes are not
     /// run.
     #[must_use]
     pub fn judged_card(model: &Model) -> Self {
-        let limits = model.profile.parse::<Profile>().map_or(Limits::DEFAULT, |profile| profile.limits);
+        let limits =
+            model.profile.parse::<Profile>().map_or(oraculum_judge::Limits::DEFAULT, |profile| profile.limits);
         Self::judged_within(model.onnx(), limits)
     }
 
-    fn judged_within(file: ModelFile, limits: Limits) -> Self {
+    fn judged_within(file: ModelFile, limits: oraculum_judge::Limits) -> Self {
         let profile = Profile { lane: Lane::Exact, limits }.to_string();
         // The same file may be loaded natively, too.
         let id = keccak256([file.sha256().as_slice(), profile.as_bytes()].concat());
-        Self { id, file, profile: Some(profile), card: None }
+        Self { id, file, profile: Some(profile), card: None, pinned: false }
     }
 }
 
@@ -115,7 +124,7 @@ pub struct LoadedModel {
     pub(super) device: Device,
     pub(super) sessions: Arc<Sessions>,
     reference_home: Home,
-    limits: sessions::Limits,
+    terms: Terms,
     /// Sessions of the reference, opened when a failure elsewhere is to be confirmed.
     reference: OnceCell<Arc<Sessions>>,
     /// A quick run, once the probes have found one.
@@ -127,10 +136,11 @@ impl LoadedModel {
     ///
     /// # Errors
     /// `LoadError::Model` or `Refused` for the file; `AgreementCount`, `UnknownProfile` or `DetailsDiffer` for the card;
-    /// `Start`, `JudgeFiles`, `Judge` or `Process` where what runs it cannot be used; `Session`, `TooNew` or `Timeout` where it
-    /// does not open.
-    pub(super) async fn open(backends: &Backends, limits: sessions::Limits, source: Source) -> Result<Self, LoadError> {
-        let Source { id, file, profile, card } = source;
+    /// `Start`, `JudgeFiles`, `Judge` or `Process` where what runs it cannot be used; `Session`, `TooNew`, `Memory` or `Timeout`
+    /// where it does not open.
+    pub(super) async fn open(backends: &Backends, limits: Limits, source: Source) -> Result<Self, LoadError> {
+        let Source { id, file, profile, card, pinned } = source;
+        let terms = Terms { limits, memory: backends.memory.clone(), pinned };
         let (opened, signature) = inspect(file.clone()).await?;
         let signature = Arc::new(signature);
         if let Some(card) = &card {
@@ -140,8 +150,8 @@ impl LoadedModel {
         let Homes { serving, fallback, reference: reference_home } = backends.of(judged_by.as_ref()).await?;
         let open = |home: &Home| {
             let Home { backend, devices, .. } = home.clone();
-            let (file, opened, signature) = (file.clone(), &opened, signature.clone());
-            async move { Sessions::open(backend, file, opened, signature, &devices, limits).await }
+            let (file, opened, signature, terms) = (file.clone(), &opened, signature.clone(), terms.clone());
+            async move { Sessions::open(backend, file, opened, signature, &devices, terms).await }
         };
         let (sessions, home, fell_back) = match (open(&serving).await, fallback) {
             (Err(error), Some(fallback)) => {
@@ -171,7 +181,7 @@ impl LoadedModel {
             device,
             sessions,
             reference_home,
-            limits,
+            terms,
             reference: OnceCell::new(),
             warm_up: OnceLock::new(),
         })
@@ -203,7 +213,7 @@ impl LoadedModel {
             let (opened, _) = inspect(self.file.clone()).await?;
             let Home { backend, devices, .. } = self.reference_home.clone();
             let (file, signature) = (self.file.clone(), self.signature.clone());
-            Sessions::open(backend, file, &opened, signature, &devices, self.limits).await
+            Sessions::open(backend, file, &opened, signature, &devices, self.terms.clone()).await
         };
         self.reference.get_or_try_init(|| open).await
     }

@@ -77,8 +77,8 @@ impl OnnxEngine {
 
     /// An engine over a backend that stands for ONNX Runtime in this process.
     #[cfg(test)]
-    fn over(native: homes::Native, limits: Limits) -> Self {
-        Self { backends: Backends::over(native, EngineOptions::default()), limits, models: RwLock::default() }
+    fn over(native: homes::Native, options: EngineOptions) -> Self {
+        Self { limits: options.limits, backends: Backends::over(native, options), models: RwLock::default() }
     }
 
     /// Version of ONNX Runtime on this machine, which is looked for.

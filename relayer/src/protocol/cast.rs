@@ -214,6 +214,15 @@ fn show_list(dims: impl Iterator<Item = String>) -> String {
 }
 
 fn to_input(spec: &TensorSpec, tensor: &Tensor) -> Result<ModelTensor, BadInput> {
+    let has_its_type = tensor.dtype() == spec.element.packed() && tensor.decimals() == 0;
+    let elements = match has_its_type.then(|| same_type(spec.element, tensor.data())).flatten() {
+        Some(elements) => elements,
+        None => cast_each(spec, tensor)?,
+    };
+    Ok(ModelTensor { shape: tensor.shape().to_vec(), elements })
+}
+
+fn cast_each(spec: &TensorSpec, tensor: &Tensor) -> Result<Elements, BadInput> {
     let element = spec.element;
 
     macro_rules! each {
@@ -237,7 +246,7 @@ fn to_input(spec: &TensorSpec, tensor: &Tensor) -> Result<ModelTensor, BadInput>
     if (text(tensor.dtype()) || text(element.packed())) && tensor.dtype() != element.packed() {
         return Err(BadInput::Type { input: spec.name.clone(), dtype: tensor.dtype(), element });
     }
-    let elements = match element {
+    Ok(match element {
         ElementType::I8 => integers!(I8, i8, to_i128),
         ElementType::I16 => integers!(I16, i16, to_i128),
         ElementType::I32 => integers!(I32, i32, to_i128),
@@ -258,8 +267,37 @@ fn to_input(spec: &TensorSpec, tensor: &Tensor) -> Result<ModelTensor, BadInput>
             }
             Elements::String(tensor.iter_strings().map(str::to_owned).collect())
         }
-    };
-    Ok(ModelTensor { shape: tensor.shape().to_vec(), elements })
+    })
+}
+
+/// Elements of the very type in which they are packed, which need no cast; `None` for other types.
+fn same_type(element: ElementType, data: &[u8]) -> Option<Elements> {
+    macro_rules! read {
+        ($variant:ident, $type:ty) => {{
+            let value = |bytes: &[u8]| <$type>::from_be_bytes(bytes.try_into().unwrap_or_default());
+            Elements::$variant(data.chunks_exact(size_of::<$type>()).map(value).collect())
+        }};
+    }
+    Some(match element {
+        ElementType::I8 => read!(I8, i8),
+        ElementType::I16 => read!(I16, i16),
+        ElementType::I32 => read!(I32, i32),
+        ElementType::I64 => read!(I64, i64),
+        ElementType::U8 => read!(U8, u8),
+        ElementType::U16 => read!(U16, u16),
+        ElementType::U32 => read!(U32, u32),
+        ElementType::U64 => read!(U64, u64),
+        ElementType::F64 => read!(F64, f64),
+        ElementType::F32 => {
+            // A signaling NaN becomes a quiet one, as in every other cast of it.
+            let value = |bytes: &[u8]| match u32::from_be_bytes(bytes.try_into().unwrap_or_default()) {
+                bits if bits & 0x7fff_ffff > 0x7f80_0000 => f32::from_bits(bits | 0x0040_0000),
+                bits => f32::from_bits(bits),
+            };
+            Elements::F32(data.chunks_exact(4).map(value).collect())
+        }
+        ElementType::F16 | ElementType::Bf16 | ElementType::Bool | ElementType::String => return None,
+    })
 }
 
 /// The nearest f32, half to even; `None` if a finite value overflows.
@@ -319,6 +357,15 @@ pub fn from_outputs(
     Ok(bytes)
 }
 
+/// The bytes of all values, one after another. Written into their places, so that the compiler sees one copy.
+fn big_endian<T: Copy, const SIZE: usize>(values: &[T], bytes: impl Fn(T) -> [u8; SIZE]) -> Vec<u8> {
+    let mut data = vec![0; values.len() * SIZE];
+    for (place, value) in data.chunks_exact_mut(SIZE).zip(values) {
+        place.copy_from_slice(&bytes(*value));
+    }
+    data
+}
+
 fn packed_elements(
     output: usize,
     elements: &Elements,
@@ -327,86 +374,47 @@ fn packed_elements(
 ) -> Result<(DType, u8, Vec<u8>), Unrepresentable> {
     let mut data = Vec::new();
     macro_rules! native {
-        ($values:expr) => {
-            $values.iter().for_each(|value| data.extend(value.to_be_bytes()))
-        };
+        ($variant:ident, $values:expr) => {{
+            data = big_endian($values, |value| value.to_be_bytes());
+            DType::$variant
+        }};
     }
     macro_rules! floats {
-        ($values:expr) => {{
-            for (index, value) in $values.iter().enumerate() {
-                if format.width == 0 && not_finite == NotFinite::Kept {
-                    data.extend(value.to_be_bytes());
-                    continue;
-                }
-                let finite = Finite::new(f64::from(*value)).ok_or(Unrepresentable::NotFinite { output, index })?;
-                if format.width == 0 {
-                    data.extend(value.to_be_bytes());
-                } else {
-                    let OutputFormat { width, decimals, .. } = format;
-                    let value = finite.quantise(width, decimals).ok_or(Unrepresentable::Overflow {
-                        output,
-                        index,
-                        width,
-                        decimals,
-                    })?;
+        ($variant:ident, $values:expr) => {{
+            let values = $values;
+            if let Some(dtype) = DType::signed(format.width) {
+                let OutputFormat { width, decimals, .. } = format;
+                for (index, value) in values.iter().enumerate() {
+                    let finite = Finite::new(f64::from(*value)).ok_or(Unrepresentable::NotFinite { output, index })?;
+                    let value = finite.quantise(width, decimals);
+                    let value = value.ok_or(Unrepresentable::Overflow { output, index, width, decimals })?;
                     data.extend_from_slice(&value.to_be_bytes()[16 - usize::from(width)..]);
                 }
+                return Ok((dtype, decimals, data));
             }
-            if let Some(dtype) = DType::signed(format.width) {
-                return Ok((dtype, format.decimals, data));
+            let refused = values.iter().position(|value| !value.is_finite());
+            if let Some(index) = refused.filter(|_| not_finite == NotFinite::Refused) {
+                return Err(Unrepresentable::NotFinite { output, index });
             }
+            native!($variant, values)
         }};
     }
     let dtype = match elements {
-        Elements::I8(values) => {
-            native!(values);
-            DType::I8
-        }
-        Elements::I16(values) => {
-            native!(values);
-            DType::I16
-        }
-        Elements::I32(values) => {
-            native!(values);
-            DType::I32
-        }
-        Elements::I64(values) => {
-            native!(values);
-            DType::I64
-        }
-        Elements::U8(values) => {
-            native!(values);
-            DType::U8
-        }
-        Elements::U16(values) => {
-            native!(values);
-            DType::U16
-        }
-        Elements::U32(values) => {
-            native!(values);
-            DType::U32
-        }
-        Elements::U64(values) => {
-            native!(values);
-            DType::U64
-        }
-        Elements::F16(values) => {
-            floats!(values);
-            DType::F16
-        }
+        Elements::I8(values) => native!(I8, values),
+        Elements::I16(values) => native!(I16, values),
+        Elements::I32(values) => native!(I32, values),
+        Elements::I64(values) => native!(I64, values),
+        Elements::U8(values) => native!(U8, values),
+        Elements::U16(values) => native!(U16, values),
+        Elements::U32(values) => native!(U32, values),
+        Elements::U64(values) => native!(U64, values),
+        Elements::F16(values) => floats!(F16, values),
         Elements::Bf16(values) => {
             let wide: Vec<f32> = values.iter().map(|value| value.to_f32()).collect();
-            floats!(wide);
-            DType::F32
+            floats!(F32, &wide)
         }
-        Elements::F32(values) => {
-            floats!(values);
-            DType::F32
-        }
-        Elements::F64(values) => {
-            floats!(values);
-            DType::F64
-        }
+        Elements::F32(values) => floats!(F32, values),
+        Elements::F64(values) => floats!(F64, values),
         Elements::Bool(values) => {
             data.extend(values.iter().map(|value| u8::from(*value)));
             DType::Bool

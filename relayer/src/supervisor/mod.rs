@@ -155,6 +155,7 @@ async fn start_engine(settings: &EngineSettings) -> Result<OnnxEngine, NodeError
         worker: None,
         trust_models: settings.trust_models,
         memory: settings.memory << 20,
+        gpu_memory: settings.gpu_memory << 20,
     })
     .await?)
 }

@@ -38,10 +38,23 @@ pub(super) async fn load(settings: &NodeSettings, engine: &OnnxEngine) -> Result
     let mut served = Vec::new();
     for model in chosen {
         let failed = |error| NodeError::ModelNotLoaded { name: model.name.clone(), error };
-        engine.load(Source::card(&model)).await.map_err(failed)?;
+        engine.load(source(settings, None, &model)).await.map_err(failed)?;
         served.push((model.name, model.id));
     }
     Ok(served)
+}
+
+/// A model to load, which stays in memory if the configuration says so.
+fn source(settings: &NodeSettings, folder: Option<&str>, model: &Model) -> Source {
+    let source = Source::card(model);
+    if names(&settings.pinned, folder, model) { source.pinned() } else { source }
+}
+
+/// Whether a list names a model: by its name, its id, or its folder in the store.
+fn names(list: &[String], folder: Option<&str>, model: &Model) -> bool {
+    let folder = folder.or_else(|| model.folder.file_name()?.to_str());
+    let id = model.id.to_string();
+    list.iter().any(|name| *name == model.name || Some(name.as_str()) == folder || *name == id)
 }
 
 /// Served models by their ids; where one has two names, with the newest.
@@ -102,11 +115,10 @@ async fn add(
     served: &watch::Sender<ServedModels>,
 ) -> Result<bool, LoadError> {
     let id = model.id.to_string();
-    let is_chosen = |name: &String| *name == model.name || name == folder || *name == id;
-    if !settings.serve.is_empty() && !settings.serve.iter().any(is_chosen) {
+    if !settings.serve.is_empty() && !names(&settings.serve, Some(folder), model) {
         return Ok(false);
     }
-    engine.load(Source::card(model)).await?;
+    engine.load(source(settings, Some(folder), model)).await?;
     let named = (model.name.clone(), model.id);
     let is_new = served.send_if_modified(|served| {
         // Of two with one name, the one that came last has it.

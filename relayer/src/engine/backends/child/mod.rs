@@ -104,6 +104,8 @@ impl ChildSession {
             let reason = format!("the runtime reads {} as inputs and {} as outputs", names(&inputs), names(&outputs));
             return Err(LoadError::Session(reason));
         }
+        let held = connection.process.child.id().and_then(held_by);
+        let footprint = held.unwrap_or(footprint);
         Ok(Self { connection: AsyncMutex::new(connection), health: Mutex::new(Health::Ready), footprint })
     }
 
@@ -266,6 +268,13 @@ async fn log(stderr: ChildStderr, process: u32, last_words: Arc<Mutex<String>>) 
         lines += 1;
         *last_words.lock().unwrap_or_else(PoisonError::into_inner) = told;
     }
+}
+
+/// Bytes of memory that a process has to itself, where the system tells.
+fn held_by(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
 }
 
 /// How a process ended, in words.

@@ -16,7 +16,11 @@ macro_rules! numbers {
             let mut lengths = Vec::new();
             let (dtype, data) = match &tensor.elements {
                 $(Elements::$variant(values) => {
-                    (DType::$variant, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+                    let mut data = vec![0; values.len() * size_of::<$type>()];
+                    for (place, value) in data.chunks_exact_mut(size_of::<$type>()).zip(values) {
+                        place.copy_from_slice(&value.to_le_bytes());
+                    }
+                    (DType::$variant, data)
                 })*
                 Elements::Bool(values) => (DType::Bool, values.iter().map(|value| u8::from(*value)).collect()),
                 Elements::String(values) => {
