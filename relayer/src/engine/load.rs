@@ -90,8 +90,7 @@ impl Source {
     /// run.
     #[must_use]
     pub fn judged_card(model: &Model) -> Self {
-        let limits =
-            model.profile.parse::<Profile>().map_or(oraculum_judge::Limits::DEFAULT, |profile| profile.limits);
+        let limits = model.profile.parse::<Profile>().map_or(oraculum_judge::Limits::DEFAULT, |profile| profile.limits);
         Self::judged_within(model.onnx(), limits)
     }
 

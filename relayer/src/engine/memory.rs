@@ -105,7 +105,8 @@ impl Memory {
                 residents.filter_map(|resident| Some((resident.idle_since()?, resident))).collect()
             };
             idle.sort_by_key(|(since, _)| *since);
-            if bytes > limit || !idle.iter().any(|(_, resident)| resident.evict(&|device| Place::from(device) == place)) {
+            if bytes > limit || !idle.iter().any(|(_, resident)| resident.evict(&|device| Place::from(device) == place))
+            {
                 return Err(Shortage { needed: bytes, limit });
             }
         }

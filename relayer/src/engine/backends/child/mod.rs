@@ -2,11 +2,12 @@
 //! worker`.
 //!
 //! ```text
-//! ChildSession::run ──▶ wire ──▶ worker, in the other process ──▶ Runner (canonical/, ort/)
+//! ChildSession::run ──▶ transfer ──▶ worker, in the other process ──▶ Runner (canonical/, ort/)
 //! ```
 
 pub(in crate::engine::backends) mod sandbox;
 pub(in crate::engine::backends) mod tensors;
+mod transfer;
 pub(in crate::engine::backends) mod wire;
 pub(crate) mod worker;
 
@@ -223,9 +224,9 @@ impl Connection {
 
     /// Has the process load its model; the inner error is the model's or the judge's.
     async fn load(&mut self, load: Load) -> std::io::Result<Result<Loaded, LoadError>> {
-        wire::send(&mut self.writer, &Order::from(OrderKind::Load(load))).await?;
+        transfer::send(&mut self.writer, Order::from(OrderKind::Load(load))).await?;
         loop {
-            match wire::receive::<Report>(&mut self.reader, MAX_REPORT).await?.kind {
+            match transfer::receive::<Report>(&mut self.reader, MAX_REPORT).await?.kind {
                 Some(ReportKind::Preparing(doing)) => tracing::info!("{}", text::one_line(&doing)),
                 Some(ReportKind::Loaded(loaded)) => return Ok(Ok(loaded)),
                 Some(ReportKind::NotLoaded(failure)) => return Ok(Err(not_loaded(failure))),
@@ -310,9 +311,10 @@ async fn exchange(
         wanted: wanted.iter().filter_map(|output| u32::try_from(*output).ok()).collect(),
         judgement: judgement.map(|judgement| wire::Judgement { seed: judgement.trace.map(|seed| seed.to_vec()) }),
     };
-    wire::send(writer, &Order::from(OrderKind::Run(run))).await?;
+    transfer::send(writer, Order::from(OrderKind::Run(run))).await?;
     let nonsense = |what: &str| Ok(Err(RunError::Runtime(format!("the model's process sent {what}"))));
-    let Outputs { tensors: count, run_time, trace } = match wire::receive::<Report>(reader, MAX_REPORT).await?.kind {
+    let Outputs { tensors: count, run_time, trace } = match transfer::receive::<Report>(reader, MAX_REPORT).await?.kind
+    {
         Some(ReportKind::Outputs(outputs)) => outputs,
         Some(ReportKind::Failed(failure)) => return Ok(failed(failure)),
         _ => return nonsense("no result"),
@@ -323,7 +325,7 @@ async fn exchange(
     }
     let mut outputs = Vec::with_capacity(wanted.len());
     for output in wanted {
-        match tensors::from_wire(wire::receive(reader, MAX_DATA).await?) {
+        match tensors::from_wire(transfer::receive(reader, MAX_DATA).await?) {
             Ok(tensor) => outputs.push((*output, tensor)),
             Err(what) => return nonsense(&what),
         }
@@ -331,7 +333,7 @@ async fn exchange(
     let trace = match seed {
         None => None,
         Some(seed) => {
-            let wire::Trace { bytes, reason } = wire::receive(reader, MAX_DATA).await?;
+            let wire::Trace { bytes, reason } = transfer::receive(reader, MAX_DATA).await?;
             let digest = keccak256([&seed[..], &bytes].concat());
             Some(Trace { digest, bytes, reason: reason.map(|reason| text::cut(&reason, LONGEST_LINE)) })
         }

@@ -87,7 +87,7 @@ mod linux {
     /// Files that the process may have open at once: it has its socket, its model and its log.
     const MAX_FILES: u64 = 64;
 
-    /// System calls that allocators, threads, clocks, signals of WebAssembly's traps, and the socket need.
+    /// System calls that allocators, threads, clocks, signals of WebAssembly's traps, and the socket with its memory need.
     const ALLOWED: &[libc::c_long] = &[
         libc::SYS_read,
         libc::SYS_write,
@@ -102,6 +102,7 @@ mod linux {
         libc::SYS_fstat,
         libc::SYS_lseek,
         libc::SYS_ppoll,
+        libc::SYS_memfd_create,
         libc::SYS_brk,
         libc::SYS_mmap,
         libc::SYS_munmap,
@@ -261,7 +262,15 @@ mod linux {
         list.insert(libc::SYS_prlimit64, vec![of(0, SeccompCmpOp::Eq, 0)?]);
         list.insert(libc::SYS_tgkill, vec![of(0, SeccompCmpOp::Eq, std::process::id().into())?]);
         list.insert(libc::SYS_prctl, vec![of(0, SeccompCmpOp::Eq, u64::from(libc::PR_SET_NAME.unsigned_abs()))?]);
-        let commands = [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL, libc::F_DUPFD_CLOEXEC];
+        let commands = [
+            libc::F_GETFD,
+            libc::F_SETFD,
+            libc::F_GETFL,
+            libc::F_SETFL,
+            libc::F_DUPFD_CLOEXEC,
+            libc::F_ADD_SEALS,
+            libc::F_GET_SEALS,
+        ];
         let commands = commands.map(|command| of(1, SeccompCmpOp::Eq, u64::from(command.unsigned_abs())));
         list.insert(libc::SYS_fcntl, commands.into_iter().collect::<Result<_, _>>()?);
         if calls == Calls::Load {

@@ -29,7 +29,7 @@ macro_rules! numbers {
                     (DType::String, text)
                 }
             };
-            wire::Tensor { dtype: dtype.onnx().into(), dims: tensor.shape.clone(), data, lengths }
+            wire::Tensor { dtype: dtype.onnx().into(), dims: tensor.shape.clone(), data, lengths, in_memory: 0 }
         }
 
         /// Reads a tensor that the process wrote.
@@ -37,7 +37,7 @@ macro_rules! numbers {
         /// # Errors
         /// What is wrong with it, in words.
         pub(in crate::engine::backends) fn from_wire(tensor: wire::Tensor) -> Result<ModelTensor, String> {
-            let wire::Tensor { dtype, dims: shape, data, lengths } = tensor;
+            let wire::Tensor { dtype, dims: shape, data, lengths, .. } = tensor;
             let dtype = DType::from_onnx(dtype).ok_or_else(|| format!("a tensor of ONNX's type {dtype}"))?;
             let expected = shape.iter().try_fold(1usize, |count, dim| count.checked_mul(*dim as usize));
             let expected = if shape.contains(&0) { Some(0) } else { expected };
@@ -120,12 +120,13 @@ mod tests {
 
     #[test]
     fn a_tensor_that_is_not_what_its_dimensions_say_is_refused() {
-        let good = wire::Tensor { dtype: 1, dims: vec![2], data: vec![0; 8], lengths: Vec::new() };
+        let good = wire::Tensor { dtype: 1, dims: vec![2], data: vec![0; 8], ..wire::Tensor::default() };
         let texts = |dims: Vec<u32>, data: &[u8], lengths: Vec<u32>| wire::Tensor {
             dtype: 8,
             dims,
             data: data.to_vec(),
             lengths,
+            in_memory: 0,
         };
         assert!(from_wire(texts(vec![2], b"ab", vec![1, 1])).is_ok());
         assert!(from_wire(good.clone()).is_ok());

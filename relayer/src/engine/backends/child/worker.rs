@@ -13,8 +13,11 @@ use rustix::{
     time::Timespec,
 };
 
-use super::wire::{
-    self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Outputs, Report, ReportKind, Run, RunnerOptions,
+use super::{
+    transfer,
+    wire::{
+        self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Outputs, Report, ReportKind, Run, RunnerOptions,
+    },
 };
 use crate::{
     engine::backends::{canonical, ort},
@@ -80,20 +83,20 @@ fn serve() -> Result<(), String> {
     let told = |error: io::Error| format!("the node's socket: {error}");
     let input = io::stdin().as_fd().try_clone_to_owned().map_err(told)?;
     let socket = UnixStream::from(input);
-    let load = match wire::read::<Order>(&mut &socket) {
+    let load = match transfer::read::<Order>(&socket) {
         Ok(Order { kind: Some(OrderKind::Load(load)) }) => load,
         Ok(_) => return Err("this is the process of a model: nodes start it".to_owned()),
         Err(error) => return Err(format!("this is the process of a model, which nodes start: {error}")),
     };
     end_with(socket.try_clone().map_err(told)?)?;
-    let report = |kind: ReportKind| wire::write(&mut &socket, &Report::from(kind)).map_err(told);
+    let report = |kind: ReportKind| transfer::write(&socket, Report::from(kind)).map_err(told);
     let mut runner = match open(load, &mut |doing| report(ReportKind::Preparing(doing))) {
         Ok(runner) => runner,
         Err(failure) => return report(ReportKind::NotLoaded(failure)),
     };
     report(ReportKind::Loaded(runner.loaded()))?;
     loop {
-        let order = match wire::read::<Order>(&mut &socket) {
+        let order = match transfer::read::<Order>(&socket) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             order => order.map_err(told)?,
         };
@@ -104,8 +107,8 @@ fn serve() -> Result<(), String> {
             Ok(Results { tensors, trace, run_time }) => {
                 let count = u32::try_from(tensors.len()).unwrap_or(u32::MAX);
                 report(ReportKind::Outputs(Outputs { tensors: count, run_time, trace: trace.is_some() }))?;
-                tensors.iter().try_for_each(|tensor| wire::write(&mut &socket, tensor)).map_err(told)?;
-                trace.iter().try_for_each(|trace| wire::write(&mut &socket, trace)).map_err(told)?;
+                tensors.into_iter().try_for_each(|tensor| transfer::write(&socket, tensor)).map_err(told)?;
+                trace.into_iter().try_for_each(|trace| transfer::write(&socket, trace)).map_err(told)?;
             }
             Err(failure) => report(ReportKind::Failed(failure))?,
         }
