@@ -133,7 +133,11 @@ pub async fn run<C: Chain, J: Journal>(
     let trying = try_capabilities(chain.clone(), conditions, call, sender, finality, token.clone());
     set.spawn(trying.map(Ok).in_current_span());
     let stop = token.clone();
-    set.spawn(async move { Ok(stop.run_until_cancelled(warming).await.unwrap_or_default()) }.in_current_span());
+    let warming = async move {
+        stop.run_until_cancelled(warming).await;
+        Ok(())
+    };
+    set.spawn(warming.in_current_span());
     set.spawn(watcher.run(token.clone()).in_current_span());
     set.spawn(executor.run(token.clone()).in_current_span());
     set.spawn(attester.run(token.clone()).in_current_span());

@@ -75,8 +75,7 @@ mod tests {
         tokio::task::yield_now().await;
         drop(heads);
         following.await.unwrap();
-        let warmed = engine.0.lock().unwrap().clone();
-        warmed
+        std::mem::take(&mut *engine.0.lock().unwrap())
     }
 
     #[tokio::test]
