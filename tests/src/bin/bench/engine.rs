@@ -105,7 +105,7 @@ pub(super) async fn run(runs: usize) -> Res<()> {
     let mut rows = vec![Vec::new(); SIDES.len()];
     for size in SIZES {
         let values: Vec<f32> = (0..size).map(|value| value as f32).collect();
-        let input: Bytes = tensor::encode(&[Packed::f32(vec![size, 1], &values)?])?.into();
+        let input: Bytes = tensor::encode(&[Packed::f32(vec![size, 1], &values)?])?;
         let mut times = vec![Vec::with_capacity(runs); SIDES.len()];
         for turn in 0..runs + runs / 10 {
             let mut taken = vec![bare.run(size).await?];
