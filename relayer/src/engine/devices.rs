@@ -3,13 +3,15 @@
 use std::{path::PathBuf, sync::Arc};
 
 use prost::Message;
-use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
 use super::{
     backend::RunRequest,
-    backends::ort::{OrtBackend, runtime::Runtime},
-    error::StartError,
+    backends::ort::{OrtBackend, providers, runtime::Runtime},
+    error::{LoadError, StartError},
+    libraries::Needs,
     profile::Device,
+    providers::{Execution, Provider, ProviderOptions},
     sessions::{Limits, Sessions},
 };
 use crate::{
@@ -18,20 +20,8 @@ use crate::{
         graph::{self, proto},
     },
     protocol::cast::{self, ModelTensor},
+    text,
 };
-
-/// Hardware that is to run models.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// The processor, always; the reference profile.
-    Cpu,
-    /// A GPU, or the start fails.
-    Cuda,
-    /// A GPU if it can be used, else the processor, with a warning.
-    #[default]
-    Auto,
-}
 
 /// Options of an engine.
 #[derive(Clone, Debug)]
@@ -44,8 +34,12 @@ pub struct EngineOptions {
     pub worker: Option<PathBuf>,
     /// Hardware that is to run models.
     pub provider: Provider,
-    /// Numbers of the GPUs to run on; every model gets a session on each.
+    /// Numbers of the provider's devices to run on; every model gets a session on each.
     pub devices: Vec<u32>,
+    /// Options of the providers.
+    pub providers: ProviderOptions,
+    /// Whether the processor may run the part of a model that its device does not take.
+    pub partial: bool,
     /// Time limits, and the length of a model's queue.
     pub limits: Limits,
 }
@@ -58,6 +52,8 @@ impl Default for EngineOptions {
             worker: None,
             provider: Provider::default(),
             devices: vec![0],
+            providers: ProviderOptions::default(),
+            partial: false,
             limits: Limits::default(),
         }
     }
@@ -68,6 +64,8 @@ impl Default for EngineOptions {
 pub(super) struct Devices {
     /// Every model gets a session on each; never empty.
     pub preferred: Vec<Device>,
+    /// What sessions on them are opened with.
+    pub execution: Execution,
     /// Whether a GPU was preferred and none is used.
     pub fallback: bool,
     /// Whether a model that the preferred devices cannot run may run on the processor.
@@ -75,30 +73,40 @@ pub(super) struct Devices {
 }
 
 impl Devices {
+    /// The processor, as it was asked for.
+    pub(super) fn processor() -> Self {
+        Self { preferred: vec![Device::Cpu], execution: Execution::default(), fallback: false, may_fall_back: false }
+    }
+
     /// Tries the hardware that was asked for.
     ///
     /// # Errors
-    /// `StartError::NoDevice` where a GPU is asked for and none is named; `StartError::Cuda` where only a GPU will do and one
-    /// cannot be used.
+    /// `StartError::NoDevice` where a device is asked for and none is named; `StartError::Device` where only a device will do and
+    /// it cannot be used.
     pub(super) async fn choose(runtime: &'static Runtime, options: &EngineOptions) -> Result<Self, StartError> {
-        let cpu = Self { preferred: vec![Device::Cpu], fallback: false, may_fall_back: false };
         if options.provider == Provider::Cpu {
-            return Ok(cpu);
+            return Ok(Self::processor());
         }
-        if options.devices.is_empty() {
-            return Err(StartError::NoDevice);
-        }
+        let preferred: Vec<_> = options.devices.iter().map(|number| options.provider.device(*number)).collect();
+        let Some(first) = preferred.first() else { return Err(StartError::NoDevice) };
         let may_fall_back = options.provider == Provider::Auto;
-        match try_gpus(OrtBackend::new(runtime), runtime, &options.devices, options.limits).await {
-            Ok(()) => {
-                let preferred = options.devices.iter().map(|number| Device::Cuda(*number)).collect();
-                Ok(Self { preferred, fallback: false, may_fall_back })
-            }
-            Err(error) if may_fall_back => {
+        let needs = needs(runtime, options).await;
+        let execution = Execution { preload: needs.preload(), options: options.providers.clone(), partial: false };
+        let tried = match load(runtime, *first, execution).await {
+            Ok(execution) => try_all(runtime, &preferred, &execution, options.limits).await.map(|()| execution),
+            Err(reason) => Err((*first, reason)),
+        };
+        match tried {
+            Ok(execution) => Ok(Self { preferred, execution, fallback: false, may_fall_back }),
+            Err((device, reason)) => {
+                // The runtime names the first piece only that it misses, and not where to get it.
+                let error = StartError::Device { device, reason: needs.told().unwrap_or(reason) };
+                if !may_fall_back {
+                    return Err(error);
+                }
                 tracing::warn!(%error, "no GPU can be used: models run on the processor");
-                Ok(Self { fallback: true, may_fall_back, ..cpu })
+                Ok(Self { fallback: true, may_fall_back, ..Self::processor() })
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -108,29 +116,53 @@ impl Devices {
     }
 }
 
-/// Runs the smallest model on every GPU.
-async fn try_gpus(backend: OrtBackend, runtime: &Runtime, numbers: &[u32], limits: Limits) -> Result<(), StartError> {
-    let failed = |device, reason| StartError::Cuda { device, reason };
-    let first = numbers.first().copied().unwrap_or_default();
-    if !backend.has_cuda() {
-        return Err(failed(first, format!("{} comes without CUDA", runtime.path.display())));
-    }
-    let bytes = smallest_model();
-    let signature = graph::inspect(&bytes).map_err(|error| failed(first, error.to_string()))?;
-    let (file, signature) = (ModelFile::in_memory(bytes), Arc::new(signature));
-    let opened = file.open().map_err(|error| failed(first, error.to_string()))?;
-    for number in numbers {
-        let failed = |reason: String| failed(*number, reason);
-        let devices = [Device::Cuda(*number)];
-        let (backend, file, signature) = (Arc::new(backend), file.clone(), signature.clone());
-        let sessions = Sessions::open(backend, file, &opened, signature, &devices, limits).await;
-        let input = ModelTensor { shape: vec![1], elements: cast::Elements::F32(vec![1.0]) };
-        let request = RunRequest { inputs: vec![input], wanted: vec![0], judgement: None };
-        let ran = sessions.map_err(|error| failed(error.to_string()))?.run(request).await;
-        let report = ran.map_err(|error| failed(error.to_string()))?.report;
-        report.result.map_err(|failure| failed(format!("{failure:?}")))?;
+/// What the provider needs of this machine.
+async fn needs(runtime: &'static Runtime, options: &EngineOptions) -> Needs {
+    let (provider, plugin) = (options.provider, options.providers.plugin.library.clone());
+    spawn_blocking(move || Needs::of(provider, &runtime.path, plugin.as_deref())).await.unwrap_or_default()
+}
+
+/// Makes the provider ready; what sessions are opened with then.
+async fn load(runtime: &'static Runtime, device: Device, execution: Execution) -> Result<Execution, String> {
+    let load = move || {
+        let name = providers::load(runtime, device, &execution)?;
+        let mut execution = execution;
+        execution.options.plugin.name = name.or(execution.options.plugin.name);
+        Ok(execution)
+    };
+    // Libraries of a gigabyte take their time.
+    spawn_blocking(load).await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+/// Runs the smallest model on every device; the first that fails, and why.
+async fn try_all(
+    runtime: &'static Runtime,
+    devices: &[Device],
+    execution: &Execution,
+    limits: Limits,
+) -> Result<(), (Device, String)> {
+    let backend = Arc::new(OrtBackend::new(runtime, Arc::new(execution.clone())));
+    for device in devices {
+        try_one(backend.clone(), *device, limits).await.map_err(|reason| (*device, reason))?;
     }
     Ok(())
+}
+
+async fn try_one(backend: Arc<OrtBackend>, device: Device, limits: Limits) -> Result<(), String> {
+    let bytes = smallest_model();
+    let signature = graph::inspect(&bytes).map_err(|error| error.to_string())?;
+    let file = ModelFile::in_memory(bytes);
+    let opened = file.open().map_err(|error| error.to_string())?;
+    let sessions = Sessions::open(backend, file, &opened, Arc::new(signature), &[device], limits).await;
+    // That it is ONNX Runtime which does not load the model is not what matters here.
+    let sessions = sessions.map_err(|error| match error {
+        LoadError::Session(reason) => text::one_line(&reason),
+        error => error.to_string(),
+    })?;
+    let input = ModelTensor { shape: vec![1], elements: cast::Elements::F32(vec![1.0]) };
+    let request = RunRequest { inputs: vec![input], wanted: vec![0], judgement: None };
+    let report = sessions.run(request).await.map_err(|error| error.to_string())?.report;
+    report.result.map(drop).map_err(|failure| format!("{failure:?}"))
 }
 
 /// y = x + x

@@ -12,9 +12,10 @@ use super::{
         child::Program,
         ort::{OrtBackend, runtime},
     },
-    devices::{Devices, EngineOptions, Provider},
+    devices::{Devices, EngineOptions},
     error::{LoadError, StartError},
     profile::{Device, Reference},
+    providers::{Execution, Provider},
 };
 
 /// A backend, and the devices on which it opens sessions of a model.
@@ -25,19 +26,25 @@ pub(super) struct Home {
     pub runtime: String,
     /// One session is opened on each; never empty.
     pub devices: Vec<Device>,
+    /// Whether the processor runs what the devices do not take of a model.
+    pub partial: bool,
+    /// What the options of the devices' provider add to profile strings.
+    pub options: String,
 }
 
 /// Where a model is served, and where a failure there is confirmed.
 pub(super) struct Homes {
     pub serving: Home,
-    /// Home that is tried where the model does not open in `serving`.
-    pub fallback: Option<Home>,
+    /// Homes that are tried, one after another, where the model does not open in `serving`.
+    pub fallbacks: Vec<Home>,
     pub reference: Home,
 }
 
 /// ONNX Runtime in this process.
 pub(super) struct Native {
     pub backend: Arc<dyn Backend>,
+    /// The same, but the processor runs what a device does not take; if the operator allows it.
+    pub partial: Option<Arc<dyn Backend>>,
     /// Version of ONNX Runtime.
     pub runtime: String,
     pub devices: Devices,
@@ -72,7 +79,7 @@ impl Backends {
     /// ONNX Runtime in this process, which is loaded by the first call.
     ///
     /// # Errors
-    /// `StartError::Runtime` where the runtime cannot be loaded; `NoDevice` or `Cuda` where the hardware that is asked for
+    /// `StartError::Runtime` where the runtime cannot be loaded; `NoDevice` or `Device` where the hardware that is asked for
     /// cannot be used.
     pub(super) async fn native(&self) -> Result<&Native, StartError> {
         let start = async {
@@ -81,8 +88,10 @@ impl Backends {
             tracing::info!(
                 runtime = %runtime.version, path = %runtime.path.display(), devices = ?devices.preferred, "ONNX Runtime is loaded"
             );
-            let backend = Arc::new(OrtBackend::new(runtime));
-            Ok(Native { backend, runtime: runtime.version.clone(), devices })
+            let on = |execution| Arc::new(OrtBackend::new(runtime, Arc::new(execution))) as Arc<dyn Backend>;
+            let partial = self.options.partial && !devices.are_reference();
+            let partial = partial.then(|| on(Execution { partial, ..devices.execution.clone() }));
+            Ok(Native { backend: on(devices.execution.clone()), partial, runtime: runtime.version.clone(), devices })
         };
         self.native.get_or_try_init(|| start).await
     }
@@ -102,7 +111,8 @@ impl Backends {
         };
         let (program, files) = self.judge.get_or_try_init(|| find).await?.clone();
         let backend = Arc::new(JudgeBackend { program, files, limits });
-        Ok(Home { backend, runtime: ONNX_RUNTIME.to_owned(), devices: vec![Device::Judge] })
+        let (runtime, devices, options) = (ONNX_RUNTIME.to_owned(), vec![Device::Judge], String::new());
+        Ok(Home { backend, runtime, devices, partial: false, options })
     }
 
     /// Where a model goes whose outputs are judged so; those of a bare file are not.
@@ -112,16 +122,22 @@ impl Backends {
     pub(super) async fn of(&self, judged_by: Option<&Reference>) -> Result<Homes, LoadError> {
         if let Some(Reference::Judge(Profile { lane: Lane::Exact, limits })) = judged_by {
             let judge = self.judge(*limits).await?;
-            return Ok(Homes { serving: judge.clone(), fallback: None, reference: judge });
+            return Ok(Homes { serving: judge.clone(), fallbacks: Vec::new(), reference: judge });
         }
-        let Native { backend, runtime, devices } = self.native().await?;
-        let on = |devices: Vec<Device>| Home { backend: backend.clone(), runtime: runtime.clone(), devices };
+        let Native { backend, partial, runtime, devices } = self.native().await?;
+        let on = |on: Vec<Device>| {
+            let options = on.first().map(|device| devices.execution.options.in_profile(*device)).unwrap_or_default();
+            Home { backend: backend.clone(), runtime: runtime.clone(), devices: on, partial: false, options }
+        };
         let processor = on(vec![Device::Cpu]);
         let reference = match judged_by {
             Some(Reference::Judge(Profile { limits, .. })) => self.judge(*limits).await?,
             _ => processor.clone(),
         };
-        let fallback = (devices.may_fall_back && !devices.are_reference()).then_some(processor);
-        Ok(Homes { serving: on(devices.preferred.clone()), fallback, reference })
+        let serving = on(devices.preferred.clone());
+        let partial = partial.iter().map(|backend| Home { backend: backend.clone(), partial: true, ..serving.clone() });
+        let processor = (devices.may_fall_back && !devices.are_reference()).then_some(processor);
+        let fallbacks = partial.chain(processor).collect();
+        Ok(Homes { serving, fallbacks, reference })
     }
 }

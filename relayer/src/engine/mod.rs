@@ -15,8 +15,10 @@ mod devices;
 mod error;
 mod homes;
 mod infer;
+mod libraries;
 mod load;
 mod profile;
+mod providers;
 mod sessions;
 
 pub use backend::Trace;
@@ -25,11 +27,15 @@ pub use backends::{
     canonical::files::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError},
     ort::runtime,
 };
-pub use devices::{EngineOptions, Provider};
+pub use devices::EngineOptions;
 pub use error::{EngineError, Fault, LoadError, StartError};
 pub use infer::Inference;
+pub use libraries::{Driver, Found, Gpu, Library, Needs, Opened};
 pub use load::{LoadedModel, Source};
 pub use profile::{Device, ExecutionProfile, SETTINGS};
+pub use providers::{
+    ArenaGrowth, ConvolutionSearch, CudaOptions, PluginOptions, Provider, ProviderOptions, TensorrtOptions,
+};
 pub use sessions::Limits;
 
 use std::{
@@ -61,7 +67,7 @@ impl OnnxEngine {
     /// first that does.
     ///
     /// # Errors
-    /// `StartError::Runtime` where the runtime cannot be loaded; `NoDevice` or `Cuda` where the hardware that is asked for
+    /// `StartError::Runtime` where the runtime cannot be loaded; `NoDevice` or `Device` where the hardware that is asked for
     /// cannot be used.
     pub async fn start(options: EngineOptions) -> Result<Self, StartError> {
         let limits = options.limits;

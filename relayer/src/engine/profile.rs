@@ -44,6 +44,10 @@ pub enum Device {
     Cpu,
     /// A CUDA device, by its number.
     Cuda(u32),
+    /// A CUDA device by its number, by TensorRT.
+    Tensorrt(u32),
+    /// A device of the provider in a library of its own, by its number.
+    Plugin(u32),
 }
 
 impl fmt::Display for Device {
@@ -52,6 +56,8 @@ impl fmt::Display for Device {
             Self::Judge => f.write_str("judge"),
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(device) => write!(f, "cuda:{device}"),
+            Self::Tensorrt(device) => write!(f, "tensorrt:{device}"),
+            Self::Plugin(device) => write!(f, "plugin:{device}"),
         }
     }
 }
@@ -68,6 +74,23 @@ pub struct ExecutionProfile {
     pub device: Device,
     /// Whether a GPU was preferred (`auto`) and could not be used.
     pub provider_fallback: bool,
+    /// Whether the processor runs a part of the model, which the device does not take (`engine.partial`).
+    pub partial: bool,
+    /// Options of the provider that may change bits, each with a `;` before it; empty where none is set.
+    pub options: String,
+}
+
+impl ExecutionProfile {
+    /// Where the model runs, such as `cuda:0`; `cuda:0+cpu` where the processor runs a part.
+    #[must_use]
+    pub fn place(&self) -> String {
+        place(self.device, self.partial)
+    }
+}
+
+/// Where a model runs.
+pub(super) fn place(device: Device, partial: bool) -> String {
+    format!("{device}{}", if partial { "+cpu" } else { "" })
 }
 
 impl fmt::Display for ExecutionProfile {
@@ -77,7 +100,7 @@ impl fmt::Display for ExecutionProfile {
             return write!(f, "onnxruntime-wasm={};sha256={WASM_SHA256}", self.runtime);
         }
         let settings = SETTINGS.strip_prefix("provider=cpu").unwrap_or_default();
-        write!(f, "onnxruntime={};provider={}{settings}", self.runtime, self.device)
+        write!(f, "onnxruntime={};provider={}{settings}{}", self.runtime, self.place(), self.options)
     }
 }
 

@@ -32,8 +32,8 @@ use crate::{
     api::{self, NodeStatus, PipelineHandles},
     chain::{AlloyChain, Backoff, Endpoints},
     chance,
-    config::{EngineSettings, Settings},
-    engine::{EngineOptions, Limits, OnnxEngine},
+    config::Settings,
+    engine::OnnxEngine,
     journal::{Identity, Journal, JournalError, SledJournal},
     keys::{Keys, Signer},
     metrics::Metrics,
@@ -91,7 +91,7 @@ async fn run_chains(
     let Some((first, _)) = chains.first() else { return Ok(()) };
     let engine = tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
-        engine = start_engine(&first.engine) => Arc::new(engine?),
+        engine = OnnxEngine::start(first.engine_options()) => Arc::new(engine?),
     };
     let count = chains.len();
     let stop = shutdown.child_token();
@@ -141,19 +141,6 @@ fn check_apart(chains: &[(Settings, Keys)]) -> Result<(), NodeError> {
         }
     }
     Ok(())
-}
-
-async fn start_engine(settings: &EngineSettings) -> Result<OnnxEngine, NodeError> {
-    let limits = Limits { queue: settings.queue, run: settings.time_limit, ..Limits::default() };
-    Ok(OnnxEngine::start(EngineOptions {
-        runtime: settings.runtime.clone(),
-        provider: settings.provider,
-        devices: settings.device_ids.clone(),
-        limits,
-        judge: settings.judge.clone(),
-        worker: None,
-    })
-    .await?)
 }
 
 /// What follows the failure of a stage.

@@ -131,8 +131,8 @@ impl Rig {
     /// An engine over a scripted backend, with a model of one input and one output that lies on disk.
     async fn new() -> Self {
         let backend = Arc::new(Scripted::default());
-        let devices = Devices { preferred: vec![Device::Cpu], fallback: false, may_fall_back: false };
-        let native = Native { backend: backend.clone(), runtime: "1.30.0".to_owned(), devices };
+        let devices = Devices::processor();
+        let native = Native { backend: backend.clone(), partial: None, runtime: "1.30.0".to_owned(), devices };
         let engine = OnnxEngine::over(native, Limits::default());
         let ports = |name| vec![port(name, 1, &[1])];
         let file = model(graph(vec![node("Identity", &["x"], &["y"])], ports("x"), ports("y")), vec![]);

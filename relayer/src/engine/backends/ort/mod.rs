@@ -1,5 +1,6 @@
 //! ONNX Runtime in this process: each session has a thread of its own.
 
+pub(in crate::engine) mod providers;
 pub mod runtime;
 mod sequences;
 pub(super) mod session;
@@ -16,25 +17,22 @@ use crate::{
         backend::{Backend, Session},
         error::LoadError,
         profile::Device,
+        providers::Execution,
     },
     model::{OpenModelFile, graph::Signature},
 };
 
-/// The runtime that this process has loaded.
-#[derive(Clone, Copy, Debug)]
+/// The runtime that this process has loaded, and what its sessions are opened with.
+#[derive(Clone, Debug)]
 pub(in crate::engine) struct OrtBackend {
     runtime: &'static Runtime,
+    execution: Arc<Execution>,
 }
 
 impl OrtBackend {
-    /// Runs models with a runtime.
-    pub(in crate::engine) fn new(runtime: &'static Runtime) -> Self {
-        Self { runtime }
-    }
-
-    /// Whether the loaded library was built with CUDA, and its part for CUDA is there.
-    pub(in crate::engine) fn has_cuda(self) -> bool {
-        session::has_cuda(self.runtime)
+    /// Runs models with a runtime, whose provider `providers::load` has made ready.
+    pub(in crate::engine) fn new(runtime: &'static Runtime, execution: Arc<Execution>) -> Self {
+        Self { runtime, execution }
     }
 }
 
@@ -45,9 +43,9 @@ impl Backend for OrtBackend {
         signature: Arc<Signature>,
         device: Device,
     ) -> BoxFuture<'_, Result<Box<dyn Session>, LoadError>> {
-        let runtime = self.runtime;
+        let (runtime, execution) = (self.runtime, self.execution.clone());
         Box::pin(async move {
-            let session = worker::OrtSession::open(runtime, file, signature, device).await?;
+            let session = worker::OrtSession::open(runtime, file, signature, device, execution).await?;
             Ok(Box::new(session) as Box<dyn Session>)
         })
     }

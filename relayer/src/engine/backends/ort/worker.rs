@@ -27,6 +27,7 @@ use crate::{
         backend::{Health, RunError, RunReport, RunRequest, Session},
         error::LoadError,
         profile::Device,
+        providers::Execution,
     },
     model::{
         OpenModelFile, OpenWeights,
@@ -55,6 +56,7 @@ struct Opening {
     file: OpenModelFile,
     signature: Arc<Signature>,
     device: Device,
+    execution: Arc<Execution>,
     /// Receives what stops the session until it is open.
     canceler: Sender<LoadCanceler>,
     /// Receives the file's size once the session is open.
@@ -83,12 +85,13 @@ impl OrtSession {
         file: OpenModelFile,
         signature: Arc<Signature>,
         device: Device,
+        execution: Arc<Execution>,
     ) -> Result<Self, LoadError> {
         let (opened, ready) = oneshot::channel();
         let (canceler, cancelers) = mpsc::channel();
         let (runs, received) = mpsc::channel();
         let health = Arc::new(Mutex::new(Health::Ready));
-        let opening = Opening { runtime, file, signature, device, canceler, opened };
+        let opening = Opening { runtime, file, signature, device, execution, canceler, opened };
         let shared = health.clone();
         thread::Builder::new()
             .name(format!("session-{device}"))
@@ -153,9 +156,10 @@ fn set(health: &Mutex<Health>, value: Health) {
 /// The thread: opens the session and runs it until nobody can send any more, or it has failed.
 fn own(opening: Opening, runs: &Receiver<ThreadRun>, health: &Mutex<Health>) {
     let ended = Ended(health);
-    let Opening { runtime, file, signature, device, canceler, opened } = opening;
+    let Opening { runtime, file, signature, device, execution, canceler, opened } = opening;
     // The binding may panic on what it takes for impossible; that must not pass for a live thread.
-    let session = catch_unwind(AssertUnwindSafe(|| open_session(runtime, &file, &signature, device, &canceler)))
+    let open = || open_session(runtime, &file, &signature, device, &execution, &canceler);
+    let session = catch_unwind(AssertUnwindSafe(open))
         .unwrap_or_else(|_| Err(LoadError::Session("the runtime's binding panicked".into())));
     drop(file);
     let (session, size) = match session {
@@ -218,12 +222,13 @@ fn open_session(
     file: &OpenModelFile,
     signature: &Signature,
     device: Device,
+    execution: &Execution,
     canceler: &Sender<LoadCanceler>,
 ) -> Result<Opened, LoadError> {
     let failed = |error: ort::Error| session::open_error(&error);
     let weights = file.weights(&signature.external)?;
     let folder = weights.as_ref().map(|weights| weights.folder().to_string_lossy());
-    let mut builder = session::builder(runtime, device, folder.as_deref())
+    let mut builder = session::builder(runtime, device, execution, folder.as_deref())
         .map_err(|error| LoadError::Session(session::describe(&error)))?;
     let _ = canceler.send(builder.canceler());
     let (session, size) = if let Some(path) = file.pinned_path() {
