@@ -188,6 +188,12 @@ impl LoadedModel {
         place(self.device, self.partial)
     }
 
+    /// Whether that is elsewhere than was asked for, wholly or in part.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        self.fallback || self.partial
+    }
+
     /// SHA-256 of the ONNX file.
     #[must_use]
     pub fn file_hash(&self) -> B256 {

@@ -229,7 +229,14 @@ impl ServedChain {
         };
         let (updates, policy) = (self.updates.clone(), &started.policy);
         let following = config_updates::follow(updates, self.index, &self.settings, self.served.subscribe(), policy);
-        let loading = models::follow(&self.settings.node, changes, &started.engine, &self.served, &started.models);
+        let loading = models::follow(
+            &self.settings.node,
+            changes,
+            &started.engine,
+            &self.served,
+            &started.models,
+            &started.metrics,
+        );
         tokio::pin!(following, loading);
         let mut failures: Vec<Instant> = Vec::new();
         let result = loop {
@@ -296,7 +303,8 @@ impl ServedChain {
         let policy = Policy::new(settings, |name| config_updates::id_of(&named, name)).map_err(NodeError::Policy)?;
         let policy = watch::Sender::new(policy);
         connect::warn_of_what_is_missing(settings, keys, &chain, &models).await;
-        let (engine, metrics, pipeline) = (engine.clone(), Arc::default(), watch::Sender::new(None));
+        let (engine, metrics, pipeline) = (engine.clone(), Arc::<Metrics>::default(), watch::Sender::new(None));
+        models::tell_places(&named, &engine, &metrics);
         self.served.send_replace(named);
         let models = watch::Sender::new(models);
         Ok((Started { chain, journal, engine, models, policy, metrics, pipeline }, changes))

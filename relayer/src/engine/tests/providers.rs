@@ -1,7 +1,10 @@
 //! Hardware that is asked for and cannot be used ends the start with one line that names what is missing; with the real runtime,
 //! which has no provider but the processor's.
 
-use super::*;
+use std::sync::atomic::Ordering;
+
+use super::{sessions::Scripted, *};
+use crate::engine::{devices::Devices, homes::Native};
 
 async fn refused(provider: Provider, providers: ProviderOptions) -> String {
     let options = EngineOptions { provider, providers, ..EngineOptions::default() };
@@ -87,6 +90,49 @@ async fn without_a_gpu_auto_runs_on_the_processor_and_says_so() {
     assert!(profile.provider_fallback && profile.device == Device::Cpu);
     let none = EngineOptions { provider: Provider::Auto, devices: vec![], ..EngineOptions::default() };
     assert!(matches!(OnnxEngine::start(none).await, Err(StartError::NoDevice)));
+}
+
+/// Loads a model with a scripted backend, on a GPU of which the first loads fail.
+async fn loaded(failing: usize, partial: bool, may_fall_back: bool) -> Result<(String, bool, bool), LoadError> {
+    let backend = Arc::new(Scripted::default());
+    backend.script.failing_loads.store(failing, Ordering::Relaxed);
+    let devices = Devices { preferred: vec![Device::Cuda(0)], may_fall_back, ..Devices::processor() };
+    let partial = partial.then(|| backend.clone() as Arc<dyn backend::Backend>);
+    let engine = OnnxEngine::over(Native { backend, partial, runtime: "1.30.0".into(), devices }, Limits::default());
+    let file = std::fs::read(models_folder().join("iris/model.onnx")).unwrap();
+    let model = engine.load(in_memory(file)).await?;
+    Ok((model.place(), model.partial, model.fallback))
+}
+
+#[tokio::test]
+async fn a_model_runs_elsewhere_only_where_that_is_allowed_and_then_says_so() {
+    let told = |place: &str, partial, fallback| Ok((place.to_owned(), partial, fallback));
+    for (failing, partial, may_fall_back, expected) in [
+        (0, true, true, told("cuda:0", false, false)),
+        (1, true, true, told("cuda:0+cpu", true, false)),
+        (2, true, true, told("cpu", false, true)),
+        (1, false, true, told("cpu", false, true)),
+        (1, true, false, told("cuda:0+cpu", true, false)),
+        (1, false, false, Err(())),
+        (2, true, false, Err(())),
+    ] {
+        let found = loaded(failing, partial, may_fall_back).await.map_err(drop);
+        assert_eq!(found, expected, "{failing} {partial} {may_fall_back}");
+    }
+}
+
+#[test]
+fn a_plugin_is_given_no_strings() {
+    let inspect = |name: &str| graph_of(&models_folder().join(name));
+    let (strings, numbers) = (inspect("bad/no-batch.onnx"), inspect("iris/model.onnx"));
+    let check = backends::ort::providers::check;
+    let error = check(Device::Plugin(0), &strings).unwrap_err().to_string();
+    assert!(error.contains("`text` holds strings"), "{error}");
+    assert!(check(Device::Plugin(0), &numbers).is_ok() && check(Device::Cuda(0), &strings).is_ok());
+}
+
+fn graph_of(path: &Path) -> crate::model::graph::Signature {
+    crate::model::graph::inspect(&std::fs::read(path).unwrap()).unwrap()
 }
 
 #[test]

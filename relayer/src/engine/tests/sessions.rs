@@ -21,17 +21,17 @@ use crate::{
 
 /// A backend whose sessions do as they are told, and otherwise give their input back.
 #[derive(Default)]
-struct Scripted {
+pub(super) struct Scripted {
     loads: AtomicUsize,
-    script: Arc<Script>,
+    pub(super) script: Arc<Script>,
 }
 
 #[derive(Default)]
-struct Script {
+pub(super) struct Script {
     /// What the next runs do.
     steps: Mutex<Vec<Step>>,
     /// Number of the next loads that fail.
-    failing_loads: AtomicUsize,
+    pub(super) failing_loads: AtomicUsize,
     cancelled: Notify,
     deadline: Mutex<Option<Instant>>,
 }

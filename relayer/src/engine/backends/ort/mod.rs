@@ -45,6 +45,7 @@ impl Backend for OrtBackend {
     ) -> BoxFuture<'_, Result<Box<dyn Session>, LoadError>> {
         let (runtime, execution) = (self.runtime, self.execution.clone());
         Box::pin(async move {
+            providers::check(device, &signature)?;
             let session = worker::OrtSession::open(runtime, file, signature, device, execution).await?;
             Ok(Box::new(session) as Box<dyn Session>)
         })

@@ -17,12 +17,15 @@ use super::{runtime::Runtime, session};
 use crate::{
     engine::{
         backends::folder,
+        error::LoadError,
         profile::Device,
         providers::{
             ArenaGrowth, ConvolutionSearch, CudaOptions, Execution, PluginOptions, Preload, ProviderOptions,
             TensorrtOptions,
         },
     },
+    model::graph::{OutputSpec, Signature},
+    protocol::cast::{ElementType, TensorSpec},
     text,
 };
 
@@ -124,6 +127,27 @@ fn not_a_plugin(path: &Path, error: &ort::Error) -> String {
 fn names(runtime: &Runtime) -> BTreeSet<String> {
     let names = runtime.environment.devices().filter_map(|device| Some(device.ep().ok()?.to_owned()));
     names.filter(|name| name.len() <= MAX_NAME).collect()
+}
+
+/// Refuses a model that would bring a provider down. A plugin is given no strings: one was seen to take them for numbers, and the
+/// process ended.
+///
+/// # Errors
+/// `LoadError::Session` with the reason.
+pub(in crate::engine) fn check(device: Device, signature: &Signature) -> Result<(), LoadError> {
+    let outputs = signature.outputs.iter().filter_map(|output| match output {
+        OutputSpec::Tensor(spec) => Some(spec),
+        OutputSpec::Other { .. } => None,
+    });
+    let is_text = |spec: &&TensorSpec| spec.element == ElementType::String;
+    match signature.inputs.iter().chain(outputs).find(is_text) {
+        Some(spec) if matches!(device, Device::Plugin(_)) => {
+            let reason =
+                format!("`{}` holds strings, which a provider that is a plugin is not given", text::shown(&spec.name));
+            Err(LoadError::Session(reason))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Has a session run on a device. What that does not take is an error, unless the processor may run it.
