@@ -9,7 +9,7 @@ use oraculum_judge::ProfileError;
 
 use super::{
     backends::{canonical::files::JudgeFilesError, ort::runtime::RuntimeError},
-    profile::Device,
+    device::Device,
 };
 use crate::{
     model::{ModelError, graph::Refused},

@@ -7,9 +7,10 @@ use oraculum_judge::{Lane, Limits, Profile};
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
 use super::{
+    device::{Device, place},
     error::LoadError,
     homes::{Backends, Home, Homes},
-    profile::{Device, Reference, place},
+    profile::Reference,
     sessions::{self, Sessions},
 };
 use crate::{

@@ -11,6 +11,7 @@
 
 mod backend;
 mod backends;
+mod device;
 mod devices;
 mod error;
 mod homes;

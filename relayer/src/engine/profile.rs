@@ -6,7 +6,8 @@ use alloy::primitives::B256;
 use oraculum_judge::{Profile, WASM_SHA256};
 use serde::Serialize;
 
-use super::error::LoadError;
+pub use super::device::Device;
+use super::{device::place, error::LoadError};
 
 /// Settings of every session of a native reference, as they stand in profile strings after the runtime's version.
 pub const SETTINGS: &str = "provider=cpu;intra_op=1;inter_op=1;execution=sequential;optimization=basic";
@@ -34,34 +35,6 @@ impl Reference {
     }
 }
 
-/// Device of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase", tag = "provider", content = "device")]
-pub enum Device {
-    /// The canonical judge, in a process of its own.
-    Judge,
-    /// The processor.
-    Cpu,
-    /// A CUDA device, by its number.
-    Cuda(u32),
-    /// A CUDA device by its number, by TensorRT.
-    Tensorrt(u32),
-    /// A device of the provider in a library of its own, by its number.
-    Plugin(u32),
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Judge => f.write_str("judge"),
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(device) => write!(f, "cuda:{device}"),
-            Self::Tensorrt(device) => write!(f, "tensorrt:{device}"),
-            Self::Plugin(device) => write!(f, "plugin:{device}"),
-        }
-    }
-}
-
 /// Model file, runtime and device that an answer was computed with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExecutionProfile {
@@ -86,11 +59,6 @@ impl ExecutionProfile {
     pub fn place(&self) -> String {
         place(self.device, self.partial)
     }
-}
-
-/// Where a model runs.
-pub(super) fn place(device: Device, partial: bool) -> String {
-    format!("{device}{}", if partial { "+cpu" } else { "" })
 }
 
 impl fmt::Display for ExecutionProfile {

@@ -13,12 +13,12 @@ use ort::{
     session::builder::SessionBuilder,
 };
 
-use super::{runtime::Runtime, session};
+use super::runtime::Runtime;
 use crate::{
     engine::{
         backends::folder,
+        device::Device,
         error::LoadError,
-        profile::Device,
         providers::{
             ArenaGrowth, ConvolutionSearch, CudaOptions, Execution, PluginOptions, Preload, ProviderOptions,
             TensorrtOptions,
@@ -31,6 +31,8 @@ use crate::{
 
 /// Length of a plugin's name at most: the binding has room for no longer one.
 const MAX_NAME: usize = 100;
+/// Characters of a message of the runtime at most.
+const LONGEST_MESSAGE: usize = 500;
 
 /// Makes the provider of a device ready for sessions in this process, once or again; the name of a plugin's provider. What
 /// `preload` names is loaded, so a process that is to open no files afterwards can.
@@ -119,7 +121,7 @@ fn register(runtime: &Runtime, plugin: &PluginOptions) -> Result<String, String>
 }
 
 fn not_a_plugin(path: &Path, error: &ort::Error) -> String {
-    let told = session::describe(error);
+    let told = text::cut(error.message(), LONGEST_MESSAGE);
     format!("{} is no provider's library for this ONNX Runtime: {}", path.display(), text::one_line(&told))
 }
 
