@@ -165,8 +165,9 @@ async fn try_one(backend: Arc<OrtBackend>, device: Device, limits: Limits) -> Re
     report.result.map(drop).map_err(|failure| format!("{failure:?}"))
 }
 
-/// y = x + x
-fn smallest_model() -> Vec<u8> {
+/// An ONNX file that doubles a number: y = x + x, of one FP32 each.
+#[must_use]
+pub fn smallest_model() -> Vec<u8> {
     let dims = vec![proto::Dimension { size: Some(proto::Size::Value(1)) }];
     let tensor = proto::TensorType { elem_type: 1, shape: Some(proto::Shape { dim: dims }) };
     let value = |name: &str| proto::ValueInfo {

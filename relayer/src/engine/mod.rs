@@ -26,9 +26,10 @@ pub use backend::Trace;
 pub(crate) use backends::child::worker;
 pub use backends::{
     canonical::files::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError},
+    child::sandbox::Abilities,
     ort::runtime,
 };
-pub use devices::EngineOptions;
+pub use devices::{EngineOptions, smallest_model};
 pub use error::{EngineError, Fault, LoadError, StartError};
 pub use infer::Inference;
 pub use libraries::{Driver, Found, Gpu, Library, Needs, Opened};

@@ -5,7 +5,7 @@
 //! ChildSession::run ──▶ wire ──▶ worker, in the other process ──▶ Runner (canonical/)
 //! ```
 
-pub(in crate::engine::backends) mod sandbox;
+pub(in crate::engine) mod sandbox;
 pub(in crate::engine::backends) mod tensors;
 pub(in crate::engine::backends) mod wire;
 pub(crate) mod worker;
