@@ -7,7 +7,10 @@ use std::time::Duration;
 use alloy::primitives::B256;
 use oraculum_judge::ProfileError;
 
-use super::backends::{canonical::files::JudgeFilesError, ort::runtime::RuntimeError};
+use super::{
+    backends::{canonical::files::JudgeFilesError, ort::runtime::RuntimeError},
+    device::Device,
+};
 use crate::{
     model::{ModelError, graph::Refused},
     protocol::OutputFormat,
@@ -104,10 +107,9 @@ pub enum StartError {
     #[error("no device is given to run on: name at least one, such as 0")]
     NoDevice,
     #[error(
-        "CUDA device {device} cannot be used: {reason} (check `nvidia-smi`, load a GPU build of ONNX Runtime with its \
-         CUDA and cuDNN libraries, or choose the provider `cpu`)"
+        "{device} cannot be used: {reason} (`oraculum doctor --gpu` looks at all that it needs; the provider `cpu` needs none of it)"
     )]
-    Cuda { device: u32, reason: String },
+    Device { device: Device, reason: String },
 }
 
 /// Reason for which a model is not served.

@@ -10,12 +10,13 @@ use super::{
     backends::{
         canonical::{JudgeBackend, files::JudgeFiles},
         child::Program,
-        ort::{OrtBackend, OrtProcesses, runtime::Library},
+        ort::{OrtHost, OrtProcesses, runtime::Library},
     },
-    devices::{Devices, EngineOptions, Provider},
+    devices::{Devices, EngineOptions},
     error::{LoadError, StartError},
     memory::Memory,
     profile::{Device, Reference},
+    providers::{Execution, Provider},
 };
 
 /// A backend, and the devices on which it opens sessions of a model.
@@ -26,19 +27,25 @@ pub(super) struct Home {
     pub runtime: String,
     /// One session is opened on each; never empty.
     pub devices: Vec<Device>,
+    /// Whether the processor runs what the devices do not take of a model.
+    pub partial: bool,
+    /// What the options of the devices' provider add to profile strings.
+    pub options: String,
 }
 
 /// Where a model is served, and where a failure there is confirmed.
 pub(super) struct Homes {
     pub serving: Home,
-    /// Home that is tried where the model does not open in `serving`.
-    pub fallback: Option<Home>,
+    /// Homes that are tried, one after another, where the model does not open in `serving`.
+    pub fallbacks: Vec<Home>,
     pub reference: Home,
 }
 
 /// ONNX Runtime on this machine.
 pub(super) struct Native {
     pub backend: Arc<dyn Backend>,
+    /// The same, but the processor runs what a device does not take; if the operator allows it.
+    pub partial: Option<Arc<dyn Backend>>,
     /// Version of ONNX Runtime.
     pub runtime: String,
     pub devices: Devices,
@@ -77,23 +84,25 @@ impl Backends {
     /// ONNX Runtime on this machine, which the first call looks for.
     ///
     /// # Errors
-    /// `StartError::Runtime` where the runtime cannot be used, `Process` where no process can be started; `NoDevice` or `Cuda`
+    /// `StartError::Runtime` where the runtime cannot be used, `Process` where no process can be started; `NoDevice` or `Device`
     /// where the hardware that is asked for cannot be used.
     pub(super) async fn native(&self) -> Result<&Native, StartError> {
         let start = async {
             let library = Library::find(self.options.runtime.as_deref())?;
-            let backend: Arc<dyn Backend> = if self.options.trust_models {
-                Arc::new(OrtBackend::new(library.load()?))
+            let Library { path, version } = library.clone();
+            let host = if self.options.trust_models {
+                OrtHost::Here(library.load()?)
             } else {
                 let program = Program::find(self.options.worker.as_deref());
                 let program = program.map_err(|error| StartError::Process(error.to_string()))?;
-                let memory = self.memory.of_a_process();
-                Arc::new(OrtProcesses { program, library: library.clone(), memory })
+                let (memory, execution) = (self.memory.of_a_process(), Arc::default());
+                OrtHost::Processes(OrtProcesses { program, library, memory, execution })
             };
-            let devices = Devices::choose(&backend, &library, &self.options).await?;
-            let Library { path, version } = library;
+            let devices = Devices::choose(&host, &self.options).await?;
             tracing::info!(runtime = %version, path = %path.display(), devices = ?devices.preferred, "ONNX Runtime is found");
-            Ok(Native { backend, runtime: version, devices })
+            let partial = self.options.partial && !devices.are_reference();
+            let partial = partial.then(|| host.backend(Execution { partial, ..devices.execution.clone() }));
+            Ok(Native { backend: host.backend(devices.execution.clone()), partial, runtime: version, devices })
         };
         self.native.get_or_try_init(|| start).await
     }
@@ -113,7 +122,8 @@ impl Backends {
         };
         let (program, files) = self.judge.get_or_try_init(|| find).await?.clone();
         let backend = Arc::new(JudgeBackend { program, files, limits });
-        Ok(Home { backend, runtime: ONNX_RUNTIME.to_owned(), devices: vec![Device::Judge] })
+        let (runtime, devices, options) = (ONNX_RUNTIME.to_owned(), vec![Device::Judge], String::new());
+        Ok(Home { backend, runtime, devices, partial: false, options })
     }
 
     /// Where a model goes whose outputs are judged so; those of a bare file are not.
@@ -123,16 +133,22 @@ impl Backends {
     pub(super) async fn of(&self, judged_by: Option<&Reference>) -> Result<Homes, LoadError> {
         if let Some(Reference::Judge(Profile { lane: Lane::Exact, limits })) = judged_by {
             let judge = self.judge(*limits).await?;
-            return Ok(Homes { serving: judge.clone(), fallback: None, reference: judge });
+            return Ok(Homes { serving: judge.clone(), fallbacks: Vec::new(), reference: judge });
         }
-        let Native { backend, runtime, devices } = self.native().await?;
-        let on = |devices: Vec<Device>| Home { backend: backend.clone(), runtime: runtime.clone(), devices };
+        let Native { backend, partial, runtime, devices } = self.native().await?;
+        let on = |on: Vec<Device>| {
+            let options = on.first().map(|device| devices.execution.options.in_profile(*device)).unwrap_or_default();
+            Home { backend: backend.clone(), runtime: runtime.clone(), devices: on, partial: false, options }
+        };
         let processor = on(vec![Device::Cpu]);
         let reference = match judged_by {
             Some(Reference::Judge(Profile { limits, .. })) => self.judge(*limits).await?,
             _ => processor.clone(),
         };
-        let fallback = (devices.may_fall_back && !devices.are_reference()).then_some(processor);
-        Ok(Homes { serving: on(devices.preferred.clone()), fallback, reference })
+        let serving = on(devices.preferred.clone());
+        let partial = partial.iter().map(|backend| Home { backend: backend.clone(), partial: true, ..serving.clone() });
+        let processor = (devices.may_fall_back && !devices.are_reference()).then_some(processor);
+        let fallbacks = partial.chain(processor).collect();
+        Ok(Homes { serving, fallbacks, reference })
     }
 }

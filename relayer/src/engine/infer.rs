@@ -167,6 +167,8 @@ impl LoadedModel {
             runtime: self.runtime.clone(),
             device,
             provider_fallback: self.fallback,
+            partial: self.partial,
+            options: self.options.clone(),
         };
         let (outcome, output, failure) = match result {
             Ok(output) => (Outcome::Ok, output, None),

@@ -8,9 +8,10 @@ use tokio::{sync::OnceCell, task::spawn_blocking};
 
 use super::{
     backend::RunRequest,
+    device::{Device, place},
     error::LoadError,
     homes::{Backends, Home, Homes},
-    profile::{Device, Reference},
+    profile::Reference,
     sessions::{Limits, Sessions, Terms},
 };
 use crate::{
@@ -110,6 +111,10 @@ pub struct LoadedModel {
     pub signature: Arc<Signature>,
     /// Whether a GPU was preferred and this model does not run on it.
     pub fallback: bool,
+    /// Whether the processor runs a part of this model, which its device does not take.
+    pub partial: bool,
+    /// What the options of its provider add to profile strings.
+    pub(super) options: String,
     pub(super) file: ModelFile,
     pub(super) max_input_bytes: u32,
     pub(super) max_output_bytes: u32,
@@ -146,30 +151,35 @@ impl LoadedModel {
             check_card(card, &signature)?;
         }
         let judged_by = profile.as_deref().map(Reference::of).transpose()?;
-        let Homes { serving, fallback, reference: reference_home } = backends.of(judged_by.as_ref()).await?;
+        let Homes { serving, fallbacks, reference: reference_home } = backends.of(judged_by.as_ref()).await?;
         let open = |home: &Home| {
             let Home { backend, devices, .. } = home.clone();
             let (file, opened, signature, terms) = (file.clone(), &opened, signature.clone(), terms.clone());
             async move { Sessions::open(backend, file, opened, signature, &devices, terms).await }
         };
-        let (sessions, home, fell_back) = match (open(&serving).await, fallback) {
-            (Err(error), Some(fallback)) => {
-                tracing::warn!(model = %id, %error, "the GPU cannot run this model: it runs on the processor");
-                (open(&fallback).await?, fallback, true)
-            }
-            (sessions, _) => (sessions?, serving, false),
-        };
+        let (mut opened_at, mut home) = (open(&serving).await, serving);
+        for fallback in fallbacks {
+            let Err(error) = opened_at else { break };
+            let (from, to) = (place(device_of(&home), home.partial), place(device_of(&fallback), fallback.partial));
+            tracing::warn!(model = %id, %error, "{from} does not take this model: it is to run on {to}");
+            (opened_at, home) = (open(&fallback).await, fallback);
+        }
+        let sessions = opened_at?;
         if device_of(&home) != Device::Judge && matches!(judged_by, Some(Reference::Judge(_))) {
             // What the judge does not load it cannot judge; it is loaded again when there is something to judge.
             open(&reference_home).await?;
         }
         tracing::debug!(model = %id, bytes = sessions.footprint(), "the model is loaded");
         let device = device_of(&home);
-        let no_gpu = device == Device::Cpu && backends.started_native().is_some_and(|native| native.devices.fallback);
+        let native = backends.started_native().map(|native| &native.devices);
+        let fallback =
+            device == Device::Cpu && native.is_some_and(|devices| devices.fallback || !devices.are_reference());
         Ok(Self {
             id,
             signature,
-            fallback: fell_back || no_gpu,
+            fallback,
+            partial: home.partial,
+            options: home.options,
             file,
             max_input_bytes: card.as_ref().map_or(u32::MAX, |card| card.max_input_bytes),
             max_output_bytes: card.as_ref().map_or(u32::MAX, |card| card.max_output_bytes),
@@ -184,6 +194,18 @@ impl LoadedModel {
             reference: OnceCell::new(),
             warm_up: OnceLock::new(),
         })
+    }
+
+    /// Where the model runs, such as `cuda:0`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        place(self.device, self.partial)
+    }
+
+    /// Whether that is elsewhere than was asked for, wholly or in part.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        self.fallback || self.partial
     }
 
     /// SHA-256 of the ONNX file.

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::profile::Device;
+use super::device::Device;
 
 /// What sessions hold, and what they may.
 pub(super) struct Memory {
@@ -62,7 +62,7 @@ impl From<Device> for Place {
     fn from(device: Device) -> Self {
         match device {
             Device::Judge | Device::Cpu => Self::Host,
-            Device::Cuda(number) => Self::Gpu(number),
+            Device::Cuda(number) | Device::Tensorrt(number) | Device::Plugin(number) => Self::Gpu(number),
         }
     }
 }

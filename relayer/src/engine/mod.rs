@@ -11,26 +11,34 @@
 
 mod backend;
 mod backends;
+mod device;
 mod devices;
 mod error;
 mod homes;
 mod infer;
+mod libraries;
 mod load;
 mod memory;
 mod profile;
+mod providers;
 mod sessions;
 
 pub use backend::Trace;
 pub(crate) use backends::child::worker;
 pub use backends::{
     canonical::files::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError},
+    child::sandbox::Abilities,
     ort::runtime,
 };
-pub use devices::{EngineOptions, Provider};
+pub use devices::{EngineOptions, smallest_model};
 pub use error::{EngineError, Fault, LoadError, StartError};
 pub use infer::Inference;
+pub use libraries::{Driver, Found, Gpu, Library, Needs, Opened};
 pub use load::{LoadedModel, Source};
 pub use profile::{Device, ExecutionProfile, SETTINGS};
+pub use providers::{
+    ArenaGrowth, ConvolutionSearch, CudaOptions, PluginOptions, Provider, ProviderOptions, TensorrtOptions,
+};
 pub use sessions::Limits;
 
 use std::{
@@ -68,7 +76,7 @@ impl OnnxEngine {
     /// first that does.
     ///
     /// # Errors
-    /// `StartError::Runtime` where the runtime cannot be loaded; `NoDevice` or `Cuda` where the hardware that is asked for
+    /// `StartError::Runtime` where the runtime cannot be loaded; `NoDevice` or `Device` where the hardware that is asked for
     /// cannot be used.
     pub async fn start(options: EngineOptions) -> Result<Self, StartError> {
         let limits = options.limits;

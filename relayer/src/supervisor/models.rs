@@ -10,6 +10,7 @@ use super::NodeError;
 use crate::{
     config::NodeSettings,
     engine::{LoadError, OnnxEngine, Source},
+    metrics::Metrics,
     model::{Model, ModelStore, StoreChange, StoreChanges},
     text,
 };
@@ -62,6 +63,13 @@ pub(super) fn by_id(served: &ServedModels) -> HashMap<B256, String> {
     served.iter().rev().map(|(name, id)| (*id, name.clone())).collect()
 }
 
+/// Has metrics show where models run.
+pub(super) fn tell_places(served: &ServedModels, engine: &OnnxEngine, metrics: &Metrics) {
+    for model in served.iter().filter_map(|(_, id)| engine.model(*id)) {
+        metrics.serves(model.id, &model.place(), model.is_elsewhere());
+    }
+}
+
 /// Loads what comes to the store, for as long as it is polled. A model that leaves it is served until the node ends: whoever
 /// asks it by its id shall not lose it to a tidied folder.
 pub(super) async fn follow(
@@ -70,6 +78,7 @@ pub(super) async fn follow(
     engine: &OnnxEngine,
     served: &watch::Sender<ServedModels>,
     names: &watch::Sender<HashMap<B256, String>>,
+    metrics: &Metrics,
 ) -> Infallible {
     loop {
         tokio::time::sleep(LOOK_INTERVAL).await;
@@ -94,6 +103,7 @@ pub(super) async fn follow(
             };
             match added {
                 Ok(true) => {
+                    tell_places(&served.borrow(), engine, metrics);
                     names.send_replace(by_id(&served.borrow()));
                 }
                 Ok(false) => {}

@@ -59,5 +59,5 @@ async fn a_run_that_fails_on_the_gpu_is_judged_by_the_processor() {
 async fn a_device_that_there_is_not_is_named() {
     let options = EngineOptions { provider: Provider::Cuda, devices: vec![0, 99], ..EngineOptions::default() };
     let Err(error) = OnnxEngine::start(options).await else { panic!("there are no hundred GPUs") };
-    assert!(matches!(error, StartError::Cuda { device: 99, .. }), "{error}");
+    assert!(matches!(error, StartError::Device { device: Device::Cuda(99), .. }), "{error}");
 }

@@ -21,17 +21,17 @@ use crate::{
 
 /// A backend whose sessions do as they are told, and otherwise give their input back.
 #[derive(Default)]
-struct Scripted {
+pub(super) struct Scripted {
     loads: AtomicUsize,
-    script: Arc<Script>,
+    pub(super) script: Arc<Script>,
 }
 
 #[derive(Default)]
-struct Script {
+pub(super) struct Script {
     /// What the next runs do.
     steps: Mutex<Vec<Step>>,
     /// Number of the next loads that fail.
-    failing_loads: AtomicUsize,
+    pub(super) failing_loads: AtomicUsize,
     cancelled: Notify,
     deadline: Mutex<Option<Instant>>,
 }
@@ -145,8 +145,8 @@ impl Rig {
     /// The same, where sessions may hold so many bytes.
     async fn with_memory(memory: u64) -> Self {
         let backend = Arc::new(Scripted::default());
-        let devices = Devices { preferred: vec![Device::Cpu], fallback: false, may_fall_back: false };
-        let native = Native { backend: backend.clone(), runtime: "1.30.0".to_owned(), devices };
+        let devices = Devices::processor();
+        let native = Native { backend: backend.clone(), partial: None, runtime: "1.30.0".to_owned(), devices };
         let engine = OnnxEngine::over(native, EngineOptions { memory, ..EngineOptions::default() });
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("model.onnx"), identity("x")).unwrap();

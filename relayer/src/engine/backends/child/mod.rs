@@ -5,7 +5,7 @@
 //! ChildSession::run ──▶ transfer ──▶ worker, in the other process ──▶ Runner (canonical/, ort/)
 //! ```
 
-pub(in crate::engine::backends) mod sandbox;
+pub(in crate::engine) mod sandbox;
 pub(in crate::engine::backends) mod tensors;
 mod transfer;
 pub(in crate::engine::backends) mod wire;

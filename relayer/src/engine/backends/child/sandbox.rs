@@ -72,12 +72,41 @@ pub(in crate::engine::backends) fn die_first() {
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
 }
 
+/// What this system lets the process of a model take away from itself.
+#[derive(Clone, Debug)]
+pub struct Abilities {
+    /// Whether system calls can be filtered, or why not.
+    pub seccomp: Result<(), String>,
+    /// The version of Landlock by which files are refused, or why they are not.
+    pub landlock: Result<String, String>,
+}
+
+impl Abilities {
+    /// Tries it in threads of their own, which end with what they took away from themselves.
+    #[must_use]
+    pub fn try_out() -> Self {
+        #[cfg(target_os = "linux")]
+        {
+            let ended = |_| Err("the trial's thread panicked".to_owned());
+            let seccomp = std::thread::spawn(linux::try_seccomp).join().unwrap_or_else(ended);
+            let landlock = std::thread::spawn(linux::try_landlock).join();
+            Self { seccomp, landlock: landlock.unwrap_or_else(|_| Err("the trial's thread panicked".to_owned())) }
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let none = || "only Linux has it".to_owned();
+            Self { seccomp: Err(none()), landlock: Err(none()) }
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
     use std::{collections::BTreeMap, path::Path};
 
     use landlock::{
-        ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
+        ABI, Access, AccessFs, AccessNet, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
+        RulesetCreatedAttr, RulesetStatus, Scope,
     };
     use rustix::process::{Resource, Rlimit, setrlimit};
     use seccompiler::{
@@ -218,6 +247,27 @@ mod linux {
             .and_then(|rules| rules.restrict_self());
         // A system without Landlock is no error: seccomp opens no files either.
         enforced.map(drop).map_err(|error| format!("Landlock: {error}"))
+    }
+
+    /// Filters the calls of this thread.
+    pub(super) fn try_seccomp() -> Result<(), String> {
+        let told = |error: seccompiler::Error| format!("filters of system calls are refused: {error}");
+        filters(Calls::Run)?.iter().try_for_each(|filter| seccompiler::apply_filter(filter).map_err(told))
+    }
+
+    /// Refuses files to this thread; by which version of Landlock.
+    pub(super) fn try_landlock() -> Result<String, String> {
+        let status = Ruleset::default()
+            .handle_access(AccessFs::from_all(ABI::V5))
+            .and_then(|rules| rules.create())
+            .and_then(|rules| rules.restrict_self())
+            .map_err(|error| format!("it is refused: {error}"))?;
+        match (status.ruleset, status.landlock) {
+            (RulesetStatus::NotEnforced, _) | (_, LandlockStatus::NotEnabled | LandlockStatus::NotImplemented) => {
+                Err("this system has none, or it is not enabled".to_owned())
+            }
+            (_, LandlockStatus::Available { effective_abi, .. }) => Ok(format!("version {}", effective_abi as i32)),
+        }
     }
 
     /// Refuses all system calls but those on the list, in all threads.

@@ -57,9 +57,9 @@ pub(in crate::engine::backends) struct NativeOptions {
     /// Path of the runtime's library.
     #[prost(string, tag = "1")]
     pub library: String,
-    /// Number of the GPU; else the processor.
-    #[prost(uint32, optional, tag = "2")]
-    pub cuda: Option<u32>,
+    /// Device and options: a `Placement`, as JSON.
+    #[prost(string, tag = "2")]
+    pub placement: String,
     /// Bytes of memory that the process may have; 0 for no limit.
     #[prost(uint64, tag = "3")]
     pub memory: u64,

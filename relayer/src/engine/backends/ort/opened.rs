@@ -10,6 +10,7 @@ use crate::{
         backend::{ModelFailure, RunError, RunRequest},
         error::LoadError,
         profile::Device,
+        providers::Execution,
     },
     model::{
         OpenModelFile, OpenWeights,
@@ -37,10 +38,11 @@ impl Opened {
         file: &OpenModelFile,
         signature: &Signature,
         device: Device,
+        execution: &Execution,
         cancelable: impl FnOnce(LoadCanceler),
     ) -> Result<Self, LoadError> {
         // The binding may panic on what it takes for impossible.
-        let open = AssertUnwindSafe(|| Self::try_open(runtime, file, signature, device, cancelable));
+        let open = AssertUnwindSafe(|| Self::try_open(runtime, file, signature, device, execution, cancelable));
         catch_unwind(open).unwrap_or_else(|_| Err(LoadError::Session("the runtime's binding panicked".into())))
     }
 
@@ -49,12 +51,13 @@ impl Opened {
         file: &OpenModelFile,
         signature: &Signature,
         device: Device,
+        execution: &Execution,
         cancelable: impl FnOnce(LoadCanceler),
     ) -> Result<Self, LoadError> {
         let failed = |error: ort::Error| session::open_error(&error);
         let weights = file.weights(&signature.external)?;
         let folder = weights.as_ref().map(|weights| weights.folder().to_string_lossy());
-        let mut builder = session::builder(runtime, device, folder.as_deref())
+        let mut builder = session::builder(runtime, device, execution, folder.as_deref())
             .map_err(|error| LoadError::Session(session::describe(&error)))?;
         cancelable(builder.canceler());
         let (session, size) = if let Some(path) = file.pinned_path() {

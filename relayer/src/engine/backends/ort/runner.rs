@@ -7,7 +7,7 @@ use std::{path::Path, time::Instant};
 
 use ort::session::RunOptions;
 
-use super::{opened::Opened, runtime::Library, session};
+use super::{opened::Opened, process::Placement, providers, runtime::Library, session};
 use crate::{
     engine::{
         backend::{ModelFailure, RunError, RunRequest},
@@ -48,7 +48,10 @@ pub(in crate::engine::backends) fn open(
     sandbox::die_first();
     let runtime = Library::find(Some(Path::new(&options.library))).and_then(|library| library.load());
     let runtime = runtime.map_err(|error| unusable(error.to_string()))?;
-    let device = options.cuda.map_or(Device::Cpu, Device::Cuda);
+    let placement = serde_json::from_str(&options.placement).map_err(|error| unusable(error.to_string()))?;
+    let Placement { device, mut execution } = placement;
+    let name = providers::load(runtime, device, &execution).map_err(bad)?;
+    execution.options.plugin.name = name.or(execution.options.plugin.name);
     if device == Device::Cpu {
         isolated(sandbox::limit_memory(options.memory))?;
         isolated(sandbox::enter_for_loading(file.weights_folder()))?;
@@ -57,7 +60,7 @@ pub(in crate::engine::backends) fn open(
     }
     let signature = file.read().map_err(|error| bad(error.to_string()))?;
     let signature = graph::inspect(&signature).map_err(|error| bad(error.to_string()))?;
-    let session = Opened::open(runtime, file, &signature, device, drop).map_err(|error| match error {
+    let session = Opened::open(runtime, file, &signature, device, &execution, drop).map_err(|error| match error {
         LoadError::TooNew(reason) => failure(FailureKind::TooNew, reason),
         LoadError::Session(reason) => bad(reason),
         error => bad(error.to_string()),

@@ -26,6 +26,7 @@ use crate::{
         backend::{Health, RunError, RunReport, RunRequest, Session},
         error::LoadError,
         profile::Device,
+        providers::Execution,
     },
     model::{OpenModelFile, graph::Signature},
 };
@@ -51,6 +52,7 @@ struct Opening {
     file: OpenModelFile,
     signature: Arc<Signature>,
     device: Device,
+    execution: Arc<Execution>,
     /// Receives what stops the session until it is open.
     canceler: Sender<LoadCanceler>,
     /// Receives the file's size once the session is open.
@@ -79,12 +81,13 @@ impl OrtSession {
         file: OpenModelFile,
         signature: Arc<Signature>,
         device: Device,
+        execution: Arc<Execution>,
     ) -> Result<Self, LoadError> {
         let (opened, ready) = oneshot::channel();
         let (canceler, cancelers) = mpsc::channel();
         let (runs, received) = mpsc::channel();
         let health = Arc::new(Mutex::new(Health::Ready));
-        let opening = Opening { runtime, file, signature, device, canceler, opened };
+        let opening = Opening { runtime, file, signature, device, execution, canceler, opened };
         let shared = health.clone();
         thread::Builder::new()
             .name(format!("session-{device}"))
@@ -149,8 +152,9 @@ fn set(health: &Mutex<Health>, value: Health) {
 /// The thread: opens the session and runs it until nobody can send any more, or it has failed.
 fn own(opening: Opening, runs: &Receiver<ThreadRun>, health: &Mutex<Health>) {
     let ended = Ended(health);
-    let Opening { runtime, file, signature, device, canceler, opened } = opening;
-    let session = Opened::open(runtime, &file, &signature, device, |cancel| drop(canceler.send(cancel)));
+    let Opening { runtime, file, signature, device, execution, canceler, opened } = opening;
+    let cancelable = |cancel| drop(canceler.send(cancel));
+    let session = Opened::open(runtime, &file, &signature, device, &execution, cancelable);
     drop(file);
     let (session, size) = match session {
         Ok(session) => {

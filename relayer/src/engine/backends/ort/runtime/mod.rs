@@ -94,15 +94,6 @@ impl Library {
         *loaded = Some(runtime);
         Ok(runtime)
     }
-
-    /// Whether the part for CUDA lies beside the library.
-    pub(in crate::engine) fn has_cuda(&self) -> bool {
-        let name = match env::consts::OS {
-            "windows" => "onnxruntime_providers_cuda.dll",
-            _ => "libonnxruntime_providers_cuda.so",
-        };
-        self.path.with_file_name(name).exists()
-    }
 }
 
 /// Finds the runtime: `ORT_DYLIB_PATH`, else beside the executable, else the package that `./scripts/setup` installs, in a
