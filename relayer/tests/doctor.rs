@@ -80,6 +80,20 @@ fn what_a_configuration_asks_for_is_looked_at_without_a_flag() {
 }
 
 #[test]
+fn the_configuration_in_the_working_folder_counts_unless_a_flag_says_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(configuration("provider = \"cpu\"").path(), folder.path().join("oraculum.toml")).unwrap();
+    let named = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oraculum"));
+        // Beside the folder there are no files of the judge's or the runtime's: they are found above the program.
+        command.arg("doctor").args(arguments).env_remove("ORACULUM_CONFIG").current_dir(folder.path());
+        String::from_utf8(command.output().unwrap().stdout).unwrap().contains("configuration")
+    };
+    assert!(named(&[]));
+    assert!(!named(&["--provider", "cpu"]));
+}
+
+#[test]
 fn a_configuration_or_a_runtime_that_cannot_be_used_is_one_missing_thing() {
     let file = configuration("queue = 0");
     let (code, report, states) = checked(&["--config", file.path().to_str().unwrap()]);

@@ -171,6 +171,10 @@ impl LoadedModel {
         }
         tracing::debug!(model = %id, bytes = sessions.footprint(), "the model is loaded");
         let device = device_of(&home);
+        let is_open = |spec: &TensorSpec| spec.shape.iter().flatten().any(Option::is_none);
+        if matches!(device, Device::Tensorrt(_)) && signature.inputs.iter().any(is_open) {
+            tracing::warn!(model = %id, "its inputs have open sizes: TensorRT builds anew, for minutes perhaps, in a run whose sizes are new");
+        }
         let native = backends.started_native().map(|native| &native.devices);
         let fallback =
             device == Device::Cpu && native.is_some_and(|devices| devices.fallback || !devices.are_reference());

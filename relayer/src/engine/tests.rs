@@ -1,5 +1,4 @@
 pub(crate) mod build;
-mod gpu;
 mod judge;
 mod limits;
 mod memory;

@@ -144,3 +144,33 @@ async fn add(
     }
     Ok(is_new)
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::{encoding::text::encode, registry::Registry};
+
+    use super::*;
+    use crate::{
+        engine::{EngineOptions, Provider},
+        model::ModelFile,
+    };
+
+    #[tokio::test]
+    async fn metrics_show_a_model_that_runs_elsewhere_than_asked() {
+        let iris = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx-models/iris/model.onnx");
+        for (provider, elsewhere) in [(Provider::Cpu, 0), (Provider::Auto, 1)] {
+            let engine = OnnxEngine::start(EngineOptions { provider, ..EngineOptions::default() }).await.unwrap();
+            let model = engine.load(Source::file(ModelFile::of_path(&iris).unwrap())).await.unwrap();
+            if model.place() != "cpu" {
+                eprintln!("skipped: this machine has a GPU");
+                return;
+            }
+            let (metrics, mut registry, mut text) = (Metrics::default(), Registry::default(), String::new());
+            tell_places(&vec![("iris".into(), model.id)], &engine, &metrics);
+            metrics.register(&mut registry);
+            encode(&mut text, &registry).unwrap();
+            let line = format!("model_elsewhere{{model=\"{}\",provider=\"cpu\"}} {elsewhere}\n", model.id);
+            assert!(text.contains(&line), "{text}");
+        }
+    }
+}

@@ -3,7 +3,10 @@
 mod checks;
 mod hardware;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use serde::Serialize;
@@ -11,7 +14,7 @@ use serde::Serialize;
 use self::checks::{Check, State};
 use super::{CommandResult, infer::ProviderArg, print, print_json_line, tell};
 use crate::{
-    config::Settings,
+    config::{FILE_NAME, Settings},
     engine::{EngineOptions, Limits, PluginOptions, Provider, ProviderOptions},
     text,
 };
@@ -33,7 +36,7 @@ pub(super) struct DoctorArgs {
     /// configuration asks for the processor alone, nothing that is missing counts.
     #[arg(long)]
     gpu: bool,
-    /// The node's configuration file.
+    /// The node's configuration file [default: oraculum.toml in this folder, if there is one].
     #[arg(long, value_name = "FILE", env = "ORACULUM_CONFIG")]
     config: Option<PathBuf>,
     /// What models are to run on, where there is no configuration; looks for it as --gpu does.
@@ -67,7 +70,8 @@ impl DoctorArgs {
     /// That something is missing, after it is printed what.
     pub(super) async fn run(self) -> CommandResult {
         let mut checks = Vec::new();
-        let options = self.options(&mut checks);
+        let configuration = self.configuration();
+        let options = self.options(configuration.as_deref(), &mut checks);
         // The judge needs no other runtime.
         let processor = EngineOptions { provider: Provider::Cpu, runtime: None, ..options.clone() };
         checks.push(checks::runtime(&options).await);
@@ -79,7 +83,7 @@ impl DoctorArgs {
             let looked_at = EngineOptions { provider, ..options };
             checks.extend(hardware::look(&looked_at).await.into_iter().map(|check| match asked {
                 // With `auto`, the processor does it as well.
-                None | Some(Provider::Auto) if self.is_told() => check.not_asked_for(),
+                None | Some(Provider::Auto) if configuration.is_some() => check.not_asked_for(),
                 _ => check,
             }));
         }
@@ -105,13 +109,15 @@ impl DoctorArgs {
         told.map_or(Ok(()), |told| Err(told.into()))
     }
 
-    /// Whether a configuration says what is asked for; else the flags do.
-    fn is_told(&self) -> bool {
-        self.config.is_some()
+    /// The configuration that says what is asked for; without one, the flags do.
+    fn configuration(&self) -> Option<PathBuf> {
+        let flags_tell = self.provider.is_some() || self.runtime.is_some();
+        let here = (!flags_tell && Path::new(FILE_NAME).is_file()).then(|| FILE_NAME.into());
+        self.config.clone().or(here)
     }
 
     /// The engine that is asked for. A configuration that cannot be used is told of, and the defaults are looked at.
-    fn options(&self, checks: &mut Vec<Check>) -> EngineOptions {
+    fn options(&self, configuration: Option<&Path>, checks: &mut Vec<Check>) -> EngineOptions {
         let limits = Limits { load: LOAD_LIMIT, ..Limits::default() };
         let plugin =
             PluginOptions { library: self.plugin.clone(), name: self.plugin_name.clone(), ..PluginOptions::default() };
@@ -122,7 +128,7 @@ impl DoctorArgs {
             limits,
             ..EngineOptions::default()
         };
-        if let Some(path) = &self.config {
+        if let Some(path) = configuration {
             let shown = path.display().to_string();
             checks.push(match Settings::load(path) {
                 Ok(settings) => {

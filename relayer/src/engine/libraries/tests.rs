@@ -8,7 +8,8 @@ use super::*;
 pub(in crate::engine) fn make(path: &Path, needs: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let mut arguments = vec!["-shared".to_owned(), "-nostdlib".to_owned(), "-Wl,--no-as-needed".to_owned()];
+    let own = format!("-Wl,-soname,{}", path.file_name().unwrap().display());
+    let mut arguments = vec!["-nostdlib".to_owned(), "-Wl,--no-as-needed".to_owned(), own];
     for name in needs {
         let stub = folder.path().join(name);
         link(&stub, &[format!("-Wl,-soname,{name}")]);

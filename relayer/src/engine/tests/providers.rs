@@ -35,7 +35,8 @@ async fn a_runtime_without_the_provider_is_named_with_what_to_install() {
     if is_a_gpu_build() {
         return;
     }
-    let runtime = runtime::Library::find(None).unwrap().path.display();
+    let library = runtime::Library::find(None).unwrap();
+    let runtime = library.path.display();
     for (provider, device, library) in [
         (Provider::Cuda, "cuda:0", "libonnxruntime_providers_cuda.so"),
         (Provider::Tensorrt, "tensorrt:0", "libonnxruntime_providers_tensorrt.so"),

@@ -13,7 +13,7 @@ use ort::{
     session::builder::SessionBuilder,
 };
 
-use super::runtime::Runtime;
+use super::runtime::{self, Runtime};
 use crate::{
     engine::{
         backends::folder,
@@ -69,7 +69,9 @@ fn is_built_with(runtime: &Runtime, name: &str, available: ort::Result<bool>) ->
 
 /// Loads libraries, so that those who ask for them by name find them loaded. They stay loaded.
 fn preload(libraries: &[Preload]) -> Result<(), String> {
-    let load = |library: &Preload| ort::util::preload_dylib(library.path.as_path()).map_err(|error| error.to_string());
+    let load = |library: &Preload| {
+        ort::util::preload_dylib(library.path.as_path()).map_err(|error| runtime::loader_said(&error))
+    };
     let mut left: Vec<&Preload> = libraries.iter().collect();
     loop {
         let failed: Vec<_> = left.iter().filter_map(|library| Some((*library, load(library).err()?))).collect();
@@ -230,4 +232,51 @@ fn tensorrt(number: u32, options: &TensorrtOptions) -> ExecutionProviderDispatch
 
 fn device_id(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{libraries::tests::make, providers::ProviderOptions};
+
+    fn library(path: PathBuf, is_required: bool) -> Preload {
+        Preload { path, is_required }
+    }
+
+    #[test]
+    fn libraries_are_loaded_in_whichever_order_they_need_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name: &str| folder.path().join(name);
+        // Neither lies where the loader looks.
+        make(&of("liboraculumtesta.so.1"), &["liboraculumtestb.so.1"]);
+        make(&of("liboraculumtestb.so.1"), &[]);
+        let (a, b) = (library(of("liboraculumtesta.so.1"), true), library(of("liboraculumtestb.so.1"), false));
+        let error = preload(std::slice::from_ref(&a)).unwrap_err();
+        assert!(error.contains("liboraculumtestb.so.1") && error.lines().count() == 1, "{error}");
+        preload(&[a, b]).unwrap();
+    }
+
+    #[test]
+    fn only_a_library_that_is_required_must_be_there() {
+        preload(&[library("liboraculumnowhere.so.1".into(), false)]).unwrap();
+        let error = preload(&[library("liboraculumnowhere.so.1".into(), true)]).unwrap_err();
+        assert!(error.contains("liboraculumnowhere.so.1"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_of_tensorrts_that_cannot_be_one_is_named() {
+        let runtime = runtime::load(None).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut options = ProviderOptions::default();
+        options.tensorrt.cache = Some(file.path().to_owned());
+        let execution = Execution { options, ..Execution::default() };
+        let error = load(runtime, Device::Tensorrt(0), &execution).unwrap_err();
+        assert!(error.starts_with("engine.tensorrt.cache: ") && error.contains("name another folder"), "{error}");
+    }
+
+    #[test]
+    fn what_the_processor_runs_needs_nothing() {
+        let runtime = runtime::load(None).unwrap();
+        assert_eq!(load(runtime, Device::Cpu, &Execution::default()), Ok(None));
+    }
 }

@@ -6,6 +6,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use crate::text;
+
 /// The oldest runtime that can be loaded is 1.`MIN_MINOR`.
 pub const MIN_MINOR: u32 = ort::MINOR_VERSION;
 
@@ -150,16 +152,22 @@ fn is_recent(version: &str) -> bool {
     }
 }
 
+/// What the system's loader says of a library, in one line; the binding's error tells it as its cause.
+pub(super) fn loader_said(error: &libloading::Error) -> String {
+    let said = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    text::one_line(&said)
+}
+
 /// Asks a library for its version before the binding does, which would panic where there is none.
 #[allow(unsafe_code, reason = "a C library says its version only by a call")]
 fn version_of(path: &Path) -> Result<String, RuntimeError> {
     let not_a_runtime = |reason: String| RuntimeError::NotARuntime { path: path.to_path_buf(), reason };
     // SAFETY: loading runs the library's own initialisers; the operator chose the file, and the binding is about to do
     // the same.
-    let library = unsafe { libloading::Library::new(path) }.map_err(|error| not_a_runtime(error.to_string()))?;
+    let library = unsafe { libloading::Library::new(path) }.map_err(|error| not_a_runtime(loader_said(&error)))?;
     // SAFETY: this is the signature of ONNX Runtime's entry point in every version.
     let entry = unsafe { library.get::<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase") }
-        .map_err(|error| not_a_runtime(error.to_string()))?;
+        .map_err(|error| not_a_runtime(loader_said(&error)))?;
     // SAFETY: the entry point takes nothing, and answers null or a table that lives as long as the library.
     let version = unsafe { entry().as_ref().map(|base| (base.GetVersionString)()) };
     let version = version.filter(|text| !text.is_null()).ok_or_else(|| not_a_runtime("it has no version".into()))?;

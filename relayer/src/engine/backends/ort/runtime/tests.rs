@@ -21,7 +21,9 @@ fn a_path_without_a_file_is_named() {
 #[test]
 fn a_file_that_is_no_library_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    assert!(matches!(version_of(file.path()), Err(RuntimeError::NotARuntime { .. })));
+    let error = version_of(file.path()).unwrap_err();
+    assert!(matches!(error, RuntimeError::NotARuntime { .. }));
+    assert!(error.to_string().contains("file too short"), "{error}");
 }
 
 #[test]
