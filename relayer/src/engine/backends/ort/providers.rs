@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_folder_of_tensorrts_that_cannot_be_one_is_named() {
-        let runtime = runtime::load(None).unwrap();
+        let runtime = runtime::Library::find(None).unwrap().load().unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut options = ProviderOptions::default();
         options.tensorrt.cache = Some(file.path().to_owned());
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn what_the_processor_runs_needs_nothing() {
-        let runtime = runtime::load(None).unwrap();
+        let runtime = runtime::Library::find(None).unwrap().load().unwrap();
         assert_eq!(load(runtime, Device::Cpu, &Execution::default()), Ok(None));
     }
 }

@@ -18,7 +18,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Res<Verdict> {
     row("system", &system());
     row("processor", &processor());
     let options = arguments.engine();
-    let runtime = runtime::load(None)?;
+    let runtime = runtime::Library::find(None)?;
     row("ONNX Runtime", &format!("{}, {}", runtime.version, runtime.path.display()));
     let needs = Needs::of(options.provider, &runtime.path, options.providers.plugin.library.as_deref());
     let is_nvidias = needs.libraries.iter().any(|library| library.part == "NVIDIA driver");
