@@ -83,7 +83,8 @@ impl DoctorArgs {
             let looked_at = EngineOptions { provider, ..options };
             checks.extend(hardware::look(&looked_at).await.into_iter().map(|check| match asked {
                 // With `auto`, the processor does it as well.
-                None | Some(Provider::Auto) if configuration.is_some() => check.not_asked_for(),
+                Some(Provider::Auto) => check.not_asked_for(),
+                None if configuration.is_some() => check.not_asked_for(),
                 _ => check,
             }));
         }

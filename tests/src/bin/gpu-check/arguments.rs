@@ -141,7 +141,8 @@ impl Arguments {
             provider: self.provider(),
             devices: vec![self.device],
             providers: ProviderOptions { plugin, ..ProviderOptions::default() },
-            limits: Limits { load: Duration::from_secs(60), ..Limits::default() },
+            // The first convolution may read hundreds of megabytes of kernels from the disk.
+            limits: Limits { load: Duration::from_secs(60), run: Duration::from_secs(30), ..Limits::default() },
             ..EngineOptions::default()
         }
     }
