@@ -81,19 +81,19 @@ impl LoadedModel {
         Ok(Inference { trace, ..self.conclude(result, device, queue_time, run_time) })
     }
 
-    /// Runs the first probe, if that is quick and nothing else runs.
+    /// Runs the quickest probe, if that is quick and nothing else runs.
     pub(super) async fn warm_up(&self) {
         if let Some(request) = self.warm_up.get() {
             self.sessions.run_if_free(request).await;
         }
     }
 
-    /// Runs the card's probes, and takes note of the first for `warm_up`.
+    /// Runs the card's probes, and takes note of the quickest for `warm_up`.
     ///
     /// # Errors
     /// `LoadError::Probe` for the first whose output is beyond the card's tolerance, `ProbeFailed` for one that does not run.
     pub(super) async fn probe(&self) -> Result<(), LoadError> {
-        let mut quickest = Duration::MAX;
+        let mut quickest = None;
         for (index, probe) in self.probes.iter().enumerate() {
             let Inference { outcome, output, run_time, .. } = self
                 .infer(probe.input.clone(), OutputFormat::NATIVE, NotFinite::Refused, None)
@@ -104,9 +104,9 @@ impl LoadedModel {
                 let found = if outcome == Outcome::Ok { output.to_string() } else { outcome.to_string() };
                 return Err(LoadError::Probe { index, found });
             }
-            quickest = quickest.min(run_time);
+            quickest = quickest.into_iter().chain([(run_time, probe)]).min_by_key(|(time, _)| *time);
         }
-        if let Some(probe) = self.probes.first().filter(|_| quickest <= LONGEST_WARM_UP)
+        if let Some((_, probe)) = quickest.filter(|(time, _)| *time <= LONGEST_WARM_UP)
             && let Ok(inputs) = self.read(&probe.input, OutputFormat::NATIVE)
         {
             let wanted = (0..self.signature.outputs.len()).collect();
@@ -146,7 +146,10 @@ impl LoadedModel {
             return Err(EngineError::Unconfirmed { runtime, reference, reason });
         }
         let Some(request) = again else { return Ok(BadInput::Run(reason)) };
-        let reference = self.reference().await.map_err(|error| EngineError::Runtime(error.to_string()))?;
+        let reference = self.reference().await.map_err(|error| match error {
+            LoadError::Memory { .. } => EngineError::OutOfMemory(error.to_string()),
+            error => EngineError::Runtime(error.to_string()),
+        })?;
         match reference.run(request).await?.report.result {
             Err(ModelFailure::Failed(reason)) => Ok(BadInput::Run(reason)),
             Err(ModelFailure::NotTensor { .. }) | Ok(_) => {

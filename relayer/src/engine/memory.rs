@@ -38,6 +38,9 @@ pub(super) trait Resident: Send + Sync {
     /// When it was last used; `None` if it must stay.
     fn idle_since(&self) -> Option<Instant>;
 
+    /// Bytes that idle sessions on these devices hold.
+    fn idle(&self, on: &dyn Fn(Device) -> bool) -> u64;
+
     /// Gives up an idle session on one of the devices; whether there was one.
     fn evict(&self, on: &dyn Fn(Device) -> bool) -> bool;
 }
@@ -93,20 +96,26 @@ impl Memory {
     pub(super) fn hold(self: &Arc<Self>, device: Device, bytes: u64) -> Result<Hold, Shortage> {
         let place = Place::from(device);
         let limit = if place == Place::Host { self.host } else { self.gpu };
+        let here = |device: Device| Place::from(device) == place;
         loop {
-            let mut idle: Vec<(Instant, Arc<dyn Resident>)> = {
+            // Whoever is the last to let go of a resident gives up its memory, which takes this lock.
+            let (residents, over) = {
                 let mut state = self.state();
                 let held = state.held.entry(place).or_default();
-                if limit == 0 || held.saturating_add(bytes) <= limit {
-                    *held += bytes;
+                let wanted = held.saturating_add(bytes);
+                if limit == 0 || wanted <= limit {
+                    *held = wanted;
                     return Ok(Hold { memory: self.clone(), place, bytes });
                 }
-                let residents = state.residents.iter().filter_map(Weak::upgrade);
-                residents.filter_map(|resident| Some((resident.idle_since()?, resident))).collect()
+                let over = wanted - limit;
+                (state.residents.iter().filter_map(Weak::upgrade).collect::<Vec<_>>(), over)
             };
+            let mut idle: Vec<_> =
+                residents.iter().filter_map(|resident| Some((resident.idle_since()?, resident))).collect();
             idle.sort_by_key(|(since, _)| *since);
-            if bytes > limit || !idle.iter().any(|(_, resident)| resident.evict(&|device| Place::from(device) == place))
-            {
+            // What would not suffice is not given up.
+            let available = idle.iter().map(|(_, resident)| resident.idle(&here)).fold(0, u64::saturating_add);
+            if available < over || !idle.iter().any(|(_, resident)| resident.evict(&here)) {
                 return Err(Shortage { needed: bytes, limit });
             }
         }
@@ -114,6 +123,30 @@ impl Memory {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hold {
+    /// Bytes that are held.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Holds another number of bytes.
+    ///
+    /// # Errors
+    /// `Shortage`, as for new memory; then it holds what it held.
+    pub(super) fn resize(&mut self, device: Device, bytes: u64) -> Result<(), Shortage> {
+        if let Some(more) = bytes.checked_sub(self.bytes) {
+            let mut more = self.memory.hold(device, more)?;
+            self.bytes += std::mem::take(&mut more.bytes);
+        } else {
+            let mut state = self.memory.state();
+            let held = state.held.entry(self.place).or_default();
+            *held = held.saturating_sub(self.bytes - bytes);
+            self.bytes = bytes;
+        }
+        Ok(())
     }
 }
 

@@ -69,6 +69,8 @@ pub struct OnnxEngine {
     backends: Backends,
     limits: Limits,
     models: RwLock<HashMap<B256, Arc<LoadedModel>>>,
+    /// Held while a model is loaded: two that ask for the same one load it once.
+    loading: tokio::sync::Mutex<()>,
 }
 
 impl OnnxEngine {
@@ -80,13 +82,15 @@ impl OnnxEngine {
     /// cannot be used.
     pub async fn start(options: EngineOptions) -> Result<Self, StartError> {
         let limits = options.limits;
-        Ok(Self { backends: Backends::start(options).await?, limits, models: RwLock::default() })
+        let (models, loading) = Default::default();
+        Ok(Self { backends: Backends::start(options).await?, limits, models, loading })
     }
 
     /// An engine over a backend that stands for ONNX Runtime in this process.
     #[cfg(test)]
     fn over(native: homes::Native, options: EngineOptions) -> Self {
-        Self { limits: options.limits, backends: Backends::over(native, options), models: RwLock::default() }
+        let (models, loading) = Default::default();
+        Self { limits: options.limits, backends: Backends::over(native, options), models, loading }
     }
 
     /// Version of ONNX Runtime on this machine, which is looked for.
@@ -108,6 +112,7 @@ impl OnnxEngine {
     /// # Errors
     /// Every variant of `LoadError`.
     pub async fn load(&self, source: Source) -> Result<Arc<LoadedModel>, LoadError> {
+        let _loading = self.loading.lock().await;
         if let Some(loaded) = self.model(source.id) {
             return Ok(loaded);
         }

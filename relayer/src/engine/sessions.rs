@@ -91,7 +91,9 @@ pub(super) struct Sessions {
     file: ModelFile,
     signature: Arc<Signature>,
     terms: Terms,
-    /// Bytes that a session held last; of none yet, the size of the file.
+    /// Size of the model's files, in bytes.
+    size: u64,
+    /// Bytes that a session held last; of none yet, that size.
     footprint: AtomicU64,
     last_used: Mutex<Instant>,
     /// One permit for each slot in `idle`.
@@ -105,7 +107,7 @@ pub(super) struct Sessions {
 /// A session, and the memory that it holds.
 struct Loaded {
     session: Box<dyn Session>,
-    _hold: Hold,
+    hold: Hold,
 }
 
 /// A device's place for a session.
@@ -145,8 +147,10 @@ impl Sessions {
     ) -> Result<Arc<Self>, LoadError> {
         let (idle, hanging, waiting) = Default::default();
         let free = Arc::new(Semaphore::new(0));
-        let (footprint, last_used) = (AtomicU64::new(opened.size()?), Mutex::new(Instant::now()));
-        let sessions = Self { backend, file, signature, terms, footprint, last_used, free, idle, waiting, hanging };
+        let size = opened.size()? + opened.weights(&signature.external)?.map_or(0, |weights| weights.size());
+        let (footprint, last_used) = (AtomicU64::new(size), Mutex::new(Instant::now()));
+        let sessions =
+            Self { backend, file, signature, terms, size, footprint, last_used, free, idle, waiting, hanging };
         let mut slots = Vec::with_capacity(devices.len());
         for device in devices {
             let session = sessions.load(opened.clone(), *device).await?;
@@ -172,12 +176,18 @@ impl Sessions {
     /// none can be opened; `Timeout`, `OutOfMemory`, `Device`, `Runtime`, `Limit` or `Crashed` where the run gave nothing.
     pub(super) async fn run(self: &Arc<Self>, request: RunRequest) -> Result<Attempt, EngineError> {
         let queued = Instant::now();
+        *self.last_used.lock().unwrap_or_else(PoisonError::into_inner) = queued;
         let permit = self.queue().await?;
         self.run_with(permit, request, queued).await
     }
 
-    /// Runs the model once if a session has nothing to do; what comes of it is nobody's concern.
+    /// Runs the model once if a session is open and has nothing to do; what comes of it is nobody's concern.
     pub(super) async fn run_if_free(self: &Arc<Self>, request: &RunRequest) {
+        let is_open =
+            |slot: &Slot| slot.session.as_ref().is_some_and(|loaded| loaded.session.health() == Health::Ready);
+        if !self.idle.lock().unwrap_or_else(PoisonError::into_inner).last().is_some_and(is_open) {
+            return;
+        }
         if let Ok(permit) = self.free.clone().try_acquire_owned()
             && let Err(error) = self.run_with(permit, request.clone(), Instant::now()).await
         {
@@ -191,7 +201,6 @@ impl Sessions {
         request: RunRequest,
         queued: Instant,
     ) -> Result<Attempt, EngineError> {
-        *self.last_used.lock().unwrap_or_else(PoisonError::into_inner) = queued;
         let slot = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let Some(slot) = slot else { return Err(EngineError::Stopped("it has no device".into())) };
         let taken = Taken { sessions: self.clone(), slot: Some(slot), _permit: permit };
@@ -225,12 +234,14 @@ impl Sessions {
         let short = |Shortage { needed, limit }| LoadError::Memory { needed: needed >> 20, limit: limit >> 20 };
         let Terms { limits: Limits { load: limit, .. }, memory, .. } = &self.terms;
         // An estimate makes room before the memory is taken.
-        let hold = memory.hold(device, self.footprint()).map_err(short)?;
+        let mut hold = memory.hold(device, self.footprint()).map_err(short)?;
         let load = self.backend.load(file, self.signature.clone(), device);
         let session = timeout(*limit, load).await.unwrap_or(Err(LoadError::Timeout(*limit)))?;
-        drop(hold);
-        self.footprint.store(session.footprint(), Ordering::Relaxed);
-        Ok(Loaded { _hold: memory.hold(device, session.footprint()).map_err(short)?, session })
+        // What is seen of a process is its part of the machine's memory, and not what it holds of a device's.
+        let held = if matches!(device, Device::Cpu | Device::Judge) { session.footprint() } else { self.size };
+        hold.resize(device, held).map_err(short)?;
+        self.footprint.store(held, Ordering::Relaxed);
+        Ok(Loaded { session, hold })
     }
 
     /// Opens a session from the file as it lies on the disk now.
@@ -257,6 +268,12 @@ impl Resident for Sessions {
     fn idle_since(&self) -> Option<Instant> {
         let last_used = *self.last_used.lock().unwrap_or_else(PoisonError::into_inner);
         (!self.terms.pinned).then_some(last_used)
+    }
+
+    fn idle(&self, on: &dyn Fn(Device) -> bool) -> u64 {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let sessions = idle.iter().filter(|slot| on(slot.device)).filter_map(|slot| slot.session.as_ref());
+        sessions.map(|loaded| loaded.hold.bytes()).sum()
     }
 
     fn evict(&self, on: &dyn Fn(Device) -> bool) -> bool {

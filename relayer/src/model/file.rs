@@ -110,17 +110,18 @@ impl OpenModelFile {
     }
 
     /// The file for another process to have as its standard output, and what tells `from_parent` there the rest. A file that is
-    /// in memory is written out, without a name.
+    /// in memory is written out, without a name. Without weights in other files the process is told of no folder.
     ///
     /// # Errors
     /// `ModelError::Read`.
-    pub fn for_child(&self) -> Result<(File, ForChild), ModelError> {
+    pub fn for_child(&self, has_weights: bool) -> Result<(File, ForChild), ModelError> {
         let (path, file) = match &self.place {
             OpenPlace::Disk { path, file } => (std::path::absolute(path).unwrap_or(path.clone()), file.try_clone()),
             OpenPlace::Memory(bytes) => (PathBuf::from("the file in memory"), unnamed(bytes)),
         };
         let file = file.map_err(|error| ModelError::Read { path: path.clone(), error })?;
-        Ok((file, ForChild { path, sha256: self.sha256, weights: (*self.weights).clone() }))
+        let weights = if has_weights { (*self.weights).clone() } else { Beside::Nothing };
+        Ok((file, ForChild { path, sha256: self.sha256, weights }))
     }
 
     /// The file that another process has given to this one as its standard output.

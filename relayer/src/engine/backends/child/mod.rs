@@ -89,7 +89,7 @@ impl ChildSession {
         runner: RunnerOptions,
     ) -> Result<Self, LoadError> {
         let process = |error: std::io::Error| LoadError::Process(error.to_string());
-        let (handle, told) = file.for_child()?;
+        let (handle, told) = file.for_child(!signature.external.is_empty())?;
         let file = serde_json::to_string(&told).map_err(|error| process(error.into()))?;
         let load = Load { file, runner: Some(runner) };
         let mut connection = Connection::start(program, handle).map_err(process)?;
@@ -225,9 +225,13 @@ impl Connection {
     /// Has the process load its model; the inner error is the model's or the judge's.
     async fn load(&mut self, load: Load) -> std::io::Result<Result<Loaded, LoadError>> {
         transfer::send(&mut self.writer, Order::from(OrderKind::Load(load))).await?;
+        let mut lines = 0;
         loop {
             match transfer::receive::<Report>(&mut self.reader, MAX_REPORT).await?.kind {
-                Some(ReportKind::Preparing(doing)) => tracing::info!("{}", text::one_line(&doing)),
+                Some(ReportKind::Preparing(doing)) if lines < MAX_LINES => {
+                    lines += 1;
+                    tracing::info!("{}", text::cut(&text::one_line(&doing).to_string(), LONGEST_LINE));
+                }
                 Some(ReportKind::Loaded(loaded)) => return Ok(Ok(loaded)),
                 Some(ReportKind::NotLoaded(failure)) => return Ok(Err(not_loaded(failure))),
                 _ => return Ok(Err(LoadError::Process("it says what it should not".to_owned()))),
@@ -265,6 +269,9 @@ async fn log(stderr: ChildStderr, process: u32, last_words: Arc<Mutex<String>>) 
         line.clear();
         if lines < MAX_LINES {
             tracing::warn!(process, "the process of a model says: {told}");
+        } else {
+            // Whoever says so much has nothing to tell, and shall not keep the node busy.
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         lines += 1;
         *last_words.lock().unwrap_or_else(PoisonError::into_inner) = told;
@@ -324,8 +331,13 @@ async fn exchange(
         return nonsense("other results than were asked for");
     }
     let mut outputs = Vec::with_capacity(wanted.len());
+    // All outputs together may have as much as one.
+    let mut left = MAX_DATA as usize;
     for output in wanted {
-        match tensors::from_wire(transfer::receive(reader, MAX_DATA).await?) {
+        let tensor: wire::Tensor = transfer::receive(reader, MAX_DATA).await?;
+        let Some(rest) = left.checked_sub(tensor.data.len()) else { return nonsense("more data than there can be") };
+        left = rest;
+        match tensors::from_wire(tensor) {
             Ok(tensor) => outputs.push((*output, tensor)),
             Err(what) => return nonsense(&what),
         }

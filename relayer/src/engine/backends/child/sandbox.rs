@@ -21,25 +21,33 @@ pub(in crate::engine::backends) fn enter() -> Result<(), String> {
 }
 
 /// Takes the means away that loading a model does not need, whose file is open, and whose weights lie in a folder. `enter` is
-/// to follow.
+/// to follow. Only this thread and those that it starts are kept from other files, so there should be no others.
+///
+/// Returns whether files are closed: a system without Landlock cannot close some and not others.
 ///
 /// # Errors
 /// What failed, in words.
-pub(in crate::engine::backends) fn enter_for_loading(weights: Option<&Path>) -> Result<(), String> {
+pub(in crate::engine::backends) fn enter_for_loading(weights: Option<&Path>) -> Result<bool, String> {
     #[cfg(target_os = "linux")]
     {
         linux::limit()?;
         // Operators on texts read the system's locales.
         let paths = [Path::new("/proc/self/fd/1"), Path::new("/usr/lib/locale")];
-        linux::close_files(&paths.into_iter().chain(weights).filter(|path| path.exists()).collect::<Vec<_>>())?;
-        linux::close_calls(linux::Calls::Load)?;
+        let paths: Vec<_> = paths.into_iter().chain(weights).filter(|path| path.exists()).collect();
+        let is_closed = linux::close_files(&paths)?;
+        if is_closed {
+            linux::close_calls(linux::Calls::Load)?;
+        }
+        Ok(is_closed)
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = weights;
-    Ok(())
+    {
+        let _ = weights;
+        Ok(true)
+    }
 }
 
-/// Takes the means away that no driver of a GPU needs: the network, and the memory of other processes.
+/// Takes the means away that no driver of a GPU needs: the network, and other processes, but for what files say of them.
 ///
 /// # Errors
 /// What failed, in words.
@@ -113,8 +121,12 @@ mod linux {
         BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     };
 
+    use super::super::wire::MAX_DATA;
+
     /// Files that the process may have open at once: it has its socket, its model and its log.
     const MAX_FILES: u64 = 64;
+    /// The bit of memory that is shared, among the flags of `mmap`.
+    const MAP_SHARED: u64 = 1;
 
     /// System calls that allocators, threads, clocks, signals of WebAssembly's traps, and the socket with its memory need.
     const ALLOWED: &[libc::c_long] = &[
@@ -133,7 +145,6 @@ mod linux {
         libc::SYS_ppoll,
         libc::SYS_memfd_create,
         libc::SYS_brk,
-        libc::SYS_mmap,
         libc::SYS_munmap,
         libc::SYS_mremap,
         libc::SYS_mprotect,
@@ -177,7 +188,6 @@ mod linux {
 
     /// System calls with which a runtime reads a model's files, and with which the rest is taken away then.
     const ALLOWED_TO_LOAD: &[libc::c_long] = &[
-        libc::SYS_openat,
         libc::SYS_newfstatat,
         libc::SYS_statx,
         libc::SYS_statfs,
@@ -189,8 +199,6 @@ mod linux {
         libc::SYS_pread64,
         libc::SYS_fadvise64,
         libc::SYS_getcwd,
-        libc::SYS_prctl,
-        libc::SYS_prlimit64,
         libc::SYS_seccomp,
         libc::SYS_landlock_create_ruleset,
         libc::SYS_landlock_add_rule,
@@ -199,9 +207,24 @@ mod linux {
     /// Those of older days.
     #[cfg(target_arch = "x86_64")]
     const ALLOWED_TO_LOAD_HERE: &[libc::c_long] =
-        &[libc::SYS_open, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink];
+        &[libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink];
     #[cfg(not(target_arch = "x86_64"))]
     const ALLOWED_TO_LOAD_HERE: &[libc::c_long] = &[];
+
+    /// System calls that reach other processes, or get around a filter.
+    const REFUSED_TO_DRIVERS: &[libc::c_long] = &[
+        libc::SYS_ptrace,
+        libc::SYS_process_vm_readv,
+        libc::SYS_process_vm_writev,
+        libc::SYS_kill,
+        libc::SYS_tkill,
+        libc::SYS_pidfd_open,
+        libc::SYS_pidfd_getfd,
+        libc::SYS_pidfd_send_signal,
+        libc::SYS_io_uring_setup,
+        libc::SYS_io_uring_enter,
+        libc::SYS_io_uring_register,
+    ];
 
     /// What system calls are for.
     #[derive(Clone, Copy, PartialEq, Eq)]
@@ -210,9 +233,10 @@ mod linux {
         Run,
     }
 
-    /// No memory dumps, which would hold what the process was asked, and few open files.
+    /// No memory dumps, which would hold what the process was asked, few open files, and none that is longer than a message.
     pub(super) fn limit() -> Result<(), String> {
         no_dumps()?;
+        set(Resource::Fsize, MAX_DATA.into())?;
         set(Resource::Nofile, MAX_FILES)
     }
 
@@ -231,7 +255,9 @@ mod linux {
 
     /// Refuses all files by Landlock to this thread and those that it starts, and connections where the system knows how; but
     /// for reading what lies at or below these paths.
-    pub(super) fn close_files(but: &[&Path]) -> Result<(), String> {
+    ///
+    /// Returns whether they are refused: a system without Landlock is no error, where seccomp opens no files either.
+    pub(super) fn close_files(but: &[&Path]) -> Result<bool, String> {
         let told = |error: std::io::Error| format!("Landlock: {error}");
         let readable = |path: &&Path| {
             let access = if path.is_dir() { AccessFs::ReadFile | AccessFs::ReadDir } else { AccessFs::ReadFile.into() };
@@ -245,8 +271,8 @@ mod linux {
             .and_then(|rules| rules.create())
             .and_then(|rules| readable.into_iter().try_fold(rules, |rules, rule| rules.add_rule(rule)))
             .and_then(|rules| rules.restrict_self());
-        // A system without Landlock is no error: seccomp opens no files either.
-        enforced.map(drop).map_err(|error| format!("Landlock: {error}"))
+        let status = enforced.map_err(|error| format!("Landlock: {error}"))?;
+        Ok(status.ruleset != RulesetStatus::NotEnforced)
     }
 
     /// Filters the calls of this thread.
@@ -278,12 +304,9 @@ mod linux {
     /// Refuses connections, and other processes' memory, in all threads.
     pub(super) fn close_network() -> Result<(), String> {
         let family = |family: i32| of(0, SeccompCmpOp::Eq, u64::from(family.unsigned_abs()));
-        let rules = BTreeMap::from([
-            (libc::SYS_socket, vec![family(libc::AF_INET)?, family(libc::AF_INET6)?]),
-            (libc::SYS_ptrace, Vec::new()),
-            (libc::SYS_process_vm_readv, Vec::new()),
-            (libc::SYS_process_vm_writev, Vec::new()),
-        ]);
+        let mut rules: BTreeMap<_, _> = REFUSED_TO_DRIVERS.iter().map(|call| (*call, Vec::new())).collect();
+        rules.insert(libc::SYS_socket, vec![family(libc::AF_INET)?, family(libc::AF_INET6)?, family(libc::AF_VSOCK)?]);
+        rules.insert(libc::SYS_prlimit64, vec![of(0, SeccompCmpOp::Ne, 0)?]);
         apply(&program(rules, SeccompAction::Allow, refuse(libc::EPERM))?)
     }
 
@@ -323,8 +346,17 @@ mod linux {
         ];
         let commands = commands.map(|command| of(1, SeccompCmpOp::Eq, u64::from(command.unsigned_abs())));
         list.insert(libc::SYS_fcntl, commands.into_iter().collect::<Result<_, _>>()?);
+        // Shared memory would not count as the process's own.
+        list.insert(libc::SYS_mmap, vec![of(3, SeccompCmpOp::MaskedEq(MAP_SHARED), 0)?]);
         if calls == Calls::Load {
             list.extend(ALLOWED_TO_LOAD.iter().chain(ALLOWED_TO_LOAD_HERE).map(|call| (*call, Vec::new())));
+            let reading = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC).unsigned_abs();
+            list.insert(libc::SYS_openat, vec![of(2, SeccompCmpOp::MaskedEq(reading.into()), 0)?]);
+            #[cfg(target_arch = "x86_64")]
+            list.insert(libc::SYS_open, vec![of(1, SeccompCmpOp::MaskedEq(reading.into()), 0)?]);
+            let options = [libc::PR_SET_NAME, libc::PR_SET_NO_NEW_PRIVS];
+            let options = options.map(|option| of(0, SeccompCmpOp::Eq, u64::from(option.unsigned_abs())));
+            list.insert(libc::SYS_prctl, options.into_iter().collect::<Result<_, _>>()?);
         }
         Ok([
             program(no_clone3, SeccompAction::Allow, refuse(libc::ENOSYS))?,
@@ -398,6 +430,31 @@ mod tests {
             });
             assert_eq!(after, [false; 10], "with Landlock: {landlock}");
         }
+    }
+
+    #[test]
+    fn a_process_that_loads_a_model_reads_its_files_and_no_others_and_writes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (weights, new) = (folder.path().join("weights"), folder.path().join("new"));
+        std::fs::write(&weights, "weights").unwrap();
+        let (own_id, parent) = (rustix::process::getpid(), rustix::process::getppid());
+        let core = move |pid| {
+            let limit = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+            rustix::process::prlimit(pid, rustix::process::Resource::Core, limit).is_ok()
+        };
+        let loading = move || {
+            let is_closed = linux::close_files(&[folder.path()]).unwrap();
+            for filter in linux::filters(linux::Calls::Load).unwrap() {
+                seccompiler::apply_filter(&filter).unwrap();
+            }
+            let others = File::open("/etc/passwd").is_ok();
+            let written = [File::create(&new).is_ok(), File::options().append(true).open(&weights).is_ok()];
+            let reached = [TcpListener::bind("127.0.0.1:0").is_ok(), core(Some(own_id)), core(parent)];
+            (is_closed, others, written, reached, core(None), File::open(&weights).is_ok())
+        };
+        let (is_closed, others, written, reached, own, read) = thread::spawn(loading).join().unwrap();
+        assert_eq!((others, written, reached), (!is_closed, [false; 2], [false; 3]));
+        assert!(own && read);
     }
 
     #[test]

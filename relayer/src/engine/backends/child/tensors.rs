@@ -6,6 +6,8 @@ use oraculum_judge::DType;
 use super::wire;
 use crate::protocol::cast::{Elements, ModelTensor};
 
+/// Dimensions of a tensor at most: packed tensors have fewer, and inputs of the runtime's own too.
+const MAX_RANK: usize = 64;
 /// Strings of a tensor at most: each takes the node more memory than it takes on the wire.
 const MAX_STRINGS: usize = 1 << 22;
 
@@ -39,6 +41,9 @@ macro_rules! numbers {
         pub(in crate::engine::backends) fn from_wire(tensor: wire::Tensor) -> Result<ModelTensor, String> {
             let wire::Tensor { dtype, dims: shape, data, lengths, .. } = tensor;
             let dtype = DType::from_onnx(dtype).ok_or_else(|| format!("a tensor of ONNX's type {dtype}"))?;
+            if shape.len() > MAX_RANK {
+                return Err(format!("a tensor of {} dimensions", shape.len()));
+            }
             let expected = shape.iter().try_fold(1usize, |count, dim| count.checked_mul(*dim as usize));
             let expected = if shape.contains(&0) { Some(0) } else { expected };
             let actual = dtype.size().map_or(Some(lengths.len()), |size| {

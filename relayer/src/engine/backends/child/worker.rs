@@ -88,9 +88,10 @@ fn serve() -> Result<(), String> {
         Ok(_) => return Err("this is the process of a model: nodes start it".to_owned()),
         Err(error) => return Err(format!("this is the process of a model, which nodes start: {error}")),
     };
-    end_with(socket.try_clone().map_err(told)?)?;
+    let watched = socket.try_clone().map_err(told)?;
+    let watch = move || end_with(watched.try_clone().map_err(told)?);
     let report = |kind: ReportKind| transfer::write(&socket, Report::from(kind)).map_err(told);
-    let mut runner = match open(load, &mut |doing| report(ReportKind::Preparing(doing))) {
+    let mut runner = match open(load, &watch, &mut |doing| report(ReportKind::Preparing(doing))) {
         Ok(runner) => runner,
         Err(failure) => return report(ReportKind::NotLoaded(failure)),
     };
@@ -136,12 +137,22 @@ fn end_with(socket: UnixStream) -> Result<(), String> {
     waiting.map(drop).map_err(|error| format!("no thread could be started: {error}"))
 }
 
-fn open(load: Load, preparing: &mut dyn FnMut(String) -> Result<(), String>) -> Result<Box<dyn Runner>, Failure> {
+/// Opens the model. `watch` ends the process with the node from then on: a thread, which files are closed to only if it is
+/// started after they are.
+fn open(
+    load: Load,
+    watch: &dyn Fn() -> Result<(), String>,
+    preparing: &mut dyn FnMut(String) -> Result<(), String>,
+) -> Result<Box<dyn Runner>, Failure> {
     let told = serde_json::from_str(&load.file).map_err(|error| failure(FailureKind::Runtime, error.to_string()))?;
     let file = OpenModelFile::from_parent(told).map_err(|error| failure(FailureKind::Model, error.to_string()))?;
     match load.runner {
-        Some(RunnerOptions::Judge(options)) => canonical::runner::open(&file, &options, preparing),
-        Some(RunnerOptions::Native(options)) => ort::runner::open(&file, &options),
+        Some(RunnerOptions::Judge(options)) => {
+            // Compiling takes long, and what is loaded then opens no file in any thread.
+            watch().map_err(|reason| failure(FailureKind::Runtime, reason))?;
+            canonical::runner::open(&file, &options, preparing)
+        }
+        Some(RunnerOptions::Native(options)) => ort::runner::open(&file, &options, watch),
         None => Err(failure(FailureKind::Runtime, "nothing is named to run the model".to_owned())),
     }
 }

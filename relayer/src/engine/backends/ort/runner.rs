@@ -20,7 +20,7 @@ use crate::{
         profile::Device,
     },
     model::{
-        OpenModelFile,
+        ModelFile, OpenModelFile,
         graph::{self, Signature},
     },
     protocol::cast::ModelTensor,
@@ -32,7 +32,7 @@ struct OrtRunner {
     signature: Signature,
 }
 
-/// Loads ONNX Runtime, and a model into it.
+/// Loads ONNX Runtime, and a model into it. `isolated_now` is called before the model's file is read, and may start threads.
 ///
 /// # Errors
 /// `FailureKind::Runtime` where the library cannot be used or the process cannot be isolated, `Model` or `TooNew` where the
@@ -40,10 +40,11 @@ struct OrtRunner {
 pub(in crate::engine::backends) fn open(
     file: &OpenModelFile,
     options: &NativeOptions,
+    isolated_now: &dyn Fn() -> Result<(), String>,
 ) -> Result<Box<dyn Runner>, Failure> {
     let unusable = |reason: String| failure(FailureKind::Runtime, reason);
-    let isolated =
-        |result: Result<(), String>| result.map_err(|reason| unusable(format!("it cannot be isolated: {reason}")));
+    let not_isolated = |reason: String| unusable(format!("it cannot be isolated: {reason}"));
+    let isolated = |result: Result<(), String>| result.map_err(not_isolated);
     let bad = |reason: String| failure(FailureKind::Model, reason);
     sandbox::die_first();
     let runtime = Library::find(Some(Path::new(&options.library))).and_then(|library| library.load());
@@ -54,18 +55,27 @@ pub(in crate::engine::backends) fn open(
     execution.options.plugin.name = name.or(execution.options.plugin.name);
     if device == Device::Cpu {
         isolated(sandbox::limit_memory(options.memory))?;
-        isolated(sandbox::enter_for_loading(file.weights_folder()))?;
-    } else {
-        isolated(sandbox::enter_with_driver())?;
     }
-    let signature = file.read().map_err(|error| bad(error.to_string()))?;
-    let signature = graph::inspect(&signature).map_err(|error| bad(error.to_string()))?;
+    let read = |file: &OpenModelFile| file.read().map_err(|error| bad(error.to_string()));
+    let in_memory;
+    let (mut file, mut keeps_files) = (file, device == Device::Cpu);
+    if device != Device::Cpu {
+        isolated(sandbox::enter_with_driver())?;
+    } else if !sandbox::enter_for_loading(file.weights_folder()).map_err(not_isolated)? {
+        // Without Landlock no file is left, so the runtime is given the bytes.
+        let opened = ModelFile::in_memory(read(file)?).open();
+        in_memory = opened.map_err(|error| bad(error.to_string()))?;
+        (file, keeps_files) = (&in_memory, false);
+        isolated(sandbox::enter())?;
+    }
+    isolated(isolated_now())?;
+    let signature = graph::inspect(&read(file)?).map_err(|error| bad(error.to_string()))?;
     let session = Opened::open(runtime, file, &signature, device, &execution, drop).map_err(|error| match error {
         LoadError::TooNew(reason) => failure(FailureKind::TooNew, reason),
         LoadError::Session(reason) => bad(reason),
         error => bad(error.to_string()),
     })?;
-    if device == Device::Cpu {
+    if keeps_files {
         isolated(sandbox::enter())?;
     }
     Ok(Box::new(OrtRunner { session, signature }))
