@@ -28,7 +28,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Res<Verdict> {
     let size = if arguments.rehearse { 16 } else { 112 };
     let mut all = true;
     for name in ["iris", "digits", "credit", "convolutions"] {
-        let engine = OnnxEngine::start(arguments.engine()).await?;
+        let engine = OnnxEngine::start(arguments.engine_here()).await?;
         let file =
             if name == "convolutions" { ModelFile::in_memory(onnx::network(size.into())) } else { file_of(name)? };
         let id = match load(&engine, file).await {

@@ -46,11 +46,11 @@ enum Outcome {
 
 pub(crate) async fn run(arguments: &Arguments) -> Res<Verdict> {
     let (began, mut passed, mut not_taken, mut failed, mut left) = (Instant::now(), 0, Vec::new(), Vec::new(), 0);
-    let mut engine = OnnxEngine::start(arguments.engine()).await?;
+    let mut engine = OnnxEngine::start(arguments.engine_here()).await?;
     for (number, line) in fs::read_to_string(SAMPLE)?.lines().enumerate() {
         if number % TOGETHER == TOGETHER - 1 {
             // It keeps what it has loaded.
-            engine = OnnxEngine::start(arguments.engine()).await?;
+            engine = OnnxEngine::start(arguments.engine_here()).await?;
         }
         let case: Case = serde_json::from_str(line)?;
         if began.elapsed() > TIME {

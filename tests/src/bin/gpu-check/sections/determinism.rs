@@ -1,4 +1,4 @@
-//! Whether one input gives one output: 1,000 runs in a session, and the first run of fresh sessions.
+//! Whether one input gives one output: 1,000 runs in a session, and the first run of fresh sessions, in another process.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Res<Verdict> {
     let size = if arguments.rehearse { 16 } else { 64 };
     let network = || ModelFile::in_memory(onnx::network(size.into()));
     println!(
-        "{RUNS} runs of one input in one session, every tenth after a run of another input, and the first runs of {FRESH} fresh sessions.\n"
+        "{RUNS} runs of one input in one session, every tenth after a run of another input, and the first runs of {FRESH} fresh sessions in another process.\n"
     );
     println!("| model | different outputs in one session | in fresh sessions | one output |\n|---|---:|---:|---|");
     let mut all = true;
@@ -51,7 +51,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Res<Verdict> {
         }
         let mut fresh = BTreeSet::new();
         for _ in 0..FRESH {
-            let engine = OnnxEngine::start(arguments.engine()).await?;
+            let engine = OnnxEngine::start(arguments.engine_here()).await?;
             load(&engine, file.clone()).await?;
             fresh.insert(output(&engine, &input).await?);
         }

@@ -28,8 +28,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Res<Verdict> {
     println!("| model | runs on | inputs | equal to the bit | largest difference | beyond the tolerance | within |");
     println!("|---|---|---:|---:|---:|---:|---|");
     let judge = OnnxEngine::start(EngineOptions { provider: Provider::Cpu, ..arguments.engine() }).await?;
-    let device = OnnxEngine::start(arguments.engine()).await?;
-    let partly = OnnxEngine::start(EngineOptions { partial: true, ..arguments.engine() }).await?;
+    let device = OnnxEngine::start(arguments.engine_here()).await?;
+    let partly = OnnxEngine::start(EngineOptions { partial: true, ..arguments.engine_here() }).await?;
     let (mut all, mut on_device) = (true, 0);
     for name in SHIPPED {
         let (engine, id) = match load(&device, file_of(name)?).await {

@@ -1,10 +1,7 @@
-//! A device that is lost. It cannot be taken away here without touching its settings; where models run in processes of their own,
-//! the process that holds it is killed instead, which to the node is the same.
+//! A device that is lost. It cannot be taken away here without touching its settings; the process that holds it is killed instead,
+//! which to the node is the same.
 
-use std::{
-    fs,
-    process::{Command, Stdio},
-};
+use std::fs;
 
 use oraculum::{
     engine::{Engine, EngineOptions, OnnxEngine, Provider, Source},
@@ -12,6 +9,7 @@ use oraculum::{
     text,
 };
 use oraculum_tests::Res;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{verdict, yes};
 use crate::{
@@ -27,20 +25,16 @@ pub(crate) async fn run(arguments: &Arguments) -> Res<Verdict> {
     let id = load(&engine, file_of("iris")?).await?;
     let held: Vec<_> = children().into_iter().filter(|child| !before.contains(child)).collect();
     let native = killed(&format!("the process of a model on {}", arguments.subject()), &engine, id, &held).await?;
-    // What stands above is one and the same for the judge, which runs in processes wherever native models do.
     let before = children();
     let judge = OnnxEngine::start(EngineOptions { provider: Provider::Cpu, ..arguments.engine() }).await?;
     let id = judge.load(Source::judged_card(&shipped("iris")?)).await?.id;
     let held: Vec<_> = children().into_iter().filter(|child| !before.contains(child)).collect();
     let judged = killed("the process of a model in the judge", &judge, id, &held).await?;
-    if native.is_none() {
-        println!(
-            "\nThe model on {} runs in this very process, so there is none to kill, and its loss cannot be provoked: an error of the \
-             device (`Xid`, a reset) would end every model on it, and the node would open sessions anew at their next runs.",
-            arguments.subject()
-        );
-    }
-    Ok(verdict(native.unwrap_or(true) && judged == Some(true)))
+    println!(
+        "\nA loss of the device itself (`Xid`, a reset) is not provoked: that would touch its settings. To the node it is the end of the \
+         processes that hold it, as here."
+    );
+    Ok(verdict(native == Some(true) && judged == Some(true)))
 }
 
 /// Kills processes between two runs; whether both were answered, or `None` where there is no process.
@@ -55,7 +49,9 @@ async fn killed(what: &str, engine: &OnnxEngine, id: alloy::primitives::B256, he
         return Ok(None);
     }
     for process in held {
-        Command::new("kill").args(["-9", &process.to_string()]).stderr(Stdio::null()).status()?;
+        // One that has ended by itself is gone as well.
+        let process = i32::try_from(*process).ok().and_then(Pid::from_raw);
+        process.map(|process| kill_process(process, Signal::KILL));
     }
     let second = run().await?;
     let is_same = first.as_ref().ok().map(|ran| &ran.output) == second.as_ref().ok().map(|ran| &ran.output);

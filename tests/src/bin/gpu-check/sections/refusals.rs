@@ -27,7 +27,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Res<Verdict> {
         all &= is;
     };
     let is_processor = arguments.provider() == Provider::Cpu;
-    let engine = OnnxEngine::start(arguments.engine()).await?;
+    let engine = OnnxEngine::start(arguments.engine_here()).await?;
     let strings = || ModelFile::of_path(&models().join("bad/no-batch.onnx"));
     let taken = subject::load(&engine, strings()?).await;
     let told = taken.as_ref().map_or_else(ToString::to_string, |_| "it is loaded".to_owned());
@@ -37,7 +37,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Res<Verdict> {
         &told,
     );
     if !is_processor {
-        let options = EngineOptions { partial: true, ..arguments.engine() };
+        let options = EngineOptions { partial: true, ..arguments.engine_here() };
         let partly = OnnxEngine::start(options).await?;
         let place = match subject::load(&partly, strings()?).await {
             Ok(id) => partly.model(id).map_or_else(String::new, |model| model.place()),
@@ -71,7 +71,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Res<Verdict> {
         }
     }
     if !is_processor {
-        let none = EngineOptions { devices: vec![arguments.device(), 99], ..arguments.engine() };
+        let none = EngineOptions { devices: vec![arguments.device(), 99], ..arguments.engine_here() };
         let refused = OnnxEngine::start(none).await.err();
         let told = refused.as_ref().map_or_else(|| "it starts".to_owned(), ToString::to_string);
         let is_named = matches!(refused, Some(StartError::Device { .. })) && told.contains(":99 cannot be used");

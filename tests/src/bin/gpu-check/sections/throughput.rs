@@ -8,7 +8,7 @@ use std::{
 use alloy::primitives::Bytes;
 use futures::{StreamExt, stream};
 use oraculum::{
-    engine::{Needs, OnnxEngine, Provider, runtime},
+    engine::{EngineError, Inference, Needs, OnnxEngine, Provider, runtime},
     model::ModelFile,
     protocol::{OutputFormat, tensor},
 };
@@ -61,8 +61,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Res<Verdict> {
         "Medians in µs of runs one after another for {} ms each, and runs a second with {AT_ONCE} requests under way.\n",
         time(arguments).as_millis()
     );
-    println!("| model | rows | engine | 99 of 100 | of it the run | bare session | ratio | engine, runs a second |");
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+    println!(
+        "| model | rows | engine | 99 of 100 | of it the run | in one process | bare session | engine to bare | engine, runs a second |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
     // What cannot be used is named by the engine.
     OnnxEngine::start(arguments.engine()).await?;
     let bare = match arguments.provider() {
@@ -75,14 +77,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Res<Verdict> {
         let id = load(&engine, ModelFile::in_memory(file(arguments, name)?)).await?;
         let input = input(arguments, name, rows)?;
         let once = || engine.run_off_chain(id, input.clone(), OutputFormat::NATIVE.mask);
-        let (mut whole, mut inside) = (Vec::new(), Vec::new());
-        let began = Instant::now();
-        while whole.len() < 20 || began.elapsed() < time(arguments) {
-            let at = Instant::now();
-            let ran = once().await?;
-            whole.push(at.elapsed());
-            inside.push(ran.run_time);
-        }
+        let (whole, inside) = measured(time(arguments), once).await?;
+        let here = OnnxEngine::start(arguments.engine_here()).await?;
+        load(&here, ModelFile::in_memory(file(arguments, name)?)).await?;
+        let (in_one, _) =
+            measured(time(arguments), || here.run_off_chain(id, input.clone(), OutputFormat::NATIVE.mask)).await?;
         let (began, mut count) = (Instant::now(), 0);
         let runs = stream::repeat_with(once).take_while(|_| std::future::ready(began.elapsed() < time(arguments)));
         let mut runs = std::pin::pin!(runs.buffer_unordered(AT_ONCE));
@@ -91,19 +90,34 @@ pub(crate) async fn run(arguments: &Arguments) -> Res<Verdict> {
             count += 1;
         }
         let a_second = f64::from(count) / began.elapsed().as_secs_f64();
-        let (whole, inside) = (Times::new(whole), Times::new(inside));
         let (median, bare) = (whole.quantile(0.5), bare.get(number).copied());
         let ratio =
             bare.map_or_else(String::new, |bare| format!("{:.2}", median.as_secs_f64() / bare.as_secs_f64().max(1e-9)));
         println!(
-            "| {name} | {rows} | {} | {} | {} | {} | {ratio} | {a_second:.0} |",
+            "| {name} | {rows} | {} | {} | {} | {} | {} | {ratio} | {a_second:.0} |",
             micros(median),
             micros(whole.quantile(0.99)),
             micros(inside.quantile(0.5)),
+            micros(in_one.quantile(0.5)),
             bare.map_or_else(|| "not measured".to_owned(), micros),
         );
     }
     Ok(Verdict::Passed)
+}
+
+/// Runs one after another for a time: how long each took, and how long its run within that.
+async fn measured<R: Future<Output = Result<Inference, EngineError>>>(
+    time: Duration,
+    once: impl Fn() -> R,
+) -> Res<(Times, Times)> {
+    let (began, mut whole, mut inside) = (Instant::now(), Vec::new(), Vec::new());
+    while whole.len() < 20 || began.elapsed() < time {
+        let at = Instant::now();
+        let ran = once().await?;
+        whole.push(at.elapsed());
+        inside.push(ran.run_time);
+    }
+    Ok((Times::new(whole), Times::new(inside)))
 }
 
 /// Medians of bare sessions, of a process of their own: a process has one ONNX Runtime, and that is the engine's here.
