@@ -41,6 +41,7 @@ macro_rules! counters {
             runs: Family<Labels, Histogram, fn() -> Histogram>,
             waits: Family<Labels, Histogram, fn() -> Histogram>,
             run_errors: Family<Labels, Inner>,
+            elsewhere: Family<Labels, Gauge>,
             rewound: Histogram,
             balances: Family<Labels, Gauge<f64, AtomicU64>>,
         }
@@ -52,6 +53,7 @@ macro_rules! counters {
                     runs: Family::new_with_constructor(seconds),
                     waits: Family::new_with_constructor(seconds),
                     run_errors: Family::default(),
+                    elsewhere: Family::default(),
                     rewound: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
                     balances: Family::default(),
                 }
@@ -127,6 +129,12 @@ impl Metrics {
         self.run_errors.get_or_create(&vec![("model", model.to_string()), ("error", label.to_owned())]).inc();
     }
 
+    /// A model is loaded at a place, and whether that is another than was asked for.
+    pub fn serves(&self, model: B256, place: &str, is_elsewhere: bool) {
+        let labels = vec![("model", model.to_string()), ("provider", place.to_owned())];
+        self.elsewhere.get_or_create(&labels).set(is_elsewhere.into());
+    }
+
     /// A reorganisation took so many blocks back.
     pub fn rewound(&self, blocks: u64) {
         self.rewinds.add();
@@ -144,6 +152,8 @@ impl Metrics {
         let (seconds, runs, waits) = (Unit::Seconds, self.runs.clone(), self.waits.clone());
         registry.register_with_unit("run", "How long models ran, by model and provider", seconds.clone(), runs);
         registry.register_with_unit("run_wait", "How long runs waited for their session", seconds, waits);
+        let elsewhere = "1 for a model that runs elsewhere than engine.provider asks, wholly or in part, else 0";
+        registry.register("model_elsewhere", elsewhere, self.elsewhere.clone());
         registry.register("run_errors", "Runs that gave no answer", self.run_errors.clone());
         let (balances, depths) = (self.balances.clone(), self.rewound.clone());
         registry.register_with_unit(

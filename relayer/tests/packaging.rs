@@ -67,6 +67,17 @@ fn the_container_copies_what_exists_runs_without_rights_and_leaves_out_no_source
 }
 
 #[test]
+fn the_gpu_runtime_is_locked_in_the_versions_that_were_chosen() {
+    let read = |name: &str| fs::read_to_string(root().join("packaging/gpu-runtime").join(name)).unwrap();
+    let lines = |text: &str| text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+    let (chosen, locked) = (lines(&read("requirements.in")), lines(&read("requirements.txt")));
+    assert!(chosen.len() >= 8);
+    let versions: Vec<_> = locked.iter().map(|line| line.split_once(" --hash=sha256:").unwrap()).collect();
+    assert_eq!(versions.iter().map(|(version, _)| *version).collect::<Vec<_>>(), chosen);
+    assert!(versions.iter().all(|(_, hash)| hash.len() == 64));
+}
+
+#[test]
 fn manual_pages_tell_of_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let pages = folder.path().join("man1");

@@ -46,14 +46,14 @@ async fn ended() {
     }
 }
 
-/// A model that makes as many steps as it is told, each of about a millisecond, in the judge.
-async fn slow(limit: Duration) -> (OnnxEngine, B256) {
+/// A model that makes as many steps as it is told: of about a millisecond each in the judge, and quicker natively.
+async fn slow(source: fn(ModelFile) -> Source, limit: Duration) -> (OnnxEngine, B256) {
     let limits = Limits { run: limit, ..Limits::default() };
     let worker = Some(PathBuf::from(env!("CARGO_BIN_EXE_oraculum")));
     let options = EngineOptions { provider: Provider::Cpu, limits, worker, ..EngineOptions::default() };
     let engine = OnnxEngine::start(options).await.unwrap();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../onnx-models/bad/slow.onnx");
-    let id = engine.load(Source::judged(ModelFile::of_path(file.as_ref()).unwrap())).await.unwrap().id;
+    let id = engine.load(source(ModelFile::of_path(file.as_ref()).unwrap())).await.unwrap().id;
     (engine, id)
 }
 
@@ -84,7 +84,12 @@ async fn signalled(engine: &OnnxEngine, id: B256, name: &str) -> EngineError {
 /// One test, because each would find the others' processes among its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_dies_or_does_not_end_costs_one_request() {
-    let (engine, id) = slow(Duration::from_secs(300)).await;
+    costs_one_request(Source::judged).await;
+    costs_one_request(Source::file).await;
+}
+
+async fn costs_one_request(source: fn(ModelFile) -> Source) {
+    let (engine, id) = slow(source, Duration::from_secs(300)).await;
     let before = answered(&engine, id).await;
 
     // Killed while it has nothing to do: nobody notices.
@@ -112,10 +117,12 @@ async fn a_process_that_dies_or_does_not_end_costs_one_request() {
     ended().await;
 
     // A run that does not end in time ends with its process.
-    let (engine, id) = slow(Duration::from_millis(300)).await;
+    let (engine, id) = slow(source, Duration::from_millis(300)).await;
     let first = processes();
     let error = engine.run(id, steps(1_000_000_000), OutputFormat::NATIVE).await.unwrap_err();
     assert!(matches!(error, EngineError::Timeout { .. }), "{error}");
     assert_eq!(answered(&engine, id).await, before);
     assert!(processes().iter().all(|process| !first.contains(process)));
+    drop(engine);
+    ended().await;
 }

@@ -239,6 +239,8 @@ impl Engine for Model {
                 runtime: "simulated".into(),
                 device: Device::Cpu,
                 provider_fallback: false,
+                partial: false,
+                options: String::new(),
             };
             let output = answer(&input, self.faults.happens(|mode| mode.other_bits));
             let (outcome, queue_time) = (Outcome::Ok, Duration::ZERO);

@@ -60,6 +60,12 @@ impl Header {
     pub fn may_have_logs_of(&self, contract: Address) -> bool {
         self.bloom.contains_input(BloomInput::Raw(contract.as_slice()))
     }
+
+    /// Tells whether a log of the block can have a topic: `false` is certain, `true` is not.
+    #[must_use]
+    pub fn may_have_topic(&self, topic: B256) -> bool {
+        self.bloom.contains_input(BloomInput::Raw(topic.as_slice()))
+    }
 }
 
 /// Blocks whose logs are read.

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::{CommandResult, inputs::InputArgs, named_model::NamedModel, outputs, print_json_line, tell};
 use crate::{
     client::JsonInput,
-    engine::{EngineOptions, Inference, OnnxEngine, Provider, Source},
+    engine::{EngineOptions, Inference, OnnxEngine, PluginOptions, Provider, ProviderOptions, Source},
     model::{ModelStore, graph::OutputSpec},
     oip::{self, OipResponse},
     protocol::OutputFormat,
@@ -40,9 +40,13 @@ pub(super) struct InferArgs {
 pub(super) enum ProviderArg {
     /// The processor, always; the reference profile.
     Cpu,
-    /// A GPU, or the start fails.
+    /// An NVIDIA GPU by CUDA, or the start fails.
     Cuda,
-    /// A GPU if it can be used, else the processor, with a warning.
+    /// An NVIDIA GPU by TensorRT, or the start fails.
+    Tensorrt,
+    /// The provider in the library of --plugin, or the start fails.
+    Plugin,
+    /// A GPU by CUDA if it can be used, else the processor, with a warning.
     Auto,
 }
 
@@ -51,8 +55,31 @@ impl From<ProviderArg> for Provider {
         match typed {
             ProviderArg::Cpu => Self::Cpu,
             ProviderArg::Cuda => Self::Cuda,
+            ProviderArg::Tensorrt => Self::Tensorrt,
+            ProviderArg::Plugin => Self::Plugin,
             ProviderArg::Auto => Self::Auto,
         }
+    }
+}
+
+/// What models run on.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ProviderArgs {
+    /// What models run on; the processor is the reference on which disputes are judged.
+    #[arg(long, value_enum, default_value_t = ProviderArg::Cpu, env = "ORACULUM_PROVIDER", help_heading = "Engine")]
+    pub(super) provider: ProviderArg,
+    /// The library of an execution provider that is a plugin, for --provider plugin.
+    #[arg(long, value_name = "LIBRARY", required_if_eq("provider", "plugin"), help_heading = "Engine")]
+    plugin: Option<PathBuf>,
+    /// The provider's name, where the library of --plugin has several.
+    #[arg(long, value_name = "NAME", requires = "plugin", help_heading = "Engine")]
+    plugin_name: Option<String>,
+}
+
+impl ProviderArgs {
+    /// The provider in a library of its own, if one is named.
+    pub(super) fn plugin(&self) -> PluginOptions {
+        PluginOptions { library: self.plugin.clone(), name: self.plugin_name.clone(), options: Vec::new() }
     }
 }
 
@@ -60,10 +87,12 @@ impl From<ProviderArg> for Provider {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Engine")]
 pub(super) struct EngineArgs {
-    /// What models run on; the processor is the reference on which disputes are judged.
-    #[arg(long, value_enum, default_value_t = ProviderArg::Cpu, env = "ORACULUM_PROVIDER")]
-    provider: ProviderArg,
-    /// The GPUs to run on, by number, separated by commas.
+    #[command(flatten)]
+    provider: ProviderArgs,
+    /// Let the processor run the part of a model that the device has no kernels for.
+    #[arg(long)]
+    partial: bool,
+    /// The devices to run on, by number, separated by commas.
     #[arg(long = "device", value_name = "NUMBER", value_delimiter = ',', default_value = "0")]
     devices: Vec<u32>,
     /// The ONNX Runtime library; else it is looked for beside the executable and in node_modules.
@@ -76,10 +105,13 @@ pub(super) struct EngineArgs {
 
 impl From<EngineArgs> for EngineOptions {
     fn from(args: EngineArgs) -> Self {
+        let plugin = args.provider.plugin();
         Self {
             runtime: args.runtime,
             judge: args.judge,
-            provider: args.provider.into(),
+            provider: args.provider.provider.into(),
+            providers: ProviderOptions { plugin, ..ProviderOptions::default() },
+            partial: args.partial,
             devices: args.devices,
             ..Self::default()
         }

@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod deployment_file;
 mod dev;
+mod doctor;
 mod environment;
 mod exit;
 mod health;
@@ -91,6 +92,7 @@ enum Command {
     Pnl(pnl::PnlArgs),
     Journal(journal::JournalArgs),
     Config(config::ConfigArgs),
+    Doctor(doctor::DoctorArgs),
     Health(health::HealthArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -108,7 +110,13 @@ pub fn main() -> ExitCode {
     if let Err(error) = environment::check(std::env::vars_os(), &Cli::command()) {
         return fail(&error);
     }
-    if let Err(error) = cli.logging.start(matches!(cli.command, Command::Dev(_))) {
+    let by_default = match cli.command {
+        Command::Dev(_) => format!("{DEFAULT_LOG},{REQUEST_LOG}=debug"),
+        // What it finds it prints.
+        Command::Doctor(_) => "warn".to_owned(),
+        _ => DEFAULT_LOG.to_owned(),
+    };
+    if let Err(error) = cli.logging.start(&by_default) {
         return fail(&*error);
     }
     let runtime = match tokio::runtime::Runtime::new() {
@@ -135,6 +143,7 @@ async fn run(command: Command) -> CommandResult {
         Command::Model(args) => args.run().await,
         Command::Journal(args) => args.run(),
         Command::Config(args) => config::run(&args),
+        Command::Doctor(args) => args.run().await,
         Command::Health(args) => args.run().await,
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
@@ -204,9 +213,9 @@ fn is_no_level(word: &str) -> bool {
 }
 
 impl LoggingArgs {
-    /// Starts logging. With `tells_requests`, requests and answers are logged as they come, unless a filter is given.
-    fn start(&self, tells_requests: bool) -> CommandResult {
-        let filter = self.filter(tells_requests)?;
+    /// Starts logging, by the command's own filter unless one is given.
+    fn start(&self, by_default: &str) -> CommandResult {
+        let filter = self.filter(by_default)?;
         // What the subscriber says of its own failures it says on standard error, and panics where that fails.
         let builder =
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(LogWriter).log_internal_errors(false);
@@ -221,18 +230,15 @@ impl LoggingArgs {
     ///
     /// # Errors
     /// `Mistyped` for a filter that is none.
-    fn filter(&self, tells_requests: bool) -> Result<EnvFilter, Box<dyn Error + Send + Sync>> {
-        let mut log = self.log.clone();
-        if tells_requests && log == DEFAULT_LOG {
-            log += &format!(",{REQUEST_LOG}=debug");
-        }
+    fn filter(&self, by_default: &str) -> Result<EnvFilter, Box<dyn Error + Send + Sync>> {
+        let log = if self.log == DEFAULT_LOG { by_default } else { &self.log };
         let mistyped = |what: &dyn Display| {
             Mistyped(format!("--log `{}`: {what}; write a level such as `info`", text::shown(&self.log)))
         };
         if let Some(word) = self.log.split(',').map(str::trim).find(|word| is_no_level(word)) {
             return Err(mistyped(&format_args!("`{}` is no level", text::shown(word))).into());
         }
-        let mut filter = EnvFilter::try_new(&log).map_err(|error| mistyped(&text::shown(&error.to_string())))?;
+        let mut filter = EnvFilter::try_new(log).map_err(|error| mistyped(&text::shown(&error.to_string())))?;
         for target in SECRET_TARGETS {
             filter = filter.add_directive(Directive::from_str(&format!("{target}=off"))?);
         }
@@ -246,7 +252,7 @@ mod tests {
 
     fn filter(log: &str) -> String {
         let arguments = LoggingArgs { log: log.to_owned(), log_format: LogFormat::Text };
-        arguments.filter(true).unwrap().to_string()
+        arguments.filter(DEFAULT_LOG).unwrap().to_string()
     }
 
     #[test]

@@ -166,6 +166,13 @@ pub(super) struct SectionInfo {
     pub(super) keys: Vec<KeyInfo>,
 }
 
+impl SectionInfo {
+    /// The name as environment variables have it.
+    pub(super) fn variable(&self) -> String {
+        self.name.replace('.', "_").to_uppercase()
+    }
+}
+
 impl KeyInfo {
     /// The name in full, such as `chain.rpc_urls`.
     pub(super) fn path(&self) -> String {
@@ -179,6 +186,6 @@ impl KeyInfo {
 
     /// The environment variable that overrides the key.
     pub(super) fn variable(&self) -> String {
-        format!("ORACULUM_{}_{}", self.section, self.name).to_uppercase()
+        format!("ORACULUM_{}", self.path().replace('.', "_")).to_uppercase()
     }
 }

@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 use alloy::primitives::Address;
 use toml::Value;
 
-use crate::{chain::Endpoint, pricing::FeeSettings};
+use crate::{
+    chain::Endpoint,
+    engine::{CudaOptions, EngineOptions, Limits, PluginOptions, ProviderOptions, TensorrtOptions},
+    pricing::FeeSettings,
+};
 
 mod chain;
 mod engine;
@@ -19,6 +23,7 @@ mod key;
 mod keys;
 mod node;
 mod policy;
+mod providers;
 mod raw;
 mod readers;
 mod section;
@@ -50,6 +55,8 @@ pub struct Settings {
     pub node: NodeSettings,
     /// How models are run.
     pub engine: EngineSettings,
+    /// Options of the hardware's providers.
+    pub providers: ProviderOptions,
     /// What a unit of gas may cost.
     pub fees: FeeSettings,
     /// What is answered, and what that may cost.
@@ -59,11 +66,14 @@ pub struct Settings {
 }
 
 /// Every section, in the order of the example file.
-fn sections() -> [SectionInfo; 6] {
+fn sections() -> [SectionInfo; 9] {
     [
         ChainSettings::info(),
         NodeSettings::info(),
         EngineSettings::info(),
+        CudaOptions::info(),
+        TensorrtOptions::info(),
+        PluginOptions::info(),
         FeeSettings::info(),
         PolicySettings::info(),
         KeySettings::info(),
@@ -102,8 +112,8 @@ impl Settings {
             let mut settings = Self::check(&raw)?;
             if let Some(first) = all.first() {
                 if !raw.has_section("engine") {
-                    settings.engine = first.engine.clone();
-                } else if settings.engine != first.engine {
+                    (settings.engine, settings.providers) = (first.engine.clone(), first.providers.clone());
+                } else if settings.engine != first.engine || settings.providers != first.providers {
                     let reason =
                         "it differs from the first file's, and one engine serves all chains; leave the section out";
                     return Err(ConfigError::Value {
@@ -155,11 +165,40 @@ impl Settings {
         Self::check(&raw)
     }
 
+    /// Options of the engine that models are run with.
+    #[must_use]
+    pub fn engine_options(&self) -> EngineOptions {
+        let EngineSettings { runtime, judge, provider, device_ids, partial, queue, time_limit, load_limit, .. } =
+            &self.engine;
+        let limits = Limits { queue: *queue, run: *time_limit, load: *load_limit, ..Limits::default() };
+        EngineOptions {
+            runtime: runtime.clone(),
+            judge: judge.clone(),
+            worker: None,
+            provider: *provider,
+            devices: device_ids.clone(),
+            providers: self.providers.clone(),
+            partial: *partial,
+            trust_models: self.engine.trust_models,
+            memory: self.engine.memory << 20,
+            gpu_memory: self.engine.gpu_memory << 20,
+            limits,
+        }
+    }
+
     fn check(raw: &RawConfig) -> Result<Self, ConfigError> {
+        let engine: EngineSettings = read_section(raw)?;
+        let providers =
+            ProviderOptions { cuda: read_section(raw)?, tensorrt: read_section(raw)?, plugin: read_section(raw)? };
+        if engine.provider == Provider::Plugin && providers.plugin.library.is_none() {
+            let reason = "it is `plugin`, and there is none; write its library into engine.plugin.library";
+            return Err(raw.section(EngineSettings::NAME).wrong("provider", reason));
+        }
         Ok(Self {
+            providers,
             chain: read_section(raw)?,
             node: read_section(raw)?,
-            engine: read_section(raw)?,
+            engine,
             fees: read_section(raw)?,
             policy: read_section(raw)?,
             keys: read_section(raw)?,
@@ -170,11 +209,15 @@ impl Settings {
     /// restart only.
     #[must_use]
     pub fn changed_for_a_restart(&self, older: &Self) -> Vec<String> {
-        let Self { chain, node, engine, fees, policy, keys } = self;
+        let Self { chain, node, engine, providers: ProviderOptions { cuda, tensorrt, plugin }, fees, policy, keys } =
+            self;
         [
             chain.changed_for_a_restart(&older.chain),
             node.changed_for_a_restart(&older.node),
             engine.changed_for_a_restart(&older.engine),
+            cuda.changed_for_a_restart(&older.providers.cuda),
+            tensorrt.changed_for_a_restart(&older.providers.tensorrt),
+            plugin.changed_for_a_restart(&older.providers.plugin),
             fees.changed_for_a_restart(&older.fees),
             policy.changed_for_a_restart(&older.policy),
             keys.changed_for_a_restart(&older.keys),

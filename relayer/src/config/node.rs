@@ -24,6 +24,8 @@ section! {
         data_dir: PathBuf = path().default("\"data\""),
         /// Names or ids of the models to load and, where the owner has seats, to answer for; empty for all in models_dir.
         serve: Vec<String> = texts().default("[]"),
+        /// The models among them that stay in memory, whoever else needs it.
+        pinned: Vec<String> = texts().default("[]"),
         /// Address and port for metrics, probes and `oraculum jobs`; port 0 takes a free one, "" turns it off.
         status_listen: Option<SocketAddr> = listener().default("\"127.0.0.1:0\""),
         /// Whether status_listen may be an address that others reach: what is served has no secrets, and no password.

@@ -79,25 +79,44 @@ impl RawConfig {
         };
         for (name, section) in DeTable::parse(text).map_err(syntax)?.into_inner() {
             let at = origin(name.span().start);
-            let known = known.iter().find(|known| known.name == name.get_ref()).ok_or_else(|| {
-                unknown(
-                    &at,
-                    &format!("section `{}`", name.get_ref()),
-                    name.get_ref(),
-                    known.iter().map(|known| known.name),
-                )
+            let outermost = || known.iter().filter(|known| !known.name.contains('.'));
+            let section_info = outermost().find(|known| known.name == name.get_ref()).ok_or_else(|| {
+                let names = outermost().map(|known| known.name);
+                unknown(&at, &format!("section `{}`", name.get_ref()), name.get_ref(), names)
             })?;
-            let DeValue::Table(keys) = section.into_inner() else {
-                let reason = format!("it is a value; write a section that begins with [{}]", known.name);
-                return Err(ConfigError::Value { origin: at, key: known.name.into(), reason });
-            };
-            self.sections.insert(known.name);
-            for (name, value) in keys {
-                let at = origin(name.span().start);
-                let key = known_key(&known.keys, name.get_ref(), &format!("[{}]", known.name), &at)?;
-                let value = Value::deserialize(ValueDeserializer::from(value)).map_err(syntax)?;
-                self.set(key.path(), at, value);
+            self.add_section(section_info, &at, section.into_inner(), known, &origin, &syntax)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in a section, which begins at `at`, and those within it.
+    fn add_section(
+        &mut self,
+        section: &SectionInfo,
+        at: &str,
+        value: DeValue<'_>,
+        known: &[SectionInfo],
+        origin: &dyn Fn(usize) -> String,
+        syntax: &dyn Fn(toml::de::Error) -> ConfigError,
+    ) -> Result<(), ConfigError> {
+        let DeValue::Table(keys) = value else {
+            let reason = format!("it is a value; write a section that begins with [{}]", section.name);
+            return Err(ConfigError::Value { origin: at.to_owned(), key: section.name.into(), reason });
+        };
+        self.sections.insert(section.name);
+        let within =
+            |known: &&SectionInfo| known.name.strip_prefix(section.name).is_some_and(|name| name.starts_with('.'));
+        for (name, value) in keys {
+            let at = origin(name.span().start);
+            let path = format!("{}.{}", section.name, name.get_ref());
+            if let Some(inner) = known.iter().find(|known| known.name == path) {
+                self.add_section(inner, &at, value.into_inner(), known, origin, syntax)?;
+                continue;
             }
+            let sections = known.iter().filter(within).filter_map(|known| known.name.rsplit('.').next());
+            let key = known_key(&section.keys, sections, name.get_ref(), &format!("[{}]", section.name), &at)?;
+            let value = Value::deserialize(ValueDeserializer::from(value)).map_err(syntax)?;
+            self.set(key.path(), at, value);
         }
         Ok(())
     }
@@ -118,7 +137,7 @@ impl RawConfig {
             }
         };
         for (name, value) in keys {
-            known_key(known, &name, path, origin)?;
+            known_key(known, std::iter::empty(), &name, path, origin)?;
             raw.set(format!("{path}.{name}"), origin.clone(), value);
         }
         Ok(raw)
@@ -200,10 +219,10 @@ pub(super) fn refuse_shared(
 /// The key that an environment variable overrides; `None` if the variable is about something else.
 fn key_of<'a>(variable: &str, known: &'a [SectionInfo]) -> Result<Option<&'a KeyInfo>, ConfigError> {
     let Some(rest) = variable.strip_prefix("ORACULUM_") else { return Ok(None) };
-    let names = |section: &&SectionInfo| {
-        rest.strip_prefix(&section.name.to_uppercase()).is_some_and(|name| name.starts_with('_'))
-    };
-    let Some(section) = known.iter().find(names) else { return Ok(None) };
+    let names =
+        |section: &&SectionInfo| rest.strip_prefix(&section.variable()).is_some_and(|name| name.starts_with('_'));
+    // A section within another has the longer name.
+    let Some(section) = known.iter().filter(names).max_by_key(|section| section.name.len()) else { return Ok(None) };
     let found = section.keys.iter().find(|key| key.variable() == variable);
     found.map(Some).ok_or_else(|| {
         let variables: Vec<_> = section.keys.iter().map(KeyInfo::variable).collect();
@@ -217,11 +236,18 @@ pub(super) fn unknown_variable<'a>(variable: &str, known: impl Iterator<Item = &
     ConfigError::UnknownVariable { variable: text::shown(variable), remedy: format!("unset it{near}") }
 }
 
-fn known_key<'a>(known: &'a [KeyInfo], name: &str, section: &str, origin: &str) -> Result<&'a KeyInfo, ConfigError> {
-    known
-        .iter()
-        .find(|key| key.name == name)
-        .ok_or_else(|| unknown(origin, &format!("key `{name}` in {section}"), name, known.iter().map(|key| key.name)))
+/// The key of a name in a section, in which there are other sections, too.
+fn known_key<'a>(
+    known: &'a [KeyInfo],
+    sections: impl Iterator<Item = &'a str> + Clone,
+    name: &str,
+    section: &str,
+    origin: &str,
+) -> Result<&'a KeyInfo, ConfigError> {
+    known.iter().find(|key| key.name == name).ok_or_else(|| {
+        let names = known.iter().map(|key| key.name).chain(sections);
+        unknown(origin, &format!("key `{name}` in {section}"), name, names)
+    })
 }
 
 fn unknown<'a>(origin: &str, what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> ConfigError {

@@ -62,6 +62,11 @@ pub(super) fn whole<T: TryFrom<i64> + 'static>(range: RangeInclusive<i64>, unit:
     })
 }
 
+/// An amount of memory, written in MiB, in bytes.
+pub(super) fn mebibytes() -> Reader<u64> {
+    whole::<u64>(1..=1 << 30, "MiB").then(|value| Ok(value << 20))
+}
+
 /// A number in a range.
 pub(super) fn decimal(range: RangeInclusive<f64>, unit: &str) -> Reader<f64> {
     let bounds = bounds(&range, unit);

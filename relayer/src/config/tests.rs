@@ -1,3 +1,5 @@
+mod engine;
+
 use proptest::prelude::*;
 
 use super::{key::KeyInfo, value::Kind, *};
@@ -201,7 +203,7 @@ fn a_wrong_value_is_named_with_its_key_and_the_remedy() {
         ("senders", "[]", "it is empty"),
         ("status_listen", "\"0.0.0.0:80\"", "write a loopback address"),
         ("status_listen", "\"here\"", "127.0.0.1:0"),
-        ("provider", "\"gpu\"", "expected one of `cpu`, `cuda`, `auto`"),
+        ("provider", "\"gpu\"", "expected one of `cpu`, `cuda`, `tensorrt`, `plugin`, `auto`"),
         ("device_ids", "[]", "it is empty"),
         ("queue", "0", "out of range"),
         ("time_limit", "inf", "out of range"),
@@ -321,30 +323,6 @@ fn a_later_reading_names_what_needs_a_restart() {
         parse(&text.replace("log_page = 2000", "log_page = 3").replace("data_dir = \"data\"", "data_dir = \"d\""))
             .unwrap();
     assert_eq!(new.changed_for_a_restart(&old), ["chain.log_page", "node.data_dir"]);
-}
-
-fn files(second: &str) -> (tempfile::TempDir, Vec<PathBuf>) {
-    let folder = tempfile::tempdir().unwrap();
-    let files = [("a.toml", valid().replace("queue = 64", "queue = 7")), ("b.toml", second.to_owned())];
-    let paths = files.map(|(name, text)| {
-        std::fs::write(folder.path().join(name), text).unwrap();
-        folder.path().join(name)
-    });
-    (folder, paths.to_vec())
-}
-
-#[test]
-fn the_files_of_several_chains_share_the_first_ones_engine() {
-    let bare = format!("[chain]\ncoordinator = \"{ADDRESS}\"\nchain_id = 7\n[node]\nowner = \"{ADDRESS}\"\n");
-    let (_folder, paths) = files(&bare);
-    let all = Settings::load_all(&paths).unwrap();
-    assert_eq!(all.iter().map(|settings| settings.chain.chain_id).collect::<Vec<_>>(), [31_337, 7]);
-    assert_eq!(all.iter().map(|settings| settings.engine.queue).collect::<Vec<_>>(), [7, 7]);
-    let (_folder, paths) = files(&format!("{bare}[engine]\nqueue = 8\n"));
-    let error = Settings::load_all(&paths).unwrap_err().to_string();
-    assert!(error.contains("b.toml: engine is wrong: it differs from the first"), "{error}");
-    let (_folder, paths) = files(&format!("{bare}[engine]\nqueue = 7\n"));
-    Settings::load_all(&paths).unwrap();
 }
 
 #[test]

@@ -3,14 +3,17 @@
 use std::{path::PathBuf, sync::Arc};
 
 use prost::Message;
-use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
 use super::{
-    backend::RunRequest,
-    backends::ort::{OrtBackend, runtime::Runtime},
-    error::StartError,
+    backend::{Backend, RunRequest},
+    backends::ort::{OrtHost, runtime::Library},
+    error::{LoadError, StartError},
+    libraries::Needs,
+    memory::Memory,
     profile::Device,
-    sessions::{Limits, Sessions},
+    providers::{Execution, Provider, ProviderOptions},
+    sessions::{Limits, Sessions, Terms},
 };
 use crate::{
     model::{
@@ -18,20 +21,8 @@ use crate::{
         graph::{self, proto},
     },
     protocol::cast::{self, ModelTensor},
+    text,
 };
-
-/// Hardware that is to run models.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// The processor, always; the reference profile.
-    Cpu,
-    /// A GPU, or the start fails.
-    Cuda,
-    /// A GPU if it can be used, else the processor, with a warning.
-    #[default]
-    Auto,
-}
 
 /// Options of an engine.
 #[derive(Clone, Debug)]
@@ -44,8 +35,18 @@ pub struct EngineOptions {
     pub worker: Option<PathBuf>,
     /// Hardware that is to run models.
     pub provider: Provider,
-    /// Numbers of the GPUs to run on; every model gets a session on each.
+    /// Numbers of the provider's devices to run on; every model gets a session on each.
     pub devices: Vec<u32>,
+    /// Options of the providers.
+    pub providers: ProviderOptions,
+    /// Whether the processor may run the part of a model that its device does not take.
+    pub partial: bool,
+    /// Whether ONNX Runtime runs models in this process, which one that crashes brings down.
+    pub trust_models: bool,
+    /// Bytes of memory for models; 0 for three quarters of the machine's.
+    pub memory: u64,
+    /// Bytes of each GPU's memory for models; 0 for all.
+    pub gpu_memory: u64,
     /// Time limits, and the length of a model's queue.
     pub limits: Limits,
 }
@@ -58,6 +59,11 @@ impl Default for EngineOptions {
             worker: None,
             provider: Provider::default(),
             devices: vec![0],
+            providers: ProviderOptions::default(),
+            partial: false,
+            trust_models: false,
+            memory: 0,
+            gpu_memory: 0,
             limits: Limits::default(),
         }
     }
@@ -68,6 +74,8 @@ impl Default for EngineOptions {
 pub(super) struct Devices {
     /// Every model gets a session on each; never empty.
     pub preferred: Vec<Device>,
+    /// What sessions on them are opened with.
+    pub execution: Execution,
     /// Whether a GPU was preferred and none is used.
     pub fallback: bool,
     /// Whether a model that the preferred devices cannot run may run on the processor.
@@ -75,30 +83,42 @@ pub(super) struct Devices {
 }
 
 impl Devices {
+    /// The processor, as it was asked for.
+    pub(super) fn processor() -> Self {
+        Self { preferred: vec![Device::Cpu], execution: Execution::default(), fallback: false, may_fall_back: false }
+    }
+
     /// Tries the hardware that was asked for.
     ///
     /// # Errors
-    /// `StartError::NoDevice` where a GPU is asked for and none is named; `StartError::Cuda` where only a GPU will do and one
-    /// cannot be used.
-    pub(super) async fn choose(runtime: &'static Runtime, options: &EngineOptions) -> Result<Self, StartError> {
-        let cpu = Self { preferred: vec![Device::Cpu], fallback: false, may_fall_back: false };
+    /// `StartError::NoDevice` where a device is asked for and none is named; `StartError::Device` where only a device will do and
+    /// it cannot be used.
+    pub(super) async fn choose(host: &OrtHost, options: &EngineOptions) -> Result<Self, StartError> {
         if options.provider == Provider::Cpu {
-            return Ok(cpu);
+            return Ok(Self::processor());
         }
-        if options.devices.is_empty() {
-            return Err(StartError::NoDevice);
-        }
+        let preferred: Vec<_> = options.devices.iter().map(|number| options.provider.device(*number)).collect();
+        let Some(first) = preferred.first() else { return Err(StartError::NoDevice) };
         let may_fall_back = options.provider == Provider::Auto;
-        match try_gpus(OrtBackend::new(runtime), runtime, &options.devices, options.limits).await {
-            Ok(()) => {
-                let preferred = options.devices.iter().map(|number| Device::Cuda(*number)).collect();
-                Ok(Self { preferred, fallback: false, may_fall_back })
-            }
-            Err(error) if may_fall_back => {
+        let needs = needs(host.library(), options).await;
+        let execution = Execution { preload: needs.preload(), options: options.providers.clone(), partial: false };
+        let memory = Arc::new(Memory::new(options.memory, options.gpu_memory));
+        let terms = Terms { limits: options.limits, memory, pinned: false };
+        let tried = match prepare(host, *first, execution).await {
+            Ok(execution) => try_all(host, &preferred, &execution, &terms).await.map(|()| execution),
+            Err(reason) => Err((*first, reason)),
+        };
+        match tried {
+            Ok(execution) => Ok(Self { preferred, execution, fallback: false, may_fall_back }),
+            Err((device, reason)) => {
+                // The runtime names the first piece only that it misses, and not where to get it.
+                let error = StartError::Device { device, reason: needs.told().unwrap_or(reason) };
+                if !may_fall_back {
+                    return Err(error);
+                }
                 tracing::warn!(%error, "no GPU can be used: models run on the processor");
-                Ok(Self { fallback: true, may_fall_back, ..cpu })
+                Ok(Self { fallback: true, may_fall_back, ..Self::processor() })
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -108,33 +128,54 @@ impl Devices {
     }
 }
 
-/// Runs the smallest model on every GPU.
-async fn try_gpus(backend: OrtBackend, runtime: &Runtime, numbers: &[u32], limits: Limits) -> Result<(), StartError> {
-    let failed = |device, reason| StartError::Cuda { device, reason };
-    let first = numbers.first().copied().unwrap_or_default();
-    if !backend.has_cuda() {
-        return Err(failed(first, format!("{} comes without CUDA", runtime.path.display())));
-    }
-    let bytes = smallest_model();
-    let signature = graph::inspect(&bytes).map_err(|error| failed(first, error.to_string()))?;
-    let (file, signature) = (ModelFile::in_memory(bytes), Arc::new(signature));
-    let opened = file.open().map_err(|error| failed(first, error.to_string()))?;
-    for number in numbers {
-        let failed = |reason: String| failed(*number, reason);
-        let devices = [Device::Cuda(*number)];
-        let (backend, file, signature) = (Arc::new(backend), file.clone(), signature.clone());
-        let sessions = Sessions::open(backend, file, &opened, signature, &devices, limits).await;
-        let input = ModelTensor { shape: vec![1], elements: cast::Elements::F32(vec![1.0]) };
-        let request = RunRequest { inputs: vec![input], wanted: vec![0], judgement: None };
-        let ran = sessions.map_err(|error| failed(error.to_string()))?.run(request).await;
-        let report = ran.map_err(|error| failed(error.to_string()))?.report;
-        report.result.map_err(|failure| failed(format!("{failure:?}")))?;
+/// What the provider needs of this machine.
+async fn needs(library: &Library, options: &EngineOptions) -> Needs {
+    let (provider, plugin) = (options.provider, options.providers.plugin.library.clone());
+    let library = library.path.clone();
+    spawn_blocking(move || Needs::of(provider, &library, plugin.as_deref())).await.unwrap_or_default()
+}
+
+/// Makes the provider ready; what sessions are opened with then.
+async fn prepare(host: &OrtHost, device: Device, execution: Execution) -> Result<Execution, String> {
+    let host = host.clone();
+    let prepared = spawn_blocking(move || host.prepare(device, execution));
+    prepared.await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+/// Runs the smallest model on every device; the first that fails, and why.
+async fn try_all(
+    host: &OrtHost,
+    devices: &[Device],
+    execution: &Execution,
+    terms: &Terms,
+) -> Result<(), (Device, String)> {
+    let backend = host.backend(execution.clone());
+    for device in devices {
+        try_one(backend.clone(), *device, terms.clone()).await.map_err(|reason| (*device, reason))?;
     }
     Ok(())
 }
 
-/// y = x + x
-fn smallest_model() -> Vec<u8> {
+async fn try_one(backend: Arc<dyn Backend>, device: Device, terms: Terms) -> Result<(), String> {
+    let bytes = smallest_model();
+    let signature = graph::inspect(&bytes).map_err(|error| error.to_string())?;
+    let file = ModelFile::in_memory(bytes);
+    let opened = file.open().map_err(|error| error.to_string())?;
+    let sessions = Sessions::open(backend, file, &opened, Arc::new(signature), &[device], terms).await;
+    // That it is ONNX Runtime which does not load the model is not what matters here.
+    let sessions = sessions.map_err(|error| match error {
+        LoadError::Session(reason) => text::one_line(&reason),
+        error => error.to_string(),
+    })?;
+    let input = ModelTensor { shape: vec![1], elements: cast::Elements::F32(vec![1.0]) };
+    let request = RunRequest { inputs: vec![input], wanted: vec![0], judgement: None };
+    let report = sessions.run(request).await.map_err(|error| error.to_string())?.report;
+    report.result.map(drop).map_err(|failure| format!("{failure:?}"))
+}
+
+/// An ONNX file that doubles a number: y = x + x, of one FP32 each.
+#[must_use]
+pub fn smallest_model() -> Vec<u8> {
     let dims = vec![proto::Dimension { size: Some(proto::Size::Value(1)) }];
     let tensor = proto::TensorType { elem_type: 1, shape: Some(proto::Shape { dim: dims }) };
     let value = |name: &str| proto::ValueInfo {

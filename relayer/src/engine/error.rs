@@ -7,7 +7,10 @@ use std::time::Duration;
 use alloy::primitives::B256;
 use oraculum_judge::ProfileError;
 
-use super::backends::{canonical::files::JudgeFilesError, ort::runtime::RuntimeError};
+use super::{
+    backends::{canonical::files::JudgeFilesError, ort::runtime::RuntimeError},
+    device::Device,
+};
 use crate::{
     model::{ModelError, graph::Refused},
     protocol::OutputFormat,
@@ -99,13 +102,14 @@ impl EngineError {
 pub enum StartError {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    #[error("no process can be started for a model: {0}")]
+    Process(String),
     #[error("no device is given to run on: name at least one, such as 0")]
     NoDevice,
     #[error(
-        "CUDA device {device} cannot be used: {reason} (check `nvidia-smi`, load a GPU build of ONNX Runtime with its \
-         CUDA and cuDNN libraries, or choose the provider `cpu`)"
+        "{device} cannot be used: {reason} (`oraculum doctor --gpu` looks at all that it needs; the provider `cpu` needs none of it)"
     )]
-    Cuda { device: u32, reason: String },
+    Device { device: Device, reason: String },
 }
 
 /// Reason for which a model is not served.
@@ -149,6 +153,11 @@ pub enum LoadError {
     TooNew(String),
     #[error("the model did not load within {0:?}")]
     Timeout(Duration),
+    #[error(
+        "the model needs {needed} MiB of memory, and models may hold {limit} MiB, of which those that run or are pinned leave too \
+         little: raise `engine.memory`, or serve fewer models"
+    )]
+    Memory { needed: u64, limit: u64 },
     #[error("probe {index} gives {found} here: this machine cannot serve the model within its tolerance")]
     Probe { index: usize, found: String },
     #[error("probe {index} could not be run: {error}")]

@@ -10,11 +10,13 @@ use super::{
     backends::{
         canonical::{JudgeBackend, files::JudgeFiles},
         child::Program,
-        ort::{OrtBackend, runtime},
+        ort::{OrtHost, OrtProcesses, runtime::Library},
     },
-    devices::{Devices, EngineOptions, Provider},
+    devices::{Devices, EngineOptions},
     error::{LoadError, StartError},
+    memory::Memory,
     profile::{Device, Reference},
+    providers::{Execution, Provider},
 };
 
 /// A backend, and the devices on which it opens sessions of a model.
@@ -25,19 +27,25 @@ pub(super) struct Home {
     pub runtime: String,
     /// One session is opened on each; never empty.
     pub devices: Vec<Device>,
+    /// Whether the processor runs what the devices do not take of a model.
+    pub partial: bool,
+    /// What the options of the devices' provider add to profile strings.
+    pub options: String,
 }
 
 /// Where a model is served, and where a failure there is confirmed.
 pub(super) struct Homes {
     pub serving: Home,
-    /// Home that is tried where the model does not open in `serving`.
-    pub fallback: Option<Home>,
+    /// Homes that are tried, one after another, where the model does not open in `serving`.
+    pub fallbacks: Vec<Home>,
     pub reference: Home,
 }
 
-/// ONNX Runtime in this process.
+/// ONNX Runtime on this machine.
 pub(super) struct Native {
     pub backend: Arc<dyn Backend>,
+    /// The same, but the processor runs what a device does not take; if the operator allows it.
+    pub partial: Option<Arc<dyn Backend>>,
     /// Version of ONNX Runtime.
     pub runtime: String,
     pub devices: Devices,
@@ -46,6 +54,8 @@ pub(super) struct Native {
 /// The backends of an engine.
 pub(super) struct Backends {
     options: EngineOptions,
+    /// What all sessions hold.
+    pub memory: Arc<Memory>,
     native: OnceCell<Native>,
     judge: OnceCell<(Program, Arc<JudgeFiles>)>,
 }
@@ -57,7 +67,8 @@ impl Backends {
     /// Every variant of `StartError`.
     pub(super) async fn start(options: EngineOptions) -> Result<Self, StartError> {
         let is_asked_for = options.provider != Provider::Cpu || options.runtime.is_some();
-        let backends = Self { options, native: OnceCell::new(), judge: OnceCell::new() };
+        let memory = Arc::new(Memory::new(options.memory, options.gpu_memory));
+        let backends = Self { options, memory, native: OnceCell::new(), judge: OnceCell::new() };
         if is_asked_for {
             backends.native().await?;
         }
@@ -66,28 +77,37 @@ impl Backends {
 
     #[cfg(test)]
     pub(super) fn over(native: Native, options: EngineOptions) -> Self {
-        Self { options, native: OnceCell::new_with(Some(native)), judge: OnceCell::new() }
+        let memory = Arc::new(Memory::new(options.memory, options.gpu_memory));
+        Self { options, memory, native: OnceCell::new_with(Some(native)), judge: OnceCell::new() }
     }
 
-    /// ONNX Runtime in this process, which is loaded by the first call.
+    /// ONNX Runtime on this machine, which the first call looks for.
     ///
     /// # Errors
-    /// `StartError::Runtime` where the runtime cannot be loaded; `NoDevice` or `Cuda` where the hardware that is asked for
-    /// cannot be used.
+    /// `StartError::Runtime` where the runtime cannot be used, `Process` where no process can be started; `NoDevice` or `Device`
+    /// where the hardware that is asked for cannot be used.
     pub(super) async fn native(&self) -> Result<&Native, StartError> {
         let start = async {
-            let runtime = runtime::load(self.options.runtime.as_deref())?;
-            let devices = Devices::choose(runtime, &self.options).await?;
-            tracing::info!(
-                runtime = %runtime.version, path = %runtime.path.display(), devices = ?devices.preferred, "ONNX Runtime is loaded"
-            );
-            let backend = Arc::new(OrtBackend::new(runtime));
-            Ok(Native { backend, runtime: runtime.version.clone(), devices })
+            let library = Library::find(self.options.runtime.as_deref())?;
+            let Library { path, version } = library.clone();
+            let host = if self.options.trust_models {
+                OrtHost::Here(library.load()?)
+            } else {
+                let program = Program::find(self.options.worker.as_deref());
+                let program = program.map_err(|error| StartError::Process(error.to_string()))?;
+                let (memory, execution) = (self.memory.of_a_process(), Arc::default());
+                OrtHost::Processes(OrtProcesses { program, library, memory, execution })
+            };
+            let devices = Devices::choose(&host, &self.options).await?;
+            tracing::info!(runtime = %version, path = %path.display(), devices = ?devices.preferred, "ONNX Runtime is found");
+            let partial = self.options.partial && !devices.are_reference();
+            let partial = partial.then(|| host.backend(Execution { partial, ..devices.execution.clone() }));
+            Ok(Native { backend: host.backend(devices.execution.clone()), partial, runtime: version, devices })
         };
         self.native.get_or_try_init(|| start).await
     }
 
-    /// ONNX Runtime in this process, if a model has needed it.
+    /// ONNX Runtime, if a model has needed it.
     pub(super) fn started_native(&self) -> Option<&Native> {
         self.native.get()
     }
@@ -95,7 +115,8 @@ impl Backends {
     async fn judge(&self, limits: Limits) -> Result<Home, LoadError> {
         let (program, files) = self.judge_files().await?.clone();
         let backend = Arc::new(JudgeBackend { program, files, limits });
-        Ok(Home { backend, runtime: ONNX_RUNTIME.to_owned(), devices: vec![Device::Judge] })
+        let (runtime, devices, options) = (ONNX_RUNTIME.to_owned(), vec![Device::Judge], String::new());
+        Ok(Home { backend, runtime, devices, partial: false, options })
     }
 
     /// The judge's files, and the program that is started with them.
@@ -120,16 +141,22 @@ impl Backends {
     pub(super) async fn of(&self, judged_by: Option<&Reference>) -> Result<Homes, LoadError> {
         if let Some(Reference::Judge(Profile { lane: Lane::Exact, limits })) = judged_by {
             let judge = self.judge(*limits).await?;
-            return Ok(Homes { serving: judge.clone(), fallback: None, reference: judge });
+            return Ok(Homes { serving: judge.clone(), fallbacks: Vec::new(), reference: judge });
         }
-        let Native { backend, runtime, devices } = self.native().await?;
-        let on = |devices: Vec<Device>| Home { backend: backend.clone(), runtime: runtime.clone(), devices };
+        let Native { backend, partial, runtime, devices } = self.native().await?;
+        let on = |on: Vec<Device>| {
+            let options = on.first().map(|device| devices.execution.options.in_profile(*device)).unwrap_or_default();
+            Home { backend: backend.clone(), runtime: runtime.clone(), devices: on, partial: false, options }
+        };
         let processor = on(vec![Device::Cpu]);
         let reference = match judged_by {
             Some(Reference::Judge(Profile { limits, .. })) => self.judge(*limits).await?,
             _ => processor.clone(),
         };
-        let fallback = (devices.may_fall_back && !devices.are_reference()).then_some(processor);
-        Ok(Homes { serving: on(devices.preferred.clone()), fallback, reference })
+        let serving = on(devices.preferred.clone());
+        let partial = partial.iter().map(|backend| Home { backend: backend.clone(), partial: true, ..serving.clone() });
+        let processor = (devices.may_fall_back && !devices.are_reference()).then_some(processor);
+        let fallbacks = partial.chain(processor).collect();
+        Ok(Homes { serving, fallbacks, reference })
     }
 }

@@ -1,16 +1,18 @@
 //! Models that are loaded: read, checked against their cards, opened and probed.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use alloy::primitives::{B256, keccak256};
-use oraculum_judge::{Lane, Limits, Profile};
+use oraculum_judge::{Lane, Profile};
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
 use super::{
+    backend::RunRequest,
+    device::{Device, place},
     error::LoadError,
     homes::{Backends, Home, Homes},
-    profile::{Device, Reference},
-    sessions::{self, Sessions},
+    profile::Reference,
+    sessions::{Limits, Sessions, Terms},
 };
 use crate::{
     model::{
@@ -35,6 +37,7 @@ pub struct Source {
     /// Rules by which the guard compares, of a card in the tolerance lane.
     guarded: Option<Vec<Agreement>>,
     card: Option<CardLimits>,
+    pinned: bool,
 }
 
 /// Limits and rules that a card adds to a file.
@@ -65,26 +68,33 @@ impl Source {
                 outputs: model.details.outputs.clone(),
                 probes: model.details.probes.clone(),
             }),
+            pinned: false,
         }
+    }
+
+    /// The same, but its sessions stay in memory once they are open, whoever else needs it.
+    #[must_use]
+    pub fn pinned(self) -> Self {
+        Self { pinned: true, ..self }
     }
 
     /// A bare ONNX file, known by its own hash.
     #[must_use]
     pub fn file(file: ModelFile) -> Self {
-        Self { id: file.sha256(), file, profile: None, guarded: None, card: None }
+        Self { id: file.sha256(), file, profile: None, guarded: None, card: None, pinned: false }
     }
 
     /// A bare ONNX file that is run by the canonical judge, under the limits of most cards.
     #[must_use]
     pub fn judged(file: ModelFile) -> Self {
-        Self::judged_within(file, Limits::DEFAULT)
+        Self::judged_within(file, oraculum_judge::Limits::DEFAULT)
     }
 
     /// A model's file, run by the canonical judge under the limits of its card, whatever lane that has, with the guard where the
     /// lane has one; its probes are not run.
     #[must_use]
     pub fn judged_card(model: &Model) -> Self {
-        let limits = model.profile.parse::<Profile>().map_or(Limits::DEFAULT, |profile| profile.limits);
+        let limits = model.profile.parse::<Profile>().map_or(oraculum_judge::Limits::DEFAULT, |profile| profile.limits);
         let judged = Self::judged_within(model.onnx(), limits);
         match guarded(model) {
             // The same file may be judged by the rules of several cards.
@@ -96,11 +106,11 @@ impl Source {
         }
     }
 
-    fn judged_within(file: ModelFile, limits: Limits) -> Self {
+    fn judged_within(file: ModelFile, limits: oraculum_judge::Limits) -> Self {
         let profile = Profile { lane: Lane::Exact, limits }.to_string();
         // The same file may be loaded natively, too.
         let id = keccak256([file.sha256().as_slice(), profile.as_bytes()].concat());
-        Self { id, file, profile: Some(profile), guarded: None, card: None }
+        Self { id, file, profile: Some(profile), guarded: None, card: None, pinned: false }
     }
 }
 
@@ -118,6 +128,10 @@ pub struct LoadedModel {
     pub signature: Arc<Signature>,
     /// Whether a GPU was preferred and this model does not run on it.
     pub fallback: bool,
+    /// Whether the processor runs a part of this model, which its device does not take.
+    pub partial: bool,
+    /// What the options of its provider add to profile strings.
+    pub(super) options: String,
     pub(super) file: ModelFile,
     pub(super) max_input_bytes: u32,
     pub(super) max_output_bytes: u32,
@@ -133,9 +147,11 @@ pub struct LoadedModel {
     pub(super) device: Device,
     pub(super) sessions: Arc<Sessions>,
     reference_home: Home,
-    limits: sessions::Limits,
+    terms: Terms,
     /// Sessions of the reference, opened when a failure elsewhere is to be confirmed.
     reference: OnceCell<Arc<Sessions>>,
+    /// A quick run, once the probes have found one.
+    pub(super) warm_up: OnceLock<RunRequest>,
 }
 
 impl LoadedModel {
@@ -143,40 +159,50 @@ impl LoadedModel {
     ///
     /// # Errors
     /// `LoadError::Model` or `Refused` for the file; `AgreementCount`, `UnknownProfile` or `DetailsDiffer` for the card;
-    /// `Start`, `JudgeFiles`, `Judge` or `Process` where what runs it cannot be used; `Session`, `TooNew` or `Timeout` where it
-    /// does not open.
-    pub(super) async fn open(backends: &Backends, limits: sessions::Limits, source: Source) -> Result<Self, LoadError> {
-        let Source { id, file, profile, guarded, card } = source;
+    /// `Start`, `JudgeFiles`, `Judge` or `Process` where what runs it cannot be used; `Session`, `TooNew`, `Memory` or `Timeout`
+    /// where it does not open.
+    pub(super) async fn open(backends: &Backends, limits: Limits, source: Source) -> Result<Self, LoadError> {
+        let Source { id, file, profile, guarded, card, pinned } = source;
+        let terms = Terms { limits, memory: backends.memory.clone(), pinned };
         let (opened, signature) = inspect(file.clone()).await?;
         let signature = Arc::new(signature);
         if let Some(card) = &card {
             check_card(card, &signature)?;
         }
         let judged_by = profile.as_deref().map(Reference::of).transpose()?;
-        let Homes { serving, fallback, reference: reference_home } = backends.of(judged_by.as_ref()).await?;
+        let Homes { serving, fallbacks, reference: reference_home } = backends.of(judged_by.as_ref()).await?;
         let open = |home: &Home| {
             let Home { backend, devices, .. } = home.clone();
-            let (file, opened, signature) = (file.clone(), &opened, signature.clone());
-            async move { Sessions::open(backend, file, opened, signature, &devices, limits).await }
+            let (file, opened, signature, terms) = (file.clone(), &opened, signature.clone(), terms.clone());
+            async move { Sessions::open(backend, file, opened, signature, &devices, terms).await }
         };
-        let (sessions, home, fell_back) = match (open(&serving).await, fallback) {
-            (Err(error), Some(fallback)) => {
-                tracing::warn!(model = %id, %error, "the GPU cannot run this model: it runs on the processor");
-                (open(&fallback).await?, fallback, true)
-            }
-            (sessions, _) => (sessions?, serving, false),
-        };
+        let (mut opened_at, mut home) = (open(&serving).await, serving);
+        for fallback in fallbacks {
+            let Err(error) = opened_at else { break };
+            let (from, to) = (place(device_of(&home), home.partial), place(device_of(&fallback), fallback.partial));
+            tracing::warn!(model = %id, %error, "{from} does not take this model: it is to run on {to}");
+            (opened_at, home) = (open(&fallback).await, fallback);
+        }
+        let sessions = opened_at?;
         if device_of(&home) != Device::Judge && matches!(judged_by, Some(Reference::Judge(_))) {
             // What the judge does not load it cannot judge; it is loaded again when there is something to judge.
             open(&reference_home).await?;
         }
         tracing::debug!(model = %id, bytes = sessions.footprint(), "the model is loaded");
         let device = device_of(&home);
-        let no_gpu = device == Device::Cpu && backends.started_native().is_some_and(|native| native.devices.fallback);
+        let is_open = |spec: &TensorSpec| spec.shape.iter().flatten().any(Option::is_none);
+        if matches!(device, Device::Tensorrt(_)) && signature.inputs.iter().any(is_open) {
+            tracing::warn!(model = %id, "its inputs have open sizes: TensorRT builds anew, for minutes perhaps, in a run whose sizes are new");
+        }
+        let native = backends.started_native().map(|native| &native.devices);
+        let fallback =
+            device == Device::Cpu && native.is_some_and(|devices| devices.fallback || !devices.are_reference());
         Ok(Self {
             id,
             signature,
-            fallback: fell_back || no_gpu,
+            fallback,
+            partial: home.partial,
+            options: home.options,
             file,
             max_input_bytes: card.as_ref().map_or(u32::MAX, |card| card.max_input_bytes),
             max_output_bytes: card.as_ref().map_or(u32::MAX, |card| card.max_output_bytes),
@@ -188,9 +214,22 @@ impl LoadedModel {
             device,
             sessions,
             reference_home,
-            limits,
+            terms,
             reference: OnceCell::new(),
+            warm_up: OnceLock::new(),
         })
+    }
+
+    /// Where the model runs, such as `cuda:0`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        place(self.device, self.partial)
+    }
+
+    /// Whether that is elsewhere than was asked for, wholly or in part.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        self.fallback || self.partial
     }
 
     /// SHA-256 of the ONNX file.
@@ -214,7 +253,7 @@ impl LoadedModel {
             let (opened, _) = inspect(self.file.clone()).await?;
             let Home { backend, devices, .. } = self.reference_home.clone();
             let (file, signature) = (self.file.clone(), self.signature.clone());
-            Sessions::open(backend, file, &opened, signature, &devices, self.limits).await
+            Sessions::open(backend, file, &opened, signature, &devices, self.terms.clone()).await
         };
         self.reference.get_or_try_init(|| open).await
     }

@@ -11,14 +11,18 @@
 
 mod backend;
 mod backends;
+mod device;
 mod devices;
 mod error;
 mod examination;
 mod homes;
 mod infer;
 mod judgement;
+mod libraries;
 mod load;
+mod memory;
 mod profile;
+mod providers;
 mod sessions;
 
 pub(crate) use backends::child::worker;
@@ -27,15 +31,20 @@ pub use backends::{
         examination::Examiner,
         files::{JUDGE_CACHE_VARIABLE, JudgeFiles, JudgeFilesError},
     },
+    child::sandbox::Abilities,
     ort::runtime,
 };
-pub use devices::{EngineOptions, Provider};
+pub use devices::{EngineOptions, smallest_model};
 pub use error::{EngineError, Fault, LoadError, StartError};
 pub use examination::{Draws, ExamineError, JitterSign, JitteredRun, LoadFailure, ModelFacts, PlainRun, RunFailure};
 pub use infer::Inference;
 pub use judgement::{GuardReport, Trace};
+pub use libraries::{Driver, Found, Gpu, Library, Needs, Opened};
 pub use load::{LoadedModel, Source};
 pub use profile::{Device, ExecutionProfile, SETTINGS};
+pub use providers::{
+    ArenaGrowth, ConvolutionSearch, CudaOptions, PluginOptions, Provider, ProviderOptions, TensorrtOptions,
+};
 pub use sessions::Limits;
 
 use std::{
@@ -57,6 +66,12 @@ use crate::{
 pub trait Engine: Send + Sync {
     /// Runs a model on packed tensors and writes its outputs in a format. Dropping the future cancels the run.
     fn run(&self, model: B256, input: Bytes, format: OutputFormat) -> BoxFuture<'_, Result<Inference, EngineError>>;
+
+    /// Readies a model that is likely to be asked for within milliseconds, if it has nothing to do: what the machine's caches
+    /// have lost since its last run is most of the time that a small model takes.
+    fn warm_up(&self, _model: B256) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// The engine: loaded models, each with its own sessions and queue.
@@ -64,6 +79,8 @@ pub struct OnnxEngine {
     backends: Backends,
     limits: Limits,
     models: RwLock<HashMap<B256, Arc<LoadedModel>>>,
+    /// Held while a model is loaded: two that ask for the same one load it once.
+    loading: tokio::sync::Mutex<()>,
 }
 
 impl OnnxEngine {
@@ -71,20 +88,22 @@ impl OnnxEngine {
     /// first that does.
     ///
     /// # Errors
-    /// `StartError::Runtime` where the runtime cannot be loaded; `NoDevice` or `Cuda` where the hardware that is asked for
+    /// `StartError::Runtime` where the runtime cannot be loaded; `NoDevice` or `Device` where the hardware that is asked for
     /// cannot be used.
     pub async fn start(options: EngineOptions) -> Result<Self, StartError> {
         let limits = options.limits;
-        Ok(Self { backends: Backends::start(options).await?, limits, models: RwLock::default() })
+        let (models, loading) = Default::default();
+        Ok(Self { backends: Backends::start(options).await?, limits, models, loading })
     }
 
     /// An engine over a backend that stands for ONNX Runtime in this process.
     #[cfg(test)]
-    fn over(native: homes::Native, limits: Limits) -> Self {
-        Self { backends: Backends::over(native, EngineOptions::default()), limits, models: RwLock::default() }
+    fn over(native: homes::Native, options: EngineOptions) -> Self {
+        let (models, loading) = Default::default();
+        Self { limits: options.limits, backends: Backends::over(native, options), models, loading }
     }
 
-    /// Version of ONNX Runtime in this process, which is loaded for it.
+    /// Version of ONNX Runtime on this machine, which is looked for.
     ///
     /// # Errors
     /// Every variant of `StartError`.
@@ -103,6 +122,7 @@ impl OnnxEngine {
     /// # Errors
     /// Every variant of `LoadError`.
     pub async fn load(&self, source: Source) -> Result<Arc<LoadedModel>, LoadError> {
+        let _loading = self.loading.lock().await;
         if let Some(loaded) = self.model(source.id) {
             return Ok(loaded);
         }
@@ -170,6 +190,14 @@ impl Engine for OnnxEngine {
         Box::pin(async move {
             let loaded = self.model(model).ok_or(EngineError::UnknownModel(model))?;
             loaded.infer(input, format, NotFinite::Refused, None).await
+        })
+    }
+
+    fn warm_up(&self, model: B256) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Some(loaded) = self.model(model) {
+                loaded.warm_up().await;
+            }
         })
     }
 }

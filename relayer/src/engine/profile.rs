@@ -6,7 +6,8 @@ use alloy::primitives::B256;
 use oraculum_judge::{Profile, WASM_SHA256};
 use serde::Serialize;
 
-use super::error::LoadError;
+pub use super::device::Device;
+use super::{device::place, error::LoadError};
 
 /// Settings of every session of a native reference, as they stand in profile strings after the runtime's version.
 pub const SETTINGS: &str = "provider=cpu;intra_op=1;inter_op=1;execution=sequential;optimization=basic";
@@ -34,28 +35,6 @@ impl Reference {
     }
 }
 
-/// Device of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase", tag = "provider", content = "device")]
-pub enum Device {
-    /// The canonical judge, in a process of its own.
-    Judge,
-    /// The processor.
-    Cpu,
-    /// A CUDA device, by its number.
-    Cuda(u32),
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Judge => f.write_str("judge"),
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(device) => write!(f, "cuda:{device}"),
-        }
-    }
-}
-
 /// Model file, runtime and device that an answer was computed with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExecutionProfile {
@@ -68,6 +47,18 @@ pub struct ExecutionProfile {
     pub device: Device,
     /// Whether a GPU was preferred (`auto`) and could not be used.
     pub provider_fallback: bool,
+    /// Whether the processor runs a part of the model, which the device does not take (`engine.partial`).
+    pub partial: bool,
+    /// Options of the provider that may change bits, each with a `;` before it; empty where none is set.
+    pub options: String,
+}
+
+impl ExecutionProfile {
+    /// Where the model runs, such as `cuda:0`; `cuda:0+cpu` where the processor runs a part.
+    #[must_use]
+    pub fn place(&self) -> String {
+        place(self.device, self.partial)
+    }
 }
 
 impl fmt::Display for ExecutionProfile {
@@ -77,7 +68,7 @@ impl fmt::Display for ExecutionProfile {
             return write!(f, "onnxruntime-wasm={};sha256={WASM_SHA256}", self.runtime);
         }
         let settings = SETTINGS.strip_prefix("provider=cpu").unwrap_or_default();
-        write!(f, "onnxruntime={};provider={}{settings}", self.runtime, self.device)
+        write!(f, "onnxruntime={};provider={}{settings}{}", self.runtime, self.place(), self.options)
     }
 }
 

@@ -11,8 +11,8 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -30,6 +30,7 @@ use tracing::Instrument;
 use super::{
     backend::{Backend, Health, RunError, RunReport, RunRequest, Session},
     error::{EngineError, LoadError},
+    memory::{Hold, Memory, Resident, Shortage},
     profile::Device,
 };
 use crate::model::{ModelError, ModelFile, OpenModelFile, graph::Signature};
@@ -75,24 +76,44 @@ pub(super) struct Attempt {
     pub queue_time: Duration,
 }
 
+/// What the sessions of a model may use.
+#[derive(Clone)]
+pub(super) struct Terms {
+    pub limits: Limits,
+    pub memory: Arc<Memory>,
+    /// Whether they stay in memory, whoever else needs it.
+    pub pinned: bool,
+}
+
 /// The sessions of a model.
 pub(super) struct Sessions {
     backend: Arc<dyn Backend>,
     file: ModelFile,
     signature: Arc<Signature>,
-    limits: Limits,
+    terms: Terms,
+    /// Size of the model's files, in bytes.
+    size: u64,
+    /// Bytes that a session held last; of none yet, that size.
+    footprint: AtomicU64,
+    last_used: Mutex<Instant>,
     /// One permit for each slot in `idle`.
     free: Arc<Semaphore>,
     idle: Mutex<Vec<Slot>>,
     waiting: AtomicUsize,
     /// Sessions whose run was given up and goes on.
-    hanging: Mutex<Vec<Box<dyn Session>>>,
+    hanging: Mutex<Vec<Loaded>>,
+}
+
+/// A session, and the memory that it holds.
+struct Loaded {
+    session: Box<dyn Session>,
+    hold: Hold,
 }
 
 /// A device's place for a session.
 struct Slot {
     device: Device,
-    session: Option<Box<dyn Session>>,
+    session: Option<Loaded>,
     /// When the session could not be opened anew, and why.
     failed: Option<(Instant, String)>,
 }
@@ -115,18 +136,21 @@ impl Sessions {
     /// Opens a session of `opened`, which is `file`, on every device.
     ///
     /// # Errors
-    /// The first session's that does not open: `LoadError::Model`, `Session` or `Timeout`.
+    /// The first session's that does not open: `LoadError::Model`, `Session`, `Memory` or `Timeout`.
     pub(super) async fn open(
         backend: Arc<dyn Backend>,
         file: ModelFile,
         opened: &OpenModelFile,
         signature: Arc<Signature>,
         devices: &[Device],
-        limits: Limits,
+        terms: Terms,
     ) -> Result<Arc<Self>, LoadError> {
         let (idle, hanging, waiting) = Default::default();
         let free = Arc::new(Semaphore::new(0));
-        let sessions = Self { backend, file, signature, limits, free, idle, waiting, hanging };
+        let size = opened.size()? + opened.weights(&signature.external)?.map_or(0, |weights| weights.size());
+        let (footprint, last_used) = (AtomicU64::new(size), Mutex::new(Instant::now()));
+        let sessions =
+            Self { backend, file, signature, terms, size, footprint, last_used, free, idle, waiting, hanging };
         let mut slots = Vec::with_capacity(devices.len());
         for device in devices {
             let session = sessions.load(opened.clone(), *device).await?;
@@ -134,13 +158,15 @@ impl Sessions {
         }
         sessions.free.add_permits(slots.len());
         *sessions.idle.lock().unwrap_or_else(PoisonError::into_inner) = slots;
-        Ok(Arc::new(sessions))
+        let sessions = Arc::new(sessions);
+        let resident: Weak<dyn Resident> = Arc::<Self>::downgrade(&sessions);
+        sessions.terms.memory.register(resident);
+        Ok(sessions)
     }
 
-    /// Memory that the sessions are known to hold, in bytes; those in use are not counted.
+    /// Memory that a session holds, in bytes.
     pub(super) fn footprint(&self) -> u64 {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.iter().filter_map(|slot| slot.session.as_ref()).map(|session| session.footprint()).sum()
+        self.footprint.load(Ordering::Relaxed)
     }
 
     /// Runs the model once. Dropping the future takes the request out of the queue, or cancels its run.
@@ -150,7 +176,31 @@ impl Sessions {
     /// none can be opened; `Timeout`, `OutOfMemory`, `Device`, `Runtime`, `Limit` or `Crashed` where the run gave nothing.
     pub(super) async fn run(self: &Arc<Self>, request: RunRequest) -> Result<Attempt, EngineError> {
         let queued = Instant::now();
+        *self.last_used.lock().unwrap_or_else(PoisonError::into_inner) = queued;
         let permit = self.queue().await?;
+        self.run_with(permit, request, queued).await
+    }
+
+    /// Runs the model once if a session is open and has nothing to do; what comes of it is nobody's concern.
+    pub(super) async fn run_if_free(self: &Arc<Self>, request: &RunRequest) {
+        let is_open =
+            |slot: &Slot| slot.session.as_ref().is_some_and(|loaded| loaded.session.health() == Health::Ready);
+        if !self.idle.lock().unwrap_or_else(PoisonError::into_inner).last().is_some_and(is_open) {
+            return;
+        }
+        if let Ok(permit) = self.free.clone().try_acquire_owned()
+            && let Err(error) = self.run_with(permit, request.clone(), Instant::now()).await
+        {
+            tracing::debug!(%error, "a warm-up failed");
+        }
+    }
+
+    async fn run_with(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        request: RunRequest,
+        queued: Instant,
+    ) -> Result<Attempt, EngineError> {
         let slot = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let Some(slot) = slot else { return Err(EngineError::Stopped("it has no device".into())) };
         let taken = Taken { sessions: self.clone(), slot: Some(slot), _permit: permit };
@@ -170,23 +220,32 @@ impl Sessions {
             Err(TryAcquireError::NoPermits) => {}
         }
         let waiting = Waiting::begin(&self.waiting);
-        if waiting.before >= self.limits.queue {
+        let Limits { queue, wait, .. } = self.terms.limits;
+        if waiting.before >= queue {
             return Err(EngineError::Overloaded { waiting: waiting.before });
         }
-        match timeout(self.limits.wait, self.free.clone().acquire_owned()).await {
+        match timeout(wait, self.free.clone().acquire_owned()).await {
             Ok(permit) => permit.map_err(|error| stopped(&error)),
             Err(_) => Err(EngineError::Overloaded { waiting: self.waiting.load(Ordering::Relaxed) }),
         }
     }
 
-    async fn load(&self, file: OpenModelFile, device: Device) -> Result<Box<dyn Session>, LoadError> {
-        let limit = self.limits.load;
+    async fn load(&self, file: OpenModelFile, device: Device) -> Result<Loaded, LoadError> {
+        let short = |Shortage { needed, limit }| LoadError::Memory { needed: needed >> 20, limit: limit >> 20 };
+        let Terms { limits: Limits { load: limit, .. }, memory, .. } = &self.terms;
+        // An estimate makes room before the memory is taken.
+        let mut hold = memory.hold(device, self.footprint()).map_err(short)?;
         let load = self.backend.load(file, self.signature.clone(), device);
-        timeout(limit, load).await.unwrap_or(Err(LoadError::Timeout(limit)))
+        let session = timeout(*limit, load).await.unwrap_or(Err(LoadError::Timeout(*limit)))?;
+        // What is seen of a process is its part of the machine's memory, and not what it holds of a device's.
+        let held = if matches!(device, Device::Cpu | Device::Judge) { session.footprint() } else { self.size };
+        hold.resize(device, held).map_err(short)?;
+        self.footprint.store(held, Ordering::Relaxed);
+        Ok(Loaded { session, hold })
     }
 
     /// Opens a session from the file as it lies on the disk now.
-    async fn reload(&self, device: Device) -> Result<Box<dyn Session>, LoadError> {
+    async fn reload(&self, device: Device) -> Result<Loaded, LoadError> {
         let file = self.file.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let opened = file.open()?;
@@ -200,8 +259,32 @@ impl Sessions {
     /// Number of sessions that still hang.
     fn hanging(&self) -> usize {
         let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
-        hanging.retain(|session| session.health() == Health::Busy);
+        hanging.retain(|loaded| loaded.session.health() == Health::Busy);
         hanging.len()
+    }
+}
+
+impl Resident for Sessions {
+    fn idle_since(&self) -> Option<Instant> {
+        let last_used = *self.last_used.lock().unwrap_or_else(PoisonError::into_inner);
+        (!self.terms.pinned).then_some(last_used)
+    }
+
+    fn idle(&self, on: &dyn Fn(Device) -> bool) -> u64 {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let sessions = idle.iter().filter(|slot| on(slot.device)).filter_map(|slot| slot.session.as_ref());
+        sessions.map(|loaded| loaded.hold.bytes()).sum()
+    }
+
+    fn evict(&self, on: &dyn Fn(Device) -> bool) -> bool {
+        let evicted = {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.iter_mut().filter(|slot| on(slot.device)).find_map(|slot| slot.session.take())
+        };
+        if evicted.is_some() {
+            tracing::debug!(file = %self.file.sha256(), "a model that was not asked for makes room for another");
+        }
+        evicted.is_some()
     }
 }
 
@@ -256,7 +339,7 @@ impl Taken {
     ) -> Result<Attempt, EngineError> {
         let sessions = self.sessions.clone();
         let Some(slot) = self.slot.as_mut() else { return Err(EngineError::Stopped("its place is gone".into())) };
-        let limit = sessions.limits.run;
+        let limit = sessions.terms.limits.run;
         let attempt = match slot.attempt(&sessions, request.clone(), queued, &cancel).await? {
             // The session may have ended for reasons of its own: once more, in a new one.
             Err(RunError::Ended(reason) | RunError::Killed(reason)) => {
@@ -291,11 +374,11 @@ impl Slot {
         queued: Instant,
         cancel: &CancellationToken,
     ) -> Result<Result<Attempt, RunError>, EngineError> {
-        let session = self.ready(sessions).await?;
-        let Limits { run, grace, .. } = sessions.limits;
+        let loaded = self.ready(sessions).await?;
+        let Limits { run, grace, .. } = sessions.terms.limits;
         let (device, queue_time) = (self.device, queued.elapsed());
         if cancel.is_cancelled() {
-            self.session = Some(session);
+            self.session = Some(loaded);
             return Ok(Err(RunError::Cancelled));
         }
         let deadline = Instant::now() + run;
@@ -308,23 +391,23 @@ impl Slot {
         };
         let ended = tokio::select! {
             biased;
-            result = session.run(request, deadline, cancel.clone()) => Some(result),
+            result = loaded.session.run(request, deadline, cancel.clone()) => Some(result),
             () = given_up => None,
         };
         let Some(result) = ended else {
             tracing::error!(%device, "a run does not stop; its session is given up, and the model is loaded anew");
-            sessions.hanging.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+            sessions.hanging.lock().unwrap_or_else(PoisonError::into_inner).push(loaded);
             return Ok(Err(RunError::Late));
         };
-        self.session = Some(session);
+        self.session = Some(loaded);
         Ok(result.map(|report| Attempt { report, device, queue_time }))
     }
 
     /// Takes the session out, opened anew if it is lost.
-    async fn ready(&mut self, sessions: &Sessions) -> Result<Box<dyn Session>, EngineError> {
-        if let Some(session) = self.session.take() {
-            match session.health() {
-                Health::Ready => return Ok(session),
+    async fn ready(&mut self, sessions: &Sessions) -> Result<Loaded, EngineError> {
+        if let Some(loaded) = self.session.take() {
+            match loaded.session.health() {
+                Health::Ready => return Ok(loaded),
                 lost => tracing::error!(device = %self.device, ?lost, "a session is lost; the model is loaded anew"),
             }
         }
@@ -338,11 +421,13 @@ impl Slot {
             return Err(EngineError::Stopped(format!("{hanging} runs hang that were given up")));
         }
         match sessions.reload(self.device).await {
-            Ok(session) => {
+            Ok(loaded) => {
                 self.failed = None;
                 tracing::info!(device = %self.device, "a session was opened anew");
-                Ok(session)
+                Ok(loaded)
             }
+            // Others may have ended by the next try.
+            Err(error @ LoadError::Memory { .. }) => Err(EngineError::OutOfMemory(error.to_string())),
             Err(error) => {
                 self.failed = Some((Instant::now(), error.to_string()));
                 Err(EngineError::Stopped(error.to_string()))

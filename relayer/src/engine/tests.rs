@@ -1,11 +1,11 @@
 pub(crate) mod build;
 mod examine;
-mod gpu;
 mod guard;
 mod judge;
 mod limits;
 mod memory;
 mod models;
+mod providers;
 mod sessions;
 
 use std::{
@@ -40,6 +40,12 @@ async fn start(provider: Provider) -> OnnxEngine {
 
 async fn cpu() -> OnnxEngine {
     start(Provider::Cpu).await
+}
+
+/// An engine that runs native models in this process, or in processes of their own.
+async fn native(trust_models: bool, limits: Limits) -> OnnxEngine {
+    let provider = Provider::Cpu;
+    OnnxEngine::start(EngineOptions { provider, limits, trust_models, ..EngineOptions::default() }).await.unwrap()
 }
 
 /// Loads one of the models that come with the project.
@@ -359,27 +365,6 @@ async fn a_thousand_requests_at_once_are_each_answered_with_their_own_output() {
             assert_eq!(inference.unwrap().output, number(-(wave * 250 + i as i64)));
         }
     }
-}
-
-#[tokio::test]
-async fn without_a_gpu_cuda_fails_at_start_and_auto_says_that_it_falls_back() {
-    let runtime = runtime::load(None).unwrap();
-    if backends::ort::OrtBackend::new(runtime).has_cuda() {
-        eprintln!("skipped: {} comes with CUDA", runtime.path.display());
-        return;
-    }
-    let options = EngineOptions { provider: Provider::Cuda, devices: vec![3], ..EngineOptions::default() };
-    let Err(error) = OnnxEngine::start(options).await else { panic!("there is no GPU") };
-    assert!(matches!(error, StartError::Cuda { device: 3, .. }));
-    assert!(error.to_string().contains("provider `cpu`"), "{error}");
-    let engine = start(Provider::Auto).await;
-    let iris = bare(&engine, std::fs::read(models_folder().join("iris/model.onnx")).unwrap()).await;
-    assert!(engine.model(iris).unwrap().fallback);
-    let input = pack(&[Tensor::f32(vec![1, 4], &[5.1, 3.5, 1.4, 0.2]).unwrap()]);
-    let profile = engine.run(iris, input, NATIVE).await.unwrap().profile;
-    assert!(profile.provider_fallback && profile.device == Device::Cpu);
-    let none = EngineOptions { provider: Provider::Auto, devices: vec![], ..EngineOptions::default() };
-    assert!(matches!(OnnxEngine::start(none).await, Err(StartError::NoDevice)));
 }
 
 /// y = x, as another type.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use alloy::primitives::{B256, Bytes};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -93,6 +94,14 @@ impl ModelFile {
     }
 }
 
+/// What a process is told of a model's file that it is given open.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ForChild {
+    path: PathBuf,
+    sha256: B256,
+    weights: Beside,
+}
+
 impl OpenModelFile {
     /// SHA-256 that the file must have.
     #[must_use]
@@ -100,19 +109,39 @@ impl OpenModelFile {
         self.sha256
     }
 
-    /// The file for another process to have as its standard output, and the path under which it finds it there. A file that
-    /// is in memory is written out, without a name.
+    /// The file for another process to have as its standard output, and what tells `from_parent` there the rest. A file that is
+    /// in memory is written out, without a name. Without weights in other files the process is told of no folder.
     ///
     /// # Errors
     /// `ModelError::Read`.
-    pub fn for_child(&self) -> Result<(PathBuf, File), ModelError> {
+    pub fn for_child(&self, has_weights: bool) -> Result<(File, ForChild), ModelError> {
         let (path, file) = match &self.place {
-            OpenPlace::Disk { path, file } => (path.clone(), file.try_clone()),
+            OpenPlace::Disk { path, file } => (std::path::absolute(path).unwrap_or(path.clone()), file.try_clone()),
             OpenPlace::Memory(bytes) => (PathBuf::from("the file in memory"), unnamed(bytes)),
         };
         let file = file.map_err(|error| ModelError::Read { path: path.clone(), error })?;
+        let weights = if has_weights { (*self.weights).clone() } else { Beside::Nothing };
+        Ok((file, ForChild { path, sha256: self.sha256, weights }))
+    }
+
+    /// The file that another process has given to this one as its standard output.
+    ///
+    /// # Errors
+    /// `ModelError::Missing` or `Read`.
+    pub fn from_parent(ForChild { path, sha256, weights }: ForChild) -> Result<Self, ModelError> {
         // Opened anew by this path the file has a position of its own.
-        Ok((PathBuf::from(if cfg!(target_os = "linux") { "/proc/self/fd/1" } else { "/dev/fd/1" }), file))
+        let file = open(Path::new(if cfg!(target_os = "linux") { "/proc/self/fd/1" } else { "/dev/fd/1" }))?;
+        let place = OpenPlace::Disk { path, file: Arc::new(file) };
+        Ok(Self { place, sha256, weights: Arc::new(weights) })
+    }
+
+    /// The folder in which files with weights may lie, if any may.
+    #[must_use]
+    pub fn weights_folder(&self) -> Option<&Path> {
+        match (&self.place, &*self.weights) {
+            (OpenPlace::Memory(_), _) | (_, Beside::Nothing) => None,
+            (OpenPlace::Disk { path, .. }, _) => path.parent(),
+        }
     }
 
     /// Reads the whole file, and checks the bytes it returns.

@@ -21,7 +21,7 @@ mod weights;
 pub use card_file::{MAX_BYTES, agreement_json, is_model_name};
 pub use changes::{StoreChange, StoreChanges};
 pub use details::{Details, Probe};
-pub use file::{ModelFile, OpenModelFile};
+pub use file::{ForChild, ModelFile, OpenModelFile};
 pub use staged::{NewModel, Staged, default_rule};
 pub use store::{ModelStore, Summary};
 pub use weights::{ListedFile, OpenWeights};

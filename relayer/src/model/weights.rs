@@ -33,7 +33,7 @@ pub struct ListedFile {
 }
 
 /// Files beside a model's own that may hold its weights.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Beside {
     /// None: there is no folder.
     Nothing,
@@ -115,8 +115,8 @@ impl OpenWeights {
         for OpenWeight { path, file, identity, .. } in &self.files {
             let shown = self.folder.join(path);
             let there = fs::metadata(self.pinned.path().join(path)).map_err(|error| unread(&shown, error))?;
-            let held = file.metadata().map_err(|error| unread(&shown, error))?;
-            if Identity::of(&there) != *identity || Identity::of(&held) != *identity {
+            let held = Identity::of_open(file).map_err(|error| unread(&shown, error))?;
+            if Identity::of(&there) != *identity || held != *identity {
                 return Err(ModelError::Touched { path: shown });
             }
         }
@@ -130,7 +130,7 @@ impl OpenWeights {
     pub fn check_unwritten(&mut self) -> Result<(), ModelError> {
         for OpenWeight { path, file, listed, identity } in &mut self.files {
             let path = || self.folder.join(&*path);
-            let now = Identity::of(&file.metadata().map_err(|error| unread(&path(), error))?);
+            let now = Identity::of_open(file).map_err(|error| unread(&path(), error))?;
             if now == *identity {
                 continue;
             }
@@ -208,7 +208,7 @@ impl OpenWeight {
             return Err(ModelError::Read { path: shown, error: ErrorKind::InvalidInput.into() });
         }
         let file = File::open(pinned.join(path)).map_err(failed)?;
-        let identity = Identity::of(&file.metadata().map_err(failed)?);
+        let identity = Identity::of_open(&file).map_err(failed)?;
         match &listed {
             Some(ListedFile { size, .. }) if *size != identity.size => {
                 let found = recognise(&file);
@@ -284,6 +284,22 @@ impl Identity {
             #[cfg(not(unix))]
             written: metadata.modified().ok(),
         }
+    }
+
+    /// The same of an open file. An isolated process has no other call for that than this one, which takes no path.
+    #[cfg(unix)]
+    fn of_open(file: &File) -> std::io::Result<Self> {
+        let stat = rustix::fs::fstat(file)?;
+        Ok(Self {
+            size: stat.st_size.try_into().unwrap_or(u64::MAX),
+            inode: (stat.st_dev, stat.st_ino),
+            times: [(stat.st_mtime, stat.st_mtime_nsec as i64), (stat.st_ctime, stat.st_ctime_nsec as i64)],
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn of_open(file: &File) -> std::io::Result<Self> {
+        file.metadata().map(|metadata| Self::of(&metadata))
     }
 
     /// Whether a file of this identity may hold what was written into it when it had another: it was moved or removed, or

@@ -1,6 +1,8 @@
 //! From packed tensors to a model's inputs, and from its outputs to packed tensors: exactly, or not at all.
 
-use std::fmt;
+mod spec;
+
+pub use spec::{ElementType, TensorSpec, show_dims, show_shape};
 
 use alloy::primitives::Bytes;
 use half::{bf16, f16};
@@ -10,83 +12,10 @@ use super::{
     exact::{Finite, Number, numbers},
     tensor::{self, DType, Tensor, TensorError},
 };
-use crate::text;
 
 /// The largest number of elements of a model's input, counted without dimensions of 0: runtimes multiply dimensions in
 /// machine words.
 pub const MAX_ELEMENTS: u64 = (1 << 31) - 1;
-
-/// The element types that models can have as inputs and outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each variant is named after its type")]
-pub enum ElementType {
-    I8,
-    I16,
-    I32,
-    I64,
-    U8,
-    U16,
-    U32,
-    U64,
-    F16,
-    Bf16,
-    F32,
-    F64,
-    Bool,
-    String,
-}
-
-impl ElementType {
-    /// The type in which a tensor of these elements is packed: bf16 becomes f32, all others keep their type.
-    pub fn packed(self) -> DType {
-        match self {
-            Self::I8 => DType::I8,
-            Self::I16 => DType::I16,
-            Self::I32 => DType::I32,
-            Self::I64 => DType::I64,
-            Self::U8 => DType::U8,
-            Self::U16 => DType::U16,
-            Self::U32 => DType::U32,
-            Self::U64 => DType::U64,
-            Self::F16 => DType::F16,
-            Self::Bf16 | Self::F32 => DType::F32,
-            Self::F64 => DType::F64,
-            Self::Bool => DType::Bool,
-            Self::String => DType::String,
-        }
-    }
-
-    /// Whether elements are IEEE 754 numbers.
-    pub fn is_float(self) -> bool {
-        matches!(self, Self::F16 | Self::Bf16 | Self::F32 | Self::F64)
-    }
-
-    /// The type that `Display` writes so.
-    pub fn by_name(name: &str) -> Option<Self> {
-        use ElementType::*;
-        [I8, I16, I32, I64, U8, U16, U32, U64, F16, Bf16, F32, F64, Bool, String]
-            .into_iter()
-            .find(|element| element.to_string() == name)
-    }
-}
-
-impl fmt::Display for ElementType {
-    /// Writes the name of the type in the Open Inference Protocol.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if *self == Self::Bf16 { "BF16" } else { self.packed().name() })
-    }
-}
-
-/// An input or an output as a model declares it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorSpec {
-    /// The model's own name for it.
-    pub name: String,
-    /// The type of its elements.
-    pub element: ElementType,
-    /// Dimensions of the tensor, `None` where any size goes; nothing if the model leaves even the rank open.
-    pub shape: Option<Vec<Option<u64>>>,
-}
 
 /// The elements of a tensor as a model takes and gives them, in row-major order.
 #[derive(Clone, Debug, PartialEq)]
@@ -204,21 +133,16 @@ fn check_shape(spec: &TensorSpec, actual: &[u32]) -> Result<(), BadInput> {
     }
 }
 
-/// A declared shape as the Open Inference Protocol writes it: `[-1,4]`, with −1 for dimensions of any size.
-pub fn show_shape(shape: &[Option<u64>]) -> String {
-    show_list(shape.iter().map(|dim| dim.map_or("-1".to_owned(), |size| size.to_string())))
-}
-
-/// The shape of a tensor, as `show_shape` writes a declared one.
-pub fn show_dims(shape: &[u32]) -> String {
-    show_list(shape.iter().map(ToString::to_string))
-}
-
-fn show_list(dims: impl Iterator<Item = String>) -> String {
-    format!("[{}]", dims.collect::<Vec<_>>().join(","))
-}
-
 fn to_input(spec: &TensorSpec, tensor: &Tensor) -> Result<ModelTensor, BadInput> {
+    let has_its_type = tensor.dtype() == spec.element.packed() && tensor.decimals() == 0;
+    let elements = match has_its_type.then(|| same_type(spec.element, tensor.data())).flatten() {
+        Some(elements) => elements,
+        None => cast_each(spec, tensor)?,
+    };
+    Ok(ModelTensor { shape: tensor.shape().to_vec(), elements })
+}
+
+fn cast_each(spec: &TensorSpec, tensor: &Tensor) -> Result<Elements, BadInput> {
     let element = spec.element;
 
     macro_rules! each {
@@ -242,7 +166,7 @@ fn to_input(spec: &TensorSpec, tensor: &Tensor) -> Result<ModelTensor, BadInput>
     if (text(tensor.dtype()) || text(element.packed())) && tensor.dtype() != element.packed() {
         return Err(BadInput::Type { input: spec.name.clone(), dtype: tensor.dtype(), element });
     }
-    let elements = match element {
+    Ok(match element {
         ElementType::I8 => integers!(I8, i8, to_i128),
         ElementType::I16 => integers!(I16, i16, to_i128),
         ElementType::I32 => integers!(I32, i32, to_i128),
@@ -263,8 +187,37 @@ fn to_input(spec: &TensorSpec, tensor: &Tensor) -> Result<ModelTensor, BadInput>
             }
             Elements::String(tensor.iter_strings().map(str::to_owned).collect())
         }
-    };
-    Ok(ModelTensor { shape: tensor.shape().to_vec(), elements })
+    })
+}
+
+/// Elements of the very type in which they are packed, which need no cast; `None` for other types.
+fn same_type(element: ElementType, data: &[u8]) -> Option<Elements> {
+    macro_rules! read {
+        ($variant:ident, $type:ty) => {{
+            let value = |bytes: &[u8]| <$type>::from_be_bytes(bytes.try_into().unwrap_or_default());
+            Elements::$variant(data.chunks_exact(size_of::<$type>()).map(value).collect())
+        }};
+    }
+    Some(match element {
+        ElementType::I8 => read!(I8, i8),
+        ElementType::I16 => read!(I16, i16),
+        ElementType::I32 => read!(I32, i32),
+        ElementType::I64 => read!(I64, i64),
+        ElementType::U8 => read!(U8, u8),
+        ElementType::U16 => read!(U16, u16),
+        ElementType::U32 => read!(U32, u32),
+        ElementType::U64 => read!(U64, u64),
+        ElementType::F64 => read!(F64, f64),
+        ElementType::F32 => {
+            // A signaling NaN becomes a quiet one, as in every other cast of it.
+            let value = |bytes: &[u8]| match u32::from_be_bytes(bytes.try_into().unwrap_or_default()) {
+                bits if bits & 0x7fff_ffff > 0x7f80_0000 => f32::from_bits(bits | 0x0040_0000),
+                bits => f32::from_bits(bits),
+            };
+            Elements::F32(data.chunks_exact(4).map(value).collect())
+        }
+        ElementType::F16 | ElementType::Bf16 | ElementType::Bool | ElementType::String => return None,
+    })
 }
 
 /// The nearest f32, half to even; `None` if a finite value overflows.
@@ -324,6 +277,15 @@ pub fn from_outputs(
     Ok(bytes)
 }
 
+/// The bytes of all values, one after another. Written into their places, so that the compiler sees one copy.
+fn big_endian<T: Copy, const SIZE: usize>(values: &[T], bytes: impl Fn(T) -> [u8; SIZE]) -> Vec<u8> {
+    let mut data = vec![0; values.len() * SIZE];
+    for (place, value) in data.chunks_exact_mut(SIZE).zip(values) {
+        place.copy_from_slice(&bytes(*value));
+    }
+    data
+}
+
 fn packed_elements(
     output: usize,
     elements: &Elements,
@@ -332,86 +294,47 @@ fn packed_elements(
 ) -> Result<(DType, u8, Vec<u8>), Unrepresentable> {
     let mut data = Vec::new();
     macro_rules! native {
-        ($values:expr) => {
-            $values.iter().for_each(|value| data.extend(value.to_be_bytes()))
-        };
+        ($variant:ident, $values:expr) => {{
+            data = big_endian($values, |value| value.to_be_bytes());
+            DType::$variant
+        }};
     }
     macro_rules! floats {
-        ($values:expr) => {{
-            for (index, value) in $values.iter().enumerate() {
-                if format.width == 0 && not_finite == NotFinite::Kept {
-                    data.extend(value.to_be_bytes());
-                    continue;
-                }
-                let finite = Finite::new(f64::from(*value)).ok_or(Unrepresentable::NotFinite { output, index })?;
-                if format.width == 0 {
-                    data.extend(value.to_be_bytes());
-                } else {
-                    let OutputFormat { width, decimals, .. } = format;
-                    let value = finite.quantise(width, decimals).ok_or(Unrepresentable::Overflow {
-                        output,
-                        index,
-                        width,
-                        decimals,
-                    })?;
+        ($variant:ident, $values:expr) => {{
+            let values = $values;
+            if let Some(dtype) = DType::signed(format.width) {
+                let OutputFormat { width, decimals, .. } = format;
+                for (index, value) in values.iter().enumerate() {
+                    let finite = Finite::new(f64::from(*value)).ok_or(Unrepresentable::NotFinite { output, index })?;
+                    let value = finite.quantise(width, decimals);
+                    let value = value.ok_or(Unrepresentable::Overflow { output, index, width, decimals })?;
                     data.extend_from_slice(&value.to_be_bytes()[16 - usize::from(width)..]);
                 }
+                return Ok((dtype, decimals, data));
             }
-            if let Some(dtype) = DType::signed(format.width) {
-                return Ok((dtype, format.decimals, data));
+            let refused = values.iter().position(|value| !value.is_finite());
+            if let Some(index) = refused.filter(|_| not_finite == NotFinite::Refused) {
+                return Err(Unrepresentable::NotFinite { output, index });
             }
+            native!($variant, values)
         }};
     }
     let dtype = match elements {
-        Elements::I8(values) => {
-            native!(values);
-            DType::I8
-        }
-        Elements::I16(values) => {
-            native!(values);
-            DType::I16
-        }
-        Elements::I32(values) => {
-            native!(values);
-            DType::I32
-        }
-        Elements::I64(values) => {
-            native!(values);
-            DType::I64
-        }
-        Elements::U8(values) => {
-            native!(values);
-            DType::U8
-        }
-        Elements::U16(values) => {
-            native!(values);
-            DType::U16
-        }
-        Elements::U32(values) => {
-            native!(values);
-            DType::U32
-        }
-        Elements::U64(values) => {
-            native!(values);
-            DType::U64
-        }
-        Elements::F16(values) => {
-            floats!(values);
-            DType::F16
-        }
+        Elements::I8(values) => native!(I8, values),
+        Elements::I16(values) => native!(I16, values),
+        Elements::I32(values) => native!(I32, values),
+        Elements::I64(values) => native!(I64, values),
+        Elements::U8(values) => native!(U8, values),
+        Elements::U16(values) => native!(U16, values),
+        Elements::U32(values) => native!(U32, values),
+        Elements::U64(values) => native!(U64, values),
+        Elements::F16(values) => floats!(F16, values),
         Elements::Bf16(values) => {
             let wide: Vec<f32> = values.iter().map(|value| value.to_f32()).collect();
-            floats!(wide);
-            DType::F32
+            floats!(F32, &wide)
         }
-        Elements::F32(values) => {
-            floats!(values);
-            DType::F32
-        }
-        Elements::F64(values) => {
-            floats!(values);
-            DType::F64
-        }
+        Elements::F32(values) => floats!(F32, values),
+        Elements::F64(values) => floats!(F64, values),
         Elements::Bool(values) => {
             data.extend(values.iter().map(|value| u8::from(*value)));
             DType::Bool
@@ -422,21 +345,6 @@ fn packed_elements(
         }
     };
     Ok((dtype, 0, data))
-}
-
-impl TensorSpec {
-    /// Type and shape, as messages write them: `FP32 [-1,4]`.
-    #[must_use]
-    pub fn kind(&self) -> String {
-        let shape = self.shape.as_deref().map_or("of any shape".to_owned(), show_shape);
-        format!("{} {shape}", self.element)
-    }
-}
-
-impl fmt::Display for TensorSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", text::shown(&self.name), self.kind())
-    }
 }
 
 #[cfg(test)]

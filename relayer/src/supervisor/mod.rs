@@ -10,6 +10,7 @@ mod error;
 mod head_watch;
 mod models;
 pub mod stages;
+mod warm_up;
 
 pub use config_updates::ConfigUpdates;
 pub use connect::connect;
@@ -32,8 +33,8 @@ use crate::{
     api::{self, NodeStatus, PipelineHandles},
     chain::{AlloyChain, Backoff, Endpoints},
     chance,
-    config::{EngineSettings, Settings},
-    engine::{EngineOptions, Limits, OnnxEngine},
+    config::Settings,
+    engine::OnnxEngine,
     journal::{Identity, Journal, JournalError, SledJournal},
     keys::{Keys, Signer},
     metrics::Metrics,
@@ -91,7 +92,7 @@ async fn run_chains(
     let Some((first, _)) = chains.first() else { return Ok(()) };
     let engine = tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
-        engine = start_engine(&first.engine) => Arc::new(engine?),
+        engine = OnnxEngine::start(first.engine_options()) => Arc::new(engine?),
     };
     let count = chains.len();
     let stop = shutdown.child_token();
@@ -141,19 +142,6 @@ fn check_apart(chains: &[(Settings, Keys)]) -> Result<(), NodeError> {
         }
     }
     Ok(())
-}
-
-async fn start_engine(settings: &EngineSettings) -> Result<OnnxEngine, NodeError> {
-    let limits = Limits { queue: settings.queue, run: settings.time_limit, ..Limits::default() };
-    Ok(OnnxEngine::start(EngineOptions {
-        runtime: settings.runtime.clone(),
-        provider: settings.provider,
-        devices: settings.device_ids.clone(),
-        limits,
-        judge: settings.judge.clone(),
-        worker: None,
-    })
-    .await?)
 }
 
 /// What follows the failure of a stage.
@@ -242,7 +230,14 @@ impl ServedChain {
         };
         let (updates, policy) = (self.updates.clone(), &started.policy);
         let following = config_updates::follow(updates, self.index, &self.settings, self.served.subscribe(), policy);
-        let loading = models::follow(&self.settings.node, changes, &started.engine, &self.served, &started.models);
+        let loading = models::follow(
+            &self.settings.node,
+            changes,
+            &started.engine,
+            &self.served,
+            &started.models,
+            &started.metrics,
+        );
         tokio::pin!(following, loading);
         let mut failures: Vec<Instant> = Vec::new();
         let result = loop {
@@ -309,7 +304,8 @@ impl ServedChain {
         let policy = Policy::new(settings, |name| config_updates::id_of(&named, name)).map_err(NodeError::Policy)?;
         let policy = watch::Sender::new(policy);
         connect::warn_of_what_is_missing(settings, keys, &chain, &models).await;
-        let (engine, metrics, pipeline) = (engine.clone(), Arc::default(), watch::Sender::new(None));
+        let (engine, metrics, pipeline) = (engine.clone(), Arc::<Metrics>::default(), watch::Sender::new(None));
+        models::tell_places(&named, &engine, &metrics);
         self.served.send_replace(named);
         let models = watch::Sender::new(models);
         Ok((Started { chain, journal, engine, models, policy, metrics, pipeline }, changes))

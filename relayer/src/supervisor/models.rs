@@ -10,6 +10,7 @@ use super::NodeError;
 use crate::{
     config::NodeSettings,
     engine::{LoadError, OnnxEngine, Source},
+    metrics::Metrics,
     model::{Model, ModelStore, StoreChange, StoreChanges},
     text,
 };
@@ -38,15 +39,35 @@ pub(super) async fn load(settings: &NodeSettings, engine: &OnnxEngine) -> Result
     let mut served = Vec::new();
     for model in chosen {
         let failed = |error| NodeError::ModelNotLoaded { name: model.name.clone(), error };
-        engine.load(Source::card(&model)).await.map_err(failed)?;
+        engine.load(source(settings, None, &model)).await.map_err(failed)?;
         served.push((model.name, model.id));
     }
     Ok(served)
 }
 
+/// A model to load, which stays in memory if the configuration says so.
+fn source(settings: &NodeSettings, folder: Option<&str>, model: &Model) -> Source {
+    let source = Source::card(model);
+    if names(&settings.pinned, folder, model) { source.pinned() } else { source }
+}
+
+/// Whether a list names a model: by its name, its id, or its folder in the store.
+fn names(list: &[String], folder: Option<&str>, model: &Model) -> bool {
+    let folder = folder.or_else(|| model.folder.file_name()?.to_str());
+    let id = model.id.to_string();
+    list.iter().any(|name| *name == model.name || Some(name.as_str()) == folder || *name == id)
+}
+
 /// Served models by their ids; where one has two names, with the newest.
 pub(super) fn by_id(served: &ServedModels) -> HashMap<B256, String> {
     served.iter().rev().map(|(name, id)| (*id, name.clone())).collect()
+}
+
+/// Has metrics show where models run.
+pub(super) fn tell_places(served: &ServedModels, engine: &OnnxEngine, metrics: &Metrics) {
+    for model in served.iter().filter_map(|(_, id)| engine.model(*id)) {
+        metrics.serves(model.id, &model.place(), model.is_elsewhere());
+    }
 }
 
 /// Loads what comes to the store, for as long as it is polled. A model that leaves it is served until the node ends: whoever
@@ -57,6 +78,7 @@ pub(super) async fn follow(
     engine: &OnnxEngine,
     served: &watch::Sender<ServedModels>,
     names: &watch::Sender<HashMap<B256, String>>,
+    metrics: &Metrics,
 ) -> Infallible {
     loop {
         tokio::time::sleep(LOOK_INTERVAL).await;
@@ -81,6 +103,7 @@ pub(super) async fn follow(
             };
             match added {
                 Ok(true) => {
+                    tell_places(&served.borrow(), engine, metrics);
                     names.send_replace(by_id(&served.borrow()));
                 }
                 Ok(false) => {}
@@ -102,11 +125,10 @@ async fn add(
     served: &watch::Sender<ServedModels>,
 ) -> Result<bool, LoadError> {
     let id = model.id.to_string();
-    let is_chosen = |name: &String| *name == model.name || name == folder || *name == id;
-    if !settings.serve.is_empty() && !settings.serve.iter().any(is_chosen) {
+    if !settings.serve.is_empty() && !names(&settings.serve, Some(folder), model) {
         return Ok(false);
     }
-    engine.load(Source::card(model)).await?;
+    engine.load(source(settings, Some(folder), model)).await?;
     let named = (model.name.clone(), model.id);
     let is_new = served.send_if_modified(|served| {
         // Of two with one name, the one that came last has it.
@@ -121,4 +143,34 @@ async fn add(
         info!(model = model.name, %id, "a model came, and is loaded");
     }
     Ok(is_new)
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::{encoding::text::encode, registry::Registry};
+
+    use super::*;
+    use crate::{
+        engine::{EngineOptions, Provider},
+        model::ModelFile,
+    };
+
+    #[tokio::test]
+    async fn metrics_show_a_model_that_runs_elsewhere_than_asked() {
+        let iris = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx-models/iris/model.onnx");
+        for (provider, elsewhere) in [(Provider::Cpu, 0), (Provider::Auto, 1)] {
+            let engine = OnnxEngine::start(EngineOptions { provider, ..EngineOptions::default() }).await.unwrap();
+            let model = engine.load(Source::file(ModelFile::of_path(&iris).unwrap())).await.unwrap();
+            if model.place() != "cpu" {
+                eprintln!("skipped: this machine has a GPU");
+                return;
+            }
+            let (metrics, mut registry, mut text) = (Metrics::default(), Registry::default(), String::new());
+            tell_places(&vec![("iris".into(), model.id)], &engine, &metrics);
+            metrics.register(&mut registry);
+            encode(&mut text, &registry).unwrap();
+            let line = format!("model_elsewhere{{model=\"{}\",provider=\"cpu\"}} {elsewhere}\n", model.id);
+            assert!(text.contains(&line), "{text}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
 
-use super::head_watch;
+use super::{head_watch, warm_up};
 use crate::{
     api::PipelineHandles,
     chain::{Call, Chain, Finality, HeadUpdate},
@@ -91,7 +91,8 @@ pub async fn run<C: Chain, J: Journal>(
     let claim_settings = ClaimSettings { batch: 32, max_wait: 256 };
     let ports = SubmitPorts { answers: answers_in, claims: claims_in, heads: heads_in.clone(), funded };
 
-    let reported = headers_in.clone();
+    let (reported, announced) = (headers_in.clone(), headers_in.clone());
+    let warming = warm_up::follow(announced, watch_settings.models.clone(), domain.coordinator, engine.clone());
     let finality = watch_settings.finality;
     let watcher = Watcher::new(node.clone(), watch_settings, headers_in, heads)?;
     let execute_ports = ExecutePorts { heads: heads_in.clone(), funded: funded_seen.clone(), executed };
@@ -131,6 +132,12 @@ pub async fn run<C: Chain, J: Journal>(
     let call = Call { from: None, to: Some(domain.coordinator), data, gas: None, block: None };
     let trying = try_capabilities(chain.clone(), conditions, call, sender, finality, token.clone());
     set.spawn(trying.map(Ok).in_current_span());
+    let stop = token.clone();
+    let warming = async move {
+        stop.run_until_cancelled(warming).await;
+        Ok(())
+    };
+    set.spawn(warming.in_current_span());
     set.spawn(watcher.run(token.clone()).in_current_span());
     set.spawn(executor.run(token.clone()).in_current_span());
     set.spawn(attester.run(token.clone()).in_current_span());

@@ -139,6 +139,7 @@ async fn every_stage_has_metrics_with_chain_and_model() {
     node.bench.node.journal.commit(&batch).unwrap();
     node.metrics.ran(MODEL, "cpu", Duration::from_millis(2), Duration::from_millis(1));
     node.metrics.did_not_run(MODEL, "timeout");
+    node.metrics.serves(MODEL, "cuda:0+cpu", true);
     node.metrics.rewound(3);
     node.metrics.has(sender, U256::from(5));
     node.metrics.attested.add();
@@ -152,6 +153,7 @@ async fn every_stage_has_metrics_with_chain_and_model() {
         format!("oraculum_oldest_job_blocks{{{chain},state=\"seen\"}} 7.0"),
         format!("oraculum_run_seconds_count{{{chain},model=\"{MODEL}\",provider=\"cpu\"}} 1"),
         format!("oraculum_run_errors_total{{{chain},model=\"{MODEL}\",error=\"timeout\"}} 1"),
+        format!("oraculum_model_elsewhere{{{chain},model=\"{MODEL}\",provider=\"cuda:0+cpu\"}} 1"),
         format!("oraculum_reorg_blocks_sum{{{chain}}} 3.0"),
         format!("oraculum_attested_total{{{chain}}} 1"),
         format!("oraculum_height{{{chain},block=\"final\"}} 96.0"),

@@ -12,7 +12,7 @@ use clap::Args;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandResult, infer::ProviderArg, tell};
+use super::{CommandResult, infer::ProviderArgs, tell};
 use crate::{
     api,
     chain::Endpoint,
@@ -76,9 +76,8 @@ pub(super) struct DevArgs {
     /// Print the same facts as one JSON object, once the node answers.
     #[arg(long)]
     json: bool,
-    /// What models run on.
-    #[arg(long, value_enum, default_value_t = ProviderArg::Cpu, env = "ORACULUM_PROVIDER", help_heading = "Engine")]
-    provider: ProviderArg,
+    #[command(flatten)]
+    provider: ProviderArgs,
     /// The ONNX Runtime library; else it is looked for beside the executable and in node_modules.
     #[arg(long, value_name = "LIBRARY", env = "ORT_DYLIB_PATH", help_heading = "Engine")]
     runtime: Option<PathBuf>,
@@ -103,7 +102,8 @@ impl DevArgs {
         };
         let mut settings = deployment.settings(&anvil, 0, &data_dir)?;
         settings.engine.runtime = self.runtime.clone();
-        settings.engine.provider = self.provider.into();
+        settings.engine.provider = self.provider.provider.into();
+        settings.providers.plugin = self.provider.plugin();
         self.serve(settings, &anvil, &deployment, signal, began).await?;
         if let Some(file) = &self.state {
             SavedState::write(file, &anvil, &deployment, &data_dir).await?;

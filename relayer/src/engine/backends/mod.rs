@@ -2,4 +2,5 @@
 
 pub(super) mod canonical;
 pub(super) mod child;
+pub(super) mod folder;
 pub(super) mod ort;

@@ -77,7 +77,7 @@ async fn measure() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large.onnx");
     write_large(&path, COUNT);
-    let engine = cpu().await;
+    let engine = native(true, Limits::default()).await;
     // What the runtime needs by itself is there before.
     bare(&engine, gather()).await;
     let Some(before) = status("VmRSS") else { return };

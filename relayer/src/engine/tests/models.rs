@@ -154,3 +154,21 @@ async fn a_model_that_is_newer_than_the_runtime_says_so() {
     );
     assert!(!told.contains("onnxruntime_src") && !told.contains("/proc/"), "{told}");
 }
+
+#[tokio::test]
+async fn a_model_answers_the_same_in_this_process_and_in_its_own() {
+    let (inside, outside) = (native(true, Limits::default()).await, native(false, Limits::default()).await);
+    for name in ["iris", "digits", "credit", "language"] {
+        let file = ModelFile::of_path(&models_folder().join(name).join("model.onnx")).unwrap();
+        let loaded = inside.load(Source::file(file.clone())).await.unwrap();
+        let id = outside.load(Source::file(file)).await.unwrap().id;
+        let golden = std::fs::read(models_folder().join(name).join("golden.json")).unwrap();
+        let Golden { cases } = serde_json::from_slice(&golden).unwrap();
+        for case in cases {
+            let input = oip::pack_inputs(&case.inputs, &loaded.signature.inputs).unwrap();
+            let here = inside.run(id, input.clone(), NATIVE).await.unwrap();
+            let there = outside.run(id, input, NATIVE).await.unwrap();
+            assert_eq!((here.outcome, here.output), (Outcome::Ok, there.output), "{name}");
+        }
+    }
+}

@@ -21,17 +21,17 @@ use crate::{
 
 /// A backend whose sessions do as they are told, and otherwise give their input back.
 #[derive(Default)]
-struct Scripted {
+pub(super) struct Scripted {
     loads: AtomicUsize,
-    script: Arc<Script>,
+    pub(super) script: Arc<Script>,
 }
 
 #[derive(Default)]
-struct Script {
+pub(super) struct Script {
     /// What the next runs do.
     steps: Mutex<Vec<Step>>,
     /// Number of the next loads that fail.
-    failing_loads: AtomicUsize,
+    pub(super) failing_loads: AtomicUsize,
     cancelled: Notify,
     deadline: Mutex<Option<Instant>>,
 }
@@ -112,12 +112,21 @@ impl Session for ScriptedSession {
     }
 
     fn footprint(&self) -> u64 {
-        1
+        FOOTPRINT
     }
 
     fn health(&self) -> Health {
         self.health.lock().unwrap().clone()
     }
+}
+
+/// Bytes that a scripted session holds.
+const FOOTPRINT: u64 = 1_000;
+
+/// A model that gives its input back, whose name makes it another model.
+fn identity(input: &str) -> Vec<u8> {
+    let ports = |name| vec![port(name, 1, &[1])];
+    model(graph(vec![node("Identity", &[input], &["y"])], ports(input), ports("y")), vec![])
 }
 
 struct Rig {
@@ -130,14 +139,17 @@ struct Rig {
 impl Rig {
     /// An engine over a scripted backend, with a model of one input and one output that lies on disk.
     async fn new() -> Self {
+        Self::with_memory(0).await
+    }
+
+    /// The same, where sessions may hold so many bytes.
+    async fn with_memory(memory: u64) -> Self {
         let backend = Arc::new(Scripted::default());
-        let devices = Devices { preferred: vec![Device::Cpu], fallback: false, may_fall_back: false };
-        let native = Native { backend: backend.clone(), runtime: "1.30.0".to_owned(), devices };
-        let engine = OnnxEngine::over(native, Limits::default());
-        let ports = |name| vec![port(name, 1, &[1])];
-        let file = model(graph(vec![node("Identity", &["x"], &["y"])], ports("x"), ports("y")), vec![]);
+        let devices = Devices::processor();
+        let native = Native { backend: backend.clone(), partial: None, runtime: "1.30.0".to_owned(), devices };
+        let engine = OnnxEngine::over(native, EngineOptions { memory, ..EngineOptions::default() });
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("model.onnx"), file).unwrap();
+        std::fs::write(folder.path().join("model.onnx"), identity("x")).unwrap();
         let file = ModelFile::of_path(&folder.path().join("model.onnx")).unwrap();
         let id = engine.load(Source::file(file)).await.unwrap().id;
         Self { engine, backend, folder, id }
@@ -250,4 +262,38 @@ async fn a_run_has_its_deadline_from_when_it_begins() {
     rig.run().await.unwrap();
     let deadline = rig.backend.script.deadline.lock().unwrap().unwrap();
     assert_eq!(deadline, Instant::now() + Limits::default().run);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_model_that_was_used_least_recently_makes_room_for_another() {
+    let rig = Rig::with_memory(2 * FOOTPRINT + FOOTPRINT / 2).await;
+    let run = async |id: B256| {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let before = rig.loads();
+        let input = pack(&[Tensor::f32(vec![1], &[1.0]).unwrap()]);
+        assert_eq!(rig.engine.run(id, input, NATIVE).await.unwrap().outcome, Outcome::Ok);
+        rig.loads() - before
+    };
+    let load = async |name: &str| rig.engine.load(in_memory(identity(name))).await.unwrap().id;
+    let (first, second) = (rig.id, load("a").await);
+    assert_eq!((run(first).await, run(second).await, run(first).await), (0, 0, 0));
+    // The third takes the place of the second, and the second that of the first.
+    let third = load("b").await;
+    assert_eq!((run(first).await, run(third).await), (0, 0));
+    assert_eq!(run(second).await, 1);
+    assert_eq!((run(third).await, run(second).await, run(first).await), (0, 0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pinned_model_stays_and_what_finds_no_room_says_so() {
+    let rig = Rig::with_memory(2 * FOOTPRINT + FOOTPRINT / 2).await;
+    let pinned = async |name: &str| rig.engine.load(in_memory(identity(name)).pinned()).await;
+    pinned("a").await.unwrap();
+    // This evicts the rig's own model, and then nothing is left to evict.
+    pinned("b").await.unwrap();
+    let error = rig.run().await.unwrap_err();
+    assert_eq!((error.metrics_label(), error.fault()), ("out_of_memory", Fault::Load));
+    assert!(error.to_string().contains("raise `engine.memory`"), "{error}");
+    let Err(error) = pinned("c").await else { panic!("there is no room") };
+    assert!(matches!(error, LoadError::Memory { .. }), "{error}");
 }

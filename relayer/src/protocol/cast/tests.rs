@@ -292,3 +292,25 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// What is not cast is what a cast to the same type would give, to the bit.
+    #[test]
+    fn elements_of_the_packed_type_are_read_as_they_would_be_cast(bytes in prop::collection::vec(any::<[u8; 8]>(), 0..20)) {
+        use ElementType::*;
+        let mut bytes = bytes.concat();
+        // A quiet and a signaling NaN, and infinity, of float32 and float64.
+        for word in ["7fc00001", "ff800001", "7f800000", "7ff00000", "00000001", "fff00000"] {
+            bytes.extend(u32::from_str_radix(word, 16).unwrap().to_be_bytes());
+        }
+        for element in [I8, I16, I32, I64, U8, U16, U32, U64, F32, F64] {
+            let dtype = element.packed();
+            let count = bytes.len() / dtype.size().unwrap();
+            let tensor = Tensor::new(dtype, 0, vec![count as u32], bytes.clone().into()).unwrap();
+            let packed = |elements: &Elements| packed_elements(0, elements, OutputFormat::NATIVE, NotFinite::Kept).unwrap();
+            let read = same_type(element, tensor.data()).unwrap();
+            let cast = cast_each(&spec(element, &[None]), &tensor).unwrap();
+            prop_assert_eq!(packed(&read), packed(&cast), "{}", element);
+        }
+    }
+}

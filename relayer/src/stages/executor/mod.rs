@@ -232,7 +232,7 @@ impl<C: Chain, J: Journal> Executor<C, J> {
                     info!(%model, "the model is answered for again");
                 }
                 let Inference { profile, queue_time, run_time, .. } = &inference;
-                let provider = profile.device.to_string();
+                let provider = profile.place();
                 debug!(%id, %provider, ?queue_time, ?run_time, "the model ran");
                 self.node.metrics.ran(task.request.model_id, &provider, *queue_time, *run_time);
                 // Without a seat by now, the job is given up: at the next head it is asked again whether it is ours.

@@ -42,6 +42,8 @@ impl Engine for Slow {
                 runtime: String::new(),
                 device: Device::Cpu,
                 provider_fallback: false,
+                partial: false,
+                options: String::new(),
             };
             let (outcome, output, failure) = (Outcome::Ok, Bytes::new(), None);
             Ok(Inference {

@@ -4,6 +4,7 @@
 
 mod backlog;
 mod blocks;
+mod engine;
 mod fixture;
 mod flood;
 mod journal;
@@ -20,7 +21,8 @@ use std::process::ExitCode;
 use oraculum_tests::Res;
 
 const USAGE: &str = "usage: bench latency [REQUESTS] | blocks [SECONDS] | throughput [REQUESTS] | memory [REQUESTS]
-     | backlog [BLOCKS EVENTS] | load [SECONDS] | soak [SECONDS SVG] | journal [OPERATIONS SVG]";
+     | backlog [BLOCKS EVENTS] | load [SECONDS] | soak [SECONDS SVG] | journal [OPERATIONS SVG]
+     | engine [RUNS]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -47,6 +49,8 @@ async fn measure(arguments: &[&str]) -> Res<()> {
         "load" => load::run(number(0, 60)?).await,
         "soak" => soak::run(number(0, 3_600)?, rest.get(1).copied()).await,
         "journal" => journal::run(number(0, 4_000_000)? as u64, rest.get(1).copied()),
+        "engine" => engine::run(number(0, 2_000)?).await,
+        "session" => engine::bare(),
         "floor" if rest.len() == 5 => {
             latency::floor([rest[0], rest[1]], rest[2].parse()?, rest[3].parse()?, rest[4].parse()?).await
         }

@@ -1,9 +1,11 @@
 //! Where the judge's file is, and where its compiled code is kept.
 
 use std::{
-    env, fs, io,
+    env, io,
     path::{Path, PathBuf},
 };
+
+use crate::engine::backends::folder;
 
 /// The judge's file in npm's package.
 const PACKAGED: &str = "node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm";
@@ -35,7 +37,7 @@ pub enum JudgeFilesError {
     NoFile { path: PathBuf },
     #[error("there is no folder for the judge's compiled code: name one with ORACULUM_CACHE, or set HOME")]
     NoCache,
-    #[error("the judge's compiled code cannot be kept in {}: {error}", path.display())]
+    #[error("the judge's compiled code cannot be kept in {}: {error}; or name another folder with ORACULUM_CACHE", path.display())]
     Cache { path: PathBuf, error: io::Error },
 }
 
@@ -52,7 +54,7 @@ impl JudgeFiles {
         };
         let cache = cache_folder(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
             .ok_or(JudgeFilesError::NoCache)?;
-        make_private(&cache).map_err(|error| JudgeFilesError::Cache { path: cache.clone(), error })?;
+        folder::make_private(&cache).map_err(|error| JudgeFilesError::Cache { path: cache.clone(), error })?;
         Ok(Self { wasm, cache })
     }
 }
@@ -78,30 +80,6 @@ fn cache_folder(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     std::path::absolute(folder.join("judge")).ok()
 }
 
-/// Makes a folder, if there is none, that nobody else can write to: what lies there is run.
-fn make_private(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let metadata = fs::metadata(folder)?;
-        let refused = |why| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
-            return refused(
-                "it is somebody else's, and what lies there is run: name another folder with ORACULUM_CACHE",
-            );
-        }
-        if metadata.mode() & 0o022 != 0 {
-            return refused("others can write to it, and what lies there is run: take their permission (chmod go-w)");
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,17 +98,5 @@ mod tests {
         assert_eq!(of(&[home, ("CACHE_DIRECTORY", "/a:/b")]), Some("/home/runner/.cache/oraculum/judge".into()));
         assert_eq!(of(&[home, ("ORACULUM_CACHE", "/mine")]), Some("/mine/judge".into()));
         assert_eq!(of(&[]), None);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_folder_that_others_can_write_to_is_refused() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let made = folder.path().join("a/judge");
-        make_private(&made).unwrap();
-        assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o700);
-        fs::set_permissions(&made, fs::Permissions::from_mode(0o777)).unwrap();
-        assert_eq!(make_private(&made).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
     }
 }

@@ -16,7 +16,7 @@ use oraculum_judge::Limits;
 use self::files::JudgeFiles;
 use super::child::{
     ChildSession, Program,
-    wire::{JudgeOptions, Load},
+    wire::{JudgeOptions, RunnerOptions},
 };
 use crate::{
     engine::{
@@ -56,8 +56,7 @@ impl Backend for JudgeBackend {
                 fuel: self.limits.fuel,
                 examine: false,
             };
-            let load = Load { judge: Some(judge), ..Load::default() };
-            let session = ChildSession::open(&self.program, file, &signature, load).await?;
+            let session = ChildSession::open(&self.program, file, &signature, RunnerOptions::Judge(judge)).await?;
             Ok(Box::new(session) as Box<dyn Session>)
         })
     }

@@ -1,9 +1,13 @@
 //! The judge in a model's process.
 //!
 //! Answers come from a session that has run before. One in `CHECKED` is computed again by a fresh session, which is what
-//! judges, once nobody asks for a while: other bits end the process.
+//! judges, once nobody asks for a while, beside those who ask then: other bits end the process.
 
-use std::time::Instant;
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Instant,
+};
 
 use alloy::primitives::Bytes;
 use oraculum_judge::{Candidates, Judge, JudgeError, Limits, Session, Tensor, Trace};
@@ -11,7 +15,7 @@ use oraculum_judge::{Candidates, Judge, JudgeError, Limits, Session, Tensor, Tra
 use super::{
     super::child::{
         wire::{self, Failure, FailureKind, JudgeOptions, Loaded, Run},
-        worker::{Results, Runner, failure},
+        worker::{Results, Runner, end, failure},
     },
     guard,
     prepare::{Prepared, prepare},
@@ -19,12 +23,12 @@ use super::{
 };
 use crate::{engine::judgement::AnswerRule, model::OpenModelFile};
 
-/// Of as many runs one is checked.
-const CHECKED: u64 = 64;
+/// Of as many runs one is checked. An odd number, for every other run may be a warm-up.
+const CHECKED: u64 = 63;
 
 /// A model in the judge.
 struct JudgeRunner {
-    judge: Judge,
+    judge: Arc<Judge>,
     model: Bytes,
     limits: Limits,
     session: Session,
@@ -33,8 +37,17 @@ struct JudgeRunner {
     runs: u64,
     /// What traces may have, once one was asked for.
     candidates: Option<Candidates>,
-    /// The last run and its outputs, if they are to be checked.
-    unchecked: Option<(Vec<Tensor>, Vec<usize>, Vec<Tensor>)>,
+    /// The last run, if it is to be checked.
+    unchecked: Option<Ran>,
+    /// The check of an earlier one.
+    checking: Option<JoinHandle<()>>,
+}
+
+/// A run, and what it gave.
+struct Ran {
+    inputs: Vec<Tensor>,
+    wanted: Vec<usize>,
+    outputs: Vec<Tensor>,
 }
 
 /// Opens the judge and loads a model into it.
@@ -49,7 +62,8 @@ pub(in crate::engine::backends) fn open(
 ) -> Result<Box<dyn Runner>, Failure> {
     let Prepared { judge, model, limits } = prepare(file, options, preparing)?;
     let session = judge.load(&model, limits).map_err(|error| explained(&error))?;
-    Ok(Box::new(JudgeRunner { judge, model, limits, session, fresh: true, runs: 0, candidates: None, unchecked: None }))
+    let (judge, candidates, unchecked, checking) = (Arc::new(judge), None, None, None);
+    Ok(Box::new(JudgeRunner { judge, model, limits, session, fresh: true, runs: 0, candidates, unchecked, checking }))
 }
 
 impl Runner for JudgeRunner {
@@ -81,25 +95,39 @@ impl Runner for JudgeRunner {
             ran.map_err(|error| Failure { run_time: run_time(), ..explained(&error) })?;
         let tensors = outputs.iter().map(from_judge).collect();
         if !is_fresh && self.runs.is_multiple_of(CHECKED) {
-            self.unchecked = Some((inputs, wanted, outputs));
+            self.unchecked = Some(Ran { inputs, wanted, outputs });
         }
         Ok(Results { tensors, trace, guard, run_time: run_time() })
     }
 
     fn has_to_check(&self) -> bool {
-        self.unchecked.is_some()
+        self.unchecked.is_some() && self.checking.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     fn check(&mut self) -> Result<(), String> {
-        let Some((inputs, wanted, outputs)) = self.unchecked.take() else { return Ok(()) };
-        let mut fresh = match self.judge.load(&self.model, self.limits) {
-            Ok(session) => session,
-            // This machine's want of memory says nothing about the answer.
-            Err(error) if error.is_host() => return Ok(()),
-            Err(error) => return Err(format!("a fresh session of the judge does not load the model: {error}")),
+        let Some(ran) = self.unchecked.take() else { return Ok(()) };
+        let (judge, model, limits) = (self.judge.clone(), self.model.clone(), self.limits);
+        let check = move || {
+            if let Err(reason) = ran.check(&judge, &model, limits) {
+                end(&reason);
+            }
         };
-        match fresh.run(&inputs, &wanted) {
-            Ok(again) if again == outputs => Ok(()),
+        let started = thread::Builder::new().name("check".to_owned()).spawn(check);
+        self.checking = Some(started.map_err(|error| format!("no thread could be started: {error}"))?);
+        Ok(())
+    }
+}
+
+impl Ran {
+    /// Runs it once more in a fresh session.
+    ///
+    /// # Errors
+    /// How that one differs.
+    fn check(&self, judge: &Judge, model: &[u8], limits: Limits) -> Result<(), String> {
+        let ran = judge.load(model, limits).and_then(|mut fresh| fresh.run(&self.inputs, &self.wanted));
+        match ran {
+            Ok(again) if again == self.outputs => Ok(()),
+            // This machine's want of memory says nothing about the answer.
             Err(error) if error.is_host() => Ok(()),
             Ok(_) => Err("a session of the judge that had run before gave other bits than a fresh one".into()),
             Err(error) => Err(format!("a fresh session of the judge fails where an older one ran: {error}")),

@@ -43,7 +43,7 @@ pub(super) fn explained(error: &JudgeError) -> Failure {
 /// # Errors
 /// What is wrong with it, in words.
 pub(super) fn to_judge(tensor: wire::Tensor) -> Result<Tensor, String> {
-    let wire::Tensor { dtype, dims, data, lengths } = tensor;
+    let wire::Tensor { dtype, dims, data, lengths, .. } = tensor;
     let dtype = oraculum_judge::DType::from_onnx(dtype).ok_or_else(|| format!("a tensor of ONNX's type {dtype}"))?;
     let tensor = match dtype.size() {
         Some(_) => Tensor::new(dtype, dims, data),
@@ -58,5 +58,5 @@ pub(super) fn from_judge(tensor: &Tensor) -> wire::Tensor {
         oraculum_judge::Data::Bytes(bytes) => (bytes.clone(), Vec::new()),
         oraculum_judge::Data::Strings(strings) => tensors::joined(strings),
     };
-    wire::Tensor { dtype: tensor.dtype().onnx().into(), dims: tensor.dims().to_vec(), data, lengths }
+    wire::Tensor { dtype: tensor.dtype().onnx().into(), dims: tensor.dims().to_vec(), data, lengths, in_memory: 0 }
 }

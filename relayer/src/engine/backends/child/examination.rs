@@ -4,9 +4,9 @@
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Connection, Program, tensors,
+    Connection, Program, tensors, transfer,
     wire::{
-        self, MAX_DATA, MAX_REPORT, Order, OrderKind, Report, ReportKind,
+        self, MAX_DATA, MAX_REPORT, Order, OrderKind, Report, ReportKind, RunnerOptions,
         examine::{Done, Examine, Examined, Finding, Step},
     },
 };
@@ -46,12 +46,11 @@ impl Examination {
         deadline: Instant,
     ) -> Result<Self, LoadError> {
         let process = |error: std::io::Error| LoadError::Process(error.to_string());
-        let (path, handle) = file.for_child()?;
-        let load = wire::Load {
-            file: path.display().to_string(),
-            sha256: file.sha256().to_vec(),
-            judge: Some(wire::JudgeOptions { examine: true, ..judge }),
-        };
+        // Weights in other files are no business of the judge.
+        let (handle, told) = file.for_child(false)?;
+        let file = serde_json::to_string(&told).map_err(|error| process(error.into()))?;
+        let runner = RunnerOptions::Judge(wire::JudgeOptions { examine: true, ..judge });
+        let load = wire::Load { file, runner: Some(runner) };
         let mut connection = Connection::start(program, handle).map_err(process)?;
         match timeout_at(deadline, connection.load(load)).await {
             Err(_) => Err(LoadError::Process("it was not ready in the time that there is".to_owned())),
@@ -85,7 +84,7 @@ impl Examination {
         each: &mut (dyn FnMut(Finding, Vec<ModelTensor>) -> Result<(), &'static str> + Send),
     ) -> Result<(), Halted> {
         let order = Order::from(OrderKind::Examine(Examine { step: Some(step) }));
-        if let Err(error) = wire::send(&mut self.connection.writer, &order).await {
+        if let Err(error) = transfer::send(&mut self.connection.writer, order).await {
             return Err(self.broken(&error).await);
         }
         loop {
@@ -106,7 +105,7 @@ impl Examination {
     /// What the process reports next; the inner error says what it sent instead.
     async fn finding(&mut self) -> std::io::Result<Result<(Finding, Vec<ModelTensor>), String>> {
         let reader = &mut self.connection.reader;
-        let finding = match wire::receive::<Report>(reader, MAX_REPORT).await?.kind {
+        let finding = match transfer::receive::<Report>(reader, MAX_REPORT).await?.kind {
             Some(ReportKind::Examined(Examined { finding: Some(finding) })) => finding,
             _ => return Ok(Err("no finding".to_owned())),
         };
@@ -120,7 +119,7 @@ impl Examination {
         }
         let mut all = Vec::new();
         for _ in 0..count {
-            match tensors::from_wire(wire::receive(reader, MAX_DATA).await?) {
+            match tensors::from_wire(transfer::receive(reader, MAX_DATA).await?) {
                 Ok(tensor) => all.push(tensor),
                 Err(what) => return Ok(Err(what)),
             }

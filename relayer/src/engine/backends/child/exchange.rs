@@ -6,7 +6,7 @@ use alloy::primitives::keccak256;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::{
-    LONGEST_LINE, tensors,
+    LONGEST_LINE, tensors, transfer,
     wire::{self, Failure, FailureKind, MAX_DATA, MAX_REPORT, Order, OrderKind, Outputs, Report, ReportKind},
 };
 use crate::{
@@ -32,10 +32,10 @@ pub(super) async fn exchange(
             guard: judgement.guard.as_ref().map(wire::AnswerRule::from),
         }),
     };
-    wire::send(writer, &Order::from(OrderKind::Run(run))).await?;
+    transfer::send(writer, Order::from(OrderKind::Run(run))).await?;
     let nonsense = |what: &str| Ok(Err(RunError::Runtime(format!("the model's process sent {what}"))));
     let Outputs { tensors: count, run_time, trace, guard } =
-        match wire::receive::<Report>(reader, MAX_REPORT).await?.kind {
+        match transfer::receive::<Report>(reader, MAX_REPORT).await?.kind {
             Some(ReportKind::Outputs(outputs)) => outputs,
             Some(ReportKind::Failed(failure)) => return Ok(failed(failure)),
             _ => return nonsense("no result"),
@@ -46,8 +46,13 @@ pub(super) async fn exchange(
         return nonsense("other results than were asked for");
     }
     let mut outputs = Vec::with_capacity(wanted.len());
+    // All outputs together may have as much as one.
+    let mut left = MAX_DATA as usize;
     for output in wanted {
-        match tensors::from_wire(wire::receive(reader, MAX_DATA).await?) {
+        let tensor: wire::Tensor = transfer::receive(reader, MAX_DATA).await?;
+        let Some(rest) = left.checked_sub(tensor.data.len()) else { return nonsense("more data than there can be") };
+        left = rest;
+        match tensors::from_wire(tensor) {
             Ok(tensor) => outputs.push((*output, tensor)),
             Err(what) => return nonsense(&what),
         }
@@ -55,7 +60,7 @@ pub(super) async fn exchange(
     let trace = match seed {
         None => None,
         Some(seed) => {
-            let wire::Trace { bytes, reason } = wire::receive(reader, MAX_DATA).await?;
+            let wire::Trace { bytes, reason } = transfer::receive(reader, MAX_DATA).await?;
             let digest = keccak256([&seed[..], &bytes].concat());
             Some(Trace { digest, bytes, reason: reason.map(|reason| text::cut(&reason, LONGEST_LINE)) })
         }
@@ -80,6 +85,7 @@ fn failed(failure: Failure) -> Result<RunReport, RunError> {
         }
         FailureKind::Limit => Err(RunError::Limit(reason)),
         FailureKind::Memory => Err(RunError::OutOfMemory(reason)),
+        FailureKind::Device => Err(RunError::Device(reason)),
         FailureKind::Runtime | FailureKind::Judge | FailureKind::TooNew => Err(RunError::Runtime(reason)),
     }
 }

@@ -2,13 +2,14 @@
 //! worker`.
 //!
 //! ```text
-//! ChildSession::run ──▶ wire ──▶ worker, in the other process ──▶ Runner (canonical/)
+//! ChildSession::run ──▶ transfer ──▶ worker, in the other process ──▶ Runner (canonical/, ort/)
 //! ```
 
 pub(in crate::engine::backends) mod examination;
 mod exchange;
-pub(in crate::engine::backends) mod sandbox;
+pub(in crate::engine) mod sandbox;
 pub(in crate::engine::backends) mod tensors;
+mod transfer;
 pub(in crate::engine::backends) mod wire;
 pub(crate) mod worker;
 
@@ -35,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     exchange::exchange,
-    wire::{Failure, FailureKind, Load, Loaded, MAX_REPORT, Order, OrderKind, Report, ReportKind},
+    wire::{Failure, FailureKind, Load, Loaded, MAX_REPORT, Order, OrderKind, Report, ReportKind, RunnerOptions},
 };
 use crate::{
     engine::{
@@ -86,12 +87,12 @@ impl ChildSession {
         program: &Program,
         file: OpenModelFile,
         signature: &Signature,
-        mut load: Load,
+        runner: RunnerOptions,
     ) -> Result<Self, LoadError> {
         let process = |error: std::io::Error| LoadError::Process(error.to_string());
-        let (path, handle) = file.for_child()?;
-        load.file = path.display().to_string();
-        load.sha256 = file.sha256().to_vec();
+        let (handle, told) = file.for_child(!signature.external.is_empty())?;
+        let file = serde_json::to_string(&told).map_err(|error| process(error.into()))?;
+        let load = Load { file, runner: Some(runner) };
         let mut connection = Connection::start(program, handle).map_err(process)?;
         let Loaded { footprint, inputs, outputs } = match connection.load(load).await {
             Ok(loaded) => loaded?,
@@ -105,6 +106,8 @@ impl ChildSession {
             let reason = format!("the runtime reads {} as inputs and {} as outputs", names(&inputs), names(&outputs));
             return Err(LoadError::Session(reason));
         }
+        let held = connection.process.child.id().and_then(held_by);
+        let footprint = held.unwrap_or(footprint);
         Ok(Self { connection: AsyncMutex::new(connection), health: Mutex::new(Health::Ready), footprint })
     }
 
@@ -142,7 +145,7 @@ impl ChildSession {
             Err(error) => Err(process.end(&error).await),
         };
         self.set(match &report {
-            Err(error @ (RunError::Ended(_) | RunError::Runtime(_) | RunError::Killed(_))) => {
+            Err(error @ (RunError::Ended(_) | RunError::Runtime(_) | RunError::Device(_) | RunError::Killed(_))) => {
                 Health::Failed(error.to_string())
             }
             _ => Health::Ready,
@@ -222,10 +225,14 @@ impl Connection {
 
     /// Has the process load its model; the inner error is the model's or the judge's.
     async fn load(&mut self, load: Load) -> std::io::Result<Result<Loaded, LoadError>> {
-        wire::send(&mut self.writer, &Order::from(OrderKind::Load(load))).await?;
+        transfer::send(&mut self.writer, Order::from(OrderKind::Load(load))).await?;
+        let mut lines = 0;
         loop {
-            match wire::receive::<Report>(&mut self.reader, MAX_REPORT).await?.kind {
-                Some(ReportKind::Preparing(doing)) => tracing::info!("{}", text::one_line(&doing)),
+            match transfer::receive::<Report>(&mut self.reader, MAX_REPORT).await?.kind {
+                Some(ReportKind::Preparing(doing)) if lines < MAX_LINES => {
+                    lines += 1;
+                    tracing::info!("{}", text::cut(&text::one_line(&doing).to_string(), LONGEST_LINE));
+                }
                 Some(ReportKind::Loaded(loaded)) => return Ok(Ok(loaded)),
                 Some(ReportKind::NotLoaded(failure)) => return Ok(Err(not_loaded(failure))),
                 _ => return Ok(Err(LoadError::Process("it says what it should not".to_owned()))),
@@ -263,10 +270,20 @@ async fn log(stderr: ChildStderr, process: u32, last_words: Arc<Mutex<String>>) 
         line.clear();
         if lines < MAX_LINES {
             tracing::warn!(process, "the process of a model says: {told}");
+        } else {
+            // Whoever says so much has nothing to tell, and shall not keep the node busy.
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         lines += 1;
         *last_words.lock().unwrap_or_else(PoisonError::into_inner) = told;
     }
+}
+
+/// Bytes of memory that a process has to itself, where the system tells.
+fn held_by(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
 }
 
 /// How a process ended, in words.
@@ -284,7 +301,7 @@ fn not_loaded(failure: Failure) -> LoadError {
     let reason = text::cut(&failure.reason, LONGEST_LINE);
     match kind {
         FailureKind::Judge => LoadError::Judge(reason),
-        FailureKind::Runtime | FailureKind::Memory => LoadError::Process(reason),
+        FailureKind::Runtime | FailureKind::Memory | FailureKind::Device => LoadError::Process(reason),
         FailureKind::TooNew => LoadError::TooNew(reason),
         FailureKind::Model | FailureKind::NotTensor | FailureKind::Limit => LoadError::Session(reason),
     }

@@ -6,6 +6,8 @@ use oraculum_judge::DType;
 use super::wire;
 use crate::protocol::cast::{Elements, ModelTensor};
 
+/// Dimensions of a tensor at most: packed tensors have fewer, and inputs of the runtime's own too.
+const MAX_RANK: usize = 64;
 /// Strings of a tensor at most: each takes the node more memory than it takes on the wire.
 const MAX_STRINGS: usize = 1 << 22;
 
@@ -16,7 +18,11 @@ macro_rules! numbers {
             let mut lengths = Vec::new();
             let (dtype, data) = match &tensor.elements {
                 $(Elements::$variant(values) => {
-                    (DType::$variant, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+                    let mut data = vec![0; values.len() * size_of::<$type>()];
+                    for (place, value) in data.chunks_exact_mut(size_of::<$type>()).zip(values) {
+                        place.copy_from_slice(&value.to_le_bytes());
+                    }
+                    (DType::$variant, data)
                 })*
                 Elements::Bool(values) => (DType::Bool, values.iter().map(|value| u8::from(*value)).collect()),
                 Elements::String(values) => {
@@ -25,7 +31,7 @@ macro_rules! numbers {
                     (DType::String, text)
                 }
             };
-            wire::Tensor { dtype: dtype.onnx().into(), dims: tensor.shape.clone(), data, lengths }
+            wire::Tensor { dtype: dtype.onnx().into(), dims: tensor.shape.clone(), data, lengths, in_memory: 0 }
         }
 
         /// Reads a tensor that the process wrote.
@@ -33,8 +39,11 @@ macro_rules! numbers {
         /// # Errors
         /// What is wrong with it, in words.
         pub(in crate::engine::backends) fn from_wire(tensor: wire::Tensor) -> Result<ModelTensor, String> {
-            let wire::Tensor { dtype, dims: shape, data, lengths } = tensor;
+            let wire::Tensor { dtype, dims: shape, data, lengths, .. } = tensor;
             let dtype = DType::from_onnx(dtype).ok_or_else(|| format!("a tensor of ONNX's type {dtype}"))?;
+            if shape.len() > MAX_RANK {
+                return Err(format!("a tensor of {} dimensions", shape.len()));
+            }
             let expected = shape.iter().try_fold(1usize, |count, dim| count.checked_mul(*dim as usize));
             let expected = if shape.contains(&0) { Some(0) } else { expected };
             let actual = dtype.size().map_or(Some(lengths.len()), |size| {
@@ -116,12 +125,13 @@ mod tests {
 
     #[test]
     fn a_tensor_that_is_not_what_its_dimensions_say_is_refused() {
-        let good = wire::Tensor { dtype: 1, dims: vec![2], data: vec![0; 8], lengths: Vec::new() };
+        let good = wire::Tensor { dtype: 1, dims: vec![2], data: vec![0; 8], ..wire::Tensor::default() };
         let texts = |dims: Vec<u32>, data: &[u8], lengths: Vec<u32>| wire::Tensor {
             dtype: 8,
             dims,
             data: data.to_vec(),
             lengths,
+            in_memory: 0,
         };
         assert!(from_wire(texts(vec![2], b"ab", vec![1, 1])).is_ok());
         assert!(from_wire(good.clone()).is_ok());

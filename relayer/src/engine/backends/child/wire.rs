@@ -1,4 +1,4 @@
-//! What a model's process and the node say to each other: protobuf messages, each behind its length.
+//! What a model's process and the node say to each other: protobuf messages, which `transfer` carries.
 //!
 //! ```text
 //! node ──▶ Order: load, then run, run, …     process ──▶ Report: preparing, loaded or not, then one for each run
@@ -9,11 +9,8 @@
 
 pub(in crate::engine::backends) mod examine;
 
-use std::io::{self, ErrorKind, Read, Write};
-
 use self::examine::{Examine, Examined};
 use prost::{Message, Oneof};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Bytes of an order at most, and of a tensor or a trace in a report.
 pub(in crate::engine::backends) const MAX_DATA: u32 = 256 << 20;
@@ -44,14 +41,34 @@ pub(in crate::engine::backends) enum OrderKind {
 /// The model, and what is to run it.
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::engine::backends) struct Load {
-    /// Path under which the process finds the model's file.
+    /// The model's file, which is the process's standard output: a `ForChild`, as JSON.
     #[prost(string, tag = "1")]
     pub file: String,
-    /// SHA-256 of the file.
-    #[prost(bytes = "vec", tag = "2")]
-    pub sha256: Vec<u8>,
-    #[prost(message, optional, tag = "3")]
-    pub judge: Option<JudgeOptions>,
+    #[prost(oneof = "RunnerOptions", tags = "2, 3")]
+    pub runner: Option<RunnerOptions>,
+}
+
+/// What is to run the model.
+#[derive(Clone, PartialEq, Oneof)]
+pub(in crate::engine::backends) enum RunnerOptions {
+    #[prost(message, tag = "2")]
+    Judge(JudgeOptions),
+    #[prost(message, tag = "3")]
+    Native(NativeOptions),
+}
+
+/// ONNX Runtime, and what the model may use.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::engine::backends) struct NativeOptions {
+    /// Path of the runtime's library.
+    #[prost(string, tag = "1")]
+    pub library: String,
+    /// Device and options: a `Placement`, as JSON.
+    #[prost(string, tag = "2")]
+    pub placement: String,
+    /// Bytes of memory that the process may have; 0 for no limit.
+    #[prost(uint64, tag = "3")]
+    pub memory: u64,
 }
 
 /// The canonical judge, and what the card lets it use.
@@ -142,6 +159,9 @@ pub(in crate::engine::backends) struct Tensor {
     /// Bytes of each string, whose texts stand in `data` one after another.
     #[prost(uint32, repeated, tag = "4")]
     pub lengths: Vec<u32>,
+    /// Bytes of the data that come in memory beside the message, and not in `data`.
+    #[prost(uint64, tag = "5")]
+    pub in_memory: u64,
 }
 
 /// A message from a model's process.
@@ -258,6 +278,8 @@ pub(in crate::engine::backends) enum FailureKind {
     Judge = 5,
     /// The model is newer than the runtime.
     TooNew = 6,
+    /// The hardware.
+    Device = 7,
 }
 
 impl From<OrderKind> for Order {
@@ -270,66 +292,4 @@ impl From<ReportKind> for Report {
     fn from(kind: ReportKind) -> Self {
         Self { kind: Some(kind) }
     }
-}
-
-/// The message as it goes over the socket.
-fn framed(message: &impl Message) -> io::Result<Vec<u8>> {
-    let length = u32::try_from(message.encoded_len()).ok().filter(|length| *length <= MAX_DATA);
-    let length = length.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "tensors of more than 256 MiB"))?;
-    let mut frame = Vec::with_capacity(4 + length as usize);
-    frame.extend(length.to_le_bytes());
-    message.encode_raw(&mut frame);
-    Ok(frame)
-}
-
-fn length_of(header: [u8; 4], max: u32) -> io::Result<u64> {
-    let length = u32::from_le_bytes(header);
-    if length > max {
-        return Err(io::Error::new(ErrorKind::InvalidData, format!("a message of {length} bytes")));
-    }
-    Ok(length.into())
-}
-
-fn parsed<M: Message + Default>(bytes: &[u8], length: u64) -> io::Result<M> {
-    if (bytes.len() as u64) < length {
-        return Err(ErrorKind::UnexpectedEof.into());
-    }
-    M::decode(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
-}
-
-/// Writes a message.
-pub(in crate::engine::backends) async fn send(
-    to: &mut (impl AsyncWrite + Unpin),
-    message: &impl Message,
-) -> io::Result<()> {
-    to.write_all(&framed(message)?).await
-}
-
-/// Reads a message of `max` bytes at most. Where the other side is gone the error is `UnexpectedEof`.
-pub(in crate::engine::backends) async fn receive<M: Message + Default>(
-    from: &mut (impl AsyncRead + Unpin),
-    max: u32,
-) -> io::Result<M> {
-    let mut header = [0; 4];
-    from.read_exact(&mut header).await?;
-    let length = length_of(header, max)?;
-    // The buffer grows with what comes, not with what is announced.
-    let mut bytes = Vec::new();
-    from.take(length).read_to_end(&mut bytes).await?;
-    parsed(&bytes, length)
-}
-
-/// Writes a message, from the process.
-pub(in crate::engine::backends) fn write(to: &mut impl Write, message: &impl Message) -> io::Result<()> {
-    to.write_all(&framed(message)?)
-}
-
-/// Reads a message, in the process.
-pub(in crate::engine::backends) fn read<M: Message + Default>(from: &mut impl Read) -> io::Result<M> {
-    let mut header = [0; 4];
-    from.read_exact(&mut header)?;
-    let length = length_of(header, MAX_DATA)?;
-    let mut bytes = Vec::new();
-    from.take(length).read_to_end(&mut bytes)?;
-    parsed(&bytes, length)
 }

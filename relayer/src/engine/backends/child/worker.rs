@@ -13,13 +13,16 @@ use rustix::{
     time::Timespec,
 };
 
-use super::wire::{
-    self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Outputs, Report, ReportKind, Run,
-    examine::{Done, Examine, Examined, Finding, Step},
+use super::{
+    transfer,
+    wire::{
+        self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Outputs, Report, ReportKind, Run, RunnerOptions,
+        examine::{Done, Examine, Examined, Finding, Step},
+    },
 };
 use crate::{
-    engine::backends::canonical,
-    model::{ModelFile, OpenModelFile},
+    engine::backends::{canonical, ort},
+    model::OpenModelFile,
 };
 
 /// Tells the node what was found, with the tensors that follow it; fails where nobody listens.
@@ -47,13 +50,17 @@ pub(in crate::engine::backends) trait Runner {
     }
 
     /// Whether there is something to check while nobody waits.
-    fn has_to_check(&self) -> bool;
+    fn has_to_check(&self) -> bool {
+        false
+    }
 
-    /// Checks that.
+    /// Begins to check that; what must not run the model any more ends the process.
     ///
     /// # Errors
-    /// Why the process must not run the model any more.
-    fn check(&mut self) -> Result<(), String>;
+    /// Why nothing can be checked.
+    fn check(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Results of a run.
@@ -76,6 +83,12 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Ends the process for a reason.
+pub(in crate::engine::backends) fn end(reason: &str) -> ! {
+    say(reason);
+    std::process::exit(1);
+}
+
 /// Tells the node, which reads standard error; without a reader there is nobody to tell.
 fn say(what: &str) {
     let _ = io::Write::write_all(&mut io::stderr(), format!("{what}\n").as_bytes());
@@ -85,20 +98,21 @@ fn serve() -> Result<(), String> {
     let told = |error: io::Error| format!("the node's socket: {error}");
     let input = io::stdin().as_fd().try_clone_to_owned().map_err(told)?;
     let socket = UnixStream::from(input);
-    let load = match wire::read::<Order>(&mut &socket) {
+    let load = match transfer::read::<Order>(&socket) {
         Ok(Order { kind: Some(OrderKind::Load(load)) }) => load,
         Ok(_) => return Err("this is the process of a model: nodes start it".to_owned()),
         Err(error) => return Err(format!("this is the process of a model, which nodes start: {error}")),
     };
-    end_with(socket.try_clone().map_err(told)?)?;
-    let report = |kind: ReportKind| wire::write(&mut &socket, &Report::from(kind)).map_err(told);
-    let mut runner = match open(load, &mut |doing| report(ReportKind::Preparing(doing))) {
+    let watched = socket.try_clone().map_err(told)?;
+    let watch = move || end_with(watched.try_clone().map_err(told)?);
+    let report = |kind: ReportKind| transfer::write(&socket, Report::from(kind)).map_err(told);
+    let mut runner = match open(load, &watch, &mut |doing| report(ReportKind::Preparing(doing))) {
         Ok(runner) => runner,
         Err(failure) => return report(ReportKind::NotLoaded(failure)),
     };
     report(ReportKind::Loaded(runner.loaded()))?;
     loop {
-        let order = match wire::read::<Order>(&mut &socket) {
+        let order = match transfer::read::<Order>(&socket) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             order => order.map_err(told)?,
         };
@@ -107,7 +121,7 @@ fn serve() -> Result<(), String> {
             Some(OrderKind::Examine(Examine { step: Some(step) })) => {
                 let mut found = |finding: Finding, tensors: Vec<wire::Tensor>| {
                     report(ReportKind::Examined(Examined { finding: Some(finding) }))?;
-                    tensors.iter().try_for_each(|tensor| wire::write(&mut &socket, tensor)).map_err(told)
+                    tensors.into_iter().try_for_each(|tensor| transfer::write(&socket, tensor)).map_err(told)
                 };
                 let failure = runner.examine(step, &mut found).err();
                 found(Finding::Done(Done { failure }), Vec::new())?;
@@ -119,8 +133,8 @@ fn serve() -> Result<(), String> {
             Ok(Results { tensors, trace, guard, run_time }) => {
                 let count = u32::try_from(tensors.len()).unwrap_or(u32::MAX);
                 report(ReportKind::Outputs(Outputs { tensors: count, run_time, trace: trace.is_some(), guard }))?;
-                tensors.iter().try_for_each(|tensor| wire::write(&mut &socket, tensor)).map_err(told)?;
-                trace.iter().try_for_each(|trace| wire::write(&mut &socket, trace)).map_err(told)?;
+                tensors.into_iter().try_for_each(|tensor| transfer::write(&socket, tensor)).map_err(told)?;
+                trace.into_iter().try_for_each(|trace| transfer::write(&socket, trace)).map_err(told)?;
             }
             Err(failure) => report(ReportKind::Failed(failure))?,
         }
@@ -148,15 +162,26 @@ fn end_with(socket: UnixStream) -> Result<(), String> {
     waiting.map(drop).map_err(|error| format!("no thread could be started: {error}"))
 }
 
-fn open(load: Load, preparing: &mut dyn FnMut(String) -> Result<(), String>) -> Result<Box<dyn Runner>, Failure> {
-    let sha256 = load.sha256.as_slice().try_into().map_err(|_| failure(FailureKind::Runtime, "no hash".into()))?;
-    let file: OpenModelFile = ModelFile::with_hash(load.file.into(), sha256, Vec::new())
-        .open()
-        .map_err(|error| failure(FailureKind::Model, error.to_string()))?;
-    let options = load.judge.unwrap_or_default();
-    match options.examine {
-        true => canonical::examiner::open(&file, &options, preparing),
-        false => canonical::runner::open(&file, &options, preparing),
+/// Opens the model. `watch` ends the process with the node from then on: a thread, which files are closed to only if it is
+/// started after they are.
+fn open(
+    load: Load,
+    watch: &dyn Fn() -> Result<(), String>,
+    preparing: &mut dyn FnMut(String) -> Result<(), String>,
+) -> Result<Box<dyn Runner>, Failure> {
+    let told = serde_json::from_str(&load.file).map_err(|error| failure(FailureKind::Runtime, error.to_string()))?;
+    let file = OpenModelFile::from_parent(told).map_err(|error| failure(FailureKind::Model, error.to_string()))?;
+    match load.runner {
+        Some(RunnerOptions::Judge(options)) => {
+            // Compiling takes long, and what is loaded then opens no file in any thread.
+            watch().map_err(|reason| failure(FailureKind::Runtime, reason))?;
+            match options.examine {
+                true => canonical::examiner::open(&file, &options, preparing),
+                false => canonical::runner::open(&file, &options, preparing),
+            }
+        }
+        Some(RunnerOptions::Native(options)) => ort::runner::open(&file, &options, watch),
+        None => Err(failure(FailureKind::Runtime, "nothing is named to run the model".to_owned())),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use ort::{
     ErrorCode,
-    ep::{CUDA, ExecutionProvider, cuda::ConvAlgorithmSearch},
     logging::LogLevel,
     session::{
         RunOptions, Session, SessionInputValue,
@@ -11,6 +10,7 @@ use ort::{
 };
 
 use super::{
+    providers,
     runtime::Runtime,
     sequences,
     values::{self, OutputError},
@@ -20,15 +20,20 @@ use crate::{
         backend::{ModelFailure, RunError, RunRequest},
         error::LoadError,
         profile::Device,
+        providers::Execution,
     },
     model::graph::{PortKind, Signature},
     protocol::cast::ModelTensor,
     text,
 };
 
-/// Prepares a session on a device, of a model whose weights may lie in files of a folder. What CUDA cannot run is an error
-/// there, not work for the CPU.
-pub(super) fn builder(runtime: &Runtime, device: Device, weights: Option<&str>) -> Result<SessionBuilder, ort::Error> {
+/// Prepares a session on a device, of a model whose weights may lie in files of a folder.
+pub(super) fn builder(
+    runtime: &Runtime,
+    device: Device,
+    execution: &Execution,
+    weights: Option<&str>,
+) -> Result<SessionBuilder, ort::Error> {
     let builder = Session::builder(&runtime.environment)?
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
         .with_intra_threads(1)?
@@ -45,25 +50,7 @@ pub(super) fn builder(runtime: &Runtime, device: Device, weights: Option<&str>) 
         Some(folder) => builder.with_config_entry("session.model_external_initializers_file_folder_path", folder)?,
         None => builder,
     };
-    Ok(match device {
-        Device::Cpu | Device::Judge => builder,
-        Device::Cuda(number) => {
-            let cuda = CUDA::default()
-                .with_device_id(i32::try_from(number).unwrap_or(i32::MAX))
-                .with_tf32(false)
-                .with_conv_algorithm_search(ConvAlgorithmSearch::Default);
-            builder.with_disable_cpu_fallback()?.with_execution_providers([cuda.build().error_on_failure()])?
-        }
-    })
-}
-
-/// Whether the loaded library was built with CUDA at all. Some builds know the provider and come without its library.
-pub(super) fn has_cuda(runtime: &Runtime) -> bool {
-    let library = match std::env::consts::OS {
-        "windows" => "onnxruntime_providers_cuda.dll",
-        _ => "libonnxruntime_providers_cuda.so",
-    };
-    runtime.path.with_file_name(library).exists() && CUDA::is_available().unwrap_or(false)
+    providers::place(builder, runtime, device, execution)
 }
 
 /// Characters of a message of the runtime at most: its reason may come last of four sentences.

@@ -4,7 +4,6 @@
 //! act between kernels.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, Sender},
@@ -14,24 +13,22 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use ort::session::{RunOptions, Session as RuntimeSession, builder::LoadCanceler};
+use ort::session::{RunOptions, builder::LoadCanceler};
 use tokio::{
     sync::oneshot,
     time::{self, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{runtime::Runtime, session};
+use super::{opened::Opened, runtime::Runtime, session};
 use crate::{
     engine::{
         backend::{Health, RunError, RunReport, RunRequest, Session},
         error::LoadError,
         profile::Device,
+        providers::Execution,
     },
-    model::{
-        OpenModelFile, OpenWeights,
-        graph::{Port, Signature},
-    },
+    model::{OpenModelFile, graph::Signature},
 };
 
 /// A session, as seen from outside its thread.
@@ -55,6 +52,7 @@ struct Opening {
     file: OpenModelFile,
     signature: Arc<Signature>,
     device: Device,
+    execution: Arc<Execution>,
     /// Receives what stops the session until it is open.
     canceler: Sender<LoadCanceler>,
     /// Receives the file's size once the session is open.
@@ -83,12 +81,13 @@ impl OrtSession {
         file: OpenModelFile,
         signature: Arc<Signature>,
         device: Device,
+        execution: Arc<Execution>,
     ) -> Result<Self, LoadError> {
         let (opened, ready) = oneshot::channel();
         let (canceler, cancelers) = mpsc::channel();
         let (runs, received) = mpsc::channel();
         let health = Arc::new(Mutex::new(Health::Ready));
-        let opening = Opening { runtime, file, signature, device, canceler, opened };
+        let opening = Opening { runtime, file, signature, device, execution, canceler, opened };
         let shared = health.clone();
         thread::Builder::new()
             .name(format!("session-{device}"))
@@ -153,30 +152,24 @@ fn set(health: &Mutex<Health>, value: Health) {
 /// The thread: opens the session and runs it until nobody can send any more, or it has failed.
 fn own(opening: Opening, runs: &Receiver<ThreadRun>, health: &Mutex<Health>) {
     let ended = Ended(health);
-    let Opening { runtime, file, signature, device, canceler, opened } = opening;
-    // The binding may panic on what it takes for impossible; that must not pass for a live thread.
-    let session = catch_unwind(AssertUnwindSafe(|| open_session(runtime, &file, &signature, device, &canceler)))
-        .unwrap_or_else(|_| Err(LoadError::Session("the runtime's binding panicked".into())));
+    let Opening { runtime, file, signature, device, execution, canceler, opened } = opening;
+    let cancelable = |cancel| drop(canceler.send(cancel));
+    let session = Opened::open(runtime, &file, &signature, device, &execution, cancelable);
     drop(file);
     let (session, size) = match session {
-        Ok(session) => (Some((session.session, session.weights)), Ok(session.size)),
+        Ok(session) => {
+            let size = session.size;
+            (Some(session), Ok(size))
+        }
         Err(error) => (None, Err(error)),
     };
     let somebody_waits = opened.send(size).is_ok();
-    let Some((mut session, mut weights)) = session.filter(|_| somebody_waits) else { return };
+    let Some(mut session) = session.filter(|_| somebody_waits) else { return };
     while let Ok(run) = runs.recv() {
         let _span = run.span.entered();
         let began = Instant::now();
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            session::run(&mut session, &signature, device, run.request, &run.options)
-        }))
-        .unwrap_or_else(|_| Err(RunError::Runtime("the runtime's binding panicked".into())));
+        let result = session.run(&signature, run.request, &run.options);
         let run_time = began.elapsed();
-        // The runtime reads weights where they lie: what was written to under it is another model.
-        let result = match weights.as_mut().map_or(Ok(()), OpenWeights::check_unwritten) {
-            Ok(()) => result,
-            Err(error) => Err(RunError::Runtime(error.to_string())),
-        };
         // What failed below the model may be in any state: the session is not used again.
         let failed = match &result {
             Err(error @ (RunError::Runtime(_) | RunError::Device(_))) => Some(error.to_string()),
@@ -202,48 +195,4 @@ impl Drop for Ended<'_> {
             *health = Health::Failed("its thread has ended".into());
         }
     }
-}
-
-/// A session, with what has to stay as it is while it runs.
-struct Opened {
-    session: RuntimeSession,
-    weights: Option<OpenWeights>,
-    /// Size of the model's files, in bytes.
-    size: u64,
-}
-
-/// Opens the session from the files' very bytes.
-fn open_session(
-    runtime: &Runtime,
-    file: &OpenModelFile,
-    signature: &Signature,
-    device: Device,
-    canceler: &Sender<LoadCanceler>,
-) -> Result<Opened, LoadError> {
-    let failed = |error: ort::Error| session::open_error(&error);
-    let weights = file.weights(&signature.external)?;
-    let folder = weights.as_ref().map(|weights| weights.folder().to_string_lossy());
-    let mut builder = session::builder(runtime, device, folder.as_deref())
-        .map_err(|error| LoadError::Session(session::describe(&error)))?;
-    let _ = canceler.send(builder.canceler());
-    let (session, size) = if let Some(path) = file.pinned_path() {
-        let session = builder.commit_from_file(path).map_err(failed)?;
-        // The runtime has read the file by itself, so it has to be the same still.
-        file.verify()?;
-        (session, file.size()?)
-    } else {
-        let bytes = file.read()?;
-        (builder.commit_from_memory(&bytes).map_err(failed)?, bytes.len() as u64)
-    };
-    weights.as_ref().map_or(Ok(()), OpenWeights::verify)?;
-    let size = size + weights.as_ref().map_or(0, OpenWeights::size);
-    let names = |outlets: &[ort::value::Outlet]| outlets.iter().map(|o| o.name().to_owned()).collect::<Vec<_>>();
-    let declared = |ports: &[Port]| ports.iter().map(|port| port.name.clone()).collect::<Vec<_>>();
-    let found = (names(session.inputs()), names(session.outputs()));
-    let expected = (declared(&signature.input_ports), declared(&signature.output_ports));
-    if found != expected {
-        let reason = format!("the runtime reads {found:?} as inputs and outputs, the file says {expected:?}");
-        return Err(LoadError::Session(reason));
-    }
-    Ok(Opened { session, weights, size })
 }

@@ -1,4 +1,4 @@
-//! ONNX Runtime as a shared library, found and loaded when the process starts to need it.
+//! ONNX Runtime as a shared library: found by the node, and loaded by the processes that run models with it.
 
 use std::{
     env,
@@ -6,19 +6,28 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use crate::text;
+
 /// The oldest runtime that can be loaded is 1.`MIN_MINOR`.
 pub const MIN_MINOR: u32 = ort::MINOR_VERSION;
 
 const REMEDY: &str = "install it with `./scripts/setup`, or name the library with --runtime or ORT_DYLIB_PATH";
 
+/// The runtime's library, which is not loaded yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Library {
+    /// Path, without links.
+    pub path: PathBuf,
+    /// Version, such as `1.30.0`.
+    pub version: String,
+}
+
 /// The loaded runtime. There is one per process, and it stays until the process ends.
 #[derive(Debug)]
 pub struct Runtime {
     pub(in crate::engine::backends::ort) environment: ort::environment::Environment,
-    /// Version, such as `1.30.0`.
-    pub version: String,
     /// Library that it was loaded from.
-    pub path: PathBuf,
+    pub library: Library,
 }
 
 /// Reason for which there is no runtime.
@@ -41,40 +50,52 @@ pub enum RuntimeError {
 
 static LOADED: Mutex<Option<&'static Runtime>> = Mutex::new(None);
 
-/// Loads the runtime at `path`, or else the one that `discover` finds. Loading it again returns the same.
-///
-/// # Errors
-/// `RuntimeError::NotFound` or `NoFile` where there is none, `NotARuntime`, `TooOld` or `Start` where it cannot be used, and
-/// `AnotherIsLoaded` where the process has loaded another one before.
-pub fn load(path: Option<&Path>) -> Result<&'static Runtime, RuntimeError> {
-    let path = match path {
-        Some(path) => path.to_path_buf(),
-        None => discover()?,
-    };
-    let path = path.canonicalize().map_err(|_| RuntimeError::NoFile { path })?;
-    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(runtime) = *loaded {
-        return if runtime.path == path {
-            Ok(runtime)
-        } else {
-            Err(RuntimeError::AnotherIsLoaded { loaded: runtime.path.clone(), asked: path })
+impl Library {
+    /// The library at `path`, or else the one that `discover` finds.
+    ///
+    /// # Errors
+    /// `RuntimeError::NotFound` or `NoFile` where there is none, `NotARuntime` or `TooOld` where it cannot be used.
+    pub fn find(path: Option<&Path>) -> Result<Self, RuntimeError> {
+        let path = match path {
+            Some(path) => path.to_path_buf(),
+            None => discover()?,
         };
+        let path = path.canonicalize().map_err(|_| RuntimeError::NoFile { path })?;
+        let version = version_of(&path)?;
+        if !is_recent(&version) {
+            return Err(RuntimeError::TooOld { path, version });
+        }
+        Ok(Self { path, version })
     }
-    let version = version_of(&path)?;
-    if !is_recent(&version) {
-        return Err(RuntimeError::TooOld { path, version });
+
+    /// Loads the runtime. Loading it again returns the same.
+    ///
+    /// # Errors
+    /// `RuntimeError::NotARuntime` or `Start` where it cannot be used, and `AnotherIsLoaded` where the process has loaded another
+    /// one before.
+    pub fn load(&self) -> Result<&'static Runtime, RuntimeError> {
+        let path = &self.path;
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = *loaded {
+            return if runtime.library.path == *path {
+                Ok(runtime)
+            } else {
+                let loaded = runtime.library.path.clone();
+                Err(RuntimeError::AnotherIsLoaded { loaded, asked: path.clone() })
+            };
+        }
+        let environment = ort::init_from(path)
+            .map_err(|error| RuntimeError::NotARuntime { path: path.clone(), reason: error.to_string() })?
+            .with_name("oraculum")
+            .with_telemetry(false)
+            .build()
+            .map_err(|error| RuntimeError::Start { path: path.clone(), reason: error.to_string() })?;
+        // Whatever goes wrong comes back as an error, so the library need not write to standard error as well.
+        environment.set_log_level(ort::logging::LogLevel::Fatal);
+        let runtime: &'static Runtime = Box::leak(Box::new(Runtime { environment, library: self.clone() }));
+        *loaded = Some(runtime);
+        Ok(runtime)
     }
-    let environment = ort::init_from(&path)
-        .map_err(|error| RuntimeError::NotARuntime { path: path.clone(), reason: error.to_string() })?
-        .with_name("oraculum")
-        .with_telemetry(false)
-        .build()
-        .map_err(|error| RuntimeError::Start { path: path.clone(), reason: error.to_string() })?;
-    // Whatever goes wrong comes back as an error, so the library need not write to standard error as well.
-    environment.set_log_level(ort::logging::LogLevel::Fatal);
-    let runtime: &'static Runtime = Box::leak(Box::new(Runtime { environment, version, path }));
-    *loaded = Some(runtime);
-    Ok(runtime)
 }
 
 /// Finds the runtime: `ORT_DYLIB_PATH`, else beside the executable, else the package that `./scripts/setup` installs, in a
@@ -131,16 +152,22 @@ fn is_recent(version: &str) -> bool {
     }
 }
 
+/// What the system's loader says of a library, in one line; the binding's error tells it as its cause.
+pub(super) fn loader_said(error: &libloading::Error) -> String {
+    let said = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    text::one_line(&said)
+}
+
 /// Asks a library for its version before the binding does, which would panic where there is none.
 #[allow(unsafe_code, reason = "a C library says its version only by a call")]
 fn version_of(path: &Path) -> Result<String, RuntimeError> {
     let not_a_runtime = |reason: String| RuntimeError::NotARuntime { path: path.to_path_buf(), reason };
     // SAFETY: loading runs the library's own initialisers; the operator chose the file, and the binding is about to do
     // the same.
-    let library = unsafe { libloading::Library::new(path) }.map_err(|error| not_a_runtime(error.to_string()))?;
+    let library = unsafe { libloading::Library::new(path) }.map_err(|error| not_a_runtime(loader_said(&error)))?;
     // SAFETY: this is the signature of ONNX Runtime's entry point in every version.
     let entry = unsafe { library.get::<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase") }
-        .map_err(|error| not_a_runtime(error.to_string()))?;
+        .map_err(|error| not_a_runtime(loader_said(&error)))?;
     // SAFETY: the entry point takes nothing, and answers null or a table that lives as long as the library.
     let version = unsafe { entry().as_ref().map(|base| (base.GetVersionString)()) };
     let version = version.filter(|text| !text.is_null()).ok_or_else(|| not_a_runtime("it has no version".into()))?;

@@ -2,20 +2,18 @@ use super::*;
 
 #[test]
 fn the_installed_runtime_is_found_and_loaded_once() {
-    let runtime = load(None).unwrap();
-    assert!(is_recent(&runtime.version), "{}", runtime.version);
-    assert!(std::ptr::eq(load(Some(&runtime.path)).unwrap(), runtime));
-    let copy = tempfile::tempdir().unwrap().path().to_path_buf();
-    std::fs::create_dir_all(&copy).unwrap();
-    let other = copy.join("other.so");
-    std::fs::write(&other, b"").unwrap();
-    assert!(matches!(load(Some(&other)), Err(RuntimeError::AnotherIsLoaded { .. })));
-    std::fs::remove_dir_all(copy).unwrap();
+    let library = Library::find(None).unwrap();
+    assert!(is_recent(&library.version), "{}", library.version);
+    assert_eq!(Library::find(Some(&library.path)).unwrap(), library);
+    let runtime = library.load().unwrap();
+    assert!(std::ptr::eq(library.load().unwrap(), runtime));
+    let other = Library { path: "/elsewhere/libonnxruntime.so".into(), ..library };
+    assert!(matches!(other.load(), Err(RuntimeError::AnotherIsLoaded { .. })));
 }
 
 #[test]
 fn a_path_without_a_file_is_named() {
-    let error = load(Some(Path::new("/nowhere/libonnxruntime.so"))).unwrap_err();
+    let error = Library::find(Some(Path::new("/nowhere/libonnxruntime.so"))).unwrap_err();
     assert!(matches!(&error, RuntimeError::NoFile { path } if path.ends_with("libonnxruntime.so")));
     assert!(error.to_string().contains("--runtime"));
 }
@@ -23,7 +21,9 @@ fn a_path_without_a_file_is_named() {
 #[test]
 fn a_file_that_is_no_library_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    assert!(matches!(version_of(file.path()), Err(RuntimeError::NotARuntime { .. })));
+    let error = version_of(file.path()).unwrap_err();
+    assert!(matches!(error, RuntimeError::NotARuntime { .. }));
+    assert!(error.to_string().contains("file too short"), "{error}");
 }
 
 #[test]
