@@ -8,6 +8,7 @@ pub mod fixtures;
 pub mod invariants;
 pub mod models;
 pub mod node;
+pub mod onnx;
 pub mod process;
 pub mod rpc;
 

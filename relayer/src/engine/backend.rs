@@ -84,6 +84,9 @@ pub(super) struct RunReport {
     pub guard: Option<GuardReport>,
 }
 
+/// Bytes that all outputs of a run may have where they go from process to process; cards allow answers of far fewer.
+pub(super) const MAX_OUTPUT_BYTES: u32 = 256 << 20;
+
 /// Failure that a model gives in place of outputs; the input may be at fault.
 #[derive(Clone, Debug)]
 pub(super) enum ModelFailure {
@@ -91,6 +94,8 @@ pub(super) enum ModelFailure {
     Failed(String),
     /// An output is no packed tensor, on any machine.
     NotTensor { output: usize, reason: String },
+    /// So many bytes of output, which are more than `MAX_OUTPUT_BYTES`.
+    TooLong(u64),
 }
 
 /// Reason for which a run did not end by itself, or says nothing about its input.

@@ -6,7 +6,7 @@ use alloy::primitives::{B256, Bytes};
 use oraculum_judge::ONNX_RUNTIME;
 
 use super::{
-    backend::{ModelFailure, RunReport, RunRequest},
+    backend::{MAX_OUTPUT_BYTES, ModelFailure, RunReport, RunRequest},
     error::{EngineError, LoadError},
     judgement::{AnswerRule, GuardReport, Judgement, Trace},
     load::LoadedModel,
@@ -94,6 +94,10 @@ impl LoadedModel {
                 let reason = self.not_tensor(output).unwrap_or(reason);
                 Err(Unrepresentable::NotTensor { output, reason }.into())
             }
+            Err(ModelFailure::TooLong(length)) => {
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                Err(Unrepresentable::TooLong { length, max: self.max_output_bytes.min(MAX_OUTPUT_BYTES) }.into())
+            }
             Err(ModelFailure::Failed(reason)) => Err(self.confirm(again, reason).await?.into()),
         };
         Ok(Inference { trace, guard, ..self.conclude(result, device, queue_time, run_time) })
@@ -166,7 +170,7 @@ impl LoadedModel {
         let Some(request) = again else { return Ok(BadInput::Run(reason)) };
         match self.reference_sessions().await?.run(request).await?.report.result {
             Err(ModelFailure::Failed(reason)) => Ok(BadInput::Run(reason)),
-            Err(ModelFailure::NotTensor { .. }) | Ok(_) => {
+            Err(ModelFailure::NotTensor { .. } | ModelFailure::TooLong(_)) | Ok(_) => {
                 Err(EngineError::Device(format!("a run failed that succeeds on the reference: {reason}")))
             }
         }

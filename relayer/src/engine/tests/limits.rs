@@ -98,6 +98,21 @@ async fn memory_that_is_not_there_is_no_bad_input() {
     }
 }
 
+#[tokio::test]
+async fn outputs_that_no_process_hands_over_are_too_long_and_the_process_goes_on() {
+    let engine = native(false, Limits::default()).await;
+    let zeros = node("ConstantOfShape", &["shape"], &["y"]);
+    let file = model(graph(vec![zeros], vec![port("shape", 7, &[1])], vec![port("y", 1, &[-1])]), vec![]);
+    let id = bare(&engine, file).await;
+    let Inference { outcome, failure, .. } = engine.run(id, count(65 << 20), NATIVE).await.unwrap();
+    assert_eq!(outcome, Outcome::Unrepresentable);
+    let length = 260 << 20;
+    assert!(
+        matches!(failure, Some(Failure::Unrepresentable(Unrepresentable::TooLong { length: l, .. })) if l == length)
+    );
+    assert_eq!(engine.run(id, count(3), NATIVE).await.unwrap().outcome, Outcome::Ok);
+}
+
 /// The process is refused the memory, and no other model notices.
 #[tokio::test]
 async fn three_gigabytes_from_eight_bytes_cost_one_request() {

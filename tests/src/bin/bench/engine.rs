@@ -37,7 +37,7 @@ const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../onnx-models/bad/dro
 const SIDES: [&str; 4] = ["bare session", "in this process", "in a process of its own", "the judge in its process"];
 
 /// A session as whoever calls the runtime directly opens it, under the settings of the engine.
-fn bare_session(model: &Path) -> ort::Result<Session> {
+pub(super) fn bare_session(model: &Path) -> ort::Result<Session> {
     let library = Library::find(None).map_err(ort::Error::wrap)?;
     let environment = ort::init_from(&library.path).map_err(ort::Error::wrap)?.with_telemetry(false).build()?;
     Session::builder(&environment)?

@@ -7,6 +7,7 @@ mod blocks;
 mod engine;
 mod fixture;
 mod flood;
+mod footprint;
 mod journal;
 mod latency;
 mod load;
@@ -22,7 +23,7 @@ use oraculum_tests::Res;
 
 const USAGE: &str = "usage: bench latency [REQUESTS] | blocks [SECONDS] | throughput [REQUESTS] | memory [REQUESTS]
      | backlog [BLOCKS EVENTS] | load [SECONDS] | soak [SECONDS SVG] | journal [OPERATIONS SVG]
-     | engine [RUNS]";
+     | engine [RUNS] | footprint [STARTS]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -50,6 +51,8 @@ async fn measure(arguments: &[&str]) -> Res<()> {
         "soak" => soak::run(number(0, 3_600)?, rest.get(1).copied()).await,
         "journal" => journal::run(number(0, 4_000_000)? as u64, rest.get(1).copied()),
         "engine" => engine::run(number(0, 2_000)?).await,
+        "footprint" => footprint::run(number(0, 5)?).await,
+        "hold" if rest.len() == 1 => footprint::hold(rest[0].as_ref()),
         "session" => engine::bare(),
         "floor" if rest.len() == 5 => {
             latency::floor([rest[0], rest[1]], rest[2].parse()?, rest[3].parse()?, rest[4].parse()?).await

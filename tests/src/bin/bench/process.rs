@@ -35,6 +35,21 @@ pub(crate) fn own() -> Res<f64> {
     parse(&std::fs::read_to_string("/proc/self/status")?, "VmRSS")
 }
 
+/// The memory that a process has to itself now, in MB: shared pages, of which the program's own are most, count by their share.
+pub(crate) fn unshared(process: u32) -> Res<f64> {
+    parse(&std::fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?, "Pss:")
+}
+
+/// The processes that a process has started.
+pub(crate) fn children(process: u32) -> Res<Vec<u32>> {
+    let mut children = Vec::new();
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let pids = std::fs::read_to_string(thread?.path().join("children"))?;
+        children.extend(pids.split_whitespace().map(str::parse::<u32>).collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(children)
+}
+
 /// The CPU time that it used so far, in seconds.
 pub(crate) fn cpu(node: &Node) -> Res<f64> {
     let stat = read(node, "stat")?;

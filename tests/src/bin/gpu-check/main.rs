@@ -8,7 +8,6 @@
 mod arguments;
 mod driver;
 mod measure;
-mod onnx;
 mod sections;
 mod subject;
 

@@ -83,6 +83,7 @@ fn failed(failure: Failure) -> Result<RunReport, RunError> {
             let output = usize::try_from(failure.output).unwrap_or(usize::MAX);
             failed(ModelFailure::NotTensor { output, reason })
         }
+        FailureKind::TooLong => failed(ModelFailure::TooLong(failure.length)),
         FailureKind::Limit => Err(RunError::Limit(reason)),
         FailureKind::Memory => Err(RunError::OutOfMemory(reason)),
         FailureKind::Device => Err(RunError::Device(reason)),

@@ -303,7 +303,9 @@ fn not_loaded(failure: Failure) -> LoadError {
         FailureKind::Judge => LoadError::Judge(reason),
         FailureKind::Runtime | FailureKind::Memory | FailureKind::Device => LoadError::Process(reason),
         FailureKind::TooNew => LoadError::TooNew(reason),
-        FailureKind::Model | FailureKind::NotTensor | FailureKind::Limit => LoadError::Session(reason),
+        FailureKind::Model | FailureKind::NotTensor | FailureKind::Limit | FailureKind::TooLong => {
+            LoadError::Session(reason)
+        }
     }
 }
 

@@ -61,16 +61,16 @@ impl Carrier for Trace {}
 /// # Errors
 /// `InvalidInput` for tensors of more than `MAX_DATA`, else the socket's.
 pub(in crate::engine::backends) async fn send(to: &mut OwnedWriteHalf, mut message: impl Carrier) -> io::Result<()> {
-    let memory = into_memory(message.tensors())?;
+    let Some(memory) = into_memory(message.tensors())? else { return to.write_all(&framed(&message)?).await };
     let frame = framed(&message)?;
-    let sent = match &memory {
-        None => 0,
-        Some(memory) => {
-            let socket = to.as_ref();
-            socket.async_io(Interest::WRITABLE, || send_with(socket.as_fd(), &frame, memory.as_fd())).await?
+    let socket = to.as_ref();
+    match socket.async_io(Interest::WRITABLE, || send_with(socket.as_fd(), &frame, memory.as_fd())).await {
+        Err(error) if is_crowded(&error) => {
+            from_memory(message.tensors(), Some(&memory))?;
+            to.write_all(&framed(&message)?).await
         }
-    };
-    to.write_all(&frame[sent..]).await
+        sent => to.write_all(&frame[sent?..]).await,
+    }
 }
 
 /// Reads a message of `max` bytes at most. Where the other side is gone the error is `UnexpectedEof`.
@@ -94,10 +94,15 @@ pub(in crate::engine::backends) async fn receive<M: Carrier>(from: &mut OwnedRea
 /// # Errors
 /// As `send`.
 pub(in crate::engine::backends) fn write(mut to: &UnixStream, mut message: impl Carrier) -> io::Result<()> {
-    let memory = into_memory(message.tensors())?;
+    let Some(memory) = into_memory(message.tensors())? else { return to.write_all(&framed(&message)?) };
     let frame = framed(&message)?;
-    let sent = memory.map_or(Ok(0), |memory| send_with(to.as_fd(), &frame, memory.as_fd()))?;
-    to.write_all(&frame[sent..])
+    match send_with(to.as_fd(), &frame, memory.as_fd()) {
+        Err(error) if is_crowded(&error) => {
+            from_memory(message.tensors(), Some(&memory))?;
+            to.write_all(&framed(&message)?)
+        }
+        sent => to.write_all(&frame[sent?..]),
+    }
 }
 
 /// Reads a message, in the process.
@@ -125,6 +130,12 @@ fn framed(message: &impl Message) -> io::Result<Vec<u8>> {
     frame.extend(length.to_le_bytes());
     message.encode_raw(&mut frame);
     Ok(frame)
+}
+
+/// Whether no file can be sent because too many are on their way for this user: a hostile process may leave its own unread.
+/// The data goes over the socket then.
+fn is_crowded(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error())
 }
 
 fn too_large() -> io::Error {
@@ -324,6 +335,14 @@ mod tests {
         send(&mut writer, tensor(3 << 20)).await.unwrap();
         assert_eq!(receive::<Tensor>(&mut reader, MAX_DATA).await.unwrap(), tensor(3 << 20));
         process.await.unwrap();
+    }
+
+    #[test]
+    fn tensors_come_back_from_memory_that_cannot_be_sent() {
+        let mut tensors = [tensor(LARGE), tensor(3), tensor(2 * LARGE)];
+        let memory = into_memory(&mut tensors).unwrap();
+        from_memory(&mut tensors, memory.as_ref()).unwrap();
+        assert_eq!(tensors, [tensor(LARGE), tensor(3), tensor(2 * LARGE)]);
     }
 
     #[cfg(target_os = "linux")]

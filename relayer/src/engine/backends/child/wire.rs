@@ -9,11 +9,13 @@
 
 pub(in crate::engine::backends) mod examine;
 
-use self::examine::{Examine, Examined};
 use prost::{Message, Oneof};
 
+use self::examine::{Examine, Examined};
+use crate::engine::backend::MAX_OUTPUT_BYTES;
+
 /// Bytes of an order at most, and of a tensor or a trace in a report.
-pub(in crate::engine::backends) const MAX_DATA: u32 = 256 << 20;
+pub(in crate::engine::backends) const MAX_DATA: u32 = MAX_OUTPUT_BYTES;
 /// Bytes of everything else that a process reports, at most.
 pub(in crate::engine::backends) const MAX_REPORT: u32 = 1 << 20;
 
@@ -258,6 +260,9 @@ pub(in crate::engine::backends) struct Failure {
     /// Nanoseconds that the model ran.
     #[prost(uint64, tag = "4")]
     pub run_time: u64,
+    /// Bytes of outputs that are too long.
+    #[prost(uint64, tag = "5")]
+    pub length: u64,
 }
 
 /// Whose fault a failure is.
@@ -280,6 +285,8 @@ pub(in crate::engine::backends) enum FailureKind {
     TooNew = 6,
     /// The hardware.
     Device = 7,
+    /// The outputs are longer than `MAX_DATA`.
+    TooLong = 8,
 }
 
 impl From<OrderKind> for Order {

@@ -16,7 +16,8 @@ use rustix::{
 use super::{
     transfer,
     wire::{
-        self, Failure, FailureKind, Load, Loaded, Order, OrderKind, Outputs, Report, ReportKind, Run, RunnerOptions,
+        self, Failure, FailureKind, Load, Loaded, MAX_DATA, Order, OrderKind, Outputs, Report, ReportKind, Run,
+        RunnerOptions,
         examine::{Done, Examine, Examined, Finding, Step},
     },
 };
@@ -130,6 +131,11 @@ fn serve() -> Result<(), String> {
             _ => return Err("the node sent an order that no model carries out".to_owned()),
         };
         match runner.run(run) {
+            Ok(Results { tensors, run_time, .. }) if length(&tensors) > MAX_DATA.into() => {
+                let length = length(&tensors);
+                let too_long = failure(FailureKind::TooLong, format!("{length} bytes of output"));
+                report(ReportKind::Failed(Failure { run_time, length, ..too_long }))?;
+            }
             Ok(Results { tensors, trace, guard, run_time }) => {
                 let count = u32::try_from(tensors.len()).unwrap_or(u32::MAX);
                 report(ReportKind::Outputs(Outputs { tensors: count, run_time, trace: trace.is_some(), guard }))?;
@@ -142,6 +148,11 @@ fn serve() -> Result<(), String> {
             runner.check()?;
         }
     }
+}
+
+/// Bytes of the data of all tensors.
+fn length(tensors: &[wire::Tensor]) -> u64 {
+    tensors.iter().map(|tensor| tensor.data.len() as u64).sum()
 }
 
 /// Whether the node sends nothing for a while.
@@ -187,5 +198,5 @@ fn open(
 
 /// A failure without an output.
 pub(in crate::engine::backends) fn failure(kind: FailureKind, reason: String) -> Failure {
-    Failure { kind: kind.into(), reason, output: 0, run_time: 0 }
+    Failure { kind: kind.into(), reason, output: 0, run_time: 0, length: 0 }
 }

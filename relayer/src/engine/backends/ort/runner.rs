@@ -119,6 +119,9 @@ impl OrtRunner {
                 let output = u32::try_from(output).unwrap_or(u32::MAX);
                 Err(Failure { output, ..failure(FailureKind::NotTensor, reason) })
             }
+            Ok(Err(ModelFailure::TooLong(length))) => {
+                Err(Failure { length, ..failure(FailureKind::TooLong, String::new()) })
+            }
             Err(RunError::OutOfMemory(reason)) => Err(failure(FailureKind::Memory, reason)),
             Err(RunError::Device(reason)) => Err(failure(FailureKind::Device, reason)),
             Err(error) => Err(broken(error.to_string())),

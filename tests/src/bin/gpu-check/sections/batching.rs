@@ -4,14 +4,13 @@ use std::time::{Duration, Instant};
 
 use alloy::primitives::{B256, Bytes};
 use oraculum::{engine::OnnxEngine, model::ModelFile, protocol::OutputFormat};
-use oraculum_tests::Res;
+use oraculum_tests::{Res, onnx};
 
 use super::verdict;
 use crate::{
     Verdict,
     arguments::Arguments,
     measure::{Difference, Times},
-    onnx,
     subject::{file_of, images, load, numbers, random},
 };
 

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 
 use alloy::primitives::{Bytes, keccak256};
 use oraculum::{engine::OnnxEngine, model::ModelFile, protocol::OutputFormat};
-use oraculum_tests::Res;
+use oraculum_tests::{Res, onnx};
 
 use super::{verdict, yes};
 use crate::{
     Verdict,
     arguments::Arguments,
-    onnx,
     subject::{file_of, images, load, random},
 };
 

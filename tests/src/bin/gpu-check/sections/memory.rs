@@ -9,13 +9,12 @@ use oraculum::{
     },
     text,
 };
-use oraculum_tests::Res;
+use oraculum_tests::{Res, onnx};
 
 use super::{verdict, yes};
 use crate::{
     Verdict,
     arguments::Arguments,
-    onnx,
     subject::{file_of, load, random},
 };
 

@@ -12,7 +12,7 @@ use oraculum::{
     model::ModelFile,
     protocol::{OutputFormat, tensor},
 };
-use oraculum_tests::Res;
+use oraculum_tests::{Res, onnx};
 use ort::{
     environment::Environment,
     ep::{CUDA, cuda::ConvAlgorithmSearch},
@@ -24,7 +24,6 @@ use crate::{
     Verdict,
     arguments::{Arguments, Section},
     measure::{Times, micros, repeat},
-    onnx,
     subject::{file_of, images, load, random},
 };
 

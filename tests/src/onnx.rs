@@ -1,4 +1,4 @@
-//! ONNX files with weights, which the checks make for themselves: no file is carried to the machine with the GPU.
+//! ONNX files with weights that checks and figures make for themselves.
 
 use prost::Message;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -110,7 +110,8 @@ fn model(graph: Graph) -> Vec<u8> {
 }
 
 /// Convolutions over images `[-1, 3, size, size]` named `image`, and two products at the end: `scores`, `[-1, 10]`.
-pub(crate) fn network(size: i64) -> Vec<u8> {
+#[must_use]
+pub fn network(size: i64) -> Vec<u8> {
     const WIDE: i64 = 64;
     let conv = |input: &str, weights: &str, output: &str| {
         node("Conv", &[input, weights], output, vec![numbers("kernel_shape", &[3, 3]), numbers("pads", &[1, 1, 1, 1])])
@@ -143,7 +144,8 @@ pub(crate) fn network(size: i64) -> Vec<u8> {
 }
 
 /// Fills as many numbers as its input `shape` says, and adds them up.
-pub(crate) fn filler() -> Vec<u8> {
+#[must_use]
+pub fn filler() -> Vec<u8> {
     let nodes = vec![
         node("ConstantOfShape", &["shape"], "a", vec![]),
         node("ReduceSum", &["a"], "y", vec![number("keepdims", 1)]),
@@ -158,12 +160,27 @@ pub(crate) fn filler() -> Vec<u8> {
 }
 
 /// Gives its four numbers another shape, which fails for all but four.
-pub(crate) fn reshape() -> Vec<u8> {
+#[must_use]
+pub fn reshape() -> Vec<u8> {
     model(Graph {
         node: vec![node("Reshape", &["x", "shape"], "y", vec![])],
         name: "reshape".to_owned(),
         initializer: vec![],
         input: vec![port("x", FLOAT, &[4]), port("shape", INT64, &[1])],
         output: vec![port("y", FLOAT, &[-1])],
+    })
+}
+
+/// A product of `x`, `[1, 8192]`, with `megabytes` MiB of weights: `y`.
+#[must_use]
+pub fn product(megabytes: i64) -> Vec<u8> {
+    const WIDE: i64 = 8_192;
+    let columns = (megabytes << 20) / 4 / WIDE;
+    model(Graph {
+        node: vec![node("MatMul", &["x", "w"], "y", vec![])],
+        name: "product".to_owned(),
+        initializer: vec![weights("w", &[WIDE, columns])],
+        input: vec![port("x", FLOAT, &[1, WIDE])],
+        output: vec![port("y", FLOAT, &[1, columns])],
     })
 }
