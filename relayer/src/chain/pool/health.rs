@@ -20,7 +20,7 @@ pub enum EndpointState {
     Ready,
     /// The endpoint's head is below what it, or another, had already, so it is not read from.
     Behind,
-    /// The endpoint failed, and is left alone until its backoff ends.
+    /// The endpoint failed, and has not answered since: it is left alone until its backoff ends, and asked again then.
     Resting,
     /// The endpoint is on another chain, and is never used.
     WrongChain,
@@ -182,9 +182,14 @@ impl Health {
 
     pub(super) fn shown(&self, endpoint: &str, top: Option<u64>, highest: Option<u64>) -> EndpointHealth {
         let head = self.latest.map(|head| head.block.number);
+        let state = match self.state(top) {
+            // The end of a backoff is no sign of life.
+            EndpointState::Ready if self.failures > 0 => EndpointState::Resting,
+            state => state,
+        };
         EndpointHealth {
             endpoint: endpoint.to_owned(),
-            state: self.state(top),
+            state,
             head,
             behind_by: head.zip(highest).map_or(0, |(head, highest)| highest.saturating_sub(head)),
             latency: self.latency,

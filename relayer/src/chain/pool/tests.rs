@@ -192,10 +192,11 @@ async fn an_endpoint_that_fails_is_left_alone_and_taken_back_when_it_answers() {
     assert_eq!(rig.calls(), [0, 1]);
     rig.windows[0].fail(None);
     sleep(Duration::from_millis(101)).await;
-    assert_eq!(rig.states(), [EndpointState::Ready; 2]);
+    assert_eq!(rig.states(), [EndpointState::Resting, EndpointState::Ready], "it has not answered yet");
     rig.pool.balance(Address::ZERO).await.unwrap();
     assert_eq!(rig.calls(), [0, 1], "one that failed comes after one that did not");
     rig.poll().await;
+    assert_eq!(rig.states(), [EndpointState::Ready; 2]);
     *rig.windows[1].slow.lock().unwrap() = Duration::from_secs(1);
     rig.pool.balance(Address::ZERO).await.unwrap();
     rig.calls();
@@ -218,6 +219,7 @@ async fn rests_grow_while_an_endpoint_stays_down_and_calls_under_way_count_once(
         let until = rig.pool.members[0].health().backoff_until().unwrap();
         backoffs.push(until - Instant::now());
         sleep(until - Instant::now()).await;
+        assert_eq!(rig.states(), [EndpointState::Resting], "after the rest it may be asked, which does not make it well");
     }
     assert!(backoffs[0] <= Duration::from_millis(100), "{backoffs:?}");
     assert!(backoffs[7] >= Duration::from_secs(5) && backoffs[7] <= Duration::from_secs(10), "{backoffs:?}");
