@@ -76,8 +76,18 @@ fn chained(from_rounded: bool, chain: &[(&str, &[&str])], elem: i64) -> bool {
     let zero = graph.floats(&[4], &[0.0; 4]);
     let mut last = if from_rounded { graph.node("Exp", &["x"], &[]) } else { "x".to_owned() };
     for (op, more) in chain {
-        let inputs: Vec<&str> =
-            more.iter().map(|name| if *name == "LAST" { &last } else if *name == "ZERO" { &zero } else { *name }).collect();
+        let inputs: Vec<&str> = more
+            .iter()
+            .map(|name| {
+                if *name == "LAST" {
+                    &last
+                } else if *name == "ZERO" {
+                    &zero
+                } else {
+                    *name
+                }
+            })
+            .collect();
         let attributes = match *op {
             "Cast" => vec![Int("to", I64)],
             "ReduceSum" | "ReduceMax" => vec![Int("keepdims", 1)],
@@ -106,7 +116,10 @@ fn a_size_is_rounded_where_rounded_values_decide_it_and_nowhere_else() {
             assert!(!chained(false, &chain, I64), "{chain:?}");
         }
         // So are the elements, whatever they are.
-        assert!(chained(true, &[chain, &[("Shape", &["LAST"][..]), ("ReduceMax", &["LAST"][..])]].concat(), I64), "{chain:?}");
+        assert!(
+            chained(true, &[chain, &[("Shape", &["LAST"][..]), ("ReduceMax", &["LAST"][..])]].concat(), I64),
+            "{chain:?}"
+        );
     }
     // Where it is data that is rounded, the sizes are not.
     for chain in [[("Expand", &["LAST", "n"][..])], [("Compress", &["LAST", "condition"][..])]] {
@@ -142,8 +155,11 @@ fn a_loop_whose_end_a_rounded_value_decides_gives_rounded_sizes() {
 fn operators_that_work_in_floats_and_give_integers_only_round() {
     let rounded = |op: &str, inputs: &[(i64, &[i64])], attributes: &[Attribute<'_>], elem: i64| {
         let mut graph = Graph::default();
-        let names: Vec<String> =
-            inputs.iter().enumerate().map(|(place, (elem, dims))| graph.input(&format!("x{place}"), *elem, dims)).collect();
+        let names: Vec<String> = inputs
+            .iter()
+            .enumerate()
+            .map(|(place, (elem, dims))| graph.input(&format!("x{place}"), *elem, dims))
+            .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let made = graph.node(op, &names, attributes);
         graph.output(&made, elem, &[-1]);

@@ -3,8 +3,7 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
-    Factor, GuardError, MAX_ADDED, MAX_DEPTH, Weights,
-    facts,
+    Factor, GuardError, MAX_ADDED, MAX_DEPTH, Weights, facts,
     jitter::{self, Float},
     known::{Kind, Known, Rounded, exact, is_float, kind, outputs_of, unknown},
     names::Names,
