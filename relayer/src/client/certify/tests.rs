@@ -238,20 +238,22 @@ async fn a_card_that_records_other_answers_than_the_judges_is_refused() {
 
 #[tokio::test]
 async fn a_trace_must_prove_half_of_its_values_unless_the_run_is_small() {
-    let square = |side: i64| {
+    // As many multiplications as decide, and an output that an answer can hold.
+    let ports = |inner: i64| vec![port("x", 1, &[64, inner]), port("w", 1, &[inner, 64])];
+    let late = |inner: i64| {
         let nodes =
-            vec![node("Relu", &["x"], &["a"]), node("Neg", &["a"], &["b"]), node("MatMul", &["b", "b"], &["y"])];
-        with_ports(nodes, vec![port("x", 1, &[side, side])], vec![port("y", 1, &[side, side])])
+            vec![node("Relu", &["x"], &["a"]), node("Neg", &["a"], &["b"]), node("MatMul", &["b", "w"], &["y"])];
+        with_ports(nodes, ports(inner), vec![port("y", 1, &[64, 64])])
     };
-    let certificate = of(square(256), &[]).await;
+    let certificate = of(late(8_192), &[]).await;
     assert_eq!(codes(&certificate, Lane::Exact), ["proof"]);
     let proof = certificate.proof.unwrap();
     assert_eq!((proof.candidates, proof.published, proof.cheap), (3, 1, 2));
     assert!(certificate.run_fuel > SMALL_RUN);
-    assert_eq!(codes(&of(square(16), &[]).await, Lane::Exact), NONE);
+    assert_eq!(codes(&of(late(16), &[]).await, Lane::Exact), NONE);
     // With its work near its inputs, the same model proves it.
-    let nodes = vec![node("MatMul", &["x", "x"], &["a"]), node("Relu", &["a"], &["b"]), node("Neg", &["b"], &["y"])];
-    let early = with_ports(nodes, vec![port("x", 1, &[256, 256])], vec![port("y", 1, &[256, 256])]);
+    let nodes = vec![node("MatMul", &["x", "w"], &["a"]), node("Relu", &["a"], &["b"]), node("Neg", &["b"], &["y"])];
+    let early = with_ports(nodes, ports(8_192), vec![port("y", 1, &[64, 64])]);
     assert_eq!(codes(&of(early, &[]).await, Lane::Exact), NONE);
 }
 
