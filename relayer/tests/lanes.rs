@@ -63,10 +63,11 @@ fn a_judgement_in_the_tolerance_lane_tells_whether_the_guard_speaks() {
     let store = steps();
     let judged = |input: &str| oraculum(store.path(), &["judge", "steps/v1", "--input", input]);
     let silent = judged("[0.3]");
-    assert_eq!(json_of(&silent)["guard"], json!({ "speaks": false }));
+    assert_eq!((json_of(&silent)["guard"].clone(), silent.status.code()), (json!({ "speaks": false }), Some(0)));
     assert!(told(&silent).contains("the guard is silent"), "{}", told(&silent));
     let speaks = judged("[0]");
     let answer = json_of(&speaks);
+    assert_eq!(speaks.status.code(), Some(1));
     assert_eq!((answer["guard"]["speaks"].clone(), answer["outputs"][0]["data"].clone()), (json!(true), json!([1.0])));
     let reason = answer["guard"]["reason"].as_str().unwrap();
     assert!(reason.contains("change the answer"), "{reason}");
@@ -130,9 +131,28 @@ fn a_bare_file_without_any_lane_is_refused_and_what_cannot_be_found_is_another_c
     let random = shipped().join("bad/random.onnx");
     let refused = oraculum(&shipped(), &["model", "certify", random.to_str().unwrap(), "--json"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert_eq!(json_of(&refused)["lanes"]["exact"]["refusals"][0]["code"], json!("not-run"));
+    let certificate = json_of(&refused);
+    assert_eq!(certificate["lanes"]["exact"]["refusals"][0]["code"], json!("not-run"));
+    // What was not measured is not told.
+    assert_eq!(certificate["fuel"], json!({ "limit": 10_000_000_000u64 }));
+    assert!(certificate.get("memoryBytes").is_none() && certificate.get("trace").is_none(), "{certificate}");
     assert_eq!(oraculum(&shipped(), &["model", "certify", "nothing"]).status.code(), Some(7));
     assert_eq!(oraculum(&shipped(), &["model", "certify", "iris", "--time-limit", "0"]).status.code(), Some(2));
+}
+
+#[test]
+fn inputs_that_are_none_are_mistyped() {
+    let folder = tempfile::tempdir().unwrap();
+    let malformed = folder.path().join("malformed.json");
+    fs::write(&malformed, "{").unwrap();
+    let other = folder.path().join("other.json");
+    fs::write(&other, r#"{"inputs":[{"name":"z","datatype":"FP32","shape":[1],"data":[0]}]}"#).unwrap();
+    for command in ["certify", "calibrate"] {
+        for file in [folder.path().join("missing.json"), malformed.clone(), other.clone()] {
+            let ended = oraculum(&shipped(), &["model", command, "iris", "--inputs", file.to_str().unwrap()]);
+            assert_eq!(ended.status.code(), Some(2), "{command} {}: {}", file.display(), told(&ended));
+        }
+    }
 }
 
 #[test]
@@ -148,5 +168,6 @@ fn a_calibration_tells_shares_and_proposes_a_card() {
     assert_eq!(calibration["card"]["agreement"], json!([output["proposed"]]));
     let lines = String::from_utf8(calibrate(&[]).stdout).unwrap();
     assert!(lines.contains("this machine is within half a tolerance"), "{lines}");
+    assert!(lines.contains("card.json  \"profile\": \"lane=tolerance;guard=1;"), "{lines}");
     assert!(lines.contains(&format!("card.json  \"agreement\": [{}]", output["proposed"])), "{lines}");
 }

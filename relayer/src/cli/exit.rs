@@ -4,7 +4,7 @@ use std::error::Error;
 
 use crate::{
     chain::ChainError,
-    client::{AccountError, NewModelError},
+    client::{AccountError, ExampleError, NewModelError, Origin},
     config::ConfigError,
     coordinator::ReadError,
     engine::{EngineError, ExamineError, LoadError, StartError},
@@ -71,6 +71,13 @@ impl Exit {
             return Some(match error {
                 NewModelError::Name(_) | NewModelError::Labels { .. } | NewModelError::EmptyLabel => Self::Mistyped,
                 _ => Self::Engine,
+            });
+        }
+        if let Some(error) = error.downcast_ref::<ExampleError>() {
+            return Some(match error {
+                // The card is to blame.
+                ExampleError::Input { origin: Origin::Probe(_), .. } => Self::Engine,
+                ExampleError::Input { .. } | ExampleError::File { .. } => Self::Mistyped,
             });
         }
         let is_engine = error.is::<StartError>()

@@ -86,7 +86,7 @@ impl JudgeArgs {
     /// Runs the command.
     ///
     /// # Errors
-    /// The model's, the engine's or the inputs'; or the outcome, where it is no output.
+    /// The model's, the engine's or the inputs'; the outcome, where it is no output; or where the guard speaks.
     pub(super) async fn run(self) -> CommandResult {
         let limits = Limits { run: self.time_limit, load: self.time_limit, ..Limits::default() };
         let options = EngineOptions { judge: self.judge, provider: Provider::Cpu, limits, ..Default::default() };
@@ -107,11 +107,9 @@ impl JudgeArgs {
                 tell!("the guard is silent: an answer to these inputs can be judged");
                 Guard { speaks: false, reason: None }
             }
-            GuardReport::Speaks(reason) => {
-                tell!("no verdict: the guard speaks, for {reason}");
-                Guard { speaks: true, reason: Some(reason) }
-            }
+            GuardReport::Speaks(reason) => Guard { speaks: true, reason: Some(reason) },
         });
+        let speaks = guard.as_ref().and_then(|guard| guard.reason.clone());
         if let Some(failure) = failure {
             return Err(format!("{outcome}: {failure}").into());
         }
@@ -123,6 +121,7 @@ impl JudgeArgs {
             }
             TraceDigest { seed, bytes: bytes.len(), digest }
         });
-        print_json_line(&Judgement { id: request_id, outputs, trace, guard })
+        print_json_line(&Judgement { id: request_id, outputs, trace, guard })?;
+        speaks.map_or(Ok(()), |reason| Err(format!("no verdict: the guard speaks, for {reason}").into()))
     }
 }

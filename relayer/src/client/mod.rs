@@ -18,16 +18,15 @@ mod revoke;
 mod seat;
 mod seats;
 mod spread;
+mod trial;
 mod wait;
 
 pub use account::{Account, AccountError, Client};
 pub use ask::{Asked, RequestError, RequestTerms, ask, resolve_model};
 pub use calibrate::{
-    CalibrateError, Calibration, CalibrationRequest, Distribution, MAX_SEAT_SHARE, OutputCalibration, calibrate,
+    CalibrateError, Calibration, Distribution, GuardAnswer, MAX_SEAT_SHARE, NoRule, OutputCalibration, calibrate,
 };
-pub use certify::{
-    Certificate, CertificateRequest, CertifyError, ProductError, Refusal, SMALL_RUN, Spread, certify, shown_share,
-};
+pub use certify::{Certificate, CertifyError, Refusal, SMALL_RUN, Spread, certify, shown_share};
 pub use earnings::{DailyEarnings, daily_earnings};
 pub use examples::{ExampleError, Origin};
 pub use input::{InputError, JsonInput, Ports, input_from_arrays, input_from_json, input_from_text};
@@ -39,4 +38,5 @@ pub use refund::{Refund, refund};
 pub use revoke::{Revocation, revoke_key};
 pub use seat::{ActivationWait, Seat, SeatState, activate_seat, release_seat};
 pub use seats::{JoinedSeat, OwnedSeats, SeatError, register_node, registered_uri, signing_key};
+pub use trial::{TrialRequest, Tried};
 pub use wait::{Answered, wait_for_answer};

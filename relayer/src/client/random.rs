@@ -8,7 +8,7 @@ use crate::{
     protocol::{
         cast::{ElementType, TensorSpec},
         difference::values,
-        tensor::{self, DType, Tensor, TensorError},
+        tensor::{self, DType, MAX_TENSORS, Tensor, TensorError},
     },
     text,
 };
@@ -33,8 +33,8 @@ pub(super) enum RandomError {
     /// An input may have any number of dimensions.
     #[error("the file does not say how many dimensions `{}` has: give an example with --inputs", text::shown(.0))]
     OpenRank(String),
-    /// An input has more elements than are wanted, and takes so many bytes at least.
-    #[error("an input takes {0} bytes: give smaller ones with --inputs")]
+    /// Inputs have more elements than are wanted, and take so many bytes at least.
+    #[error("inputs of the model's sizes take {0} bytes or more: give smaller ones with --inputs")]
     TooLarge(u64),
     /// An input is of no shape that tensors have.
     #[error(transparent)]
@@ -87,7 +87,7 @@ impl Values {
 /// A source of random inputs.
 pub(super) struct Inputs {
     random: StdRng,
-    /// Elements of an input at most.
+    /// Elements of all inputs at most.
     max_elements: u64,
 }
 
@@ -106,15 +106,18 @@ impl Inputs {
     /// dimension; `values` says what an input is drawn from, by its place.
     ///
     /// # Errors
-    /// `OpenRank` for an input of any rank, `TooLarge` for one that is larger than is wanted, `Tensor` for one of no shape that
-    /// tensors have.
+    /// `OpenRank` for an input of any rank, `TooLarge` for inputs that are larger than is wanted, `Tensor` for one of no shape
+    /// that tensors have, and for more than a list of tensors holds.
     pub(super) fn packed<'v>(
         &mut self,
         specs: &[TensorSpec],
         open: &dyn Fn(usize, usize) -> u32,
         values: &dyn Fn(usize) -> &'v Values,
     ) -> Result<Bytes, RandomError> {
-        let mut tensors = Vec::with_capacity(specs.len());
+        if specs.len() > MAX_TENSORS {
+            return Err(TensorError::TooManyTensors { count: specs.len() }.into());
+        }
+        let (mut tensors, mut left) = (Vec::with_capacity(specs.len()), self.max_elements);
         for (place, spec) in specs.iter().enumerate() {
             let shape = spec.shape.as_ref().ok_or_else(|| RandomError::OpenRank(spec.name.clone()))?;
             let size = |(index, dim): (usize, &Option<u64>)| {
@@ -123,12 +126,10 @@ impl Inputs {
             let dims = shape.iter().enumerate().map(size).collect::<Result<Vec<u32>, u64>>();
             let count = |dims: &[u32]| dims.iter().fold(1u64, |count, dim| count.saturating_mul(u64::from(*dim)));
             let dims = dims.map_err(RandomError::TooLarge)?;
-            match count(&dims) {
-                elements if elements <= self.max_elements => {
-                    tensors.push(self.tensor(spec.element, dims, elements, values(place))?);
-                }
-                elements => return Err(RandomError::TooLarge(elements)),
-            }
+            let elements = count(&dims);
+            let bytes = elements.saturating_mul(spec.element.packed().size().unwrap_or(1) as u64);
+            left = left.checked_sub(elements).ok_or(RandomError::TooLarge(bytes))?;
+            tensors.push(self.tensor(spec.element, dims, elements, values(place))?);
         }
         Ok(tensor::encode(&tensors)?)
     }
@@ -225,7 +226,20 @@ mod tests {
         let packed = |spec: TensorSpec| Inputs::from_seed(1, 10).packed(&[spec], &sized((1, 8)), &|_| &values);
         let open = TensorSpec { shape: None, ..spec(ElementType::F32, &[]) };
         assert_eq!(packed(open), Err(RandomError::OpenRank("x".into())));
-        assert_eq!(packed(spec(ElementType::F32, &[None, Some(11)])), Err(RandomError::TooLarge(11)));
+        assert_eq!(packed(spec(ElementType::F32, &[None, Some(11)])), Err(RandomError::TooLarge(44)));
         assert!(matches!(packed(spec(ElementType::F32, &[Some(u64::MAX)])), Err(RandomError::TooLarge(_))));
+    }
+
+    #[test]
+    fn all_inputs_together_have_no_more_elements_than_are_wanted_nor_more_tensors_than_a_list() {
+        let values = Values::within((0.0, 1.0));
+        let packed = |count: usize, size: u64| {
+            let specs = vec![spec(ElementType::F32, &[Some(size)]); count];
+            Inputs::from_seed(1, 100).packed(&specs, &sized((1, 8)), &|_| &values)
+        };
+        assert!(packed(2, 50).is_ok());
+        assert_eq!(packed(3, 50), Err(RandomError::TooLarge(200)));
+        let count = MAX_TENSORS + 1;
+        assert_eq!(packed(count, 1), Err(RandomError::Tensor(TensorError::TooManyTensors { count })));
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     protocol::{
         OutputFormat,
         card::Agreement,
-        cast::{ModelTensor, NotFinite, from_outputs},
+        cast::{ModelTensor, NotFinite, Unrepresentable, from_outputs},
         difference::{Difference, difference},
         tensor::{self, Tensor},
     },
@@ -14,22 +14,24 @@ use crate::{
 /// An output as a contract may get it; `None` where no answer can hold it.
 pub(super) type Packed = Option<Tensor>;
 
-/// Packs each output by itself.
-pub(super) fn pack(outputs: &[ModelTensor]) -> Vec<Packed> {
-    let pack = |output: &ModelTensor| {
-        let packed = from_outputs(&[(0, output.clone())], OutputFormat::NATIVE, NotFinite::Refused, u32::MAX).ok()?;
-        tensor::decode(&packed).ok()?.into_iter().next()
-    };
-    outputs.iter().map(pack).collect()
+/// Packs each output by itself, in an answer of `max` bytes at most.
+///
+/// # Errors
+/// Why no answer can hold the first that none can.
+pub(super) fn pack(outputs: &[ModelTensor], max: u32) -> Result<Vec<Tensor>, Unrepresentable> {
+    outputs.iter().enumerate().map(|(place, output)| packed(place, output, max)).collect()
 }
 
-/// Differences of two outputs; two that no answer can hold are the same answer.
-pub(super) fn apart(a: &Packed, b: &Packed) -> Difference {
-    match (a, b) {
-        (Some(a), Some(b)) => difference(a, b),
-        (None, None) => Difference::Symbols(0),
-        _ => Difference::Incomparable,
-    }
+fn packed(place: usize, output: &ModelTensor, max: u32) -> Result<Tensor, Unrepresentable> {
+    let packed = from_outputs(&[(place, output.clone())], OutputFormat::NATIVE, NotFinite::Refused, max)?;
+    let not_tensor = |reason| Unrepresentable::NotTensor { output: place, reason };
+    let tensors = tensor::decode(&packed).map_err(|error| not_tensor(error.to_string()))?;
+    tensors.into_iter().next().ok_or_else(|| not_tensor("nothing was packed".to_owned()))
+}
+
+/// How far an output is from the judge's.
+pub(super) fn apart(run: Option<&Packed>, judged: &Tensor) -> Difference {
+    run.and_then(Option::as_ref).map_or(Difference::Incomparable, |run| difference(run, judged))
 }
 
 /// What the guard's runs found.
@@ -44,16 +46,16 @@ pub(super) struct GuardRuns {
 }
 
 /// Looks at a run of the guard: the place of its inputs, its outputs, and those of the plain run.
-pub(super) type SeeRun<'a> = dyn FnMut(usize, &[Packed], &[Packed]) + Send + 'a;
+pub(super) type SeeRun<'a> = dyn FnMut(usize, &[Packed], &[Tensor]) + Send + 'a;
 
 /// Makes the guard's runs on all inputs that were kept, and has `each` look at the outputs of each run beside the canonical
-/// ones, with the place of the inputs.
+/// ones, with the place of the inputs. An answer has `max` bytes at most.
 ///
 /// # Errors
 /// `ExamineError` where there is no result.
 pub(super) async fn guard_runs(
     examiner: &mut Examiner,
-    canonical: &[Vec<Packed>],
+    (canonical, max): (&[Vec<Tensor>], u32),
     each: &mut SeeRun<'_>,
     progress: &mut (dyn FnMut(&str) + Send),
 ) -> Result<GuardRuns, ExamineError> {
@@ -70,7 +72,13 @@ pub(super) async fn guard_runs(
                 Err(reason) => found.failure = found.failure.take().or(Some((input, reason))),
                 // Without jitter the outputs are the plain ones.
                 Ok(_) if sign == JitterSign::None => {}
-                Ok(outputs) => each(input, &pack(&outputs), &canonical[input]),
+                Ok(outputs) => {
+                    let pack = |(place, output): (usize, &ModelTensor)| packed(place, output, max).ok();
+                    let packed: Vec<Packed> = outputs.iter().enumerate().map(pack).collect();
+                    if let Some(canonical) = canonical.get(input) {
+                        each(input, &packed, canonical);
+                    }
+                }
             }
         };
         if let Err(reason) = examiner.jitter(sign, &mut look).await? {
@@ -100,8 +108,8 @@ impl Worst {
 /// Shares of the rules, one for each output.
 pub(super) fn shares<'a>(
     run: &'a [Packed],
-    canonical: &'a [Packed],
+    canonical: &'a [Tensor],
     rules: &'a [Agreement],
 ) -> impl Iterator<Item = f64> + 'a {
-    run.iter().zip(canonical).zip(rules).map(|((run, canonical), rule)| apart(run, canonical).share(rule))
+    run.iter().zip(canonical).zip(rules).map(|((run, canonical), rule)| apart(Some(run), canonical).share(rule))
 }

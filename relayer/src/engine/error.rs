@@ -141,6 +141,8 @@ pub enum LoadError {
     WeightsBeside,
     #[error("the canonical judge cannot be used: {0}")]
     Judge(String),
+    #[error("the model's file cannot be used: {0}")]
+    File(String),
     #[error("the model's process failed: {0}")]
     Process(String),
     #[error("ONNX Runtime does not load the model: {}", text::one_line(.0))]

@@ -76,8 +76,18 @@ pub enum RunFailure {
     Limit(String),
     /// The model fails on these inputs.
     Input(String),
-    /// An output is no tensor, in words.
+    /// No answer can hold an output, in words.
     Output(String),
+}
+
+impl RunFailure {
+    /// The limit, or the model's words.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Limit(reason) | Self::Input(reason) | Self::Output(reason) => reason,
+        }
+    }
 }
 
 /// Runs with the candidates of the trace as further outputs.

@@ -60,14 +60,7 @@ impl Source {
             file: model.onnx(),
             profile: Some(model.profile.clone()),
             guarded: guarded(model),
-            card: Some(CardLimits {
-                agreement: model.card.agreement.clone(),
-                max_input_bytes: model.card.max_input_bytes,
-                max_output_bytes: model.card.max_output_bytes,
-                inputs: model.details.inputs.clone(),
-                outputs: model.details.outputs.clone(),
-                probes: model.details.probes.clone(),
-            }),
+            card: Some(CardLimits::of(model)),
             pinned: false,
         }
     }
@@ -96,14 +89,10 @@ impl Source {
     pub fn judged_card(model: &Model) -> Self {
         let limits = model.profile.parse::<Profile>().map_or(oraculum_judge::Limits::DEFAULT, |profile| profile.limits);
         let judged = Self::judged_within(model.onnx(), limits);
-        match guarded(model) {
-            // The same file may be judged by the rules of several cards.
-            Some(rules) => {
-                let id = keccak256([judged.id, model.id].concat());
-                Self { id, guarded: Some(rules), ..judged }
-            }
-            None => judged,
-        }
+        // The same file may be judged by the rules of several cards.
+        let id = keccak256([judged.id, model.id].concat());
+        let card = CardLimits { probes: Vec::new(), ..CardLimits::of(model) };
+        Self { id, guarded: guarded(model), card: Some(card), ..judged }
     }
 
     fn judged_within(file: ModelFile, limits: oraculum_judge::Limits) -> Self {
@@ -111,6 +100,19 @@ impl Source {
         // The same file may be loaded natively, too.
         let id = keccak256([file.sha256().as_slice(), profile.as_bytes()].concat());
         Self { id, file, profile: Some(profile), guarded: None, card: None, pinned: false }
+    }
+}
+
+impl CardLimits {
+    fn of(model: &Model) -> Self {
+        Self {
+            agreement: model.card.agreement.clone(),
+            max_input_bytes: model.card.max_input_bytes,
+            max_output_bytes: model.card.max_output_bytes,
+            inputs: model.details.inputs.clone(),
+            outputs: model.details.outputs.clone(),
+            probes: model.details.probes.clone(),
+        }
     }
 }
 

@@ -41,6 +41,7 @@ pub use infer::Inference;
 pub use judgement::{GuardReport, Trace};
 pub use libraries::{Driver, Found, Gpu, Library, Needs, Opened};
 pub use load::{LoadedModel, Source};
+pub(crate) use profile::Reference;
 pub use profile::{Device, ExecutionProfile, SETTINGS};
 pub use providers::{
     ArenaGrowth, ConvolutionSearch, CudaOptions, PluginOptions, Provider, ProviderOptions, TensorrtOptions,

@@ -14,7 +14,7 @@ pub const SETTINGS: &str = "provider=cpu;intra_op=1;inter_op=1;execution=sequent
 
 /// What decides about a model's outputs in a dispute, as a card's profile string says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reference {
+pub(crate) enum Reference {
     /// The canonical judge.
     Judge(Profile),
     /// ONNX Runtime of this version, on the processor.
@@ -26,7 +26,7 @@ impl Reference {
     ///
     /// # Errors
     /// `LoadError::UnknownProfile` for one that this engine cannot judge by.
-    pub(super) fn of(profile: &str) -> Result<Self, LoadError> {
+    pub(crate) fn of(profile: &str) -> Result<Self, LoadError> {
         if let Some(version) = native_version(profile) {
             return Ok(Self::Native(version.to_owned()));
         }

@@ -14,10 +14,29 @@ use super::{
 pub(super) struct Known {
     pub(super) elem: i64,
     pub(super) kind: Kind,
-    /// Whether the value depends on one that is rounded.
-    pub(super) rounded: bool,
+    /// Whether the value hangs on ones that are rounded.
+    pub(super) rounded: Rounded,
     /// The tensor without jitter, of a short constant that has some.
     pub(super) exact: Option<Rc<Vec<u8>>>,
+}
+
+/// Whether what is known of a value hangs on values that are rounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rounded {
+    /// Its elements do.
+    pub(super) elements: bool,
+    /// Its sizes do: as many elements as a rounded value lets through.
+    pub(super) sizes: bool,
+}
+
+impl Rounded {
+    pub(super) fn any(self) -> bool {
+        self.elements || self.sizes
+    }
+
+    pub(super) fn or(self, other: Self) -> Self {
+        Self { elements: self.elements || other.elements, sizes: self.sizes || other.sizes }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::{collections::HashMap, rc::Rc};
 use super::{
     Factor, GuardError, MAX_ADDED, MAX_DEPTH, Weights, facts,
     jitter::{self, Float},
-    known::{Kind, Known, exact, is_float, kind, outputs_of, unknown},
+    known::{Kind, Known, Rounded, exact, is_float, kind, outputs_of, unknown},
     names::Names,
     node::{Node, TensorFacts, value_info},
     operators::{Effect, effect, elem, takes_exactly},
@@ -21,8 +21,8 @@ struct Inner {
     attributes: Vec<Option<Vec<u8>>>,
     /// Element types of the node's outputs, if it has a graph.
     outputs: Option<Vec<i64>>,
-    /// Whether a graph gives rounded values.
-    rounded: bool,
+    /// What hangs on rounded values in what a graph gives.
+    rounded: Rounded,
 }
 
 /// A float that becomes an integer, which a further output shows as f64.
@@ -79,7 +79,7 @@ impl Rewrite {
     /// The model's graph, with inputs for ε and k after its own, and outputs of the probes.
     pub(super) fn model(&mut self, graph: &[u8]) -> Result<Vec<u8>> {
         let (graph, outputs) = self.graph(graph, None)?;
-        self.rounded = outputs.iter().map(|output| output.rounded).collect();
+        self.rounded = outputs.iter().map(|output| output.rounded.any()).collect();
         let mut out = Vec::new();
         for float in &self.used {
             float.constants().iter().for_each(|node| put_bytes(&mut out, 1, node));
@@ -212,11 +212,8 @@ impl Rewrite {
         if facts::is_mixed_product(&node, &elems) {
             self.products.push(facts::named(&node));
         }
-        // Of a value only the sizes count in a shape.
-        let rounded = kind != Kind::Shape
-            && (rounded
-                || inputs.iter().flatten().any(|known| known.rounded)
-                || rounds && (facts::quantizes(&node) || outputs.iter().any(|elem| is_float(*elem))));
+        let computes = facts::quantizes(&node, &elems) || outputs.iter().any(|elem| is_float(*elem));
+        let rounded = facts::rounded(&node, &inputs, rounded, rounds && computes);
         let (mut after, mut written) = (Vec::new(), Vec::new());
         for (name, elem) in node.output.iter().zip(outputs) {
             let float = Float::of(elem).filter(|_| rounds && !name.is_empty());
@@ -255,7 +252,7 @@ impl Rewrite {
             };
             let (graph, known) = self.graph(&graph, Some(&given))?;
             inner.attributes.push(Some(attribute.with(6, &graph)));
-            inner.rounded |= known.iter().any(|known| known.rounded);
+            inner.rounded = known.iter().map(|known| known.rounded).fold(inner.rounded, Rounded::or);
             let elems: Vec<i64> = known.into_iter().skip(skipped).map(|known| known.elem).collect();
             if elems.len() < node.output.len() {
                 return Err(malformed("a graph has fewer outputs than its node"));
@@ -318,14 +315,14 @@ impl Rewrite {
             return Err(GuardError::Type { value: name.to_owned(), elem });
         }
         let scope = self.scopes.last_mut().ok_or_else(|| malformed("it has no graph"))?;
-        match scope.insert(name.to_owned(), Known { elem, kind, rounded: false, exact }) {
+        match scope.insert(name.to_owned(), Known { elem, kind, rounded: Rounded::default(), exact }) {
             Some(_) => Err(GuardError::Twice(name.to_owned())),
             None => Ok(()),
         }
     }
 
-    /// Notes that a value of the innermost graph depends on rounded ones.
-    fn round(&mut self, name: &str, rounded: bool) {
+    /// Notes what of a value of the innermost graph hangs on rounded ones.
+    fn round(&mut self, name: &str, rounded: Rounded) {
         if let Some(known) = self.scopes.last_mut().and_then(|scope| scope.get_mut(name)) {
             known.rounded = rounded;
         }

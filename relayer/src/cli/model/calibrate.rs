@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use alloy::primitives::B256;
 use clap::Args;
-use oraculum_judge::Profile;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{certify::TrialArgs, inspect};
+use super::{
+    certify::{Share, TrialArgs, tried_line},
+    inspect,
+};
 use crate::{
     cli::{CommandResult, infer::EngineArgs, judge::seconds, named_model::NamedModel, print, print_json_line, tell},
-    client::{Calibration, CalibrationRequest, Distribution, OutputCalibration, calibrate, shown_share},
+    client::{Calibration, Distribution, GuardAnswer, NoRule, OutputCalibration, TrialRequest, calibrate, shown_share},
     engine::{EngineOptions, Limits, OnnxEngine},
     model::{ModelStore, agreement_json},
-    protocol::card::Agreement,
     text,
 };
 
@@ -48,8 +49,15 @@ struct CalibrationReport {
     golden: usize,
     random: usize,
     left_out: usize,
+    /// Why there are fewer random inputs than were wanted, if there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shortfall: Option<String>,
+    /// Why the guard was not asked, if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_guarded: Option<String>,
+    /// What the guard says, if no tolerance would keep it silent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guard_speaks: Option<String>,
     outputs: Vec<OutputReport>,
     /// Whether native runs are within half a tolerance everywhere.
     may_take_a_seat: bool,
@@ -68,26 +76,34 @@ struct CardProposal {
 struct OutputReport {
     output: String,
     rule: Value,
-    /// Shares of the rule's tolerance; null where no tolerance would do.
+    /// Shares of the rule's tolerance; "infinite" where no tolerance would do.
     native: Shares,
-    guard_golden: Option<f64>,
-    guard_random: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guard_golden: Option<Share>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guard_random: Option<Share>,
     proposed: Option<Value>,
+    /// Why no rule is proposed, if none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_proposed: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Shares {
     count: usize,
-    median: Option<f64>,
-    p99: Option<f64>,
-    max: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    median: Option<Share>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p99: Option<Share>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<Share>,
 }
 
 impl CalibrateArgs {
     /// Runs the command.
     ///
     /// # Errors
-    /// Where nothing can be compared.
+    /// Where nothing can be compared; or where this machine must not serve the model natively.
     pub(super) async fn run(self, store: &ModelStore, as_json: bool) -> CommandResult {
         let named = NamedModel::find(&self.model, store)?;
         let (file, card) = match &named {
@@ -96,27 +112,43 @@ impl CalibrateArgs {
         };
         let (seed, time_limit) = (self.trial.seed(), self.time_limit);
         let (inputs, runs) = (self.trial.inputs()?, self.trial.runs());
-        let request = CalibrationRequest { file: file.clone(), card, inputs, runs, seed, time_limit };
+        let request = TrialRequest { file: file.clone(), card, inputs, runs, seed, time_limit };
         let limits = Limits { run: time_limit, load: time_limit, ..Limits::default() };
         let engine = OnnxEngine::start(EngineOptions { limits, ..self.engine.into() }).await?;
         tell!("calibrating with --seed {seed}");
         let calibration = calibrate(&engine, &request, &mut |doing| tell!("  {doing}")).await?;
         let file_hash = file.sha256();
         if as_json {
-            return print_json_line(&CalibrationReport {
+            print_json_line(&CalibrationReport {
                 name: card.map(|card| card.name.clone()),
                 model_id: card.map(|card| card.id),
                 file_hash,
                 ..CalibrationReport::from((&calibration, seed))
-            });
+            })?;
+            return seated(&calibration);
         }
         let title = match card {
             Some(card) => format!("{}  {}", card.name, card.id),
             None => format!("{}  {file_hash}", text::escaped(&self.model)),
         };
-        print(&lines(title, &calibration).join("\n"))
+        print(&lines(title, &calibration).join("\n"))?;
+        seated(&calibration)
     }
 }
+
+/// Whether this machine may serve the model natively.
+///
+/// # Errors
+/// Where it must not.
+fn seated(calibration: &Calibration) -> CommandResult {
+    match calibration.may_take_a_seat() {
+        true => Ok(()),
+        false => Err(BEYOND.into()),
+    }
+}
+
+/// What is said of a machine that must not serve a model.
+const BEYOND: &str = "this machine is beyond half a tolerance: do not serve the model natively under this rule";
 
 impl From<(&Calibration, u64)> for CalibrationReport {
     fn from((calibration, seed): (&Calibration, u64)) -> Self {
@@ -126,10 +158,18 @@ impl From<(&Calibration, u64)> for CalibrationReport {
             file_hash: B256::ZERO,
             native: calibration.native.clone(),
             seed,
-            golden: calibration.golden,
-            random: calibration.random,
-            left_out: calibration.left_out,
-            not_guarded: calibration.not_guarded.clone(),
+            golden: calibration.tried.golden,
+            random: calibration.tried.random,
+            left_out: calibration.tried.left_out,
+            shortfall: calibration.tried.shortfall.clone(),
+            not_guarded: match &calibration.guard {
+                GuardAnswer::NotAsked(reason) => Some(reason.clone()),
+                GuardAnswer::Measured | GuardAnswer::Speaks(..) => None,
+            },
+            guard_speaks: match &calibration.guard {
+                GuardAnswer::Speaks(origin, reason) => Some(format!("on {origin}: {reason}")),
+                GuardAnswer::Measured | GuardAnswer::NotAsked(_) => None,
+            },
             outputs: calibration.outputs.iter().map(OutputReport::from).collect(),
             may_take_a_seat: calibration.may_take_a_seat(),
             card: card(calibration),
@@ -139,65 +179,118 @@ impl From<(&Calibration, u64)> for CalibrationReport {
 
 impl From<&OutputCalibration> for OutputReport {
     fn from(output: &OutputCalibration) -> Self {
-        let finite = |share: f64| share.is_finite().then_some(share);
         let Distribution { count, median, p99, max } = output.native;
+        let measured = |share: f64| (count > 0).then_some(Share(share));
         Self {
             output: output.output.clone(),
             rule: agreement_json(&output.rule),
-            native: Shares { count, median: finite(median), p99: finite(p99), max: finite(max) },
-            guard_golden: finite(output.guard_golden),
-            guard_random: finite(output.guard_random),
-            proposed: output.proposed.as_ref().map(agreement_json),
+            native: Shares { count, median: measured(median), p99: measured(p99), max: measured(max) },
+            guard_golden: output.guard_golden.map(Share),
+            guard_random: output.guard_random.map(Share),
+            proposed: output.proposed.as_ref().ok().map(agreement_json),
+            not_proposed: output.proposed.err().map(|reason| reason.to_string()),
         }
     }
 }
 
 fn card(calibration: &Calibration) -> Option<CardProposal> {
-    let agreement = calibration.agreement()?.iter().map(agreement_json).collect();
-    Some(CardProposal { profile: Profile::TOLERANCE.to_string(), agreement })
+    let (profile, rules) = calibration.card()?;
+    Some(CardProposal { profile: profile.to_string(), agreement: rules.iter().map(agreement_json).collect() })
 }
 
 fn lines(title: String, calibration: &Calibration) -> Vec<String> {
-    let Calibration { native, golden, random, left_out, not_guarded, outputs } = calibration;
+    let Calibration { native, tried, guard, outputs, .. } = calibration;
     let row = |key: &str, value: String| format!("  {key:<11}{value}");
     let mut lines = vec![title, row("native", native.clone())];
-    let others = if *left_out == 0 { String::new() } else { format!("; {left_out} others it does not take") };
-    lines.push(row("tried", format!("{golden} golden and {random} random inputs{others}")));
+    lines.extend(tried_line(tried).map(|line| row("tried", line)));
     for output in outputs {
         let Distribution { count, median, p99, max } = output.native;
         let [median, p99, max] = [median, p99, max].map(shown_share);
         lines.push(row("output", format!("{} ({})", output.output, inspect::agreement(&output.rule))));
-        lines.push(format!(
-            "    native runs differ by: median {median}, p99 {p99}, max {max} of the tolerance ({count} values)"
-        ));
-        if not_guarded.is_none() {
-            let golden = (*golden > 0).then(|| format!("{} on golden inputs", shown_share(output.guard_golden)));
-            let random = (*random > 0).then(|| format!("{} on random inputs", shown_share(output.guard_random)));
-            let shares = golden.into_iter().chain(random).collect::<Vec<_>>().join(", ");
-            lines.push(format!("    small changes inside differ by: {shares}"));
-        }
+        lines.push(match count {
+            0 => "    native runs have no values to compare".to_owned(),
+            _ => format!("    native runs differ by: median {median}, p99 {p99}, max {max} ({count} values)"),
+        });
+        let told = |share: Option<f64>, on: &str| share.map(|share| format!("{} on {on} inputs", shown_share(share)));
+        let shares: Vec<_> =
+            told(output.guard_golden, "golden").into_iter().chain(told(output.guard_random, "random")).collect();
+        lines
+            .extend((!shares.is_empty()).then(|| format!("    small changes inside differ by: {}", shares.join(", "))));
         lines.push(match &output.proposed {
-            Some(rule) => format!("    proposed: {}", inspect::agreement(rule)),
-            None if output.rule == Agreement::Exact => {
-                "    proposed: nothing, for it must be equal and is made of rounded numbers: leave it out, or take the exact lane".to_owned()
-            }
-            None => "    proposed: nothing, for no tolerance would do: take the exact lane, which needs none".to_owned(),
+            Ok(rule) => format!("    proposed: {}", inspect::agreement(rule)),
+            Err(reason) => format!("    proposed: nothing, for {reason}: {}", remedy(*reason)),
         });
     }
-    if let Some(reason) = not_guarded {
-        lines.push(row("guard", format!("not asked, so there is no room for it: {reason}")));
+    match guard {
+        GuardAnswer::Measured => {}
+        GuardAnswer::NotAsked(reason) => {
+            lines.push(row("guard", format!("not asked, so the model may not have the tolerance lane: {reason}")));
+        }
+        GuardAnswer::Speaks(origin, reason) => lines.push(row(
+            "guard",
+            format!(
+                "speaks on {origin} whatever the tolerance, so the model may not have the tolerance lane: {reason}"
+            ),
+        )),
     }
     lines.push(row(
         "seat",
         match calibration.may_take_a_seat() {
             true => "this machine is within half a tolerance, so it may serve the model natively".to_owned(),
-            false => {
-                "this machine is beyond half a tolerance: do not serve the model natively under this rule".to_owned()
-            }
+            false => BEYOND.to_owned(),
         },
     ));
-    if let Some(CardProposal { agreement, .. }) = card(calibration) {
+    if let Some(CardProposal { profile, agreement }) = card(calibration) {
+        lines.push(row("card.json", format!("\"profile\": \"{profile}\"")));
         lines.push(row("card.json", format!("\"agreement\": {}", Value::Array(agreement))));
     }
     lines
+}
+
+/// What to do about an output that has no rule.
+fn remedy(reason: NoRule) -> &'static str {
+    match reason {
+        NoRule::Beyond | NoRule::TooWide => "take the exact lane, which needs none",
+        NoRule::Differs | NoRule::Rounded => "leave it out, or take the exact lane",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{client::Tried, protocol::card::Agreement};
+
+    fn calibration(max: f64) -> Calibration {
+        let output = OutputCalibration {
+            output: "y".to_owned(),
+            rule: Agreement::Exact,
+            native: Distribution { count: 1, median: max, p99: max, max },
+            guard_golden: Some(max),
+            guard_random: None,
+            proposed: if max.is_finite() { Ok(Agreement::Exact) } else { Err(NoRule::Beyond) },
+        };
+        let tried = Tried { golden: 1, ..Tried::default() };
+        let limits = oraculum_judge::Limits::DEFAULT;
+        Calibration { native: "n".to_owned(), limits, tried, guard: GuardAnswer::Measured, outputs: vec![output] }
+    }
+
+    #[test]
+    fn a_machine_that_must_not_serve_ends_the_command_with_an_error() {
+        assert!(seated(&calibration(0.5)).is_ok());
+        assert!(seated(&calibration(0.6)).is_err());
+    }
+
+    #[test]
+    fn what_no_tolerance_allows_is_a_sentence_and_what_was_not_measured_is_left_out() {
+        let beyond = calibration(f64::INFINITY);
+        let told = lines("y".to_owned(), &beyond).join("\n");
+        assert!(told.contains("max more than any tolerance (1 values)"), "{told}");
+        assert!(told.contains("runs differ in what no tolerance allows: take the exact lane"), "{told}");
+        assert!(!told.contains("card.json"), "{told}");
+        let report = serde_json::to_value(CalibrationReport::from((&beyond, 1))).unwrap();
+        assert_eq!(report["outputs"][0]["native"]["max"], "infinite");
+        assert_eq!(report["outputs"][0].get("guardRandom"), None);
+        let told = lines("y".to_owned(), &calibration(0.1)).join("\n");
+        assert!(told.contains("card.json  \"profile\": \"lane=tolerance;guard=1;"), "{told}");
+    }
 }

@@ -5,12 +5,15 @@ use std::{path::PathBuf, time::Duration};
 use alloy::primitives::B256;
 use clap::Args;
 use oraculum_judge::Lane;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::inspect;
 use crate::{
-    cli::{CommandResult, inputs::read_file, judge::seconds, named_model::NamedModel, print, print_json_line, tell},
-    client::{Certificate, CertificateRequest, Refusal, SMALL_RUN, Spread, certify, shown_share},
+    cli::{
+        CommandResult, exit::Mistyped, inputs::read_file, judge::seconds, named_model::NamedModel, print,
+        print_json_line, tell,
+    },
+    client::{Certificate, Refusal, SMALL_RUN, Spread, TrialRequest, Tried, certify, shown_share},
     engine::{EngineOptions, OnnxEngine, Provider},
     model::{Model, ModelStore},
     text,
@@ -53,9 +56,10 @@ impl TrialArgs {
     /// Files with inputs, each with its name.
     ///
     /// # Errors
-    /// A sentence about a file that cannot be read.
-    pub(super) fn inputs(&self) -> Result<Vec<(String, Vec<u8>)>, String> {
-        self.inputs.iter().map(|path| Ok((path.display().to_string(), read_file(path)?))).collect()
+    /// `Mistyped` for a file that cannot be read.
+    pub(super) fn inputs(&self) -> Result<Vec<(String, Vec<u8>)>, Mistyped> {
+        let read = |path: &PathBuf| Ok((path.display().to_string(), read_file(path).map_err(Mistyped)?));
+        self.inputs.iter().map(read).collect()
     }
 
     /// Number of random inputs.
@@ -86,10 +90,13 @@ struct CertificateReport {
     seed: u64,
     inputs: TriedInputs,
     fuel: Fuel,
-    memory_bytes: u64,
+    /// Of the run that took most, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
     /// What may be in a trace; of a model that was run.
+    #[serde(skip_serializing_if = "Option::is_none")]
     trace: Option<TraceReport>,
-    /// How far the guard's changes move each output, in tolerances; null where no tolerance would do.
+    /// How far the guard's changes move each output, in tolerances; "infinite" where no tolerance would do.
     guard: Vec<OutputSpread>,
 }
 
@@ -117,34 +124,57 @@ struct RefusalReport {
 struct TriedInputs {
     golden: usize,
     random: usize,
-    /// Random ones that the model did not take.
+    /// Random ones to which there is no answer.
     left_out: usize,
+    /// Why there are fewer random ones than were wanted, if there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shortfall: Option<String>,
 }
 
 /// Instructions of the judge.
 #[derive(Serialize)]
 struct Fuel {
-    load: u64,
-    /// Of the run that took most.
-    run: u64,
+    /// Of a model that the judge loads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load: Option<u64>,
+    /// Of the run that took most, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<u64>,
     /// What the profile allows each.
     limit: u64,
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct TraceReport {
     candidates: u32,
     published: u32,
     cheap: u32,
     draws: u32,
+    /// Whether runs are so small that they need not be proven.
+    small: bool,
+    /// Whether larger inputs may be asked for than those that were tried, all of which chance chose.
+    open_sizes: bool,
 }
 
 #[derive(Serialize)]
 struct OutputSpread {
     output: String,
     rule: String,
-    golden: Option<f64>,
-    random: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    golden: Option<Share>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    random: Option<Share>,
+}
+
+/// A share of a tolerance; "infinite" where no tolerance would do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share(pub(super) f64);
+
+impl Serialize for Share {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_finite() { serializer.serialize_f64(self.0) } else { serializer.serialize_str("infinite") }
+    }
 }
 
 impl CertifyArgs {
@@ -159,7 +189,7 @@ impl CertifyArgs {
             NamedModel::Card(model) => (model.onnx(), Some(model.as_ref())),
         };
         let seed = self.trial.seed();
-        let request = CertificateRequest {
+        let request = TrialRequest {
             file: file.clone(),
             card,
             inputs: self.trial.inputs()?,
@@ -210,6 +240,8 @@ impl CertificateReport {
             allowed: certificate.may_have(lane),
             refusals: certificate.refusals_of(lane).map(RefusalReport::from).collect(),
         };
+        let Tried { golden, random, left_out, shortfall } = certificate.tried.clone();
+        let has_run = golden + random > 0;
         Self {
             name: card.map(|card| card.name.clone()),
             model_id: card.map(|card| card.id),
@@ -217,18 +249,20 @@ impl CertificateReport {
             card_lane: certificate.card_lane.map(name),
             lanes: Lanes { exact: lane(Lane::Exact), tolerance: lane(Lane::Tolerance) },
             seed,
-            inputs: TriedInputs {
-                golden: certificate.golden,
-                random: certificate.random,
-                left_out: certificate.left_out,
+            inputs: TriedInputs { golden, random, left_out, shortfall },
+            fuel: Fuel {
+                load: (certificate.load_fuel > 0).then_some(certificate.load_fuel),
+                run: has_run.then_some(certificate.run_fuel),
+                limit: certificate.limits.fuel,
             },
-            fuel: Fuel { load: certificate.load_fuel, run: certificate.run_fuel, limit: certificate.limits.fuel },
-            memory_bytes: certificate.memory,
+            memory_bytes: has_run.then_some(certificate.memory),
             trace: certificate.proof.map(|proof| TraceReport {
                 candidates: proof.candidates,
                 published: proof.published,
                 cheap: proof.cheap,
                 draws: certificate.draws,
+                small: certificate.run_fuel < SMALL_RUN,
+                open_sizes: certificate.open_sizes,
             }),
             guard: certificate.spreads.iter().map(OutputSpread::from).collect(),
         }
@@ -260,24 +294,52 @@ impl CertificateReport {
             let others = report.refusals.iter().filter(|refusal| told == 0 || !self.is_common(refusal));
             lines.extend(others.map(|refusal| format!("    - {}", refusal.reason)));
         }
-        let TriedInputs { golden, random, left_out } = self.inputs;
-        let tried = golden + random + left_out;
-        let others = if left_out == 0 { String::new() } else { format!("; {left_out} others it does not take") };
-        lines.extend((tried > 0).then(|| row("tried", format!("{golden} golden and {random} random inputs{others}"))));
-        if golden + random > 0 {
-            let Fuel { load, run, limit } = self.fuel;
+        lines.extend((self.model_id.is_some() && self.card_lane.is_none()).then(|| {
+            row("card", "names no lane: native ONNX Runtime answers, and nothing decides in a dispute".to_owned())
+        }));
+        lines.extend(self.inputs.line().map(|line| row("tried", line)));
+        let Fuel { load, run, limit } = self.fuel;
+        if let (Some(load), Some(run), Some(memory)) = (load, run, self.memory_bytes) {
             lines.push(row("fuel", format!("{run} a run at most and {load} to load, of {limit} each")));
-            lines.push(row("memory", format!("{} bytes at most", self.memory_bytes)));
+            lines.push(row("memory", format!("{memory} bytes at most")));
         }
-        let need_not = if self.fuel.run < SMALL_RUN { "; so small a run need not be proven" } else { "" };
-        lines.extend(self.trace.as_ref().map(|trace| row("trace", format!("{}{need_not}", trace.line()))));
-        lines.extend(self.guard.iter().map(|spread| row("guard", spread.line(golden > 0, random > 0))));
+        lines.extend(self.trace.as_ref().map(|trace| row("trace", trace.line())));
+        lines.extend(self.guard.iter().map(|spread| row("guard", spread.line())));
         lines
     }
 }
 
+impl TriedInputs {
+    fn line(&self) -> Option<String> {
+        let Self { golden, random, left_out, shortfall } = self;
+        tried_line(&Tried { golden: *golden, random: *random, left_out: *left_out, shortfall: shortfall.clone() })
+    }
+}
+
+/// What was tried, in words; nothing if nothing was.
+pub(super) fn tried_line(tried: &Tried) -> Option<String> {
+    let Tried { golden, random, left_out, shortfall } = tried;
+    if golden + random + left_out == 0 && shortfall.is_none() {
+        return None;
+    }
+    let others = if *left_out == 0 { String::new() } else { format!("; to {left_out} others there is no answer") };
+    let why = shortfall.as_ref().map(|reason| format!("; no further random ones, for {}", text::escaped(reason)));
+    Some(format!("{golden} golden and {random} random inputs{others}{}", why.unwrap_or_default()))
+}
+
 impl TraceReport {
     fn line(&self) -> String {
+        let small = match (self.small, self.open_sizes) {
+            (false, _) => "",
+            (true, false) => "; so small a run need not be proven",
+            (true, true) => {
+                "; so small a run need not be proven, but one of larger inputs may have to be: give such with --inputs"
+            }
+        };
+        format!("{}{small}", self.values())
+    }
+
+    fn values(&self) -> String {
         let Self { candidates, published, cheap, .. } = self;
         let proves = candidates.saturating_sub(*published).saturating_sub(*cheap);
         let values = format!("{proves} of {candidates} values inside prove a run; {cheap} take under half of it");
@@ -289,13 +351,12 @@ impl TraceReport {
 }
 
 impl OutputSpread {
-    fn line(&self, golden: bool, random: bool) -> String {
+    fn line(&self) -> String {
         let told =
-            |share: Option<f64>, on: &str| format!("{} on {on} inputs", shown_share(share.unwrap_or(f64::INFINITY)));
-        let golden = golden.then(|| told(self.golden, "golden"));
-        let random = random.then(|| told(self.random, "random"));
-        let shares = golden.into_iter().chain(random).collect::<Vec<_>>().join(", ");
-        format!("{} ({}): small changes inside take {shares}, of the tolerance", self.output, self.rule)
+            |share: Option<Share>, on: &str| share.map(|share| format!("{} on {on} inputs", shown_share(share.0)));
+        let shares = told(self.golden, "golden").into_iter().chain(told(self.random, "random"));
+        let shares = shares.collect::<Vec<_>>().join(", ");
+        format!("{} ({}): small changes inside take {shares}", self.output, self.rule)
     }
 }
 
@@ -307,12 +368,11 @@ impl From<&Refusal> for RefusalReport {
 
 impl From<&Spread> for OutputSpread {
     fn from(spread: &Spread) -> Self {
-        let finite = |share: f64| share.is_finite().then_some(share);
         Self {
             output: spread.output.clone(),
             rule: inspect::agreement(&spread.rule),
-            golden: finite(spread.golden),
-            random: finite(spread.random),
+            golden: spread.golden.map(Share),
+            random: spread.random.map(Share),
         }
     }
 }

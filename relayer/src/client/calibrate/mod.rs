@@ -7,22 +7,23 @@
 
 mod proposal;
 
-use std::time::Duration;
-
 use oraculum_judge::{Lane, Limits, Profile};
 
 use self::proposal::Needs;
+pub use self::proposal::NoRule;
 use super::{
-    examples::{Example, ExampleError, RandomExamples, golden},
-    spread::{GuardRuns, Packed, apart, guard_runs, pack},
+    certify::{not_run, too_large},
+    examples::{Example, ExampleError, Origin},
+    spread::{GuardRuns, Packed, apart, guard_runs},
+    trial::{Attempt, Terms, TrialRequest, Trials, Tried, max_output_bytes},
 };
 use crate::{
-    engine::{EngineError, ExamineError, Examiner, LoadError, ModelFacts, OnnxEngine, RunFailure, Source},
-    model::{Model, ModelFile, default_rule, graph::OutputSpec},
+    engine::{EngineError, ExamineError, Examiner, LoadError, ModelFacts, OnnxEngine, Source},
+    model::default_rule,
     protocol::{
         card::Agreement,
-        difference::{Difference, values},
-        tensor,
+        difference::values,
+        tensor::{self, Tensor},
     },
     text,
 };
@@ -30,38 +31,30 @@ use crate::{
 /// Native differences may take this share of a tolerance at most for a machine to take a seat.
 pub const MAX_SEAT_SHARE: f64 = 0.5;
 
-/// What is to be calibrated, and with what.
-#[derive(Clone, Debug)]
-pub struct CalibrationRequest<'a> {
-    /// The ONNX file.
-    pub file: ModelFile,
-    /// Its card, if it has one.
-    pub card: Option<&'a Model>,
-    /// Inputs to try the model with, beside the card's probes: Open Inference Protocol JSON, each with what to call it.
-    pub inputs: Vec<(String, Vec<u8>)>,
-    /// Random inputs that are wanted.
-    pub runs: usize,
-    /// What random inputs follow from.
-    pub seed: u64,
-    /// Time that the judge's part may take.
-    pub time_limit: Duration,
-}
-
 /// What was measured.
 #[derive(Clone, Debug)]
 pub struct Calibration {
     /// What ran the model natively, in the manner of profile strings.
     pub native: String,
-    /// Golden inputs that were run.
-    pub golden: usize,
-    /// Random inputs that were run.
-    pub random: usize,
-    /// Random inputs that the model did not take in the judge.
-    pub left_out: usize,
-    /// Why the guard was not asked, if it was not.
-    pub not_guarded: Option<String>,
+    /// What the judge's runs may use.
+    pub limits: Limits,
+    /// Inputs that were tried.
+    pub tried: Tried,
+    /// What the guard says of the inputs.
+    pub guard: GuardAnswer,
     /// The outputs, in the model's order.
     pub outputs: Vec<OutputCalibration>,
+}
+
+/// What the guard says of all inputs that were tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GuardAnswer {
+    /// How far its small changes move the outputs.
+    Measured,
+    /// It cannot be asked, for a reason.
+    NotAsked(String),
+    /// There is no verdict about an input whatever the tolerance: which, and why.
+    Speaks(Origin, String),
 }
 
 /// What was measured of an output.
@@ -73,12 +66,12 @@ pub struct OutputCalibration {
     pub rule: Agreement,
     /// Native differences of its values from the judge's, as shares of the rule's tolerance.
     pub native: Distribution,
-    /// Largest share that the guard's small changes take on golden inputs.
-    pub guard_golden: f64,
+    /// Largest share that the guard's small changes take on golden inputs, where that was measured.
+    pub guard_golden: Option<f64>,
     /// The same on random inputs.
-    pub guard_random: f64,
-    /// A rule with room for all of it; `None` where no tolerance would do.
-    pub proposed: Option<Agreement>,
+    pub guard_random: Option<f64>,
+    /// A rule with room for all of it, or why there is none.
+    pub proposed: Result<Agreement, NoRule>,
 }
 
 /// How shares are distributed; infinite where no tolerance would do.
@@ -111,10 +104,13 @@ impl Calibration {
         self.outputs.iter().all(|output| output.native.max <= MAX_SEAT_SHARE)
     }
 
-    /// The proposed rules, one for each output; `None` where an output has none.
+    /// What a card in the tolerance lane may say: its profile and its rules, one for each output. `None` where an output has
+    /// none, or the guard was not asked or speaks, so that the model may not have that lane.
     #[must_use]
-    pub fn agreement(&self) -> Option<Vec<Agreement>> {
-        self.outputs.iter().map(|output| output.proposed).collect()
+    pub fn card(&self) -> Option<(Profile, Vec<Agreement>)> {
+        let rules = self.outputs.iter().map(|output| output.proposed.ok()).collect::<Option<_>>()?;
+        let profile = Profile { lane: Lane::Tolerance, limits: self.limits };
+        (self.guard == GuardAnswer::Measured).then_some((profile, rules))
     }
 }
 
@@ -137,7 +133,7 @@ pub enum CalibrateError {
     #[error("no input was found on which the model runs ({0}): give inputs that it takes with --inputs")]
     NoInputs(String),
     #[error("{origin} gives no outputs natively, but does in the judge: {reason}")]
-    Native { origin: super::Origin, reason: String },
+    Native { origin: Origin, reason: String },
 }
 
 /// Runs a model natively and in the judge, and compares. `progress` hears what is done.
@@ -146,47 +142,28 @@ pub enum CalibrateError {
 /// Every variant of `CalibrateError`.
 pub async fn calibrate(
     engine: &OnnxEngine,
-    request: &CalibrationRequest<'_>,
+    request: &TrialRequest<'_>,
     progress: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Calibration, CalibrateError> {
-    let profile = request.card.and_then(|card| card.profile.parse::<Profile>().ok());
-    let limits = profile.map_or(Limits::DEFAULT, |profile| profile.limits);
-    progress("loading the model into the judge");
-    let mut examiner = engine.examine(&request.file, limits, request.time_limit).await?;
-    let facts = examiner.facts().await?;
-    if let Some(reason) = not_judged(&facts) {
-        return Err(CalibrateError::NotJudged(reason));
+    let terms = Terms::of(request.card)?;
+    if let Some(refusal) = too_large(&request.file).map_err(LoadError::from)? {
+        return Err(CalibrateError::NotJudged(refusal.to_string()));
     }
-    let exact = profile.is_some_and(|profile| profile.lane == Lane::Exact);
-    let rules = match request.card.filter(|_| !exact) {
-        Some(card) if card.card.agreement.len() != facts.outputs.len() => {
-            let (rules, outputs) = (card.card.agreement.len(), facts.outputs.len());
-            return Err(LoadError::AgreementCount { rules, outputs }.into());
-        }
-        Some(card) => card.card.agreement.clone(),
-        None => facts.outputs.iter().map(default_rule).collect(),
-    };
+    progress("loading the model into the judge");
+    let mut examiner = engine.examine(&request.file, terms.limits, request.time_limit).await?;
+    let facts = examiner.facts().await?;
+    if let Some(refusal) = not_run(&facts, terms.limits).first() {
+        return Err(CalibrateError::NotJudged(refusal.to_string()));
+    }
+    let rules = terms.rules(request.card, &facts.outputs)?;
     progress("loading the model natively");
     let native = Native { engine, id: engine.load(Source::file(request.file.clone())).await?.id };
     let outputs = facts.outputs.iter().map(|output| Measured::new(text::shown(output.name()))).collect();
-    let mut work = Work { request, facts, rules, outputs, ran: Vec::new(), left_out: 0, native: String::new() };
+    let tried = Tried::default();
+    let mut work = Work { request, facts, rules, outputs, ran: Vec::new(), tried, native: String::new() };
     work.run(&mut examiner, &native, progress).await?;
-    let not_guarded = work.guard(&mut examiner, progress).await?;
-    Ok(work.done(not_guarded))
-}
-
-/// Why the judge has nothing to compare with.
-fn not_judged(facts: &ModelFacts) -> Option<String> {
-    let others = facts.outputs.iter().find_map(|output| match output {
-        OutputSpec::Tensor(_) => None,
-        OutputSpec::Other { name, kind } => Some(format!("output `{}` is {kind}", text::shown(name))),
-    });
-    let not_loaded = facts.not_loaded.as_ref().map(|failure| failure.reason().to_owned());
-    let first = facts.refusals.first().cloned().or(not_loaded);
-    let beside = facts.weights_beside.then(|| "its weights lie in other files".to_owned());
-    let sequences = facts.sequences.then(|| "a sequence goes in or out".to_owned());
-    let deep = (facts.load_fuel == 0).then(|| format!("its graphs are nested {} deep", facts.depth));
-    first.or(beside).or(sequences).or(others).or(deep)
+    let guard = work.guard(&mut examiner, progress).await?;
+    Ok(work.done(terms.limits, guard))
 }
 
 /// The model in this machine's ONNX Runtime.
@@ -215,26 +192,26 @@ struct Measured {
     output: String,
     /// Shares of native differences.
     shares: Vec<f64>,
-    guard_golden: f64,
-    guard_random: f64,
+    guard_golden: Option<f64>,
+    guard_random: Option<f64>,
     needs: Needs,
 }
 
 impl Measured {
     fn new(output: String) -> Self {
-        Self { output, shares: Vec::new(), guard_golden: 0.0, guard_random: 0.0, needs: Needs::default() }
+        Self { output, shares: Vec::new(), guard_golden: None, guard_random: None, needs: Needs::default() }
     }
 }
 
 /// A calibration under way.
 struct Work<'a> {
-    request: &'a CalibrationRequest<'a>,
+    request: &'a TrialRequest<'a>,
     facts: ModelFacts,
     rules: Vec<Agreement>,
     outputs: Vec<Measured>,
-    /// Whether inputs are golden, and what they gave in the judge.
-    ran: Vec<(bool, Vec<Packed>)>,
-    left_out: usize,
+    /// Inputs, and what they gave in the judge.
+    ran: Vec<(Origin, Vec<Tensor>)>,
+    tried: Tried,
     native: String,
 }
 
@@ -246,118 +223,84 @@ impl Work<'_> {
         native: &Native<'_>,
         progress: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(), CalibrateError> {
-        let names = self.facts.outputs.iter().map(|output| output.name().to_owned()).collect();
-        let golden = golden(&self.facts.inputs, names, self.request.card, &self.request.inputs)?;
-        progress(&format!("golden inputs: {}", golden.len()));
-        let mut reason = None;
-        for example in &golden {
-            match examiner.run(&example.inputs).await? {
-                Ok(run) => self.compare(example, pack(&run.outputs), native).await?,
-                Err(RunFailure::Limit(why) | RunFailure::Input(why) | RunFailure::Output(why)) => {
-                    reason.get_or_insert(format!("{}: {why}", example.origin));
-                }
+        let mut trials = Trials::new(self.request, &self.facts, progress)?;
+        while let Some(Attempt { example, ran }) = trials.next(examiner).await? {
+            if let Ok(judged) = ran {
+                self.compare(example, judged.outputs, native).await?;
             }
         }
-        let max_bytes = self.request.card.map_or(u32::MAX, |card| card.card.max_input_bytes);
-        let mut random =
-            RandomExamples::new(&self.facts.inputs, &golden, self.request.seed, self.request.runs, max_bytes);
-        progress(&format!("random inputs: {}", self.request.runs));
-        let mut wanted = self.request.runs;
-        while wanted > 0 {
-            let example = match random.draw() {
-                Ok(Some(example)) => example,
-                Ok(None) => break,
-                Err(error) => {
-                    reason.get_or_insert(error.to_string());
-                    break;
-                }
-            };
-            match examiner.run(&example.inputs).await? {
-                Ok(run) => {
-                    self.compare(&example, pack(&run.outputs), native).await?;
-                    wanted -= 1;
-                }
-                Err(RunFailure::Limit(why) | RunFailure::Input(why) | RunFailure::Output(why)) => {
-                    self.left_out += 1;
-                    reason.get_or_insert(why);
-                }
-            }
-        }
-        match self.ran.is_empty() {
-            true => Err(CalibrateError::NoInputs(reason.unwrap_or_else(|| "none was tried".to_owned()))),
-            false => Ok(()),
-        }
+        let (tried, reason) = trials.done();
+        self.tried = tried;
+        if self.ran.is_empty() { Err(CalibrateError::NoInputs(reason)) } else { Ok(()) }
     }
 
     async fn compare(
         &mut self,
-        example: &Example,
-        judged: Vec<Packed>,
+        example: Example,
+        judged: Vec<Tensor>,
         native: &Native<'_>,
     ) -> Result<(), CalibrateError> {
-        let (outputs, profile) = native.run(example).await?;
+        let (outputs, profile) = native.run(&example).await?;
         self.native = profile;
-        for (place, measured) in self.outputs.iter_mut().enumerate() {
-            let difference = match (outputs.get(place), judged.get(place)) {
-                (Some(native), Some(judged)) => apart(native, judged),
-                _ => Difference::Incomparable,
-            };
+        for (place, (measured, judged)) in self.outputs.iter_mut().zip(&judged).enumerate() {
+            let difference = apart(outputs.get(place), judged);
             measured.shares.extend(difference.shares(&self.rules[place]));
             measured.needs.add(&difference, proposal::NATIVE_ROOM);
         }
-        self.ran.push((example.origin.is_golden(), judged));
+        self.ran.push((example.origin, judged));
         Ok(())
     }
 
-    /// Asks the guard; the reason where it cannot be asked.
+    /// Asks the guard.
     async fn guard(
         &mut self,
         examiner: &mut Examiner,
         progress: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<Option<String>, CalibrateError> {
+    ) -> Result<GuardAnswer, CalibrateError> {
         if let Some(reason) = &self.facts.not_guarded {
-            return Ok(Some(reason.clone()));
+            return Ok(GuardAnswer::NotAsked(reason.clone()));
         }
-        let (golden, canonical): (Vec<bool>, Vec<Vec<Packed>>) = self.ran.iter().cloned().unzip();
+        let (origins, canonical): (Vec<Origin>, Vec<Vec<Tensor>>) = std::mem::take(&mut self.ran).into_iter().unzip();
         let (outputs, rules) = (&mut self.outputs, &self.rules);
-        let mut see = |input: usize, run: &[Packed], plain: &[Packed]| {
-            for (place, measured) in outputs.iter_mut().enumerate() {
-                let difference = match (run.get(place), plain.get(place)) {
-                    (Some(run), Some(plain)) => apart(run, plain),
-                    _ => Difference::Incomparable,
-                };
+        let mut see = |input: usize, run: &[Packed], plain: &[Tensor]| {
+            for (place, (measured, plain)) in outputs.iter_mut().zip(plain).enumerate() {
+                let difference = apart(run.get(place), plain);
                 let share = difference.share(&rules[place]);
-                let (worst, room) = match golden[input] {
+                let (worst, room) = match origins[input].is_golden() {
                     true => (&mut measured.guard_golden, proposal::GOLDEN_ROOM),
                     false => (&mut measured.guard_random, proposal::RANDOM_ROOM),
                 };
-                *worst = worst.max(share);
+                *worst = Some(worst.unwrap_or_default().max(share));
                 measured.needs.add(&difference, room);
             }
         };
-        let GuardRuns { cast, failure, refused } = guard_runs(examiner, &canonical, &mut see, progress).await?;
-        Ok(refused.or(cast.or(failure).map(|(_, reason)| reason)))
+        let max = max_output_bytes(self.request.card);
+        let GuardRuns { cast, failure, refused } = guard_runs(examiner, (&canonical, max), &mut see, progress).await?;
+        if let Some(reason) = refused {
+            return Ok(GuardAnswer::NotAsked(reason));
+        }
+        let speaks = cast.or(failure);
+        Ok(speaks.map_or(GuardAnswer::Measured, |(input, why)| GuardAnswer::Speaks(origins[input].clone(), why)))
     }
 
-    fn done(self, not_guarded: Option<String>) -> Calibration {
-        let golden = self.ran.iter().filter(|(golden, _)| *golden).count();
-        let random = self.ran.len() - golden;
+    fn done(self, limits: Limits, guard: GuardAnswer) -> Calibration {
         let outputs = self.outputs.into_iter().zip(self.rules).zip(&self.facts.outputs);
         let rounded = self.facts.rounded.into_iter().chain(std::iter::repeat(false));
         let outputs = outputs.zip(rounded).map(|(((measured, rule), spec), rounded)| {
             let proposed = measured.needs.rule(&rule, default_rule(spec));
+            // What must be equal must not be made of rounded numbers, however few of them differ here.
+            let must_not = rounded && proposed == Ok(Agreement::Exact);
             OutputCalibration {
                 output: measured.output,
                 rule,
                 native: Distribution::of(measured.shares),
                 guard_golden: measured.guard_golden,
                 guard_random: measured.guard_random,
-                // What must be equal must not be made of rounded numbers, however few of them differ here.
-                proposed: proposed.filter(|rule| *rule != Agreement::Exact || !rounded),
+                proposed: if must_not { Err(NoRule::Rounded) } else { proposed },
             }
         });
         let outputs = outputs.collect();
-        Calibration { native: self.native, golden, random, left_out: self.left_out, not_guarded, outputs }
+        Calibration { native: self.native, limits, tried: self.tried, guard, outputs }
     }
 }
 

@@ -23,6 +23,25 @@ const MOST_RTOL: f64 = 0.1;
 /// Values within as many binary orders of the largest decide about the relative part.
 const LARGE: i32 = 3;
 
+/// Why no rule is proposed for an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRule {
+    /// What differs are shapes, texts or bools, or numbers by infinitely much.
+    #[error("runs differ in what no tolerance allows")]
+    Beyond,
+    /// A tolerance would be so wide that it says nothing.
+    #[error(
+        "a tolerance would have to be above {MOST_RTOL} of the largest values, or of more digits than a card holds"
+    )]
+    TooWide,
+    /// It must be equal, and is not.
+    #[error("it must be equal, and differs")]
+    Differs,
+    /// It must be equal, and is made of rounded numbers.
+    #[error("it must be equal, and is made of rounded numbers")]
+    Rounded,
+}
+
 /// What tolerances must allow, by the size of the value: its binary exponent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Needs {
@@ -47,30 +66,33 @@ impl Needs {
         }
     }
 
-    /// The least rule that allows all of it: of the kind of the card's rule, or of `usual` where that is equality. `None` where
-    /// none does.
-    pub(super) fn rule(&self, card: &Agreement, usual: Agreement) -> Option<Agreement> {
+    /// The least rule that allows all of it: of the kind of the card's rule, or of `usual` where that is equality.
+    ///
+    /// # Errors
+    /// `NoRule::Beyond`, `TooWide` or `Differs`.
+    pub(super) fn rule(&self, card: &Agreement, usual: Agreement) -> Result<Agreement, NoRule> {
         let kind = if *card == Agreement::Exact { usual } else { *card };
         let most = self.by_exponent.values().copied().fold(0.0, f64::max);
         if self.beyond {
-            return None;
+            return Err(NoRule::Beyond);
         }
         match kind {
-            Agreement::Exact => (most == 0.0).then_some(Agreement::Exact),
+            Agreement::Exact if most == 0.0 => Ok(Agreement::Exact),
+            Agreement::Exact => Err(NoRule::Differs),
             // Two elements may move.
-            Agreement::Argmax { .. } => Some(Agreement::Argmax { gap: step(2.0 * most.max(LEAST_ATOL))? }),
+            Agreement::Argmax { .. } => Ok(Agreement::Argmax { gap: step(2.0 * most.max(LEAST_ATOL))? }),
             Agreement::Elementwise { .. } => {
                 let largest = *self.by_exponent.keys().next_back().unwrap_or(&0);
                 let large = self.by_exponent.range(largest.saturating_sub(LARGE)..);
                 let relative = large.map(|(exponent, need)| need / size(*exponent)).fold(LEAST_RTOL, f64::max);
                 if relative > MOST_RTOL {
-                    return None;
+                    return Err(NoRule::TooWide);
                 }
                 let rtol = step(relative)?;
                 let rest = self.by_exponent.iter().map(|(exponent, need)| need - rtol.to_f64() * size(*exponent));
                 let least = if largest < 0 && size(largest) > 0.0 { LEAST_ATOL * size(largest) } else { LEAST_ATOL };
                 let atol = step(rest.fold(least, f64::max))?;
-                Some(Agreement::Elementwise { atol, rtol })
+                Ok(Agreement::Elementwise { atol, rtol })
             }
         }
     }
@@ -88,17 +110,20 @@ fn size(exponent: i32) -> f64 {
     if exponent <= -1023 { 0.0 } else { 2f64.powi(exponent) }
 }
 
-/// The first of 1, 2, 5, 10, … that is no less than a value; `None` beyond what cards hold.
-fn step(value: f64) -> Option<Tolerance> {
+/// The first of 1, 2, 5, 10, … that is no less than a value.
+///
+/// # Errors
+/// `NoRule::TooWide` beyond what cards hold.
+fn step(value: f64) -> Result<Tolerance, NoRule> {
     let mut unit = 1u128;
     loop {
         for digit in [1, 2, 5] {
-            let tolerance = Tolerance(unit.checked_mul(digit)?);
+            let tolerance = Tolerance(unit.checked_mul(digit).ok_or(NoRule::TooWide)?);
             if tolerance.to_f64() >= value {
-                return Some(tolerance);
+                return Ok(tolerance);
             }
         }
-        unit = unit.checked_mul(10)?;
+        unit = unit.checked_mul(10).ok_or(NoRule::TooWide)?;
     }
 }
 
@@ -118,8 +143,9 @@ mod tests {
 
     fn proposed(pairs: &[(f64, f64)]) -> String {
         match needs(pairs).rule(&Agreement::Exact, usual()) {
-            Some(Agreement::Elementwise { atol, rtol }) => format!("{atol} {rtol}"),
-            other => format!("{other:?}"),
+            Ok(Agreement::Elementwise { atol, rtol }) => format!("{atol} {rtol}"),
+            Ok(other) => format!("{other:?}"),
+            Err(none) => format!("{none:?}"),
         }
     }
 
@@ -127,8 +153,8 @@ mod tests {
     fn steps_are_one_two_and_five() {
         let of = |value| step(value).unwrap().to_string();
         assert_eq!([0.000011, 0.00002, 0.3, 0.6, 7.0].map(of), ["0.00002", "0.00002", "0.5", "1", "10"]);
-        assert_eq!(step(0.0), Some(Tolerance(1)));
-        assert_eq!(step(f64::INFINITY), None);
+        assert_eq!(step(0.0), Ok(Tolerance(1)));
+        assert_eq!(step(f64::INFINITY), Err(NoRule::TooWide));
     }
 
     #[test]
@@ -157,27 +183,27 @@ mod tests {
 
     #[test]
     fn nothing_is_proposed_where_no_tolerance_would_say_anything() {
-        assert_eq!(proposed(&[(0.5, 1.0)]), "None");
-        assert_eq!(proposed(&[(1e-6, 1e-9)]), "None");
-        assert_eq!(proposed(&[(f64::INFINITY, 1.0)]), "None");
+        assert_eq!(proposed(&[(0.5, 1.0)]), "TooWide");
+        assert_eq!(proposed(&[(1e-6, 1e-9)]), "TooWide");
+        assert_eq!(proposed(&[(f64::INFINITY, 1.0)]), "Beyond");
         let mut other = needs(&[(0.0, 1.0)]);
         other.add(&Difference::Incomparable, 1.0);
-        assert_eq!(other.rule(&Agreement::Exact, usual()), None);
+        assert_eq!(other.rule(&Agreement::Exact, usual()), Err(NoRule::Beyond));
         let mut texts = Needs::default();
         texts.add(&Difference::Symbols(0), 1.0);
-        assert_eq!(texts.rule(&Agreement::Exact, Agreement::Exact), Some(Agreement::Exact));
+        assert_eq!(texts.rule(&Agreement::Exact, Agreement::Exact), Ok(Agreement::Exact));
         texts.add(&Difference::Symbols(1), 1.0);
-        assert_eq!(texts.rule(&Agreement::Exact, Agreement::Exact), None);
+        assert_eq!(texts.rule(&Agreement::Exact, Agreement::Exact), Err(NoRule::Beyond));
     }
 
     #[test]
     fn the_kind_of_the_cards_rule_is_kept() {
         let argmax = Agreement::Argmax { gap: Tolerance(1) };
         let gap = "0.1".parse().unwrap();
-        assert_eq!(needs(&[(0.03, 1.0), (0.01, 5.0)]).rule(&argmax, usual()), Some(Agreement::Argmax { gap }));
+        assert_eq!(needs(&[(0.03, 1.0), (0.01, 5.0)]).rule(&argmax, usual()), Ok(Agreement::Argmax { gap }));
         // Integers that differ are equal by no tolerance of a new card.
-        assert_eq!(needs(&[(1.0, 5.0)]).rule(&Agreement::Exact, Agreement::Exact), None);
+        assert_eq!(needs(&[(1.0, 5.0)]).rule(&Agreement::Exact, Agreement::Exact), Err(NoRule::Differs));
         let card = Agreement::Elementwise { atol: Tolerance(1), rtol: Tolerance(0) };
-        assert!(matches!(needs(&[(0.01, 5.0)]).rule(&card, Agreement::Exact), Some(Agreement::Elementwise { .. })));
+        assert!(matches!(needs(&[(0.01, 5.0)]).rule(&card, Agreement::Exact), Ok(Agreement::Elementwise { .. })));
     }
 }

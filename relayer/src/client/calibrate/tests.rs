@@ -2,24 +2,26 @@ use std::path::Path;
 
 use serde_json::json;
 
+use std::time::Duration;
+
 use super::*;
 use crate::{
     engine::{
         EngineOptions, Provider,
         tests::build::{graph, model, node, port},
     },
-    model::tests::Draft,
+    model::{Model, ModelFile, tests::Draft},
 };
 
-async fn calibrated(request: &CalibrationRequest<'_>) -> Result<Calibration, CalibrateError> {
+async fn calibrated(request: &TrialRequest<'_>) -> Result<Calibration, CalibrateError> {
     let options = EngineOptions { provider: Provider::Cpu, ..EngineOptions::default() };
     let engine = OnnxEngine::start(options).await.unwrap();
     calibrate(&engine, request, &mut |_| {}).await
 }
 
-fn request(file: ModelFile) -> CalibrationRequest<'static> {
+fn request(file: ModelFile) -> TrialRequest<'static> {
     let time_limit = Duration::from_secs(600);
-    CalibrationRequest { file, card: None, inputs: Vec::new(), runs: 4, seed: 1, time_limit }
+    TrialRequest { file, card: None, inputs: Vec::new(), runs: 4, seed: 1, time_limit }
 }
 
 fn shipped(name: &str) -> Model {
@@ -35,14 +37,14 @@ fn file(operator: &str) -> ModelFile {
 #[tokio::test]
 async fn native_differences_are_told_as_shares_and_a_rule_has_room_for_them_and_for_the_guard() {
     let card = shipped("digits");
-    let calibration = calibrated(&CalibrationRequest { card: Some(&card), ..request(card.onnx()) }).await.unwrap();
-    assert_eq!((calibration.golden, calibration.random), (card.details.probes.len(), 4));
+    let calibration = calibrated(&TrialRequest { card: Some(&card), ..request(card.onnx()) }).await.unwrap();
+    assert_eq!((calibration.tried.golden, calibration.tried.random), (card.details.probes.len(), 4));
     assert!(calibration.native.starts_with("onnxruntime=1.30.0;provider=cpu"), "{}", calibration.native);
     let [output] = &calibration.outputs[..] else { panic!("{calibration:?}") };
     let Distribution { count, median, p99, max } = output.native;
     assert!(count % 10 == 0 && count >= 10 * 9 && median <= p99 && p99 <= max, "{:?}", output.native);
     assert!(max < 0.1 && calibration.may_take_a_seat(), "{max}");
-    let Some(Agreement::Elementwise { atol, rtol }) = output.proposed else { panic!("{:?}", output.proposed) };
+    let Ok(Agreement::Elementwise { atol, rtol }) = output.proposed else { panic!("{:?}", output.proposed) };
     assert!(atol.to_f64() <= 0.0001 && rtol.to_f64() <= 0.001, "{atol} {rtol}");
     // A card with the proposed rule leaves the room that certification wants.
     let mut draft = Draft {
@@ -54,9 +56,12 @@ async fn native_differences_are_told_as_shares_and_a_rule_has_room_for_them_and_
     draft.card["agreement"] = json!([{ "kind": "elementwise", "atol": atol.to_string(), "rtol": rtol.to_string() }]);
     let folder = draft.write();
     let proposed = Model::open(folder.path()).unwrap();
-    let again = calibrated(&CalibrationRequest { card: Some(&proposed), ..request(proposed.onnx()) }).await.unwrap();
+    let again = calibrated(&TrialRequest { card: Some(&proposed), ..request(proposed.onnx()) }).await.unwrap();
     let output = &again.outputs[0];
-    assert!(output.native.max <= 0.25 && output.guard_golden <= 0.25 && output.guard_random <= 0.5, "{output:?}");
+    assert!(
+        output.native.max <= 0.25 && output.guard_golden.unwrap() <= 0.25 && output.guard_random.unwrap() <= 0.5,
+        "{output:?}"
+    );
 }
 
 #[tokio::test]
@@ -64,9 +69,12 @@ async fn what_moves_nothing_gets_the_least_tolerances() {
     let calibration = calibrated(&request(file("Neg"))).await.unwrap();
     let output = &calibration.outputs[0];
     assert_eq!(output.native.max, 0.0);
-    assert_eq!((calibration.golden, calibration.random, calibration.not_guarded.clone()), (0, 4, None));
-    assert!(output.guard_random > 0.0 && output.guard_golden == 0.0, "{output:?}");
-    let Some(Agreement::Elementwise { rtol, .. }) = output.proposed else { panic!("{output:?}") };
+    assert_eq!(
+        (calibration.tried.golden, calibration.tried.random, &calibration.guard),
+        (0, 4, &GuardAnswer::Measured)
+    );
+    assert!(output.guard_random.unwrap() > 0.0 && output.guard_golden.is_none(), "{output:?}");
+    let Ok(Agreement::Elementwise { rtol, .. }) = output.proposed else { panic!("{output:?}") };
     assert_eq!(rtol.to_string(), "0.0001");
 }
 
@@ -76,8 +84,8 @@ async fn a_step_gets_no_proposal_where_it_is_within_the_rounding() {
     let file = ModelFile::in_memory(model(graph(nodes, vec![port("x", 1, &[-1])], vec![port("y", 1, &[-1])]), vec![]));
     let zero = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1], "data": [0.0] }] }).to_string();
     let inputs = vec![("zero.json".to_owned(), zero.into_bytes())];
-    let calibration = calibrated(&CalibrationRequest { inputs, ..request(file) }).await.unwrap();
-    assert_eq!((calibration.outputs[0].proposed, calibration.agreement()), (None, None));
+    let calibration = calibrated(&TrialRequest { inputs, ..request(file) }).await.unwrap();
+    assert_eq!((calibration.outputs[0].proposed, calibration.card()), (Err(NoRule::TooWide), None));
 }
 
 #[tokio::test]
@@ -85,8 +93,8 @@ async fn an_output_that_must_be_equal_gets_no_proposal_where_it_is_made_of_round
     let winner =
         |nodes| ModelFile::in_memory(model(graph(nodes, vec![port("x", 1, &[-1])], vec![port("y", 7, &[-1])]), vec![]));
     let proposed = async |nodes| calibrated(&request(winner(nodes))).await.unwrap().outputs[0].proposed;
-    assert_eq!(proposed(vec![node("ArgMax", &["x"], &["y"])]).await, Some(Agreement::Exact));
-    assert_eq!(proposed(vec![node("Exp", &["x"], &["e"]), node("ArgMax", &["e"], &["y"])]).await, None);
+    assert_eq!(proposed(vec![node("ArgMax", &["x"], &["y"])]).await, Ok(Agreement::Exact));
+    assert_eq!(proposed(vec![node("Exp", &["x"], &["e"]), node("ArgMax", &["e"], &["y"])]).await, Err(NoRule::Rounded));
 }
 
 #[tokio::test]
@@ -95,7 +103,7 @@ async fn what_the_judge_does_not_run_cannot_be_calibrated() {
         ModelFile::of_path(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx-models/bad").join(name)).unwrap()
     };
     for (name, says) in
-        [("random.onnx", "random numbers"), ("external.onnx", "other files"), ("zipmap.onnx", "`probabilities`")]
+        [("random.onnx", "random numbers"), ("external.onnx", "files beside"), ("zipmap.onnx", "`probabilities`")]
     {
         let error = calibrated(&request(bad(name))).await.unwrap_err();
         assert!(matches!(&error, CalibrateError::NotJudged(reason) if reason.contains(says)), "{name}: {error}");
@@ -103,7 +111,36 @@ async fn what_the_judge_does_not_run_cannot_be_calibrated() {
     let unknown = vec![node("Exp", &["x"], &["guard:1"]), node("Neg", &["guard:1"], &["y"])];
     let file = model(graph(unknown, vec![port("x", 1, &[-1])], vec![port("y", 1, &[-1])]), vec![]);
     let calibration = calibrated(&request(ModelFile::in_memory(file))).await.unwrap();
-    assert!(calibration.not_guarded.unwrap().contains("guard:1"));
+    assert!(matches!(&calibration.guard, GuardAnswer::NotAsked(reason) if reason.contains("guard:1")));
+    assert_eq!(calibration.card(), None);
+}
+
+#[tokio::test]
+async fn where_the_guard_speaks_it_is_told_on_which_input_and_no_card_is_proposed() {
+    use crate::engine::tests::build::number;
+    let cast = |to, from: &str, name: &str| crate::model::graph::proto::Node {
+        attribute: vec![number("to", to)],
+        ..node("Cast", &[from], &[name])
+    };
+    let nodes = vec![cast(6, "x", "i"), cast(1, "i", "y")];
+    let file = ModelFile::in_memory(model(graph(nodes, vec![port("x", 1, &[-1])], vec![port("y", 1, &[-1])]), vec![]));
+    let large = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1], "data": [3e9] }] }).to_string();
+    let inputs = vec![("large.json".to_owned(), large.into_bytes())];
+    let calibration = calibrated(&TrialRequest { inputs, ..request(file) }).await.unwrap();
+    let GuardAnswer::Speaks(origin, _) = &calibration.guard else { panic!("{:?}", calibration.guard) };
+    assert_eq!((origin, calibration.card()), (&Origin::File("large.json".to_owned()), None));
+}
+
+#[tokio::test]
+async fn a_proposed_card_keeps_the_limits_of_the_profile() {
+    let limits = Limits { fuel: 5_000_000_000, ..Limits::DEFAULT };
+    let mut draft = Draft::iris();
+    draft.card["profile"] = json!(Profile { lane: Lane::Exact, limits }.to_string());
+    let folder = draft.write();
+    let card = Model::open(folder.path()).unwrap();
+    let calibration = calibrated(&TrialRequest { card: Some(&card), ..request(card.onnx()) }).await.unwrap();
+    let (profile, _) = calibration.card().unwrap();
+    assert_eq!((profile.lane, profile.limits), (Lane::Tolerance, limits));
 }
 
 #[test]

@@ -1,33 +1,14 @@
-//! What is asked of a certification, and what it gives.
-
-use std::time::Duration;
+//! What a certification gives.
 
 use oraculum_judge::{Lane, Limits};
 
-use super::{products::ProductError, refusal::Refusal};
+use super::refusal::Refusal;
 use crate::{
-    client::examples::ExampleError,
+    client::{examples::ExampleError, trial::Tried},
     engine::{ExamineError, LoadError},
-    model::{Model, ModelError, ModelFile, graph::effort::Proof},
+    model::{ModelError, graph::effort::Proof},
     protocol::card::Agreement,
 };
-
-/// What is to be certified, and with what.
-#[derive(Clone, Debug)]
-pub struct CertificateRequest<'a> {
-    /// The ONNX file.
-    pub file: ModelFile,
-    /// Its card, if it has one.
-    pub card: Option<&'a Model>,
-    /// Inputs to try the model with, beside the card's probes: Open Inference Protocol JSON, each with what to call it.
-    pub inputs: Vec<(String, Vec<u8>)>,
-    /// Random inputs that are wanted.
-    pub runs: usize,
-    /// What random inputs follow from.
-    pub seed: u64,
-    /// Time that all of it may take.
-    pub time_limit: Duration,
-}
 
 /// What was found of a model.
 #[derive(Clone, Debug)]
@@ -38,12 +19,10 @@ pub struct Certificate {
     pub limits: Limits,
     /// Reasons for which the model may not have a lane.
     pub refusals: Vec<Refusal>,
-    /// Golden inputs that were run.
-    pub golden: usize,
-    /// Random inputs that were run.
-    pub random: usize,
-    /// Random inputs that the model did not take.
-    pub left_out: usize,
+    /// Inputs that were tried.
+    pub tried: Tried,
+    /// Whether inputs may have other sizes than those that were tried, all of which chance chose.
+    pub open_sizes: bool,
     /// Instructions that loading takes in the judge.
     pub load_fuel: u64,
     /// Instructions of the run that took most.
@@ -65,30 +44,17 @@ pub struct Spread {
     pub output: String,
     /// Rule by which it agrees.
     pub rule: Agreement,
-    /// Largest share of the rule's tolerance on golden inputs; infinite where no tolerance would do.
-    pub golden: f64,
+    /// Largest share of the rule's tolerance on golden inputs, if there are any; infinite where no tolerance would do.
+    pub golden: Option<f64>,
     /// The same on random inputs.
-    pub random: f64,
+    pub random: Option<f64>,
 }
 
 impl Certificate {
     pub(super) fn new(card_lane: Option<Lane>, limits: Limits) -> Self {
-        let (golden, random, left_out, load_fuel, run_fuel, memory, draws) = Default::default();
+        let (tried, open_sizes, load_fuel, run_fuel, memory, draws) = Default::default();
         let (refusals, spreads, proof) = Default::default();
-        Self {
-            card_lane,
-            limits,
-            refusals,
-            golden,
-            random,
-            left_out,
-            load_fuel,
-            run_fuel,
-            memory,
-            draws,
-            proof,
-            spreads,
-        }
+        Self { card_lane, limits, refusals, tried, open_sizes, load_fuel, run_fuel, memory, draws, proof, spreads }
     }
 
     /// Whether the model may have a lane.
@@ -124,6 +90,4 @@ pub enum CertifyError {
     Examine(#[from] ExamineError),
     #[error("{0}")]
     Example(#[from] ExampleError),
-    #[error("{0}")]
-    Product(#[from] ProductError),
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! certify ──▶ engine::Examiner, a process that reads the file and runs it     refusal   reasons, with what to do
-//!             facts, golden and random inputs, draws, the guard's runs         products  what this processor does
+//!             facts, runs (client::trial), draws, the guard's runs            products  what this processor does
 //! ```
 //!
 //! Nothing of the file is read in this process but its hash.
@@ -11,29 +11,30 @@ mod certificate;
 mod products;
 mod refusal;
 
-use oraculum_judge::{Lane, Limits, Profile};
+use oraculum_judge::{Lane, Limits};
 
 use self::refusal::{MAX_FILE_BYTES, MAX_OUTPUTS, MAX_PROBE_SHARE};
 pub use self::{
-    certificate::{Certificate, CertificateRequest, CertifyError, Spread},
-    products::ProductError,
+    certificate::{Certificate, CertifyError, Spread},
     refusal::{Refusal, shown_share},
 };
 use super::{
-    examples::{Example, Origin, RandomExamples, golden},
-    spread::{GuardRuns, Packed, Worst, guard_runs, pack, shares},
+    examples::{Example, Origin},
+    spread::{GuardRuns, Packed, Worst, guard_runs, shares},
+    trial::{Attempt, Judged, Terms, TrialRequest, Trials, max_output_bytes},
 };
 use crate::{
-    engine::{Draws, Examiner, LoadError, LoadFailure, ModelFacts, OnnxEngine, PlainRun, RunFailure},
+    engine::{Draws, Examiner, LoadFailure, ModelFacts, OnnxEngine, RunFailure},
     model::{
-        MAX_BYTES, Model, default_rule,
+        ModelError, ModelFile,
         graph::{OutputSpec, survey::MAX_DEPTH},
     },
     protocol::{
         OutputFormat,
         agreement::{Verdict, compare},
         card::Agreement,
-        cast::{ElementType, NotFinite, from_outputs},
+        cast::ElementType,
+        tensor::{self, Tensor},
     },
     text,
 };
@@ -47,37 +48,50 @@ pub const SMALL_RUN: u64 = 10_000_000;
 /// Every variant of `CertifyError`: what keeps the model from a lane is no error, but a `Refusal`.
 pub async fn certify(
     engine: &OnnxEngine,
-    request: &CertificateRequest<'_>,
+    request: &TrialRequest<'_>,
     progress: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Certificate, CertifyError> {
-    let profile = request.card.and_then(|card| card.profile.parse::<Profile>().ok());
-    let limits = profile.map_or(Limits::DEFAULT, |profile| profile.limits);
-    let mut certificate = Certificate::new(profile.map(|profile| profile.lane), limits);
-    let bytes = request.file.open()?.size()?;
-    if bytes > MAX_FILE_BYTES {
-        certificate.refusals.push(Refusal::TooLarge(bytes));
+    let terms = Terms::of(request.card)?;
+    let mut certificate = Certificate::new(terms.lane, terms.limits);
+    if let Some(refusal) = too_large(&request.file)? {
+        certificate.refusals.push(refusal);
         return Ok(certificate);
     }
     progress("reading the file, and loading it into the judge");
-    let mut examiner = engine.examine(&request.file, limits, request.time_limit).await?;
+    let mut examiner = engine.examine(&request.file, terms.limits, request.time_limit).await?;
     let facts = examiner.facts().await?;
     certificate.load_fuel = facts.load_fuel;
-    certificate.refusals.extend(refused_unseen(&facts, limits));
-    if !can_run(&facts) {
+    let not_run = not_run(&facts, terms.limits);
+    let can_run = not_run.is_empty();
+    certificate.refusals.extend(not_run);
+    certificate.refusals.extend((!facts.bit_casts.is_empty()).then(|| Refusal::BitCast(facts.bit_casts.clone())));
+    certificate.refusals.extend(facts.not_traced.clone().map(Refusal::NotTraced));
+    certificate.refusals.extend(facts.not_guarded.clone().map(Refusal::NotGuarded));
+    if !can_run {
         return Ok(certificate);
     }
-    let rules = rules(request.card, &facts)?;
-    let mut work = Work { request, facts, limits, rules, ran: Vec::new(), certificate };
+    let rules = terms.rules(request.card, &facts.outputs)?;
+    let mut work = Work { request, facts, limits: terms.limits, rules, ran: Vec::new(), certificate };
     work.run(&mut examiner, progress).await?;
+    work.products(engine).await;
     if !work.ran.is_empty() {
         work.draw(&mut examiner, progress).await?;
-        work.guard(&mut examiner, engine, progress).await?;
+        work.guard(&mut examiner, progress).await;
     }
     Ok(work.certificate)
 }
 
-/// What is refused before anything is run.
-fn refused_unseen(facts: &ModelFacts, limits: Limits) -> Vec<Refusal> {
+/// The refusal of a file that the judge has no memory for.
+///
+/// # Errors
+/// `ModelError` where the file cannot be read.
+pub(super) fn too_large(file: &ModelFile) -> Result<Option<Refusal>, ModelError> {
+    let bytes = file.open()?.size()?;
+    Ok((bytes > MAX_FILE_BYTES).then_some(Refusal::TooLarge(bytes)))
+}
+
+/// What keeps the judge from running a model; nothing if it can.
+pub(super) fn not_run(facts: &ModelFacts, limits: Limits) -> Vec<Refusal> {
     let mut refusals: Vec<Refusal> = facts.refusals.iter().cloned().map(Refusal::NotRun).collect();
     refusals.extend(facts.weights_beside.then_some(Refusal::WeightsBeside));
     refusals.extend(facts.sequences.then_some(Refusal::Sequences));
@@ -87,13 +101,10 @@ fn refused_unseen(facts: &ModelFacts, limits: Limits) -> Vec<Refusal> {
         OutputSpec::Tensor(_) => None,
         OutputSpec::Other { name, kind } => Some(Refusal::NoTensor(text::shown(name), kind.clone())),
     }));
-    refusals.extend((!facts.bit_casts.is_empty()).then(|| Refusal::BitCast(facts.bit_casts.clone())));
     refusals.extend(facts.not_loaded.clone().map(|failure| match failure {
         LoadFailure::Refused(reason) => Refusal::NotLoaded(reason),
         LoadFailure::Limit(reason) => Refusal::LoadLimit(reason, limits),
     }));
-    refusals.extend(facts.not_traced.clone().map(Refusal::NotTraced));
-    refusals.extend(facts.not_guarded.clone().map(Refusal::NotGuarded));
     refusals
 }
 
@@ -101,40 +112,14 @@ fn is_too_deep(facts: &ModelFacts) -> bool {
     usize::try_from(facts.depth).is_ok_and(|depth| depth > MAX_DEPTH)
 }
 
-/// Whether the judge has loaded a model that gives tensors only.
-fn can_run(facts: &ModelFacts) -> bool {
-    let tensors = facts.outputs.iter().all(|output| matches!(output, OutputSpec::Tensor(_)));
-    let few = facts.outputs.len() <= MAX_OUTPUTS && !is_too_deep(facts);
-    facts.refusals.is_empty()
-        && facts.not_loaded.is_none()
-        && !facts.weights_beside
-        && !facts.sequences
-        && tensors
-        && few
-}
-
-/// The rules by which outputs agree: the card's, or those of a new card in the tolerance lane.
-fn rules(card: Option<&Model>, facts: &ModelFacts) -> Result<Vec<Agreement>, LoadError> {
-    if let Some(card) = card
-        && card.card.agreement.len() != facts.outputs.len()
-    {
-        return Err(LoadError::AgreementCount { rules: card.card.agreement.len(), outputs: facts.outputs.len() });
-    }
-    let exact = card.is_some_and(|card| card.profile.parse().is_ok_and(|profile: Profile| profile.lane == Lane::Exact));
-    match card.filter(|_| !exact) {
-        Some(card) => Ok(card.card.agreement.clone()),
-        None => Ok(facts.outputs.iter().map(default_rule).collect()),
-    }
-}
-
 /// A certification under way.
 struct Work<'a> {
-    request: &'a CertificateRequest<'a>,
+    request: &'a TrialRequest<'a>,
     facts: ModelFacts,
     limits: Limits,
     rules: Vec<Agreement>,
     /// Inputs that gave outputs, and those.
-    ran: Vec<(Origin, Vec<Packed>)>,
+    ran: Vec<(Origin, Vec<Tensor>)>,
     certificate: Certificate,
 }
 
@@ -149,78 +134,60 @@ impl Work<'_> {
         examiner: &mut Examiner,
         progress: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(), CertifyError> {
-        let names = self.facts.outputs.iter().map(|output| output.name().to_owned()).collect();
-        let specs = self.facts.inputs.clone();
-        let golden = golden(&specs, names, self.request.card, &self.request.inputs)?;
-        progress(&format!("golden inputs: {}", golden.len()));
-        let mut reason = None;
-        for example in &golden {
-            match examiner.run(&example.inputs).await? {
-                Ok(run) => {
-                    self.recorded(example, &run);
-                    self.keep(&example.origin, &run);
+        let mut trials = Trials::new(self.request, &self.facts, progress)?;
+        while let Some(Attempt { example, ran }) = trials.next(examiner).await? {
+            let golden = example.origin.is_golden();
+            match ran {
+                Ok(Judged { outputs, fuel, memory }) => {
+                    self.recorded(&example, &outputs);
+                    self.certificate.run_fuel = self.certificate.run_fuel.max(fuel);
+                    self.certificate.memory = self.certificate.memory.max(memory);
+                    self.ran.push((example.origin, outputs));
                 }
-                Err(failure) => self.failed(&example.origin, failure, &mut reason),
+                Err(RunFailure::Limit(limit)) => {
+                    self.refuse(Refusal::Limit(example.origin, limit, self.limits));
+                    if !golden {
+                        break;
+                    }
+                }
+                Err(RunFailure::Input(why) | RunFailure::Output(why)) if golden => {
+                    self.refuse(Refusal::Fails(example.origin, why));
+                }
+                Err(_) => {}
             }
         }
-        let max_bytes = self.request.card.map_or(u32::MAX, |card| card.card.max_input_bytes);
-        let mut random = RandomExamples::new(&specs, &golden, self.request.seed, self.request.runs, max_bytes);
-        progress(&format!("random inputs: {}", self.request.runs));
-        while self.certificate.random < self.request.runs {
-            let example = match random.draw() {
-                Ok(Some(example)) => example,
-                Ok(None) => break,
-                Err(error) => {
-                    reason.get_or_insert(error.to_string());
-                    break;
-                }
-            };
-            match examiner.run(&example.inputs).await? {
-                Ok(run) => self.keep(&example.origin, &run),
-                Err(failure) => self.failed(&example.origin, failure, &mut reason),
-            }
-            if self.certificate.refusals.iter().any(|refusal| matches!(refusal, Refusal::Limit(Origin::Random(_), ..)))
-            {
-                break;
-            }
-        }
-        if self.ran.is_empty() && self.certificate.refusals.is_empty() {
-            self.refuse(Refusal::NoInputs(reason.unwrap_or_else(|| "none was tried".to_owned())));
+        let (tried, reason) = trials.done();
+        let is_open =
+            |shape: &Option<Vec<Option<u64>>>| shape.as_ref().is_none_or(|shape| shape.iter().any(Option::is_none));
+        self.certificate.open_sizes = tried.golden == 0 && self.facts.inputs.iter().any(|spec| is_open(&spec.shape));
+        self.certificate.tried = tried;
+        if self.ran.is_empty() && self.certificate.may_have(Lane::Exact) {
+            self.refuse(Refusal::NoInputs(reason));
         }
         Ok(())
     }
 
-    fn keep(&mut self, origin: &Origin, run: &PlainRun) {
-        let certificate = &mut self.certificate;
-        *(if origin.is_golden() { &mut certificate.golden } else { &mut certificate.random }) += 1;
-        certificate.run_fuel = certificate.run_fuel.max(run.fuel);
-        certificate.memory = certificate.memory.max(run.memory);
-        self.ran.push((origin.clone(), pack(&run.outputs)));
-    }
-
-    fn failed(&mut self, origin: &Origin, failure: RunFailure, reason: &mut Option<String>) {
-        match failure {
-            RunFailure::Limit(limit) => self.refuse(Refusal::Limit(origin.clone(), limit, self.limits)),
-            RunFailure::Input(why) | RunFailure::Output(why) if origin.is_golden() => {
-                self.refuse(Refusal::Fails(origin.clone(), why));
-            }
-            RunFailure::Input(why) | RunFailure::Output(why) => {
-                self.certificate.left_out += 1;
-                reason.get_or_insert(why);
-            }
-        }
-    }
-
     /// Compares what the judge gives with what the card records.
-    fn recorded(&mut self, example: &Example, run: &PlainRun) {
+    fn recorded(&mut self, example: &Example, outputs: &[Tensor]) {
         let (Some(recorded), Some(card)) = (&example.recorded, self.request.card) else { return };
-        let outputs: Vec<_> = run.outputs.iter().cloned().enumerate().collect();
-        let packed = from_outputs(&outputs, OutputFormat::NATIVE, NotFinite::Refused, MAX_BYTES);
-        let agrees = packed.is_ok_and(|packed| {
+        let agrees = tensor::encode(outputs).is_ok_and(|packed| {
             compare(recorded, &packed, &card.card.agreement, OutputFormat::NATIVE) != Verdict::Disagree
         });
         if !agrees {
             self.refuse(Refusal::Recorded(example.origin.clone()));
+        }
+    }
+
+    /// Looks whether this machine does the products exactly that the model has; the exact lane has nothing to fear of them.
+    async fn products(&mut self, engine: &OnnxEngine) {
+        let nodes = self.facts.mixed_products.clone();
+        if nodes.is_empty() {
+            return;
+        }
+        match products::are_exact(engine).await {
+            Ok(true) => {}
+            Ok(false) => self.refuse(Refusal::Products(nodes)),
+            Err(error) => self.refuse(Refusal::ProductsUnknown(nodes, text::one_line(&error.to_string()))),
         }
     }
 
@@ -253,26 +220,24 @@ impl Work<'_> {
     }
 
     /// Asks the guard, and looks at what only the tolerance lane has to fear.
-    async fn guard(
-        &mut self,
-        examiner: &mut Examiner,
-        engine: &OnnxEngine,
-        progress: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<(), CertifyError> {
+    async fn guard(&mut self, examiner: &mut Examiner, progress: &mut (dyn FnMut(&str) + Send)) {
         if self.facts.not_guarded.is_some() {
-            return Ok(());
-        }
-        if !self.facts.mixed_products.is_empty() && !products::are_exact(engine).await? {
-            self.refuse(Refusal::Products(self.facts.mixed_products.clone()));
+            return;
         }
         let (mut golden, mut random) =
             (vec![Worst::default(); self.rules.len()], vec![Worst::default(); self.rules.len()]);
-        let (origins, canonical): (Vec<Origin>, Vec<Vec<Packed>>) = self.ran.iter().cloned().unzip();
-        let mut see = |input: usize, run: &[Packed], plain: &[Packed]| {
+        let (origins, canonical): (Vec<Origin>, Vec<Vec<Tensor>>) = std::mem::take(&mut self.ran).into_iter().unzip();
+        let mut see = |input: usize, run: &[Packed], plain: &[Tensor]| {
             let worst = if origins[input].is_golden() { &mut golden } else { &mut random };
             shares(run, plain, &self.rules).zip(worst).for_each(|(share, worst)| worst.see(share, input));
         };
-        let GuardRuns { cast, failure, refused } = guard_runs(examiner, &canonical, &mut see, progress).await?;
+        let max = max_output_bytes(self.request.card);
+        let GuardRuns { cast, failure, refused } =
+            match guard_runs(examiner, (&canonical, max), &mut see, progress).await {
+                Ok(found) => found,
+                // What was found of the exact lane stands.
+                Err(error) => return self.refuse(Refusal::GuardUnfinished(error.to_string())),
+            };
         refused.into_iter().for_each(|reason| {
             self.refuse(Refusal::NotGuarded(format!(
                 "the judge does not load the model with the guard's changes: {reason}; export a smaller or simpler one"
@@ -282,18 +247,18 @@ impl Work<'_> {
         failure
             .into_iter()
             .for_each(|(input, reason)| self.refuse(Refusal::GuardFails(origins[input].clone(), reason)));
+        let (has_golden, has_random) = (self.certificate.tried.golden > 0, self.certificate.tried.random > 0);
         for (place, (golden, random)) in golden.into_iter().zip(random).enumerate() {
             let (spec, rule) = (&self.facts.outputs[place], self.rules[place]);
             let name = text::shown(spec.name());
-            let (golden_share, random_share) = (golden.share, random.share);
+            let must_be_equal = rule == Agreement::Exact || is_symbol(spec);
             self.certificate.spreads.push(Spread {
                 output: name.clone(),
                 rule,
-                golden: golden_share,
-                random: random_share,
+                golden: has_golden.then_some(golden.share),
+                random: has_random.then_some(random.share),
             });
             let worst = if golden.share >= random.share { golden } else { random };
-            let must_be_equal = rule == Agreement::Exact || default_rule(spec) == Agreement::Exact && is_symbol(spec);
             if must_be_equal && self.facts.rounded.get(place).copied().unwrap_or_default() {
                 self.refuse(Refusal::ExactOutput(name));
             } else if worst.share > 1.0 {
@@ -302,7 +267,6 @@ impl Work<'_> {
                 self.refuse(Refusal::Probe(origins[golden.input].clone(), name, golden.share));
             }
         }
-        Ok(())
     }
 }
 

@@ -23,7 +23,7 @@ const OUTER: usize = 16;
 /// Why that is not known.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says it")]
-pub enum ProductError {
+pub(super) enum ProductError {
     #[error("ONNX Runtime does not multiply integers here: {0}")]
     Load(#[from] LoadError),
     #[error("ONNX Runtime does not multiply integers here: {0}")]

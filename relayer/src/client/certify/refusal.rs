@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Bytes of a file at most: twice to three times as many of memory are needed to load it, and 4 GiB are all that there is.
-pub(super) const MAX_FILE_BYTES: u64 = 700_000_000;
+pub(in crate::client) const MAX_FILE_BYTES: u64 = 700_000_000;
 /// Outputs that a card has rules for, at most.
 pub(super) const MAX_OUTPUTS: usize = 16;
 /// Share of a rule's tolerance that the guard's changes may take on probes: above 1 no answer can be judged.
@@ -57,6 +57,10 @@ pub enum Refusal {
     NotGuarded(String),
     /// Nodes multiply unsigned with signed integers, which this machine does not do exactly.
     Products(Vec<String>),
+    /// Nodes multiply unsigned with signed integers, and for a reason nobody knows whether this machine does that exactly.
+    ProductsUnknown(Vec<String>, String),
+    /// The guard's runs have no result.
+    GuardUnfinished(String),
     /// An output shows a sum of many numbers.
     LongSum(LongSum),
     /// An output must be equal, and is made of rounded numbers.
@@ -80,6 +84,8 @@ impl Refusal {
                 self,
                 Self::NotGuarded(_)
                     | Self::Products(_)
+                    | Self::ProductsUnknown(..)
+                    | Self::GuardUnfinished(_)
                     | Self::LongSum(_)
                     | Self::ExactOutput(_)
                     | Self::Probe(..)
@@ -112,6 +118,8 @@ impl Refusal {
             Self::Proves(_) => "proof",
             Self::NotGuarded(_) => "not-guarded",
             Self::Products(_) => "mixed-products",
+            Self::ProductsUnknown(..) => "mixed-products-unknown",
+            Self::GuardUnfinished(_) => "guard-unfinished",
             Self::LongSum(_) => "long-sum",
             Self::ExactOutput(_) => "exact-output",
             Self::Probe(..) => "probe",
@@ -122,14 +130,13 @@ impl Refusal {
     }
 }
 
-/// A share of a tolerance, as people read it.
+/// A finite share of a tolerance.
 struct Share(f64);
 
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0.0 => f.write_str("0"),
-            share if share.is_infinite() => f.write_str("more than any tolerance"),
             share if share < 0.0001 => f.write_str("below 0.0001"),
             share if share < 1.0 => write!(f, "{share:.4}"),
             share => write!(f, "{share:.1}"),
@@ -140,7 +147,10 @@ impl fmt::Display for Share {
 /// A share of a tolerance, as people read it.
 #[must_use]
 pub fn shown_share(share: f64) -> String {
-    Share(share).to_string()
+    match share.is_infinite() {
+        true => "more than any tolerance".to_owned(),
+        false => format!("{} of the tolerance", Share(share)),
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -222,7 +232,21 @@ impl fmt::Display for Refusal {
                  VNNI, export the model with signed integers on both sides, or take the exact lane",
                 nodes.join(", ")
             ),
-            Self::LongSum(LongSum { operator, value, length, output }) => write!(
+            Self::ProductsUnknown(nodes, reason) => write!(
+                f,
+                "it is not known whether this machine's processor multiplies unsigned by signed integers exactly, which {} does: \
+                 {reason}; install it with `./scripts/setup` or name it with --runtime, or take the exact lane",
+                nodes.join(", ")
+            ),
+            Self::GuardUnfinished(reason) => {
+                write!(f, "the guard's runs have no result: {reason}; certify again, or take the exact lane")
+            }
+            Self::LongSum(LongSum { operator, value, length: None, output }) => write!(
+                f,
+                "output `{output}` shows a sum that {operator} makes `{value}` of within a branch or loop, where nobody sees how \
+                 many numbers it is of: export the model without it, or take the exact lane"
+            ),
+            Self::LongSum(LongSum { operator, value, length: Some(length), output }) => write!(
                 f,
                 "output `{output}` shows the sum of {length} numbers that {operator} makes `{value}` of, which machines round too \
                  differently above {}: sum fewer, or take the exact lane",
@@ -238,6 +262,11 @@ impl fmt::Display for Refusal {
                 "the guard's small changes take {} of the tolerance of `{output}` on {origin}, where {MAX_PROBE_SHARE} is the most: \
                  widen it (`oraculum model calibrate` proposes how far), or take the exact lane",
                 Share(*share)
+            ),
+            Self::Amplifier(origin, output, share) if share.is_infinite() => write!(
+                f,
+                "on {origin} the guard's small changes make another answer of `{output}`, which no tolerance would allow: nothing \
+                 could be judged there, so export the model without the step that they take, or take the exact lane"
             ),
             Self::Amplifier(origin, output, share) => write!(
                 f,

@@ -67,7 +67,8 @@ async fn draws_and_the_guards_runs_go_over_all_inputs_that_gave_outputs() {
 async fn a_file_that_was_altered_is_not_examined() {
     let file = ModelFile::with_hash(models_folder().join("iris/model.onnx"), B256::ZERO, Vec::new());
     let error = cpu().await.examine(&file, JudgeLimits::DEFAULT, TIME).await.err().unwrap();
-    assert!(error.to_string().contains("SHA-256"), "{error}");
+    assert!(error.to_string().contains("SHA-256") && !error.to_string().contains("load the model"), "{error}");
+    assert!(matches!(error, ExamineError::Load(LoadError::File(_))), "{error:?}");
 }
 
 /// An examination by a program that says what it likes: each word is a byte, in octal.
@@ -104,5 +105,30 @@ async fn a_process_that_says_what_it_should_not_costs_the_examination_and_nothin
 async fn a_process_that_says_nothing_is_ended_when_the_time_is_up() {
     let error = examined_by(LOADED, Duration::from_secs(1)).await.unwrap_err();
     assert!(matches!(error, ExamineError::Timeout(_)) && error.to_string().contains("--time-limit"), "{error}");
-    assert!(matches!(examined_by("", Duration::from_secs(1)).await, Err(ExamineError::Load(LoadError::Process(_)))));
+    // Also where it is not even ready.
+    assert!(matches!(examined_by("", Duration::from_secs(1)).await, Err(ExamineError::Timeout(_))));
+}
+
+#[tokio::test]
+async fn more_inputs_or_outputs_than_a_model_may_have_are_refused_of_a_process_that_lies() {
+    // Facts with 65 inputs, each a message of no bytes.
+    let facts = format!(r"\012\202\001{}", r"\022\000".repeat(65));
+    let says = format!(r"{LOADED}\210\000\000\000\172\205\001{facts}");
+    let error = examined_by(&says, TIME).await.unwrap_err();
+    assert!(error.to_string().contains("more inputs or outputs"), "{error}");
+}
+
+#[tokio::test]
+async fn inputs_that_are_forgotten_are_in_no_later_run() {
+    let mut examiner = examiner(shipped_file("iris/model.onnx")).await;
+    examiner.facts().await.unwrap();
+    for forgotten in [false, true] {
+        examiner.run(&flower()).await.unwrap().unwrap();
+        if forgotten {
+            examiner.forget().await.unwrap();
+        }
+    }
+    let mut seen = Vec::new();
+    examiner.jitter(JitterSign::Plus, &mut |run| seen.push(run.input)).await.unwrap().unwrap();
+    assert_eq!(seen, [0; 4]);
 }

@@ -106,3 +106,23 @@ async fn nothing_judges_a_bare_file() {
     let error = engine.judge(id, floats(&[0.5]), NATIVE, None).await.unwrap_err();
     assert!(matches!(error, EngineError::NotJudged) && error.fault() == Fault::Request, "{error}");
 }
+
+#[tokio::test]
+async fn a_card_is_judged_by_its_own_limits_and_must_have_a_rule_for_each_output() {
+    let rule = || json!({ "kind": "elementwise", "atol": "0.00001", "rtol": "0.0001" });
+    let input = pack(&[Tensor::f32(vec![1, 4], &[5.1, 3.5, 1.4, 0.2]).unwrap()]);
+    for (key, outcome) in [("maxOutputBytes", Outcome::Unrepresentable), ("maxInputBytes", Outcome::BadInput)] {
+        let mut draft = Draft::iris();
+        draft.card[key] = json!(20);
+        draft.details["probes"] = json!([]);
+        let (_folder, model) = card(draft, rule());
+        assert_eq!(judged(&model, input.clone()).await.outcome, outcome, "{key}");
+    }
+    let mut draft = Draft::iris();
+    draft.card["profile"] = json!(oraculum_judge::Profile::TOLERANCE.to_string());
+    draft.card["agreement"] = json!([rule(), rule()]);
+    let folder = draft.write();
+    let model = Model::open(folder.path()).unwrap();
+    let error = cpu().await.load(Source::judged_card(&model)).await.err().unwrap();
+    assert!(matches!(error, LoadError::AgreementCount { rules: 2, outputs: 1 }), "{error}");
+}

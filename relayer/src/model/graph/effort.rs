@@ -42,14 +42,37 @@ impl Proof {
     }
 }
 
-/// What each node of a graph takes, by the shapes of a run that took `fuel` instructions.
+/// What each node of a graph takes, by the shapes of a run that took `fuel` instructions. What no input reaches takes nothing:
+/// whoever has run it once can keep its results.
 #[must_use]
 pub fn costs(graph: &Graph, shapes: &Shapes<'_>, fuel: u64) -> Vec<u64> {
     let known: Vec<Option<u64>> = graph.node.iter().map(|node| cost(node, shapes)).collect();
     let counted = known.iter().flatten().fold(0, |sum: u64, cost| sum.saturating_add(*cost));
     let unknown = known.iter().filter(|cost| cost.is_none()).count() as u64;
     let each = fuel.saturating_sub(counted).checked_div(unknown).unwrap_or_default().max(NODE);
-    known.into_iter().map(|cost| cost.unwrap_or(each)).collect()
+    let reached = reached(graph);
+    known.into_iter().zip(reached).map(|(cost, reached)| if reached { cost.unwrap_or(each) } else { 0 }).collect()
+}
+
+/// Whether an input of the graph reaches each node.
+fn reached(graph: &Graph) -> Vec<bool> {
+    let sparse = graph.sparse_initializer.iter().filter_map(|sparse| sparse.values.as_ref());
+    let weights: HashSet<&str> = graph.initializer.iter().chain(sparse).map(|tensor| tensor.name.as_str()).collect();
+    let inputs = graph.input.iter().map(|input| input.name.as_str()).filter(|name| !weights.contains(name));
+    let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (place, node) in graph.node.iter().enumerate() {
+        reads(node).into_iter().for_each(|name| readers.entry(name).or_default().push(place));
+    }
+    let (mut reached, mut open) = (vec![false; graph.node.len()], inputs.collect::<Vec<_>>());
+    while let Some(name) = open.pop() {
+        for place in readers.remove(name).unwrap_or_default() {
+            if !reached[place] {
+                reached[place] = true;
+                open.extend(graph.node[place].output.iter().map(String::as_str).filter(|name| !name.is_empty()));
+            }
+        }
+    }
+    reached
 }
 
 /// What a node takes; `None` where that does not follow from shapes.

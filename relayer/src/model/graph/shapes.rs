@@ -95,7 +95,7 @@ fn axis(number: i64, rank: usize) -> Option<usize> {
 }
 
 /// The shape of a node's first output.
-fn infer(node: &Node, shapes: &Shapes<'_>) -> Option<Vec<u64>> {
+pub(super) fn infer(node: &Node, shapes: &Shapes<'_>) -> Option<Vec<u64>> {
     let input = |index: usize| shapes.get(node.input.get(index)?.as_str());
     let operator = node.op_type.as_str();
     if has(SAME, operator) {

@@ -5,12 +5,16 @@ use prost::{
     encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
 };
 
-use super::refused::{MAX_MEMORY, Refused};
+use super::{
+    proto,
+    refused::{MAX_MEMORY, Refused},
+};
 
-/// Bytes that a message takes in memory, and a name beside its text.
-const MESSAGE: u64 = 160;
-const TEXT: u64 = 24;
-const NUMBER: u64 = 8;
+/// What is read into a list takes up to twice its size in memory, for lists double when they are full.
+const GROWTH: usize = 2;
+/// Bytes that a name takes beside its text, and a number.
+const TEXT: u64 = (GROWTH * size_of::<String>()) as u64;
+const NUMBER: u64 = (GROWTH * size_of::<i64>()) as u64;
 /// Messages within messages; what is deeper is not read.
 const MAX_DEPTH: usize = 100;
 
@@ -32,6 +36,30 @@ enum Kind {
     Shape,
     Dimension,
     Function,
+}
+
+impl Kind {
+    /// Bytes that a message takes in memory, beside what it holds.
+    const fn size(self) -> u64 {
+        let size = match self {
+            Self::Model => size_of::<proto::Model>(),
+            Self::Import => size_of::<proto::OperatorSet>(),
+            Self::Graph => size_of::<proto::Graph>(),
+            Self::Node => size_of::<proto::Node>(),
+            Self::Attribute => size_of::<proto::Attribute>(),
+            Self::Tensor => size_of::<proto::Tensor>(),
+            Self::Entry => size_of::<proto::Entry>(),
+            Self::Sparse => size_of::<proto::SparseTensor>(),
+            Self::Value => size_of::<proto::ValueInfo>(),
+            Self::Type => size_of::<proto::Type>(),
+            Self::Holder => size_of::<proto::Holder>(),
+            Self::TensorType => size_of::<proto::TensorType>(),
+            Self::Shape => size_of::<proto::Shape>(),
+            Self::Dimension => size_of::<proto::Dimension>(),
+            Self::Function => size_of::<proto::Function>(),
+        };
+        (GROWTH * size) as u64
+    }
 }
 
 /// What of a message is read.
@@ -99,7 +127,7 @@ fn weigh(message: &[u8], kind: Kind, depth: usize, left: &mut u64) -> Result<(),
         rest = behind;
         match part {
             Some(Part::Message(inner)) => {
-                take(left, MESSAGE)?;
+                take(left, inner.size())?;
                 if depth < MAX_DEPTH {
                     weigh(content, inner, depth + 1, left)?;
                 }
@@ -139,7 +167,7 @@ mod tests {
     /// Such a file of fourteen megabytes would be more than a gigabyte in memory.
     #[test]
     fn a_file_of_many_empty_parts_is_refused_before_it_is_read() {
-        let many = usize::try_from(MAX_MEMORY / MESSAGE).unwrap() + 1;
+        let many = usize::try_from(MAX_MEMORY / Kind::Node.size()).unwrap() + 1;
         assert_eq!(decode(&field(7, &field(1, &[], many), 1)), Err(Refused::TooManyParts));
         assert_eq!(check(&field(7, &field(1, &[], 1_000_000), 1)), Ok(()));
     }
@@ -147,14 +175,36 @@ mod tests {
     #[test]
     fn parts_are_counted_wherever_they_are() {
         let refused = |graph: &[u8]| weigh(&field(7, graph, 1), Kind::Model, 0, &mut 100_000).is_err();
-        for number in [1, 5, 11, 12, 13, 15] {
-            assert!(refused(&field(number, &[], 1_000)), "{number}");
-            assert!(!refused(&field(number, &[], 500)), "{number}");
+        for (number, kind) in [
+            (1, Kind::Node),
+            (5, Kind::Tensor),
+            (11, Kind::Value),
+            (12, Kind::Value),
+            (13, Kind::Value),
+            (15, Kind::Sparse),
+        ] {
+            let fit = usize::try_from((100_000 - Kind::Graph.size()) / kind.size()).unwrap();
+            assert!(!refused(&field(number, &[], fit)), "{number}");
+            assert!(refused(&field(number, &[], fit + 1)), "{number}");
         }
         // Names of a node, and nodes in a graph of an attribute.
         assert!(refused(&field(1, &field(1, &[], 5_000), 1)));
         assert!(refused(&field(1, &field(5, &field(6, &field(1, &[], 1_000), 1), 1), 1)));
-        assert!(!refused(&field(1, &field(5, &field(6, &field(1, &[], 500), 1), 1), 1)));
+        assert!(!refused(&field(1, &field(5, &field(6, &field(1, &[], 100), 1), 1), 1)));
+    }
+
+    /// Of empty ones a message of two bytes is as large as its struct in memory, and the list that holds it has room for more.
+    #[test]
+    fn a_part_weighs_what_it_takes_in_a_list_that_has_just_doubled() {
+        let count = 1_025;
+        let file = field(7, &field(1, &field(5, &[], count), 1), 1);
+        let mut left = MAX_MEMORY;
+        weigh(&file, Kind::Model, 0, &mut left).unwrap();
+        let read = decode(&file).unwrap();
+        let attributes = &read.graph.as_ref().unwrap().node[0].attribute;
+        assert_eq!(attributes.len(), count);
+        let held = attributes.capacity() * size_of::<Attribute>();
+        assert!(MAX_MEMORY - left >= held as u64, "{} of {held}", MAX_MEMORY - left);
     }
 
     #[test]
@@ -162,15 +212,16 @@ mod tests {
         let numbers = Attribute { ints: vec![1; 1_000], ..Attribute::default() };
         let graph = Graph { node: vec![Node { attribute: vec![numbers], ..Node::default() }], ..Graph::default() };
         let file = Model { graph: Some(graph), ..Model::default() }.encode_to_vec();
-        let mut left = 10_000;
+        let mut left = 100_000;
         assert_eq!(weigh(&file, Kind::Model, 0, &mut left), Ok(()));
-        // The graph, the node and the attribute; a number of one byte for each of the list's.
-        assert_eq!(left, 10_000 - 3 * MESSAGE - 1_000 * NUMBER);
+        // A number of one byte for each of the list's.
+        let parts = [Kind::Graph, Kind::Node, Kind::Attribute].map(Kind::size).iter().sum::<u64>();
+        assert_eq!(left, 100_000 - parts - 1_000 * NUMBER);
         // Weights are skipped, however many bytes they have.
         let raw = field(7, &field(5, &field(9, &[0; 100_000], 1), 1), 1);
-        let mut left = 1_000;
+        let mut left = 10_000;
         assert_eq!(weigh(&raw, Kind::Model, 0, &mut left), Ok(()));
-        assert_eq!(left, 1_000 - 2 * MESSAGE);
+        assert_eq!(left, 10_000 - Kind::Graph.size() - Kind::Tensor.size());
     }
 
     #[test]

@@ -2,18 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use oraculum_judge::Guard;
 use tokio::time::Instant;
 
-use super::files::JudgeFiles;
+use super::{examiner::weights, files::JudgeFiles};
 use crate::{
     engine::{
         backends::child::{
             Program,
-            examination::{Examination, Halted},
+            examination::{Examination, Halted, Unopened},
             tensors::to_wire,
             wire::{
                 self, FailureKind,
-                examine::{self, Finding, Step},
+                examine::{self, Finding, Step, TOLD},
             },
         },
         examination::{Draws, ExamineError, JitterSign, JitteredRun, LoadFailure, ModelFacts, PlainRun, RunFailure},
@@ -22,14 +23,12 @@ use crate::{
         ModelFile,
         graph::{OutputSpec, effort, sums},
     },
-    protocol::cast::{ElementType, ModelTensor, TensorSpec},
+    protocol::{
+        cast::{ElementType, ModelTensor, TensorSpec},
+        tensor::MAX_TENSORS,
+    },
     text,
 };
-
-/// Characters of a reason at most.
-const TOLD: usize = 1_000;
-/// The guard's runs of one sign on one input, at most.
-const RUNS: usize = 4;
 
 /// A model that is examined in a process of its own, step by step; it is killed when this is dropped.
 pub struct Examiner {
@@ -45,8 +44,8 @@ impl Examiner {
     /// Starts the process, in which nothing is read of the model yet. All steps together may take `time`.
     ///
     /// # Errors
-    /// `LoadError::Model` where the file cannot be read, `Judge` where the judge cannot be used, `Process` where the process
-    /// failed.
+    /// `ExamineError::Timeout` where the process is not ready in that time. `ExamineError::Load`: `LoadError::Model` or `File`
+    /// where the file cannot be read, `Judge` where the judge cannot be used, `Process` where the process failed.
     pub(in crate::engine) async fn open(
         (program, files): (&Program, &Arc<JudgeFiles>),
         file: &ModelFile,
@@ -61,8 +60,11 @@ impl Examiner {
             examine: true,
         };
         let opened = file.open().map_err(crate::engine::LoadError::from)?;
-        let process = Examination::open(program, &opened, judge, Instant::now() + time).await?;
-        Ok(Self { process, time, outputs: 0, kept: 0 })
+        match Examination::open(program, &opened, judge, Instant::now() + time).await {
+            Ok(process) => Ok(Self { process, time, outputs: 0, kept: 0 }),
+            Err(Unopened::Late) => Err(ExamineError::Timeout(time)),
+            Err(Unopened::Load(error)) => Err(error.into()),
+        }
     }
 
     /// Reads the file, and has the judge load it.
@@ -121,6 +123,18 @@ impl Examiner {
         }
     }
 
+    /// Forgets the last inputs that were kept.
+    ///
+    /// # Errors
+    /// `ExamineError::Timeout` or `Process`.
+    pub async fn forget(&mut self) -> Result<(), ExamineError> {
+        let mut none = |_, _| Err("a finding where there is none");
+        let step = self.process.step(Step::Forget(examine::Nothing {}), &mut none).await;
+        step.map_err(|halted| self.error(halted))?;
+        self.kept = self.kept.saturating_sub(1);
+        Ok(())
+    }
+
     /// Makes runs with the candidates of the trace as further outputs, until each was in one; `each` hears of every draw, by its
     /// number and that of all.
     ///
@@ -165,12 +179,13 @@ impl Examiner {
         each: &mut (dyn FnMut(JitteredRun) + Send),
     ) -> Result<Result<(), String>, ExamineError> {
         let jitter = examine::Jitter { plus: sign == JitterSign::Plus, minus: sign == JitterSign::Minus };
+        let most = Guard::runs(weights(jitter)).len();
         let (outputs, kept, mut runs) = (self.outputs, self.kept, 0);
         let mut found = |finding, tensors: Vec<ModelTensor>| {
             let Finding::Jittered(jittered) = finding else { return Err("another finding than a run") };
             let input = usize::try_from(jittered.input).unwrap_or(usize::MAX);
             runs += 1;
-            if input >= kept || runs > kept * RUNS {
+            if input >= kept || runs > kept * most {
                 return Err("more runs than there are");
             }
             let outputs = match jittered.failure {
@@ -202,6 +217,9 @@ impl Examiner {
 }
 
 fn facts_of(facts: examine::Facts) -> Result<ModelFacts, &'static str> {
+    if facts.inputs.len().max(facts.outputs.len()) > MAX_TENSORS {
+        return Err("more inputs or outputs than a model may have");
+    }
     let cut = |all: Vec<String>| all.iter().map(|text| text::cut(text, TOLD)).collect();
     let reason = |failure: Option<wire::Failure>| failure.map(|failure| text::cut(&failure.reason, TOLD));
     Ok(ModelFacts {

@@ -24,7 +24,7 @@ pub(super) struct Prepared {
 /// Reads the model's file, opens the judge, and isolates the process.
 ///
 /// # Errors
-/// `FailureKind::Judge` where the judge cannot be used, `Model` where the file cannot be read, `Runtime` where the process
+/// `FailureKind::Judge` where the judge cannot be used, `File` where the model's file cannot be read, `Runtime` where the process
 /// cannot be isolated.
 pub(super) fn prepare(
     file: &OpenModelFile,
@@ -32,7 +32,7 @@ pub(super) fn prepare(
     preparing: &mut dyn FnMut(String) -> Result<(), String>,
 ) -> Result<Prepared, Failure> {
     let unusable = |reason: String| failure(FailureKind::Judge, reason);
-    let model = file.read().map_err(|error| failure(FailureKind::Model, error.to_string()))?;
+    let model = file.read().map_err(|error| failure(FailureKind::File, error.to_string()))?;
     sandbox::die_first();
     let (wasm, cache) = (Path::new(&options.wasm), Path::new(&options.cache));
     let bytes = fs::read(wasm).map_err(|error| unusable(format!("{}: {error}", wasm.display())))?;

@@ -6,20 +6,36 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Connection, Program, tensors, transfer,
     wire::{
-        self, MAX_DATA, MAX_REPORT, Order, OrderKind, Report, ReportKind, RunnerOptions,
+        self, MAX_REPORT, Order, OrderKind, Report, ReportKind, RunnerOptions,
         examine::{Done, Examine, Examined, Finding, Step},
     },
 };
-use crate::{engine::error::LoadError, model::OpenModelFile, protocol::cast::ModelTensor};
-
-/// Tensors that may follow a finding: no model with more outputs gets as far.
-const MAX_TENSORS: u32 = 1_024;
+use crate::{
+    engine::error::LoadError,
+    model::OpenModelFile,
+    protocol::{cast::ModelTensor, tensor::MAX_TENSORS},
+};
 
 /// A process that examines a model; it is killed when this is dropped.
 pub(in crate::engine::backends) struct Examination {
     connection: Connection,
     /// When everything has to be done.
     deadline: Instant,
+}
+
+/// Why no examination begins.
+#[derive(Debug)]
+pub(in crate::engine::backends) enum Unopened {
+    /// The time is up.
+    Late,
+    /// The file, the judge or the process cannot be used.
+    Load(LoadError),
+}
+
+impl From<LoadError> for Unopened {
+    fn from(error: LoadError) -> Self {
+        Self::Load(error)
+    }
 }
 
 /// Why an examination goes no further.
@@ -37,25 +53,24 @@ impl Examination {
     /// Starts a process for a model, of which nothing is read yet.
     ///
     /// # Errors
-    /// `LoadError::Model` where the file cannot be read, `Judge` where the judge cannot be used, `Process` where the process
-    /// failed, `Timeout` at the deadline.
+    /// `Unopened::Late` at the deadline. `Unopened::Load`: `LoadError::Model` or `File` where the file cannot be read, `Judge`
+    /// where the judge cannot be used, `Process` where the process failed.
     pub(in crate::engine::backends) async fn open(
         program: &Program,
         file: &OpenModelFile,
         judge: wire::JudgeOptions,
         deadline: Instant,
-    ) -> Result<Self, LoadError> {
+    ) -> Result<Self, Unopened> {
         let process = |error: std::io::Error| LoadError::Process(error.to_string());
         // Weights in other files are no business of the judge.
-        let (handle, told) = file.for_child(false)?;
+        let (handle, told) = file.for_child(false).map_err(LoadError::from)?;
         let file = serde_json::to_string(&told).map_err(|error| process(error.into()))?;
-        let runner = RunnerOptions::Judge(wire::JudgeOptions { examine: true, ..judge });
-        let load = wire::Load { file, runner: Some(runner) };
+        let load = wire::Load { file, runner: Some(RunnerOptions::Judge(judge)) };
         let mut connection = Connection::start(program, handle).map_err(process)?;
         match timeout_at(deadline, connection.load(load)).await {
-            Err(_) => Err(LoadError::Process("it was not ready in the time that there is".to_owned())),
-            Ok(Ok(loaded)) => loaded.map(|_| Self { connection, deadline }),
-            Ok(Err(error)) => Err(LoadError::Process(connection.process.end(&error).await.to_string())),
+            Err(_) => Err(Unopened::Late),
+            Ok(Ok(loaded)) => Ok(loaded.map(|_| Self { connection, deadline })?),
+            Ok(Err(error)) => Err(LoadError::Process(connection.process.end(&error).await.to_string()).into()),
         }
     }
 
@@ -114,17 +129,11 @@ impl Examination {
             Finding::Jittered(jittered) => jittered.tensors,
             _ => 0,
         };
-        if count > MAX_TENSORS {
-            return Ok(Err("more tensors than a model has outputs".to_owned()));
+        // No model with more outputs gets as far.
+        match usize::try_from(count).ok().filter(|count| *count <= MAX_TENSORS) {
+            Some(count) => Ok(tensors::receive(reader, count).await?.map(|tensors| (finding, tensors))),
+            None => Ok(Err("more tensors than a model has outputs".to_owned())),
         }
-        let mut all = Vec::new();
-        for _ in 0..count {
-            match tensors::from_wire(transfer::receive(reader, MAX_DATA).await?) {
-                Ok(tensor) => all.push(tensor),
-                Err(what) => return Ok(Err(what)),
-            }
-        }
-        Ok(Ok((finding, all)))
     }
 
     async fn broken(&mut self, error: &std::io::Error) -> Halted {

@@ -45,18 +45,10 @@ pub(super) async fn exchange(
     if count as usize != wanted.len() || trace != seed.is_some() || guard.is_some() != guarded {
         return nonsense("other results than were asked for");
     }
-    let mut outputs = Vec::with_capacity(wanted.len());
-    // All outputs together may have as much as one.
-    let mut left = MAX_DATA as usize;
-    for output in wanted {
-        let tensor: wire::Tensor = transfer::receive(reader, MAX_DATA).await?;
-        let Some(rest) = left.checked_sub(tensor.data.len()) else { return nonsense("more data than there can be") };
-        left = rest;
-        match tensors::from_wire(tensor) {
-            Ok(tensor) => outputs.push((*output, tensor)),
-            Err(what) => return nonsense(&what),
-        }
-    }
+    let outputs = match tensors::receive(reader, wanted.len()).await? {
+        Ok(tensors) => wanted.iter().copied().zip(tensors).collect(),
+        Err(what) => return nonsense(&what),
+    };
     let trace = match seed {
         None => None,
         Some(seed) => {
@@ -87,6 +79,8 @@ fn failed(failure: Failure) -> Result<RunReport, RunError> {
         FailureKind::Limit => Err(RunError::Limit(reason)),
         FailureKind::Memory => Err(RunError::OutOfMemory(reason)),
         FailureKind::Device => Err(RunError::Device(reason)),
-        FailureKind::Runtime | FailureKind::Judge | FailureKind::TooNew => Err(RunError::Runtime(reason)),
+        FailureKind::Runtime | FailureKind::Judge | FailureKind::TooNew | FailureKind::File => {
+            Err(RunError::Runtime(reason))
+        }
     }
 }

@@ -81,7 +81,7 @@ impl ChildSession {
     /// Starts a process, and has it load the model. Dropping the future kills it.
     ///
     /// # Errors
-    /// `LoadError::Model` where the file cannot be read; `Session` or `TooNew` where the model does not load, `Judge` where the
+    /// `LoadError::Model` or `File` where the file cannot be read; `Session` or `TooNew` where the model does not load, `Judge` where the
     /// judge cannot be used, and `Process` where the process failed.
     pub(super) async fn open(
         program: &Program,
@@ -301,6 +301,7 @@ fn not_loaded(failure: Failure) -> LoadError {
     let reason = text::cut(&failure.reason, LONGEST_LINE);
     match kind {
         FailureKind::Judge => LoadError::Judge(reason),
+        FailureKind::File => LoadError::File(reason),
         FailureKind::Runtime | FailureKind::Memory | FailureKind::Device => LoadError::Process(reason),
         FailureKind::TooNew => LoadError::TooNew(reason),
         FailureKind::Model | FailureKind::NotTensor | FailureKind::Limit | FailureKind::TooLong => {

@@ -1,15 +1,55 @@
 //! Tensors on their way to a model's process and back.
 
+use std::io;
+
 use half::{bf16, f16};
 use oraculum_judge::DType;
+use tokio::net::unix::OwnedReadHalf;
 
-use super::wire;
+use super::{
+    transfer,
+    wire::{self, MAX_DATA},
+};
 use crate::protocol::cast::{Elements, ModelTensor};
 
 /// Dimensions of a tensor at most: packed tensors have fewer, and inputs of the runtime's own too.
 const MAX_RANK: usize = 64;
 /// Strings of a tensor at most: each takes the node more memory than it takes on the wire.
 const MAX_STRINGS: usize = 1 << 22;
+
+/// Bytes that a tensor takes in the node: of strings each has a place beside its text.
+pub(in crate::engine::backends) fn weight(tensor: &wire::Tensor) -> u64 {
+    (tensor.data.len() as u64).saturating_add((tensor.lengths.len() * size_of::<String>()) as u64)
+}
+
+/// Reads so many tensors that the process wrote; all together may take as much as one. The inner error says what it sent
+/// instead.
+///
+/// # Errors
+/// The socket's.
+pub(super) async fn receive(from: &mut OwnedReadHalf, count: usize) -> io::Result<Result<Vec<ModelTensor>, String>> {
+    receive_within(from, count, MAX_DATA.into()).await
+}
+
+async fn receive_within(
+    from: &mut OwnedReadHalf,
+    count: usize,
+    mut left: u64,
+) -> io::Result<Result<Vec<ModelTensor>, String>> {
+    let mut tensors = Vec::new();
+    for _ in 0..count {
+        let tensor: wire::Tensor = transfer::receive(from, MAX_DATA).await?;
+        let Some(rest) = left.checked_sub(weight(&tensor)) else {
+            return Ok(Err("more data than there can be".to_owned()));
+        };
+        left = rest;
+        match from_wire(tensor) {
+            Ok(tensor) => tensors.push(tensor),
+            Err(what) => return Ok(Err(what)),
+        }
+    }
+    Ok(Ok(tensors))
+}
 
 macro_rules! numbers {
     ($($variant:ident => $type:ty),* $(,)?) => {
@@ -121,6 +161,24 @@ mod tests {
         ] {
             assert_eq!(from_wire(to_wire(&tensor)), Ok(tensor));
         }
+    }
+
+    #[tokio::test]
+    async fn all_tensors_together_take_no_more_than_one_may_and_strings_count_with_their_places() {
+        let numbers = |count| ModelTensor { shape: vec![count], elements: Elements::F32(vec![1.0; count as usize]) };
+        let texts = ModelTensor { shape: vec![2], elements: Elements::String(vec![String::new(); 2]) };
+        let received = async |tensors: Vec<ModelTensor>, most| {
+            let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+            let theirs = theirs.into_std().unwrap();
+            theirs.set_nonblocking(false).unwrap();
+            tensors.iter().for_each(|tensor| transfer::write(&theirs, to_wire(tensor)).unwrap());
+            receive_within(&mut ours.into_split().0, tensors.len(), most).await.unwrap()
+        };
+        let two = || vec![numbers(10), numbers(10)];
+        assert_eq!(received(two(), 80).await, Ok(two()));
+        assert!(received(two(), 79).await.unwrap_err().contains("more data"));
+        assert!(received(vec![texts.clone()], 48).await.is_ok());
+        assert!(received(vec![texts], 47).await.is_err());
     }
 
     #[test]

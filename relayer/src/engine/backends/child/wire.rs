@@ -1,7 +1,8 @@
 //! What a model's process and the node say to each other: protobuf messages, which `transfer` carries.
 //!
 //! ```text
-//! node ──▶ Order: load, then run, run, …     process ──▶ Report: preparing, loaded or not, then one for each run
+//! node ──▶ Order: load, then run, run, …           process ──▶ Report: preparing, loaded or not, then one for each run
+//!                      or step, step, … (examine)              or findings, of which `Done` ends each step
 //! ```
 //!
 //! The process may be under a hostile model's control, so the node takes nothing in a report for granted: lengths are
@@ -287,6 +288,8 @@ pub(in crate::engine::backends) enum FailureKind {
     Device = 7,
     /// The outputs are longer than `MAX_DATA`.
     TooLong = 8,
+    /// The model's file cannot be read, or is not the one that its card names.
+    File = 9,
 }
 
 impl From<OrderKind> for Order {

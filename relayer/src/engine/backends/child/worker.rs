@@ -14,7 +14,7 @@ use rustix::{
 };
 
 use super::{
-    transfer,
+    tensors, transfer,
     wire::{
         self, Failure, FailureKind, Load, Loaded, MAX_DATA, Order, OrderKind, Outputs, Report, ReportKind, Run,
         RunnerOptions,
@@ -131,8 +131,8 @@ fn serve() -> Result<(), String> {
             _ => return Err("the node sent an order that no model carries out".to_owned()),
         };
         match runner.run(run) {
-            Ok(Results { tensors, run_time, .. }) if length(&tensors) > MAX_DATA.into() => {
-                let length = length(&tensors);
+            Ok(Results { tensors, run_time, .. }) if weight(&tensors) > MAX_DATA.into() => {
+                let length = weight(&tensors);
                 let too_long = failure(FailureKind::TooLong, format!("{length} bytes of output"));
                 report(ReportKind::Failed(Failure { run_time, length, ..too_long }))?;
             }
@@ -150,9 +150,9 @@ fn serve() -> Result<(), String> {
     }
 }
 
-/// Bytes of the data of all tensors.
-fn length(tensors: &[wire::Tensor]) -> u64 {
-    tensors.iter().map(|tensor| tensor.data.len() as u64).sum()
+/// Bytes that all tensors take in the node.
+fn weight(tensors: &[wire::Tensor]) -> u64 {
+    tensors.iter().map(tensors::weight).fold(0, u64::saturating_add)
 }
 
 /// Whether the node sends nothing for a while.
@@ -181,7 +181,7 @@ fn open(
     preparing: &mut dyn FnMut(String) -> Result<(), String>,
 ) -> Result<Box<dyn Runner>, Failure> {
     let told = serde_json::from_str(&load.file).map_err(|error| failure(FailureKind::Runtime, error.to_string()))?;
-    let file = OpenModelFile::from_parent(told).map_err(|error| failure(FailureKind::Model, error.to_string()))?;
+    let file = OpenModelFile::from_parent(told).map_err(|error| failure(FailureKind::File, error.to_string()))?;
     match load.runner {
         Some(RunnerOptions::Judge(options)) => {
             // Compiling takes long, and what is loaded then opens no file in any thread.

@@ -20,7 +20,7 @@ use crate::{
         profile::Device,
     },
     model::{
-        ModelFile, OpenModelFile,
+        ModelError, ModelFile, OpenModelFile,
         graph::{self, Signature},
     },
     protocol::cast::ModelTensor,
@@ -56,7 +56,8 @@ pub(in crate::engine::backends) fn open(
     if device == Device::Cpu {
         isolated(sandbox::limit_memory(options.memory))?;
     }
-    let read = |file: &OpenModelFile| file.read().map_err(|error| bad(error.to_string()));
+    let unread = |error: ModelError| failure(FailureKind::File, error.to_string());
+    let read = |file: &OpenModelFile| file.read().map_err(unread);
     let in_memory;
     let (mut file, mut keeps_files) = (file, device == Device::Cpu);
     if device != Device::Cpu {
@@ -64,7 +65,7 @@ pub(in crate::engine::backends) fn open(
     } else if !sandbox::enter_for_loading(file.weights_folder()).map_err(not_isolated)? {
         // Without Landlock no file is left, so the runtime is given the bytes.
         let opened = ModelFile::in_memory(read(file)?).open();
-        in_memory = opened.map_err(|error| bad(error.to_string()))?;
+        in_memory = opened.map_err(unread)?;
         (file, keeps_files) = (&in_memory, false);
         isolated(sandbox::enter())?;
     }
@@ -73,6 +74,7 @@ pub(in crate::engine::backends) fn open(
     let session = Opened::open(runtime, file, &signature, device, &execution, drop).map_err(|error| match error {
         LoadError::TooNew(reason) => failure(FailureKind::TooNew, reason),
         LoadError::Session(reason) => bad(reason),
+        LoadError::Model(error) => unread(error),
         error => bad(error.to_string()),
     })?;
     if keeps_files {

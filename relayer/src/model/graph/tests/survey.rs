@@ -154,7 +154,7 @@ fn a_branch_needs_what_it_takes_from_around_it() {
 #[test]
 fn what_does_not_follow_from_shapes_takes_the_rest_of_a_run() {
     let product = node("MatMul", &["x", "w"], &["a"]);
-    let loops = Node { op_type: "Loop".into(), ..branch(holder(vec![])) };
+    let loops = Node { op_type: "Loop".into(), input: vec!["x".into()], ..branch(holder(vec![])) };
     let graph = holder(vec![product, loops, node("Reshape", &["a", "s"], &["b"])]);
     let shapes = shapes(&[("x", &[10, 1_000]), ("w", &[1_000, 10]), ("a", &[10, 10]), ("b", &[100])]);
     let costs = effort::costs(&graph, &shapes, 10_000_000);
@@ -165,6 +165,51 @@ fn what_does_not_follow_from_shapes_takes_the_rest_of_a_run() {
 }
 
 #[test]
+fn what_no_input_reaches_takes_nothing_for_anybody_can_keep_it() {
+    let nodes = vec![
+        node("MatMul", &["w", "w"], &["c"]),
+        node("MatMul", &["c", "w"], &["d"]),
+        node("MatMul", &["x", "d"], &["a"]),
+        branch(holder(vec![node("Neg", &["a"], &["z"])])),
+    ];
+    let mut graph = holder(nodes);
+    let weight = |name: &str| Tensor { name: name.into(), dims: vec![1_000, 1_000], ..Tensor::default() };
+    graph.initializer = vec![weight("w")];
+    let square = [1_000, 1_000];
+    let shapes =
+        shapes(&[("w", &square), ("c", &square), ("d", &square), ("x", &[1, 1_000]), ("a", &[1, 1_000]), ("y", &[1])]);
+    let costs = effort::costs(&graph, &shapes, 1_000);
+    assert_eq!(costs[..2], [0, 0]);
+    assert!(costs[2] > 2_000_000 && costs[3] > 0, "{costs:?}");
+    // With the constants, whose work is a thousand times as much, `a` would prove nothing.
+    let proof = effort::proof(&graph, &costs, &["a".to_owned()]);
+    assert_eq!(proof, Proof { candidates: 1, published: 0, cheap: 0 });
+    // A weight that is listed among the inputs is no input.
+    graph.input.push(port("w", 1, &[1_000, 1_000]));
+    assert_eq!(effort::costs(&graph, &shapes, 1_000)[..2], [0, 0]);
+}
+
+#[test]
+fn a_long_sum_within_a_branch_or_loop_is_found_and_so_is_one_of_unknown_length() {
+    let found = |inner: Vec<Node>, weights: Vec<Tensor>| {
+        let body = Graph { initializer: weights, ..graph(inner, vec![port("s", 1, &[])], vec![port("z", 1, &[])]) };
+        let nodes = vec![Node { output: vec!["y".into()], input: vec!["x".into()], ..branch(body) }];
+        let sums = sums::long_sums(&holder(nodes), &shapes(&[("x", &[70_000]), ("short", &[4])]), &|_| true);
+        sums.into_iter().map(|sum| (sum.operator, sum.value, sum.length)).collect::<Vec<_>>()
+    };
+    let told = |length| vec![("ReduceSum".to_owned(), "z".to_owned(), length)];
+    assert_eq!(found(vec![node("ReduceSum", &["s"], &["z"])], vec![]), told(None));
+    assert!(found(vec![node("ReduceSum", &["short"], &["z"])], vec![]).is_empty());
+    // Weights tell how long the rows of the other factor are, and what is bounded shows no sum.
+    let weights = |rows| vec![Tensor { name: "w".into(), dims: vec![rows, 2], data_type: 1, ..Tensor::default() }];
+    let product = || vec![node("Neg", &["s"], &["n"]), node("MatMul", &["n", "w"], &["z"])];
+    assert!(found(product(), weights(1_000)).is_empty());
+    let long = ("MatMul".to_owned(), "z".to_owned(), Some(70_000));
+    assert_eq!(found(product(), weights(70_000)), [long]);
+    assert!(found(vec![node("ReduceSum", &["s"], &["r"]), node("Tanh", &["r"], &["z"])], vec![]).is_empty());
+}
+
+#[test]
 fn a_long_sum_is_found_where_its_result_is_an_output() {
     let found = |nodes: Vec<Node>, all: &[(&'static str, &[u64])]| {
         let floats = |name: &str| name != "i";
@@ -172,7 +217,7 @@ fn a_long_sum_is_found_where_its_result_is_an_output() {
     };
     let sum = |nodes: Vec<Node>| found(nodes, &[("x", &[70_000]), ("s", &[1]), ("y", &[1])]);
     let long = |value: &str, operator: &str, length| {
-        vec![LongSum { operator: operator.into(), value: value.into(), length, output: "y".into() }]
+        vec![LongSum { operator: operator.into(), value: value.into(), length: Some(length), output: "y".into() }]
     };
     assert_eq!(sum(vec![node("ReduceSum", &["x"], &["y"])]), long("y", "ReduceSum", 70_000));
     let after = |operator: &str| vec![node("ReduceMean", &["x"], &["s"]), node(operator, &["s"], &["y"])];

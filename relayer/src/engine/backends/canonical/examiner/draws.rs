@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use oraculum_judge::{JudgeError, Session};
+use oraculum_judge::{JudgeError, Session, Tensor};
 
-use super::{Examiner, count, shortened, told};
+use super::{Examined, Warm, count, shortened, told};
 use crate::{
     engine::backends::{
         canonical::words::explained,
@@ -26,7 +26,7 @@ const DRAWN: usize = 8;
 /// Dimensions of values.
 type Dims = HashMap<String, Vec<u64>>;
 
-impl Examiner {
+impl Examined {
     /// Makes the draws, which together have every candidate, and says what the candidates prove.
     ///
     /// # Errors
@@ -53,16 +53,16 @@ impl Examiner {
     fn draw(&self, names: &[String], dims: &mut Dims) -> Result<bool, JudgeError> {
         let heaviest = self.heaviest();
         let mut is_same = true;
-        let mut session = self.judge.load_with_outputs(&self.file, names, self.limits.traced())?;
+        let load = || self.judge.load_with_outputs(&self.file, names, self.limits.traced());
+        let mut warm = Warm::open(&load)?;
         for (place, kept) in self.kept.iter().enumerate() {
-            let (wanted, drawn) = places(&session, kept.outputs.len(), names);
-            let outputs = session.run(&kept.inputs, &wanted)?;
+            let (drawn, outputs) = warm.run(&|session| {
+                let (wanted, drawn) = places(session, kept.outputs.len(), names);
+                Ok((drawn, session.run(&kept.inputs, &wanted)?))
+            })?;
             is_same &= outputs.get(..kept.outputs.len()) == Some(&kept.outputs[..]);
             if Some(place) == heaviest {
-                let shape = |place: &usize| {
-                    outputs.get(*place).map(|tensor| tensor.dims().iter().map(|dim| u64::from(*dim)).collect())
-                };
-                dims.extend(names.iter().zip(&drawn).filter_map(|(name, place)| Some((name.clone(), shape(place)?))));
+                dims.extend(sizes(names, &drawn, &outputs));
             }
         }
         Ok(is_same)
@@ -130,26 +130,34 @@ impl Examiner {
         let mut session = self.judge.load_with_outputs(&self.file, &names, self.limits.traced()).ok()?;
         let (wanted, drawn) = places(&session, 0, &names);
         let outputs = session.run(&kept.inputs, &wanted).ok()?;
-        let shape =
-            |place: usize| outputs.get(place).map(|tensor| tensor.dims().iter().map(|dim| u64::from(*dim)).collect());
-        Some(names.into_iter().zip(drawn).filter_map(|(name, place)| Some((name, shape(place)?))).collect())
+        Some(sizes(&names, &drawn, &outputs).collect())
     }
 }
 
+/// Dimensions of named values, which lie at the places `drawn` of the outputs.
+fn sizes<'a>(
+    names: &'a [String],
+    drawn: &'a [Option<usize>],
+    outputs: &'a [Tensor],
+) -> impl Iterator<Item = (String, Vec<u64>)> + 'a {
+    let shape = |place: usize| outputs.get(place).map(|tensor| tensor.dims().iter().copied().map(u64::from).collect());
+    names.iter().zip(drawn).filter_map(move |(name, place)| Some((name.clone(), shape((*place)?)?)))
+}
+
 /// Places of the model's own outputs and of named ones among those of a session, each once, and which of the places that are
-/// wanted each name has.
-fn places(session: &Session, own: usize, names: &[String]) -> (Vec<usize>, Vec<usize>) {
+/// wanted each name has; a name that the session lacks has none.
+fn places(session: &Session, own: usize, names: &[String]) -> (Vec<usize>, Vec<Option<usize>>) {
     let mut wanted: Vec<usize> = (0..own).collect();
     let at: HashMap<&str, usize> =
         session.outputs().iter().enumerate().map(|(place, port)| (port.name.as_str(), place)).collect();
     let mut drawn = Vec::with_capacity(names.len());
     for name in names {
-        let place = at.get(name.as_str()).copied().unwrap_or(usize::MAX);
-        let among = wanted.iter().position(|wanted| *wanted == place);
-        drawn.push(among.unwrap_or(wanted.len()));
-        if among.is_none() && place != usize::MAX {
-            wanted.push(place);
-        }
+        drawn.push(at.get(name.as_str()).map(|place| {
+            wanted.iter().position(|wanted| wanted == place).unwrap_or_else(|| {
+                wanted.push(*place);
+                wanted.len() - 1
+            })
+        }));
     }
     (wanted, drawn)
 }

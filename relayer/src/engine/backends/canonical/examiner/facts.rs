@@ -2,14 +2,14 @@
 
 use oraculum_judge::{Guard, JudgeError, Session};
 
-use super::{Examiner, TOLD, count, shortened};
+use super::{Examined, count, shortened};
 use crate::{
     engine::backends::{
         canonical::words::explained,
         child::{
             wire::{
                 Failure, FailureKind,
-                examine::{Facts, Port},
+                examine::{Facts, Port, TOLD},
             },
             worker::failure,
         },
@@ -25,10 +25,10 @@ use crate::{
     text,
 };
 
-/// Inputs at most, and outputs: as many as packed tensors hold.
-const MAX_PORTS: usize = MAX_TENSORS;
+/// Nodes that are named at most.
+const MAX_NAMED: usize = 400;
 
-impl Examiner {
+impl Examined {
     /// Reads the file, and loads it unless it is refused anyway.
     ///
     /// # Errors
@@ -47,9 +47,9 @@ impl Examiner {
             }
         };
         let ports = signature.inputs.len().max(signature.outputs.len());
-        if ports > MAX_PORTS {
+        if ports > MAX_TENSORS {
             let reason = format!(
-                "the model has {ports} inputs or outputs, where {MAX_PORTS} are the most: export it with fewer"
+                "the model has {ports} inputs or outputs, where {MAX_TENSORS} are the most: export it with fewer"
             );
             return Ok(Facts { refusals: vec![reason], ..Facts::default() });
         }
@@ -77,7 +77,8 @@ impl Examiner {
         facts.bit_casts = bit_casts.iter().map(|name| text::shown(name)).collect();
         match Guard::of(&self.file) {
             Ok(guard) => {
-                facts.mixed_products = guard.mixed_products().iter().take(TOLD).map(|node| text::shown(node)).collect();
+                facts.mixed_products =
+                    guard.mixed_products().iter().take(MAX_NAMED).map(|node| text::shown(node)).collect();
                 facts.rounded = guard.rounded().to_vec();
             }
             Err(error) => facts.not_guarded = Some(text::cut(&error.to_string(), TOLD)),

@@ -1,15 +1,15 @@
 //! The guard's runs.
 
-use oraculum_judge::{Guard, JitteredRun, JudgeError, Session, Weights};
+use oraculum_judge::{Guard, JitteredRun, JudgeError, Weights};
 
-use super::{Examiner, TOLD, count, shortened, told};
+use super::{Examined, Warm, count, shortened, told, weights};
 use crate::{
     engine::backends::{
         canonical::words::{explained, from_judge},
         child::{
             wire::{
                 Failure, FailureKind,
-                examine::{Finding, Jitter, Jittered},
+                examine::{Finding, Jitter, Jittered, TOLD},
             },
             worker::{ReportFinding, failure},
         },
@@ -17,7 +17,7 @@ use crate::{
     text,
 };
 
-impl Examiner {
+impl Examined {
     /// Makes the guard's runs of one sign, or the one without jitter, on all inputs: in one session, for a session that has run
     /// before gives the same outputs.
     ///
@@ -25,11 +25,7 @@ impl Examiner {
     /// `FailureKind::Model` where the model cannot be guarded or its rewritten file does not load, `Memory` where this machine
     /// is at fault, `Runtime` where nobody listens.
     pub(super) fn jitter(&self, jitter: Jitter, report: &mut ReportFinding<'_>) -> Result<(), Failure> {
-        let weights = match jitter {
-            Jitter { plus: true, .. } => Weights::Plus,
-            Jitter { minus: true, .. } => Weights::Minus,
-            Jitter { .. } => Weights::Plain,
-        };
+        let weights = weights(jitter);
         let refused =
             |error: oraculum_judge::GuardError| failure(FailureKind::Model, text::cut(&error.to_string(), TOLD));
         let guard = Guard::of(&self.file).map_err(refused)?;
@@ -39,16 +35,12 @@ impl Examiner {
         let file = guard.file(weights).map_err(refused)?;
         let load = || self.judge.load(&file, Guard::limits(self.limits));
         let stopped = |error: &JudgeError| shortened(explained(error));
-        let mut session: Session = load().map_err(|error| stopped(&error))?;
+        let mut warm = Warm::open(&load).map_err(|error| stopped(&error))?;
         for (input, kept) in self.kept.iter().enumerate() {
             let wanted: Vec<usize> = (0..kept.outputs.len()).collect();
             for run in Guard::runs(weights) {
-                if session.has_ended() {
-                    drop(session);
-                    session = load().map_err(|error| stopped(&error))?;
-                }
                 let mut jittered = Jittered { input: count(input), ..Jittered::default() };
-                let tensors = match guard.run(&mut session, *run, &kept.inputs, &wanted) {
+                let tensors = match warm.run(&|session| guard.run(session, *run, &kept.inputs, &wanted)) {
                     Ok(JitteredRun { outputs, cast }) => {
                         jittered.cast = cast.map(|speaks| text::cut(&speaks.to_string(), TOLD));
                         jittered.tensors = count(outputs.len());

@@ -16,7 +16,7 @@ mod jitter;
 use std::collections::HashMap;
 
 use alloy::primitives::Bytes;
-use oraculum_judge::{Judge, JudgeError, Limits, Tensor};
+use oraculum_judge::{Judge, JudgeError, Limits, Session, Tensor, Weights};
 
 use super::{
     prepare::{Prepared, prepare},
@@ -26,7 +26,7 @@ use crate::{
     engine::backends::child::{
         wire::{
             self, Failure, FailureKind, JudgeOptions, Loaded, Run,
-            examine::{Finding, Inputs, Ran, Step},
+            examine::{Finding, Inputs, Jitter, Ran, Step, TOLD},
         },
         worker::{ReportFinding, Results, Runner, failure},
     },
@@ -34,11 +34,8 @@ use crate::{
     text,
 };
 
-/// Characters of a name or reason of the model that are told.
-const TOLD: usize = 400;
-
 /// A model that is examined.
-struct Examiner {
+struct Examined {
     judge: Judge,
     file: Bytes,
     limits: Limits,
@@ -70,10 +67,10 @@ pub(in crate::engine::backends) fn open(
 ) -> Result<Box<dyn Runner>, Failure> {
     let Prepared { judge, model: file, limits } = prepare(file, options, preparing)?;
     let (elements, candidates, kept) = Default::default();
-    Ok(Box::new(Examiner { judge, file, limits, model: None, elements, candidates, kept }))
+    Ok(Box::new(Examined { judge, file, limits, model: None, elements, candidates, kept }))
 }
 
-impl Runner for Examiner {
+impl Runner for Examined {
     fn loaded(&self) -> Loaded {
         Loaded { footprint: self.file.len() as u64, inputs: Vec::new(), outputs: Vec::new() }
     }
@@ -104,11 +101,15 @@ impl Runner for Examiner {
             }
             Step::Draws(_) => self.draws(report),
             Step::Jitter(jitter) => self.jitter(jitter, report),
+            Step::Forget(_) => {
+                self.kept.pop();
+                Ok(())
+            }
         }
     }
 }
 
-impl Examiner {
+impl Examined {
     /// Runs the model in a fresh session, and keeps a run that gives outputs.
     fn input(&mut self, inputs: Vec<Tensor>) -> (Ran, Vec<wire::Tensor>) {
         let (mut fuel, mut memory) = (0, 0);
@@ -126,6 +127,54 @@ impl Examiner {
                 (Ran { failure: None, fuel, memory, tensors: count(tensors.len()) }, tensors)
             }
         }
+    }
+}
+
+/// The weights with which a step of the guard is run.
+pub(super) fn weights(jitter: Jitter) -> Weights {
+    match jitter {
+        Jitter { plus: true, .. } => Weights::Plus,
+        Jitter { minus: true, .. } => Weights::Minus,
+        Jitter { .. } => Weights::Plain,
+    }
+}
+
+/// A session that runs one input after another, which is quicker than to load the model for each. Where it meets a limit, its
+/// memory may be to blame, in which earlier runs have left their traces: a fresh session decides.
+struct Warm<'a> {
+    load: &'a dyn Fn() -> Result<Session, JudgeError>,
+    session: Option<Session>,
+    has_run: bool,
+}
+
+impl<'a> Warm<'a> {
+    /// Loads the session.
+    ///
+    /// # Errors
+    /// Those of `load`.
+    fn open(load: &'a dyn Fn() -> Result<Session, JudgeError>) -> Result<Self, JudgeError> {
+        Ok(Self { load, session: Some(load()?), has_run: false })
+    }
+
+    /// Runs the session, and once more a fresh one where this one has met a limit after another run.
+    ///
+    /// # Errors
+    /// Those of `load` and `run`.
+    fn run<T>(&mut self, run: &dyn Fn(&mut Session) -> Result<T, JudgeError>) -> Result<T, JudgeError> {
+        if let Some(session) = self.session.as_mut().filter(|session| !session.has_ended()) {
+            match run(session) {
+                Err(error) if error.is_limit() && self.has_run => {}
+                ran => {
+                    self.has_run = true;
+                    return ran;
+                }
+            }
+        }
+        // Two at once might need more memory than there is.
+        self.session = None;
+        let session = self.session.insert((self.load)()?);
+        self.has_run = true;
+        run(session)
     }
 }
 

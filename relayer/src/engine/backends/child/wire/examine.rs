@@ -6,10 +6,13 @@ use prost::{Message, Oneof};
 
 use super::{Failure, Tensor};
 
+/// Characters of a name or reason of the model that are told.
+pub(in crate::engine::backends) const TOLD: usize = 400;
+
 /// A step of an examination.
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::engine::backends) struct Examine {
-    #[prost(oneof = "Step", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Step", tags = "1, 2, 3, 4, 5")]
     pub step: Option<Step>,
 }
 
@@ -29,6 +32,9 @@ pub(in crate::engine::backends) enum Step {
     /// Makes runs of the guard on all inputs: a `Finding::Jittered` for each.
     #[prost(message, tag = "4")]
     Jitter(Jitter),
+    /// Forgets the last inputs that were kept: no answer can hold what they give.
+    #[prost(message, tag = "5")]
+    Forget(Nothing),
 }
 
 /// A step without parameters.
@@ -189,8 +195,9 @@ pub(in crate::engine::backends) struct LongSum {
     pub operator: String,
     #[prost(string, tag = "2")]
     pub value: String,
-    #[prost(uint64, tag = "3")]
-    pub length: u64,
+    /// Numbers that are summed, where that is known.
+    #[prost(uint64, optional, tag = "3")]
+    pub length: Option<u64>,
     #[prost(string, tag = "4")]
     pub output: String,
 }
