@@ -219,11 +219,7 @@ async fn rests_grow_while_an_endpoint_stays_down_and_calls_under_way_count_once(
         let until = rig.pool.members[0].health().backoff_until().unwrap();
         backoffs.push(until - Instant::now());
         sleep(until - Instant::now()).await;
-        assert_eq!(
-            rig.states(),
-            [EndpointState::Resting],
-            "after the rest it may be asked, which does not make it well"
-        );
+        assert_eq!(rig.states(), [EndpointState::Resting], "it may be asked again, and has not answered");
     }
     assert!(backoffs[0] <= Duration::from_millis(100), "{backoffs:?}");
     assert!(backoffs[7] >= Duration::from_secs(5) && backoffs[7] <= Duration::from_secs(10), "{backoffs:?}");
