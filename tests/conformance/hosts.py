@@ -15,8 +15,10 @@ from onnx import TensorProto, helper
 SCRIPT = str(Path(__file__).with_name("digests.mjs"))
 ARM = Path("/usr/aarch64-linux-gnu")
 ARM_NODE = ".tools/matrix/node-arm64/bin/node"
-# Instructions of the longest case on emulated processors, which take a hundred times as long.
-EMULATED = 1_000_000_000
+# Without what the emulator warns that it does not have; no compiler uses it.
+HASWELL = "Haswell,-hle,-invpcid,-pcid,-rtm,-tsc-deadline,-x2apic"
+# Emulated processors take up to a hundred times as long, and their memory grows by 25 MB with each instance of the judge.
+EMULATED = {"longest": 1e9, "batch": 64}
 
 
 @dataclass
@@ -28,6 +30,8 @@ class Host:
     needs: list[Path] = field(default_factory=list)
     # Instructions of a case, at most.
     longest: float = inf
+    # Cases of a process, at most.
+    batch: int = 10_000
 
     @property
     def missing(self) -> str | None:
@@ -37,9 +41,10 @@ class Host:
         return f"not here: `apt-get install {self.packages}`"
 
     def digests(self, folder: str, names: list[str]) -> dict[str, dict]:
-        """A line for each case, in as many processes as there are processors."""
+        """A line for each case, in as many processes at a time as there are processors."""
         jobs = os.cpu_count() or 1
-        parts = [part for part in (names[job::jobs] for job in range(jobs)) if part]
+        count = min(len(names), max(jobs, -(-len(names) // self.batch)))
+        parts = [names[part::count] for part in range(count)]
         with ThreadPoolExecutor(jobs) as pool:
             found = pool.map(lambda part: suite.lines([*self.command, folder, *part]), parts)
             return {name: line for lines in found for name, line in lines.items()}
@@ -54,15 +59,15 @@ def hosts(binary: str) -> list[Host]:
     flags = Path("/proc/cpuinfo").read_text().split()
     here = next((name for flag, name in {"avx512f": "AVX-512", "avx2": "AVX2"}.items() if flag in flags), "this machine")
     cranelift = [binary, "--digests"]
-    haswell = [emulator("x86_64"), "-cpu", "Haswell", *cranelift, "target/tmp/judge-haswell"]
+    haswell = [emulator("x86_64"), "-cpu", HASWELL, *cranelift, "target/tmp/judge-haswell"]
     arm = [emulator("aarch64"), "-L", str(ARM), "-cpu", "cortex-a72", ARM_NODE, SCRIPT]
     return [
         Host(f"Cranelift, {here}", [*cranelift, "target/tmp/judge"]),
         Host("Cranelift, SSE2", [*cranelift, "target/tmp/judge", "--target", "x86_64-unknown-linux-gnu"]),
         Host("V8, this machine", ["node", SCRIPT]),
-        Host("Cranelift, AVX2 (Haswell, emulated)", haswell, "qemu-user", longest=EMULATED),
+        Host("Cranelift, AVX2 (Haswell, emulated)", haswell, "qemu-user", **EMULATED),
         Host("V8, Arm (Cortex-A72, emulated)", arm, "qemu-user libc6-arm64-cross libstdc++6-arm64-cross",
-             [Path(ARM_NODE), ARM / "lib/ld-linux-aarch64.so.1", ARM / "lib/libstdc++.so.6"], EMULATED),
+             [Path(ARM_NODE), ARM / "lib/ld-linux-aarch64.so.1", ARM / "lib/libstdc++.so.6"], **EMULATED),
     ]
 
 

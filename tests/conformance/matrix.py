@@ -20,27 +20,30 @@ FAMILIES = 10
 ATOL, RTOL = 1e-5, 1e-4
 
 
-def table(*rows: list) -> None:
-    """Prints rows as a table in Markdown; the first is its head."""
-    head, *rest = [[str(cell) for cell in row] for row in rows]
-    for row in [head, ["---"] * len(head), *rest]:
-        print(f"| {' | '.join(row)} |")
-    print(flush=True)
+def row(*cells) -> None:
+    """Prints a row of a table in Markdown."""
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def head(*cells: str) -> None:
+    row(*cells)
+    row(*["---"] * len(cells))
 
 
 def digests(binary: str, folders: dict[str, tuple[str, list[str]]], everything: bool) -> list[str]:
     """Compares the hosts on the cases of each folder, and says what is wrong."""
     first, *others = hosts.hosts(binary)
-    wrong, rows = [], [["host", "cases", "run", "equal", "differing", "left out", "s"]]
+    wrong = []
+    head("host", "cases", "run", "equal", "differing", "left out", "s")
     for what, (folder, names) in folders.items():
         started = time.monotonic()
         lines = first.digests(folder, names)
         base = {name: line["digest"] for name, line in lines.items() if "digest" in line}
         left = f"{len(lines) - len(base)} that the judge refuses" if len(base) < len(lines) else ""
-        rows.append([first.name, what, len(base), "", "", left, round(time.monotonic() - started)])
+        row(first.name, what, len(base), "", "", left, round(time.monotonic() - started))
         for host in others:
             if host.missing:
-                rows.append([host.name, what, 0, "", "", host.missing, ""])
+                row(host.name, what, 0, "", "", host.missing, "")
                 wrong += [f"{host.name}: {host.missing}"] if everything else []
                 continue
             short = [name for name, digest in base.items() if digest["fuel"] <= host.longest]
@@ -52,8 +55,8 @@ def digests(binary: str, folders: dict[str, tuple[str, list[str]]], everything: 
             wrong += [f"{host.name}: {name} differs: {found[name]}" for name in differing]
             long = len(base) - len(short)
             left = f"{long} of over {host.longest:.0e} instructions" if long else ""
-            rows.append([host.name, what, len(short), len(short) - len(differing), len(differing), left, took])
-    table(*rows)
+            row(host.name, what, len(short), len(short) - len(differing), len(differing), left, took)
+    print()
     return wrong
 
 
@@ -90,24 +93,27 @@ def distance(ours: list, theirs: list) -> float:
 def natively(binary: str, folder: str, models: list[tuple[real.Model, suite.Case]]) -> list[str]:
     """Compares native runs of real models with the binding's and with the judge's, and says what is wrong."""
     native, judge = suite.lines([binary, folder]), suite.lines([binary, "--judge", folder])
-    wrong, rows = [], [["family", "package", "native and binding", "native and judge"]]
+    wrong = []
 
     def outputs(line: dict, case: suite.Case) -> list | str:
         if "error" in line:
             return suite.one_line(line["error"])
         return [suite.outputs(answer, expected) for answer, (_, expected) in zip(line["outputs"], case.sets, strict=True)]
 
+    head("family", "package", "native and binding", "native and judge", "binding, floats moved by a bit")
     for model, case in models:
         ours, theirs = outputs(native[case.name], case), outputs(judge[case.name], case)
+        expected = [outputs for _, outputs in case.sets]
         if isinstance(ours, str):
             wrong.append(f"{model.family}: {ours}")
-            rows.append([model.family, model.package, ours, ""])
+            row(model.family, model.package, ours, "", "")
             continue
-        binding = distance(ours, [expected for _, expected in case.sets])
+        binding = distance(ours, expected)
         wrong += [f"{model.family}: native and binding differ by {binding:.2g} tolerances"] if binding > 1 else []
-        to_judge = theirs if isinstance(theirs, str) else f"{distance(ours, theirs):.3g}"
-        rows.append([model.family, model.package, f"{binding:.2g}" if binding else "equal bits", to_judge])
-    table(*rows)
+        to_judge = theirs if isinstance(theirs, str) else f"{distance(ours, theirs):.2g}"
+        moved = max(distance(outputs, expected) for outputs in real.moved(case))
+        row(model.family, model.package, f"{binding:.2g}" if binding else "equal bits", to_judge, f"{moved:.2g}")
+    print()
     families = len({model.family for model, _ in models})
     return wrong + ([f"{families} families, and {FAMILIES} have to be there"] if families < FAMILIES else [])
 

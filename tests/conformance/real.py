@@ -1,6 +1,6 @@
 """Real models: those of packages in models.txt, and the convolution graphs that the package `onnx` has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 SETS = 2
 # Elements of a weight that is drawn and put into the file; larger ones stay what the graph makes itself, equal numbers.
 DRAWN = 5_000_000
+# Times that a model's floats are moved, by how much, and how many of them a tensor has at least: axes and scales stay.
+MOVED, ULP, FEW = 4, 2.0**-23, 32
 
 Draw = Callable[[np.random.Generator], list[np.ndarray]]
 
@@ -107,6 +109,25 @@ def case(place: int, model: Model) -> suite.Case:
             raise SystemExit(f"{model.family}: {expected}")
         made.sets.append((inputs, expected))
     return made
+
+
+def moved(case: suite.Case) -> Iterator[list]:
+    """Outputs of all runs, with the model's floats and those of its inputs up to a unit in the last place from what they are: what
+    they differ by is the model's own, whatever runs it."""
+    random = np.random.default_rng(0)
+
+    def move(value: np.ndarray) -> np.ndarray:
+        if value.dtype != np.float32 or value.size < FEW:
+            return value
+        return value * random.choice(np.array([1 - ULP, 1, 1 + ULP], np.float32), value.shape)
+
+    for _ in range(MOVED):
+        model = onnx.ModelProto()
+        model.CopyFrom(case.model)
+        for weight in model.graph.initializer:
+            if weight.data_type == onnx.TensorProto.FLOAT:
+                weight.CopyFrom(numpy_helper.from_array(move(numpy_helper.to_array(weight)), weight.name))
+        yield [contrib.run(model, case.inputs, [move(value) for value in inputs]) for inputs, _ in case.sets]
 
 
 def weights(model: onnx.ModelProto, random: np.random.Generator) -> None:
