@@ -17,8 +17,8 @@ ARM = Path("/usr/aarch64-linux-gnu")
 ARM_NODE = ".tools/matrix/node-arm64/bin/node"
 # Without what the emulator warns that it does not have; no compiler uses it.
 HASWELL = "Haswell,-hle,-invpcid,-pcid,-rtm,-tsc-deadline,-x2apic"
-# Emulated processors take up to a hundred times as long, and their memory grows by 25 MB with each instance of the judge.
-EMULATED = {"longest": 1e9, "batch": 64}
+# Instructions of the longest case on emulated processors, which take up to a hundred times as long.
+EMULATED = 1e9
 
 
 @dataclass
@@ -30,8 +30,8 @@ class Host:
     needs: list[Path] = field(default_factory=list)
     # Instructions of a case, at most.
     longest: float = inf
-    # Cases of a process, at most.
-    batch: int = 10_000
+    # Cases of a process, at most: emulated memory grows by 25 MB with each instance of the judge, Node's by 2 MB with a case.
+    batch: int = 500
 
     @property
     def missing(self) -> str | None:
@@ -65,9 +65,9 @@ def hosts(binary: str) -> list[Host]:
         Host(f"Cranelift, {here}", [*cranelift, "target/tmp/judge"]),
         Host("Cranelift, SSE2", [*cranelift, "target/tmp/judge", "--target", "x86_64-unknown-linux-gnu"]),
         Host("V8, this machine", ["node", SCRIPT]),
-        Host("Cranelift, AVX2 (Haswell, emulated)", haswell, "qemu-user", **EMULATED),
+        Host("Cranelift, AVX2 (Haswell, emulated)", haswell, "qemu-user", longest=EMULATED, batch=64),
         Host("V8, Arm (Cortex-A72, emulated)", arm, "qemu-user libc6-arm64-cross libstdc++6-arm64-cross",
-             [Path(ARM_NODE), ARM / "lib/ld-linux-aarch64.so.1", ARM / "lib/libstdc++.so.6"], **EMULATED),
+             [Path(ARM_NODE), ARM / "lib/ld-linux-aarch64.so.1", ARM / "lib/libstdc++.so.6"], EMULATED),
     ]
 
 
