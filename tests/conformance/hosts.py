@@ -34,6 +34,10 @@ class Host:
     batch: int = 500
 
     @property
+    def emulated(self) -> bool:
+        return self.longest < inf
+
+    @property
     def missing(self) -> str | None:
         """Why the host is not here."""
         if shutil.which(self.command[0]) and all(path.exists() for path in self.needs):
