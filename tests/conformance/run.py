@@ -1,8 +1,6 @@
 """Compares the product with ONNX Runtime's Python binding on the ONNX backend suite; ./scripts/conformance runs it."""
 
-import json
 import re
-import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
@@ -16,13 +14,12 @@ TABLE = Path(__file__).with_name("refused.txt")
 BAR = 0.998
 
 
-def product(binary: str, cases: list[suite.Case]) -> dict[str, str | None]:
+def product(command: list[str], cases: list[suite.Case]) -> dict[str, str | None]:
     """What the product makes of each case: None where it passes, or the reason."""
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         for case in cases:
             suite.write(case, Path(folder) / case.name)
-        done = subprocess.run([binary, folder], stdout=subprocess.PIPE, text=True, check=True)
-    answers = {answer["case"]: answer for answer in map(json.loads, done.stdout.splitlines())}
+        answers = suite.lines([*command, folder])
     return {case.name: judge(case, answers[case.name]) for case in cases}
 
 
@@ -54,7 +51,7 @@ def main() -> int:
     cases = suite.load(names)
     passing = [case for case in cases if suite.binding(case) is None]
     random = [case for case in passing if case.random]
-    reasons = product(binary, passing + own)
+    reasons = product([binary], passing + own)
     failed = {case.name: reasons[case.name] for case in passing if reasons[case.name] and not case.random}
     failed_own = {case.name: reasons[case.name] for case in own if reasons[case.name]}
     counted = len(passing) - len(random)

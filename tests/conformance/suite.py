@@ -1,6 +1,7 @@
 """The ONNX backend suite, made by the package `onnx` at run time, and ONNX Runtime's Python binding on it."""
 
 import json
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +42,11 @@ class Case:
     def random(self) -> bool:
         """Whether the model draws random numbers."""
         return bool(operators(self.model.graph) & RANDOM) or trains(self.model)
+
+    @property
+    def tensors(self) -> bool:
+        """Whether all inputs and outputs are tensors, rather than sequences or nothing."""
+        return all(isinstance(value, np.ndarray) for pair in self.sets for side in pair for value in side)
 
     @property
     def inputs(self) -> list[str]:
@@ -237,3 +243,9 @@ def write(case: Case, folder: Path) -> None:
     requests = [request(case, inputs) for inputs, _ in case.sets]
     lines = [f"# {made}" if isinstance(made, str) else json.dumps(made) for made in requests]
     (folder / "requests").write_text("".join(f"{line}\n" for line in lines))
+
+
+def lines(command: list[str]) -> dict[str, dict]:
+    """The lines of JSON that a program prints, one for each case, by the cases' names."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return {line["case"]: line for line in map(json.loads, done.stdout.splitlines())}

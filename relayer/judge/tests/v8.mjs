@@ -5,37 +5,13 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { SIZES, fromJson, load } from "./host.mjs";
+import { bigEndian, encode, fromJson, load } from "./host.mjs";
 
 // It comes with solc.
 const { keccak256 } = createRequire(import.meta.url)("js-sha3");
 
 const crate = join(import.meta.dirname, "..");
 const repository = join(crate, "../..");
-
-// Codes in packed tensors, by ONNX's numbers.
-const CODES = { 1: 12, 2: 6, 3: 1, 4: 7, 5: 2, 6: 3, 7: 4, 8: 15, 9: 14, 10: 11, 11: 13, 12: 8, 13: 9, 16: 12 };
-const STRING = 8;
-const BFLOAT16 = 16;
-
-function encode({ type, dims, data }) {
-  const head = [Buffer.of(CODES[type], dims.length), ...dims.map(bigEndian)];
-  if (type === STRING) return Buffer.concat([...head, ...data.flatMap((text) => [bigEndian(text.length), text])]);
-  const bytes = Buffer.from(data);
-  if (SIZES[type] === 2) bytes.swap16();
-  if (SIZES[type] === 4) bytes.swap32();
-  if (SIZES[type] === 8) bytes.swap64();
-  if (type !== BFLOAT16) return Buffer.concat([...head, bytes]);
-  const wide = Buffer.alloc(2 * bytes.length);
-  for (let at = 0; at < bytes.length; at += 2) bytes.copy(wide, 2 * at, at, at + 2);
-  return Buffer.concat([...head, wide]);
-}
-
-function bigEndian(number) {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(number);
-  return bytes;
-}
 
 function cases(name) {
   const control = [{ type: 1, dims: [4], data: new Uint8Array(Float32Array.of(0.125, -0.5, 0.3, 0.9).buffer) }];
