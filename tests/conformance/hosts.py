@@ -18,7 +18,7 @@ ARM_NODE = ".tools/matrix/node-arm64/bin/node"
 # Without what the emulator warns that it does not have; no compiler uses it.
 HASWELL = "Haswell,-hle,-invpcid,-pcid,-rtm,-tsc-deadline,-x2apic"
 # Instructions of the longest case on emulated processors, which take up to a hundred times as long.
-EMULATED = 1e9
+EMULATED = 4e9
 
 
 @dataclass
