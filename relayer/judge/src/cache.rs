@@ -31,6 +31,9 @@ pub enum CodeSource {
 const WASMTIME: &str = "48.0.8";
 /// Extension of files that hold the hash of the file beside them.
 const HASH: &str = "sha256";
+/// What wasmtime takes for a cleanup that another process has just done. Its own deletes all files that it does not know, which
+/// are the lock and the hashes.
+const CLEANED: &str = ".cleanup.wip-0";
 /// Compression of code, in zstd's levels.
 const COMPRESSION: i32 = 1;
 
@@ -112,6 +115,8 @@ pub(crate) fn write_whole(path: &Path, content: &str) -> io::Result<()> {
 
 fn lock_file(folder: &Path) -> io::Result<fs::File> {
     fs::create_dir_all(folder)?;
+    // Made anew each time, it is never from the future of a clock that was set back.
+    fs::File::create(folder.join(CLEANED))?;
     fs::File::create(folder.join("lock"))
 }
 
@@ -213,6 +218,27 @@ mod tests {
         assert_eq!(left.len(), 2, "{left:?}");
         assert!(left.contains(&files[2]) && left.contains(&files[2].with_extension(HASH)));
         assert!(!delete_untrusted(folder.path()).unwrap());
+    }
+
+    #[test]
+    fn wasmtime_deletes_no_files_that_it_does_not_know() {
+        let folder = tempfile::tempdir().unwrap();
+        let stranger = folder.path().join("stranger");
+        fs::write(&stranger, "").unwrap();
+        let (_, _, source) = load(folder.path(), &mut Config::new(), b"\0asm\x01\0\0\0", || ()).unwrap();
+        assert_eq!(source, CodeSource::Compiled);
+        // It would clean up after it has written the statistics of new code.
+        let [code] = &code_files(folder.path()).unwrap()[..] else { panic!("other code than was compiled") };
+        let statistics = code.with_added_extension("stats");
+        for _ in 0..1_000 {
+            if statistics.exists() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(statistics.exists());
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(stranger.exists() && folder.path().join("lock").exists());
     }
 
     #[test]
