@@ -8,14 +8,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    certify::{Share, TrialArgs, tried_line},
     inspect,
+    trial::{Share, TrialArgs, TriedInputs},
 };
 use crate::{
     cli::{CommandResult, infer::EngineArgs, judge::seconds, named_model::NamedModel, print, print_json_line, tell},
     client::{Calibration, Distribution, GuardAnswer, NoRule, OutputCalibration, TrialRequest, calibrate, shown_share},
     engine::{EngineOptions, Limits, OnnxEngine},
-    model::{ModelStore, agreement_json},
+    model::{Model, ModelStore, agreement_json},
     text,
 };
 
@@ -46,12 +46,8 @@ struct CalibrationReport {
     /// What ran the model natively.
     native: String,
     seed: u64,
-    golden: usize,
-    random: usize,
-    left_out: usize,
-    /// Why there are fewer random inputs than were wanted, if there are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shortfall: Option<String>,
+    #[serde(flatten)]
+    tried: TriedInputs,
     /// Why the guard was not asked, if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_guarded: Option<String>,
@@ -119,12 +115,7 @@ impl CalibrateArgs {
         let calibration = calibrate(&engine, &request, &mut |doing| tell!("  {doing}")).await?;
         let file_hash = file.sha256();
         if as_json {
-            print_json_line(&CalibrationReport {
-                name: card.map(|card| card.name.clone()),
-                model_id: card.map(|card| card.id),
-                file_hash,
-                ..CalibrationReport::from((&calibration, seed))
-            })?;
+            print_json_line(&CalibrationReport::new(&calibration, card, file_hash, seed))?;
             return seated(&calibration);
         }
         let title = match card {
@@ -150,18 +141,15 @@ fn seated(calibration: &Calibration) -> CommandResult {
 /// What is said of a machine that must not serve a model.
 const BEYOND: &str = "this machine is beyond half a tolerance: do not serve the model natively under this rule";
 
-impl From<(&Calibration, u64)> for CalibrationReport {
-    fn from((calibration, seed): (&Calibration, u64)) -> Self {
+impl CalibrationReport {
+    fn new(calibration: &Calibration, card: Option<&Model>, file_hash: B256, seed: u64) -> Self {
         Self {
-            name: None,
-            model_id: None,
-            file_hash: B256::ZERO,
+            name: card.map(|card| card.name.clone()),
+            model_id: card.map(|card| card.id),
+            file_hash,
             native: calibration.native.clone(),
             seed,
-            golden: calibration.tried.golden,
-            random: calibration.tried.random,
-            left_out: calibration.tried.left_out,
-            shortfall: calibration.tried.shortfall.clone(),
+            tried: TriedInputs::from(&calibration.tried),
             not_guarded: match &calibration.guard {
                 GuardAnswer::NotAsked(reason) => Some(reason.clone()),
                 GuardAnswer::Measured | GuardAnswer::Speaks(..) => None,
@@ -172,7 +160,7 @@ impl From<(&Calibration, u64)> for CalibrationReport {
             },
             outputs: calibration.outputs.iter().map(OutputReport::from).collect(),
             may_take_a_seat: calibration.may_take_a_seat(),
-            card: card(calibration),
+            card: proposal(calibration),
         }
     }
 }
@@ -193,7 +181,7 @@ impl From<&OutputCalibration> for OutputReport {
     }
 }
 
-fn card(calibration: &Calibration) -> Option<CardProposal> {
+fn proposal(calibration: &Calibration) -> Option<CardProposal> {
     let (profile, rules) = calibration.card()?;
     Some(CardProposal { profile: profile.to_string(), agreement: rules.iter().map(agreement_json).collect() })
 }
@@ -202,7 +190,7 @@ fn lines(title: String, calibration: &Calibration) -> Vec<String> {
     let Calibration { native, tried, guard, outputs, .. } = calibration;
     let row = |key: &str, value: String| format!("  {key:<11}{value}");
     let mut lines = vec![title, row("native", native.clone())];
-    lines.extend(tried_line(tried).map(|line| row("tried", line)));
+    lines.extend(TriedInputs::from(tried).line().map(|line| row("tried", line)));
     for output in outputs {
         let Distribution { count, median, p99, max } = output.native;
         let [median, p99, max] = [median, p99, max].map(shown_share);
@@ -240,7 +228,7 @@ fn lines(title: String, calibration: &Calibration) -> Vec<String> {
             false => BEYOND.to_owned(),
         },
     ));
-    if let Some(CardProposal { profile, agreement }) = card(calibration) {
+    if let Some(CardProposal { profile, agreement }) = proposal(calibration) {
         lines.push(row("card.json", format!("\"profile\": \"{profile}\"")));
         lines.push(row("card.json", format!("\"agreement\": {}", Value::Array(agreement))));
     }
@@ -287,7 +275,7 @@ mod tests {
         assert!(told.contains("max more than any tolerance (1 values)"), "{told}");
         assert!(told.contains("runs differ in what no tolerance allows: take the exact lane"), "{told}");
         assert!(!told.contains("card.json"), "{told}");
-        let report = serde_json::to_value(CalibrationReport::from((&beyond, 1))).unwrap();
+        let report = serde_json::to_value(CalibrationReport::new(&beyond, None, B256::ZERO, 1)).unwrap();
         assert_eq!(report["outputs"][0]["native"]["max"], "infinite");
         assert_eq!(report["outputs"][0].get("guardRandom"), None);
         let told = lines("y".to_owned(), &calibration(0.1)).join("\n");

@@ -5,15 +5,15 @@ use std::{path::PathBuf, time::Duration};
 use alloy::primitives::B256;
 use clap::Args;
 use oraculum_judge::Lane;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::inspect;
+use super::{
+    inspect,
+    trial::{Share, TrialArgs, TriedInputs},
+};
 use crate::{
-    cli::{
-        CommandResult, exit::Mistyped, inputs::read_file, judge::seconds, named_model::NamedModel, print,
-        print_json_line, tell,
-    },
-    client::{Certificate, Refusal, SMALL_RUN, Spread, TrialRequest, Tried, certify, shown_share},
+    cli::{CommandResult, judge::seconds, named_model::NamedModel, print, print_json_line, tell},
+    client::{Certificate, Refusal, SMALL_RUN, Spread, TrialRequest, certify, shown_share},
     engine::{EngineOptions, OnnxEngine, Provider},
     model::{Model, ModelStore},
     text,
@@ -36,42 +36,6 @@ pub(super) struct CertifyArgs {
     /// node_modules.
     #[arg(long, value_name = "LIBRARY", env = "ORT_DYLIB_PATH", help_heading = "Engine")]
     runtime: Option<PathBuf>,
-}
-
-/// What a model is tried with, beside the probes of its card.
-#[derive(Clone, Debug, Args)]
-pub(super) struct TrialArgs {
-    /// Inputs to try the model with, as Open Inference Protocol JSON in a file; repeat it for more.
-    #[arg(long, value_name = "FILE")]
-    inputs: Vec<PathBuf>,
-    /// Random inputs to try, of small sizes.
-    #[arg(long, value_name = "NUMBER", default_value = "8", value_parser = clap::value_parser!(u16).range(0..=10_000))]
-    runs: u16,
-    /// What random inputs follow from [default: another one each time].
-    #[arg(long, value_name = "NUMBER")]
-    seed: Option<u64>,
-}
-
-impl TrialArgs {
-    /// Files with inputs, each with its name.
-    ///
-    /// # Errors
-    /// `Mistyped` for a file that cannot be read.
-    pub(super) fn inputs(&self) -> Result<Vec<(String, Vec<u8>)>, Mistyped> {
-        let read = |path: &PathBuf| Ok((path.display().to_string(), read_file(path).map_err(Mistyped)?));
-        self.inputs.iter().map(read).collect()
-    }
-
-    /// Number of random inputs.
-    pub(super) fn runs(&self) -> usize {
-        self.runs.into()
-    }
-
-    /// The seed that was typed, or one that nobody chose.
-    pub(super) fn seed(&self) -> u64 {
-        // Short enough to be typed again.
-        self.seed.unwrap_or_else(|| rand::random::<u32>().into())
-    }
 }
 
 /// What `certify --json` prints.
@@ -118,19 +82,6 @@ struct RefusalReport {
     reason: String,
 }
 
-/// Inputs that were tried.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TriedInputs {
-    golden: usize,
-    random: usize,
-    /// Random ones to which there is no answer.
-    left_out: usize,
-    /// Why there are fewer random ones than were wanted, if there are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shortfall: Option<String>,
-}
-
 /// Instructions of the judge.
 #[derive(Serialize)]
 struct Fuel {
@@ -167,16 +118,6 @@ struct OutputSpread {
     random: Option<Share>,
 }
 
-/// A share of a tolerance; "infinite" where no tolerance would do.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Share(pub(super) f64);
-
-impl Serialize for Share {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.is_finite() { serializer.serialize_f64(self.0) } else { serializer.serialize_str("infinite") }
-    }
-}
-
 impl CertifyArgs {
     /// Runs the command.
     ///
@@ -197,9 +138,13 @@ impl CertifyArgs {
             seed,
             time_limit: self.time_limit,
         };
-        let options =
-            EngineOptions { judge: self.judge, runtime: None, provider: Provider::Cpu, ..EngineOptions::default() };
-        let engine = OnnxEngine::start(EngineOptions { runtime: self.runtime, ..options }).await?;
+        let engine = OnnxEngine::start(EngineOptions {
+            judge: self.judge,
+            runtime: self.runtime,
+            provider: Provider::Cpu,
+            ..EngineOptions::default()
+        })
+        .await?;
         tell!("certifying with --seed {seed}");
         let certificate = certify(&engine, &request, &mut |doing| tell!("  {doing}")).await?;
         let report = CertificateReport::new(&certificate, card, file.sha256(), seed);
@@ -240,8 +185,8 @@ impl CertificateReport {
             allowed: certificate.may_have(lane),
             refusals: certificate.refusals_of(lane).map(RefusalReport::from).collect(),
         };
-        let Tried { golden, random, left_out, shortfall } = certificate.tried.clone();
-        let has_run = golden + random > 0;
+        let inputs = TriedInputs::from(&certificate.tried);
+        let has_run = inputs.golden + inputs.random > 0;
         Self {
             name: card.map(|card| card.name.clone()),
             model_id: card.map(|card| card.id),
@@ -249,7 +194,7 @@ impl CertificateReport {
             card_lane: certificate.card_lane.map(name),
             lanes: Lanes { exact: lane(Lane::Exact), tolerance: lane(Lane::Tolerance) },
             seed,
-            inputs: TriedInputs { golden, random, left_out, shortfall },
+            inputs,
             fuel: Fuel {
                 load: (certificate.load_fuel > 0).then_some(certificate.load_fuel),
                 run: has_run.then_some(certificate.run_fuel),
@@ -307,24 +252,6 @@ impl CertificateReport {
         lines.extend(self.guard.iter().map(|spread| row("guard", spread.line())));
         lines
     }
-}
-
-impl TriedInputs {
-    fn line(&self) -> Option<String> {
-        let Self { golden, random, left_out, shortfall } = self;
-        tried_line(&Tried { golden: *golden, random: *random, left_out: *left_out, shortfall: shortfall.clone() })
-    }
-}
-
-/// What was tried, in words; nothing if nothing was.
-pub(super) fn tried_line(tried: &Tried) -> Option<String> {
-    let Tried { golden, random, left_out, shortfall } = tried;
-    if golden + random + left_out == 0 && shortfall.is_none() {
-        return None;
-    }
-    let others = if *left_out == 0 { String::new() } else { format!("; to {left_out} others there is no answer") };
-    let why = shortfall.as_ref().map(|reason| format!("; no further random ones, for {}", text::escaped(reason)));
-    Some(format!("{golden} golden and {random} random inputs{others}{}", why.unwrap_or_default()))
 }
 
 impl TraceReport {

@@ -5,6 +5,7 @@ mod certify;
 mod inspect;
 mod new;
 mod register;
+mod trial;
 
 use std::path::{Path, PathBuf};
 
